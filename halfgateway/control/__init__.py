@@ -1,0 +1,1 @@
+"""The one door, and its enforcement: admission, slots, tickets, cut."""

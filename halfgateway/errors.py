@@ -1,0 +1,138 @@
+"""Every error that the gateway raises on purpose.
+
+A refusal is an answer that the convention, or the state of the house, obliges us to give; its reason code is
+shared by the HTTP problem type, the trace and RTSP's ``X-Refusal``. A protocol error is the
+remote's fault or ours. Anything else that escapes is a bug.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HalfGatewayError(Exception):
+    """Base of every declared error of the gateway."""
+
+
+class ProtocolError(HalfGatewayError):
+    """Bytes or a call that the protocol does not allow."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The remote sent what RTSP, RTP or SDP does not allow.
+
+    ``status`` is the RTSP answer that a server gives before it closes (RFC 2326 section 11).
+    """
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class LocalProtocolError(ProtocolError):
+    """Our own side asked for something that its state does not allow: a bug of the caller."""
+
+
+class Refusal(HalfGatewayError):
+    """A request that is refused, for a reason that may be told.
+
+    ``code`` is the reason code; ``http_status`` and ``rtsp_status`` the answers; ``article`` the
+    article of the convention (or of the law) that applies, where one does.
+    """
+
+    code: ClassVar[str]
+    http_status: ClassVar[int]
+    rtsp_status: ClassVar[int]
+    article: ClassVar[str | None] = None
+
+    def __init__(self, detail: str = "", *, retry_after_s: int | None = None) -> None:
+        super().__init__(detail or self.code)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+class Unauthenticated(Refusal):
+    """No credentials, or wrong ones; which of the two is never told."""
+
+    code, http_status, rtsp_status = "unauthenticated", 401, 401
+    article = "article 6"
+
+
+class NotHabilitated(Refusal):
+    """The requester's role or habilitation does not allow this."""
+
+    code, http_status, rtsp_status = "not-habilitated", 403, 403
+    article = "article 6"
+
+
+class CameraNotAuthorised(Refusal):
+    """No prefectoral order in force covers the camera (CSI L252-1)."""
+
+    code, http_status, rtsp_status = "camera-not-authorised", 403, 403
+    article = "article 1"
+
+
+class ConventionNotInForce(Refusal):
+    """The convention has not begun, or has ended."""
+
+    code, http_status, rtsp_status = "convention-not-in-force", 403, 403
+    article = "article 11"
+
+
+class UnknownCamera(Refusal):
+    """No such camera, or none that the requester may know of."""
+
+    code, http_status, rtsp_status = "unknown-camera", 404, 404
+
+
+class NoRecording(Refusal):
+    """No footage exists for this camera and period (article 6, obligation de moyens)."""
+
+    code, http_status, rtsp_status = "no-recording", 404, 457
+    article = "article 6"
+
+
+class CapReached(Refusal):
+    """As many streams are open as the convention allows (article 4)."""
+
+    code, http_status, rtsp_status = "cap-reached", 409, 453
+    article = "article 4"
+
+
+class InvalidRequest(Refusal):
+    """The request itself is wrong; the detail lists every fault."""
+
+    code, http_status, rtsp_status = "invalid-request", 422, 400
+
+
+class Throttled(Refusal):
+    """Too many attempts from this source; says nothing of any account."""
+
+    code, http_status, rtsp_status = "throttled", 429, 503
+
+
+class InterconnectionCut(Refusal):
+    """SYN has cut the interconnection (article 8)."""
+
+    code, http_status, rtsp_status = "interconnection-cut", 503, 503
+    article = "article 8"
+
+
+class CameraUnreachable(Refusal):
+    """The camera is known, and does not answer."""
+
+    code, http_status, rtsp_status = "camera-unreachable", 503, 503
+    article = "article 6"
+
+
+class TraceUnavailable(Refusal):
+    """The access cannot be traced, so it does not happen (T01)."""
+
+    code, http_status, rtsp_status = "trace-unavailable", 503, 503
+    article = "article 6"
+
+
+class StateStoreUnavailable(Refusal):
+    """The slots, or the interconnection's state, cannot be known now."""
+
+    code, http_status, rtsp_status = "state-store-unavailable", 503, 503

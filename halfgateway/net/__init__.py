@@ -1,0 +1,1 @@
+"""Sockets as the data plane needs them."""

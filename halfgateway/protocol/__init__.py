@@ -1,0 +1,1 @@
+"""Sans-IO RTSP, RTP and SDP: bytes in, declared events or declared errors out."""

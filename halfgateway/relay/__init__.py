@@ -1,0 +1,1 @@
+"""The hub: one pull per camera profile, fanned out to bounded readers."""

@@ -1,0 +1,1 @@
+"""A simulated SYN: ONVIF cameras over real RTSP, for the demo, tests and integrators."""

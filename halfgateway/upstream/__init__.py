@@ -1,0 +1,1 @@
+"""The RTSP client side: pulls cameras."""

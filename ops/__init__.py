@@ -1,0 +1,1 @@
+"""Running the interconnection: its state, and the cut."""
