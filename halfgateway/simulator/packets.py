@@ -1,0 +1,143 @@
+"""Clips cut into RTP packets once, when they are loaded, so that playing them costs next to nothing.
+
+FFmpeg's own ``rtp`` muxer does the packetisation (RFC 6184, RFC 7798); only the header is written anew for
+each session. PCMA needs no format: its payload is the samples (RFC 3551 section 4.5.14).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from halfgateway.simulator.clips import AUDIO_RATE_HZ, CLIP_FRAMES, FPS, ClipError, ClipSpec, Codec
+
+VIDEO_PAYLOAD_TYPE: Final = 96
+AUDIO_PAYLOAD_TYPE: Final = 8  # PCMA's static number, RFC 3551 table 4.
+VIDEO_CLOCK_HZ: Final = 90_000
+VIDEO_TICKS: Final = VIDEO_CLOCK_HZ // FPS
+"""RTP clock ticks from one access unit to the next."""
+
+AUDIO_TICKS: Final = AUDIO_RATE_HZ // 50
+"""RTP clock ticks, and bytes, of one audio packet: 20 ms, as RFC 3551 section 4.2 recommends."""
+
+_PACKET_BYTES: Final = 1400  # RTP header included: within an Ethernet frame, as cameras do.
+_RTP_HEADER_BYTES: Final = 12
+_RTCP_TYPES: Final = range(200, 205)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """An RTP packet without its header."""
+
+    payload: bytes
+    marker: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AccessUnit:
+    """The packets of one frame; ``key`` if a decoder may begin here."""
+
+    packets: tuple[Packet, ...]
+    key: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A clip ready to be played: one access unit a frame, and 20 ms audio packets (none without audio)."""
+
+    spec: ClipSpec
+    access_units: tuple[AccessUnit, ...]
+    format_parameters: str
+    """The ``a=fmtp`` parameters, with the parameter sets (RFC 6184 section 8.1, RFC 7798 section 7.1)."""
+    audio: tuple[bytes, ...]
+
+    @property
+    def encoding(self) -> str:
+        """The encoding name of ``a=rtpmap``."""
+        return "H264" if self.spec.codec == "h264" else "H265"
+
+
+def load_clip(spec: ClipSpec, path: Path) -> Clip:
+    """Read and packetise a clip's file. Blocks for some tens of milliseconds. Raises :class:`ClipError`."""
+    try:
+        with av.open(str(path)) as container:
+            access_units, parameters = _video(container, spec.codec)
+        with av.open(str(path)) as container:
+            audio = tuple(_audio(container)) if spec.audio else ()
+    except (av.FFmpegError, IndexError) as error:
+        raise ClipError(f"{path} is not a clip; delete it and it is made again: {error}") from error
+    if len(access_units) != CLIP_FRAMES or not access_units[0].key:
+        raise ClipError(f"{path} has {len(access_units)} frames, not {CLIP_FRAMES}; delete it")
+    return Clip(spec, access_units, parameters, audio)
+
+
+class _PacketSink:
+    """The file that FFmpeg's muxer writes to: one RTP or RTCP packet a call."""
+
+    def __init__(self) -> None:
+        self._packets: list[Packet] = []
+
+    def write(self, data: bytes) -> int:
+        if data[1] not in _RTCP_TYPES:
+            self._packets.append(Packet(bytes(data[_RTP_HEADER_BYTES:]), marker=bool(data[1] & 0x80)))
+        return len(data)
+
+    def take(self) -> tuple[Packet, ...]:
+        packets, self._packets = tuple(self._packets), []
+        return packets
+
+
+def _video(container: InputContainer, codec: Codec) -> tuple[tuple[AccessUnit, ...], str]:
+    source: VideoStream = container.streams.video[0]
+    sink = _PacketSink()
+    options = {"packetsize": str(_PACKET_BYTES), "payload_type": str(VIDEO_PAYLOAD_TYPE)}
+    units: list[AccessUnit] = []
+    parameters = ""
+    with av.open(sink, "w", format="rtp", options=options, buffer_size=_PACKET_BYTES + 100) as muxer:
+        stream = muxer.add_stream_from_template(source)
+        for packet in container.demux(source):
+            if not packet.size:
+                continue
+            key = packet.is_keyframe
+            if not units:
+                parameters = _format_parameters(codec, bytes(packet))
+            packet.stream = stream
+            muxer.mux(packet)
+            units.append(AccessUnit(sink.take(), key))
+    return tuple(units), parameters
+
+
+def _audio(container: InputContainer) -> Iterator[bytes]:
+    samples = b"".join(bytes(packet) for packet in container.demux(container.streams.audio[0]))
+    for first in range(0, CLIP_FRAMES * AUDIO_RATE_HZ // FPS, AUDIO_TICKS):
+        yield samples[first : first + AUDIO_TICKS]
+
+
+def _nal_units(access_unit: bytes) -> Iterator[bytes]:
+    """Split an access unit as the container stores it: each NAL unit after its length in four bytes."""
+    position = 0
+    while position + 4 <= len(access_unit):
+        size = int.from_bytes(access_unit[position : position + 4], "big")
+        yield access_unit[position + 4 : position + 4 + size]
+        position += 4 + size
+
+
+def _format_parameters(codec: Codec, first: bytes) -> str:
+    if codec == "h264":
+        sets = {unit[0] & 0x1F: unit for unit in _nal_units(first)}
+        level = sets[7][1:4].hex().upper()
+        sprop = f"{_base64(sets[7])},{_base64(sets[8])}"
+        return f"packetization-mode=1;profile-level-id={level};sprop-parameter-sets={sprop}"
+    sets = {unit[0] >> 1 & 0x3F: unit for unit in _nal_units(first)}
+    return f"sprop-vps={_base64(sets[32])};sprop-sps={_base64(sets[33])};sprop-pps={_base64(sets[34])}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
