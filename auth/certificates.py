@@ -1,0 +1,150 @@
+"""Client certificates: trusted, in their dates, made for this use, and not revoked (C08, S02).
+
+TLS proves that the peer holds the key. What a refusal must name in the trace (expired, revoked, ...) is
+decided here, because a handshake that fails tells nobody why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from auth.errors import AuthenticationError, FailureReason
+from camera_registry.clock import Clock
+
+_SIGNING_KEYS = (RSAPublicKey, EllipticCurvePublicKey, Ed25519PublicKey, Ed448PublicKey)
+
+
+class CertificateVerifier:
+    """Verifies a peer's certificate against the issuing authorities and their revocation lists.
+
+    Every authority that issues client certificates is listed, intermediate ones too: several at once allow a
+    roll-over. An authority without a current list of its own vouches for nobody: stale means refused (S02).
+    """
+
+    def __init__(
+        self,
+        authorities: Iterable[x509.Certificate],
+        revocation_lists: Iterable[x509.CertificateRevocationList],
+        clock: Clock,
+    ) -> None:
+        self._authorities = tuple(authorities)
+        self._revocation_lists = tuple(revocation_lists)
+        self._clock = clock
+
+    @classmethod
+    def from_pem(
+        cls, authorities_pem: bytes, revocation_lists_pem: bytes, clock: Clock
+    ) -> CertificateVerifier:
+        """Read authorities and revocation lists, any number of each, from PEM.
+
+        Raises:
+            ValueError: a block cannot be read, or there is no authority.
+        """
+        return cls(
+            x509.load_pem_x509_certificates(authorities_pem),
+            load_revocation_lists(revocation_lists_pem),
+            clock,
+        )
+
+    def replace_revocation_lists(self, revocation_lists: Iterable[x509.CertificateRevocationList]) -> None:
+        """Use these lists from the next verification on."""
+        self._revocation_lists = tuple(revocation_lists)
+
+    def verify(self, certificate_der: bytes) -> None:
+        """Accept the certificate or say why not.
+
+        Raises:
+            AuthenticationError: with the first reason that holds: unreadable, untrusted, wrong usage,
+                revocation unknown, revoked, not yet valid, expired.
+        """
+        try:
+            certificate = x509.load_der_x509_certificate(certificate_der)
+            authority = self._issuer_of(certificate)
+            _require_client_usage(certificate)
+        except ValueError as error:
+            raise AuthenticationError(FailureReason.CERTIFICATE_UNREADABLE) from error
+        now = self._clock.now()
+        self._require_not_revoked(certificate, authority, now)
+        _require_within_dates(certificate, now)
+        _require_within_dates(authority, now)
+
+    def _issuer_of(self, certificate: x509.Certificate) -> x509.Certificate:
+        for authority in self._authorities:
+            if _issued(authority, certificate):
+                return authority
+        raise AuthenticationError(FailureReason.CERTIFICATE_UNTRUSTED)
+
+    def _require_not_revoked(
+        self, certificate: x509.Certificate, authority: x509.Certificate, now: datetime
+    ) -> None:
+        current = [
+            revocations
+            for revocations in self._revocation_lists
+            if _is_current(revocations, now) and _signed(authority, revocations)
+        ]
+        if not current:
+            raise AuthenticationError(FailureReason.REVOCATION_UNKNOWN)
+        serial = certificate.serial_number
+        if any(
+            revocations.get_revoked_certificate_by_serial_number(serial) is not None
+            for revocations in current
+        ):
+            raise AuthenticationError(FailureReason.CERTIFICATE_REVOKED)
+
+
+def load_revocation_lists(pem: bytes) -> list[x509.CertificateRevocationList]:
+    """Read every CRL of a PEM file; none is no error here, and refuses every certificate later.
+
+    Raises:
+        ValueError: a block cannot be read.
+    """
+    end = b"-----END X509 CRL-----"
+    blocks = pem.split(end)[:-1]
+    return [x509.load_pem_x509_crl(block + end) for block in blocks]
+
+
+def _issued(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _signed(authority: x509.Certificate, revocations: x509.CertificateRevocationList) -> bool:
+    key = authority.public_key()
+    if revocations.issuer != authority.subject or not isinstance(key, _SIGNING_KEYS):
+        return False
+    return revocations.is_signature_valid(key)
+
+
+def _is_current(revocations: x509.CertificateRevocationList, now: datetime) -> bool:
+    next_update = revocations.next_update_utc
+    return next_update is not None and revocations.last_update_utc <= now < next_update
+
+
+def _require_within_dates(certificate: x509.Certificate, now: datetime) -> None:
+    if now < certificate.not_valid_before_utc:
+        raise AuthenticationError(FailureReason.CERTIFICATE_NOT_YET_VALID)
+    if now > certificate.not_valid_after_utc:
+        raise AuthenticationError(FailureReason.CERTIFICATE_EXPIRED)
+
+
+def _require_client_usage(certificate: x509.Certificate) -> None:
+    """An end-entity certificate for client authentication (RFC 5280 sections 4.2.1.3, 4.2.1.9, 4.2.1.12)."""
+    try:
+        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound as error:
+        raise AuthenticationError(FailureReason.CERTIFICATE_WRONG_USAGE) from error
+    if ExtendedKeyUsageOID.CLIENT_AUTH not in purposes or not usage.digital_signature or usage.key_cert_sign:
+        raise AuthenticationError(FailureReason.CERTIFICATE_WRONG_USAGE)

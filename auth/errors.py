@@ -1,0 +1,80 @@
+"""The declared errors of ``auth``: what may be expected to go wrong, and nothing else."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class AuthError(Exception):
+    """Base of every declared error of this package."""
+
+
+class RecordsUnavailableError(AuthError):
+    """The accounts cannot be read or written now: the database is down, locked or full."""
+
+
+class FailureReason(StrEnum):
+    """Why a proof of identity was not accepted: for the trace only, never told to the caller (C08)."""
+
+    UNKNOWN_ACCOUNT = "unknown-account"
+    ACCOUNT_ENDED = "account-ended"
+    WRONG_PASSWORD = "wrong-password"  # noqa: S105 - names a failure, holds no secret
+    CARD_MISSING = "card-missing"
+    CERTIFICATE_MISSING = "certificate-missing"
+    SECOND_FACTOR_MISSING = "second-factor-missing"
+    CODE_NOT_ENROLLED = "code-not-enrolled"
+    WRONG_CODE = "wrong-code"
+    CODE_REPLAYED = "code-replayed"
+    CERTIFICATE_UNREADABLE = "certificate-unreadable"
+    CERTIFICATE_UNTRUSTED = "certificate-untrusted"
+    CERTIFICATE_EXPIRED = "certificate-expired"
+    CERTIFICATE_NOT_YET_VALID = "certificate-not-yet-valid"
+    CERTIFICATE_WRONG_USAGE = "certificate-wrong-usage"
+    CERTIFICATE_REVOKED = "certificate-revoked"
+    CERTIFICATE_NOT_BOUND = "certificate-not-bound"
+    REVOCATION_UNKNOWN = "revocation-unknown"
+    SESSION_UNKNOWN = "session-unknown"
+    SESSION_EXPIRED = "session-expired"
+
+
+class AuthenticationError(AuthError):
+    """A proof of identity was not accepted.
+
+    ``reason`` goes to the trace, with ``account`` where it is one that exists; the caller is told
+    :attr:`public_code` and nothing more.
+    """
+
+    public_code = "unauthenticated"
+
+    def __init__(self, reason: FailureReason, *, account: str | None = None) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+        self.account = account
+
+
+class ThrottledError(AuthError):
+    """Too many attempts from one source; says nothing of any account.
+
+    ``just_locked`` is true once per lock, so that the trace gets one entry and not one per attempt.
+    """
+
+    def __init__(self, *, retry_after_s: int, just_locked: bool) -> None:
+        super().__init__(f"retry after {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+        self.just_locked = just_locked
+
+
+class AccountConflictError(AuthError):
+    """The account exists already, or the certificate is bound to an account already (C09: none is shared)."""
+
+
+class UnknownAccountError(AuthError):
+    """No account has this id: a mistake of whoever administers, never the answer to a login."""
+
+
+class SealError(AuthError):
+    """A sealed secret does not open: another key, another owner, or altered bytes."""
+
+
+class UnknownPurposeError(AuthError, ValueError):
+    """The text names none of the lawful purposes (L16)."""

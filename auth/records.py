@@ -1,0 +1,28 @@
+"""The edge towards SQL: a transaction whose foreign errors come out as declared ones."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from auth.errors import RecordsUnavailableError
+
+SessionMaker = async_sessionmaker[AsyncSession]
+
+
+@asynccontextmanager
+async def transaction(sessions: SessionMaker) -> AsyncIterator[AsyncSession]:
+    """Open one transaction; commit at the end, roll back on any error.
+
+    Raises:
+        RecordsUnavailableError: the database cannot be reached, is locked, or refused the statement.
+    """
+    try:
+        async with sessions.begin() as session:
+            yield session
+    except (SQLAlchemyError, OSError) as error:
+        # OSError: asyncpg's refused connections reach here unwrapped
+        raise RecordsUnavailableError(type(error).__name__) from error

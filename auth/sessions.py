@@ -1,0 +1,138 @@
+"""Login sessions: opaque tokens, stored hashed, with an idle and an absolute expiry."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth.accounts import Account, Factor, Principal, account_from_row
+from auth.errors import AuthenticationError, FailureReason
+from auth.records import SessionMaker, transaction
+from auth.sealing import RandomBytes
+from auth.tables import AccountRow, LoginSessionRow
+from camera_registry.clock import Clock
+
+IDLE = timedelta(minutes=30)
+"""Without a request for this long, the person asks again."""
+
+ABSOLUTE = timedelta(hours=12)
+"""One watch in a control room; at its end the person asks again, whatever they do."""
+
+TOUCH_EVERY = timedelta(seconds=60)
+"""How old the noted last use may be: one write a minute a session, not one a request."""
+
+MAX_SESSIONS_PER_ACCOUNT = 32
+"""Logins kept of one account; past it the oldest ends: a script that never logs out fills no table."""
+
+_TOKEN_BYTES = 32
+_MAX_TOKEN_CHARS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSession:
+    """What a successful login gives; the token is nowhere else."""
+
+    token: str
+    expires_at: datetime
+    principal: Principal
+
+
+class Sessions:
+    """Opens, resolves and closes login sessions.
+
+    Every method raises ``RecordsUnavailableError`` while the database does not answer.
+    """
+
+    def __init__(
+        self,
+        sessions: SessionMaker,
+        clock: Clock,
+        *,
+        random_bytes: RandomBytes,
+        idle: timedelta = IDLE,
+        absolute: timedelta = ABSOLUTE,
+    ) -> None:
+        self._sessions = sessions
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._idle = idle
+        self._absolute = absolute
+
+    async def open(self, account: Account, factors: tuple[Factor, ...]) -> OpenedSession:
+        """Open a session for one who proved these factors; sessions that have expired are forgotten."""
+        now = self._clock.now()
+        token = base64.urlsafe_b64encode(self._random_bytes(_TOKEN_BYTES)).rstrip(b"=").decode()
+        row = LoginSessionRow(
+            token_sha256=_hashed(token),
+            account_id=account.id,
+            factors=" ".join(factors),
+            opened_at=now,
+            last_used_at=now,
+            expires_at=now + self._absolute,
+        )
+        async with transaction(self._sessions) as session:
+            await session.execute(delete(LoginSessionRow).where(self._has_expired(now)))
+            await _end_oldest(session, account.id)
+            session.add(row)
+        return OpenedSession(token, now + self._absolute, account.principal(factors))
+
+    async def resolve(self, token: str) -> Principal:
+        """Return who holds the token.
+
+        Raises:
+            AuthenticationError: no such session, or expired, or its account has ended.
+        """
+        now = self._clock.now()
+        held = (
+            select(LoginSessionRow, AccountRow)
+            .join(AccountRow, AccountRow.id == LoginSessionRow.account_id)
+            .where(LoginSessionRow.token_sha256 == _hashed(token))
+        )
+        async with transaction(self._sessions) as session:
+            found = (await session.execute(held)).tuples().one_or_none()
+            if found is None:
+                raise AuthenticationError(FailureReason.SESSION_UNKNOWN)
+            row, owner = found
+            if now >= row.expires_at or now >= row.last_used_at + self._idle:
+                raise AuthenticationError(FailureReason.SESSION_EXPIRED, account=owner.id)
+            if owner.ended_at is not None:
+                raise AuthenticationError(FailureReason.ACCOUNT_ENDED, account=owner.id)
+            if now >= row.last_used_at + TOUCH_EVERY:
+                await session.execute(
+                    update(LoginSessionRow)
+                    .where(LoginSessionRow.token_sha256 == row.token_sha256)
+                    .values(last_used_at=now)
+                )
+            return account_from_row(owner).principal([Factor(factor) for factor in row.factors.split()])
+
+    async def close(self, token: str) -> None:
+        """End the session; ending one that is not there is no error."""
+        async with transaction(self._sessions) as session:
+            await session.execute(
+                delete(LoginSessionRow).where(LoginSessionRow.token_sha256 == _hashed(token))
+            )
+
+    def _has_expired(self, now: datetime) -> ColumnElement[bool]:
+        return or_(LoginSessionRow.expires_at <= now, LoginSessionRow.last_used_at <= now - self._idle)
+
+
+async def _end_oldest(session: AsyncSession, account_id: str) -> None:
+    surplus = (
+        select(LoginSessionRow.token_sha256)
+        .where(LoginSessionRow.account_id == account_id)
+        .order_by(LoginSessionRow.opened_at.desc())
+        .offset(MAX_SESSIONS_PER_ACCOUNT - 1)
+    )
+    tokens = list(await session.scalars(surplus))
+    if tokens:
+        await session.execute(delete(LoginSessionRow).where(LoginSessionRow.token_sha256.in_(tokens)))
+
+
+def _hashed(token: str) -> str:
+    """A token has 256 bits of chance: one SHA-256 keeps it secret, and needs no salt."""
+    return hashlib.sha256(token[:_MAX_TOKEN_CHARS].encode()).hexdigest()
