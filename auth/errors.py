@@ -1,4 +1,7 @@
-"""The declared errors of ``auth``: what may be expected to go wrong, and nothing else."""
+"""Every error that ``auth`` raises on purpose.
+
+``halfgateway`` turns them into its own refusals at the edge; anything else that escapes is a bug.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,29 @@ from enum import StrEnum
 
 class AuthError(Exception):
     """Base of every declared error of this package."""
+
+
+class EntryRefused(AuthError):
+    """A draft that can never be an entry (too large, or not JSON): the caller's fault, nothing was written."""
+
+
+class NoteError(AuthError):
+    """A signed note or checkpoint that is malformed, or whose signature does not hold."""
+
+
+class TraceUnavailable(AuthError):
+    """The trace cannot be written now: the act that it would have recorded must not happen (T01)."""
+
+
+class TraceDamaged(TraceUnavailable):
+    """What lies on disk is not what was signed or committed; never repaired, a person must look (T03).
+
+    ``first_bad`` is the number of the first entry that is wrong or missing, where one can be named.
+    """
+
+    def __init__(self, message: str, *, first_bad: int | None = None) -> None:
+        super().__init__(message)
+        self.first_bad = first_bad
 
 
 class RecordsUnavailableError(AuthError):
