@@ -1,0 +1,123 @@
+"""The SQL database: an engine from a URL, set up for our use, and its schema brought up to date.
+
+SQLite (WAL) serves one node; PostgreSQL serves several. Both are opened the same way.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import Connection, MetaData, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+
+from camera_registry.sql import Base
+from halfgateway.errors import HalfGatewayError
+
+TABLE_MODULES = ("auth.tables",)
+"""Every module that declares tables; a migration covers them all."""
+
+SQLITE_BUSY_TIMEOUT_S = 5.0
+"""How long a writer waits for another one; each transaction lasts milliseconds."""
+
+POOL_SIZE = 5
+POOL_OVERFLOW = 10
+"""Connections past the pool, for a burst of logins; further callers wait."""
+
+POOL_WAIT_S = 5.0
+"""A caller that got no connection for this long is told that the records are unavailable."""
+
+POOL_RECYCLE_S = 1800
+"""Connections are renewed before firewalls between node and PostgreSQL forget them (often an hour)."""
+
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+
+
+class DatabaseError(HalfGatewayError):
+    """The database's URL is wrong, it cannot be reached, or its schema is not one that this version knows."""
+
+
+class Database:
+    """An engine and its sessions; :meth:`migrate` before first use, :meth:`close` at the end."""
+
+    def __init__(self, url: str) -> None:
+        """Prepare for ``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST/NAME``; nothing is opened yet.
+
+        Raises:
+            DatabaseError: the URL cannot be read, or names another kind of database.
+        """
+        self._url = _with_async_driver(url)
+        self._is_sqlite = self._url.get_backend_name() == "sqlite"
+        self.engine = create_async_engine(
+            self._url,
+            pool_size=POOL_SIZE,
+            max_overflow=POOL_OVERFLOW,
+            pool_timeout=POOL_WAIT_S,
+            pool_recycle=POOL_RECYCLE_S,
+            pool_pre_ping=not self._is_sqlite,
+            connect_args=_SQLITE_CONNECT_ARGS if self._is_sqlite else {},
+        )
+        if self._is_sqlite:
+            event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
+        self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    async def migrate(self) -> None:
+        """Bring the schema up to date; of several processes that start at once, one works and the others wait.
+
+        Raises:
+            DatabaseError: the database cannot be reached, or a newer version has changed its schema.
+        """
+        try:
+            async with self.engine.connect() as connection:
+                await connection.run_sync(_upgrade)
+        except CommandError as error:
+            raise DatabaseError(f"the schema is not one that this version knows: {error}") from error
+        except (SQLAlchemyError, OSError) as error:
+            raise DatabaseError(f"{self._url.render_as_string(hide_password=True)}: {error}") from error
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+def all_tables() -> MetaData:
+    """Return the metadata with the tables of every package in it."""
+    for module in TABLE_MODULES:
+        importlib.import_module(module)
+    return Base.metadata
+
+
+_SQLITE_CONNECT_ARGS = {
+    "timeout": SQLITE_BUSY_TIMEOUT_S,
+    # A writer takes the lock when it begins: a deferred one can fail half-way with SQLITE_BUSY, unwaited for.
+    "isolation_level": "IMMEDIATE",
+}
+
+
+def _with_async_driver(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise DatabaseError("the database URL cannot be read") from error
+    if parsed.get_backend_name() not in _DRIVERS:
+        raise DatabaseError(f"{parsed.get_backend_name()} is neither sqlite nor postgresql")
+    return parsed.set(drivername=_DRIVERS[parsed.get_backend_name()])
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", "halfgateway:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
