@@ -1,0 +1,309 @@
+"""One RTSP connection without its socket: bytes in, requests, responses and interleaved frames out.
+
+RTSP text and ``$`` frames share a TCP connection (RFC 2326 section 10.12). Frames are the hot path: a chunk
+is walked once, from header to header, and the whole frames leave in one piece, copied once.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from halfgateway.errors import LocalProtocolError, RemoteProtocolError
+from halfgateway.protocol.messages import Request, Response
+from halfgateway.protocol.wire import (
+    MAX_HEAD_BYTES,
+    MAX_REQUEST_BODY_BYTES,
+    MAX_RESPONSE_BODY_BYTES,
+    MAX_START_LINE_BYTES,
+    body_size,
+    read_request,
+    read_response,
+)
+
+#: First byte of an interleaved frame, before its channel and its 16-bit length.
+FRAME_MARK: Final = 0x24
+#: Bytes before the payload of an interleaved frame.
+FRAME_HEADER_BYTES: Final = 4
+#: Bytes that may wait here: the largest message and a few chunks. More means that the caller feeds without
+#: taking events, which is its bug.
+MAX_WAITING_BYTES: Final = MAX_HEAD_BYTES + MAX_RESPONSE_BODY_BYTES + 1024 * 1024
+
+#: Frames that are believed after rubbish: cameras number their channels from 0, two a track ...
+RESYNC_MAX_CHANNEL: Final = 19
+#: ... and a packet on a channel not seen before fits an Ethernet frame. Both are go2rtc's numbers.
+RESYNC_MAX_FRAME_BYTES: Final = 1500
+#: Starts tried since the last two frames that followed each other. Past it the camera is given up.
+RESYNC_MAX_TRIES: Final = 10
+#: Bytes skipped since then: two full frames. Past it the camera is given up.
+RESYNC_MAX_SKIPPED_BYTES: Final = 128 * 1024
+
+_HEAD_END = re.compile(rb"\n\r?\n")
+_BLANK_LINES = re.compile(rb"[\r\n]+")
+_METHOD_START = re.compile(rb"[!#%&'*+.^_`|~0-9A-Za-z-]{1,32}(?:\Z| )")
+_SERVER_METHOD_START = re.compile(rb"[A-Z_]{1,32}(?:\Z| )")
+_RESPONSE_MARK = b"RTSP/"
+_POSSIBLE_START = re.compile(rb"\$|R(?:\Z|T(?:\Z|S(?:\Z|P(?:\Z|/))))")
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+Frame: TypeAlias = tuple[int, int, int]
+
+
+class Role(enum.Enum):
+    """Which side of the connection we are."""
+
+    SERVER = "server"
+    CLIENT = "client"
+
+
+class Pause(enum.Enum):
+    """What ``next_event`` answers when there is no event."""
+
+    NEED_DATA = "need data"
+    CLOSED = "closed"
+
+
+NEED_DATA: Final = Pause.NEED_DATA
+CLOSED: Final = Pause.CLOSED
+
+
+@dataclass(frozen=True, slots=True)
+class InterleavedBatch:
+    """A run of whole interleaved frames, as they stood on the wire.
+
+    Each of ``frames`` is (channel, start, end): ``data[start]`` is the ``$`` and ``data[start + 4:end]`` the
+    payload, from 0 to 65,535 bytes. The frames follow each other without a gap from 0 to ``len(data)``.
+    """
+
+    data: bytes
+    frames: tuple[Frame, ...]
+
+
+Event: TypeAlias = Request | Response | InterleavedBatch
+
+
+def frame(channel: int, payload: Bytes) -> bytes:
+    """One interleaved frame.
+
+    Raises:
+        LocalProtocolError: a channel beyond 255 or a payload beyond 65,535 bytes.
+    """
+    if not 0 <= channel <= 255 or len(payload) > 0xFFFF:
+        raise LocalProtocolError("channel or payload does not fit an interleaved frame")
+    return b"".join((bytes((FRAME_MARK, channel)), len(payload).to_bytes(2, "big"), payload))
+
+
+class Connection:
+    """The reading half of one RTSP connection.
+
+    Feed ``receive_data`` and take ``next_event`` until it answers ``NEED_DATA``. After a declared error
+    every further call of ``next_event`` raises it again: nobody can tell where the next message begins.
+    """
+
+    def __init__(self, role: Role, *, lenient_resync: bool = False) -> None:
+        """``lenient_resync`` (clients only) looks for the next frame or response after a camera's rubbish."""
+        if lenient_resync and role is Role.SERVER:
+            raise LocalProtocolError("a server does not resynchronise: it answers 400")
+        self._role = role
+        self._lenient = lenient_resync
+        self._buffer = bytearray()
+        self._ready: InterleavedBatch | None = None
+        self._head: Request | Response | None = None
+        self._body_bytes = 0
+        self._searched = 0
+        self._starved = True
+        self._ended = False
+        self._failure: RemoteProtocolError | None = None
+        self._lost = False
+        self._tries = 0
+        self._skipped_bytes = 0
+        self._seen_channels: set[int] = set()
+
+    def receive_data(self, data: Bytes) -> None:
+        """Take bytes of the remote; ``data`` may be reused by the caller afterwards.
+
+        Raises:
+            LocalProtocolError: called after ``receive_eof``, or without taking the events.
+        """
+        if self._ended:
+            raise LocalProtocolError("data after the end")
+        if self._failure is not None:
+            return
+        if len(self._buffer) + len(data) > MAX_WAITING_BYTES:
+            raise LocalProtocolError("take the events before giving more data")
+        taken = self._take_frames(data) if self._starved and self._head is None and not self._lost else 0
+        self._starved = False
+        if taken < len(data):
+            self._buffer += memoryview(data)[taken:]
+
+    def receive_eof(self) -> None:
+        """The remote sends no more. What is incomplete then is dropped: there is nobody to answer."""
+        self._ended = True
+
+    def next_event(self) -> Event | Pause:
+        """The next event, ``NEED_DATA``, or ``CLOSED`` after the last one.
+
+        Raises:
+            RemoteProtocolError: its ``status`` is the answer that a server gives before it closes.
+        """
+        if self._failure is not None:
+            raise RemoteProtocolError(str(self._failure), status=self._failure.status)
+        if self._ready is not None:
+            batch, self._ready = self._ready, None
+            return batch
+        try:
+            event = self._parse()
+        except RemoteProtocolError as error:
+            self._failure = error
+            self._buffer.clear()
+            raise
+        if event is not None:
+            return event
+        self._starved = True
+        return CLOSED if self._ended else NEED_DATA
+
+    def _take_frames(self, data: Bytes) -> int:
+        """Turn frames straight from the caller's bytes into the next event; answers how many bytes it took.
+
+        The buffer holds nothing, or the beginning of the first frame.
+        """
+        buffer = self._buffer
+        kept = len(buffer)
+        frames: list[Frame] = []
+        end = 0
+        if kept:
+            header = bytes(buffer[:FRAME_HEADER_BYTES]) + bytes(data[: max(0, FRAME_HEADER_BYTES - kept)])
+            if header[0] != FRAME_MARK or len(header) < FRAME_HEADER_BYTES:
+                return 0
+            end = FRAME_HEADER_BYTES + (header[2] << 8 | header[3]) - kept
+            if end > len(data):
+                return 0
+            frames.append((header[1], 0, kept + end))
+        end = _whole_frames(data, end, kept, frames)
+        if frames:
+            whole = b"".join((buffer, memoryview(data)[:end]))
+            buffer.clear()
+            self._ready = self._batch(whole, frames)
+        return end
+
+    def _batch(self, data: bytes, frames: list[Frame]) -> InterleavedBatch:
+        if self._lenient:
+            self._seen_channels.update((frames[0][0], frames[-1][0]))
+            if len(frames) > 1:
+                self._tries = self._skipped_bytes = 0
+        return InterleavedBatch(data, tuple(frames))
+
+    def _parse(self) -> Event | None:
+        buffer = self._buffer
+        if self._head is not None:
+            return self._take_body(self._head)
+        if self._lost and not self._found_again():
+            return None
+        blank = _BLANK_LINES.match(buffer)
+        if blank is not None:
+            del buffer[: blank.end()]
+        if not buffer:
+            return None
+        if buffer[0] == FRAME_MARK:
+            return self._take_buffered_frames()
+        if self._begins_message():
+            return self._take_message()
+        if not self._lenient:
+            raise RemoteProtocolError("neither a message nor a frame begins here")
+        self._lost = True
+        return self._parse() if self._found_again() else None
+
+    def _take_buffered_frames(self) -> InterleavedBatch | None:
+        frames: list[Frame] = []
+        end = _whole_frames(self._buffer, 0, 0, frames)
+        if not frames:
+            return None
+        whole = bytes(memoryview(self._buffer)[:end])
+        del self._buffer[:end]
+        return self._batch(whole, frames)
+
+    def _begins_message(self) -> bool:
+        buffer = self._buffer
+        if self._role is Role.SERVER:
+            return _METHOD_START.match(buffer) is not None
+        if buffer.startswith(_RESPONSE_MARK[: len(buffer)]):
+            return True
+        return _SERVER_METHOD_START.match(buffer) is not None
+
+    def _take_message(self) -> Request | Response | None:
+        buffer = self._buffer
+        end = _HEAD_END.search(buffer, self._searched)
+        size = end.end() if end else len(buffer)
+        if buffer.find(b"\n", 0, MAX_START_LINE_BYTES + 2) < 0 and size > MAX_START_LINE_BYTES + 2:
+            raise RemoteProtocolError("the start line is too long", status=414)
+        if size > MAX_HEAD_BYTES:
+            raise RemoteProtocolError(f"the head is larger than {MAX_HEAD_BYTES} bytes")
+        if end is None:
+            self._searched = max(0, size - 2)
+            return None
+        raw = bytes(memoryview(buffer)[: end.start()]).removesuffix(b"\r")
+        del buffer[:size]
+        self._searched = 0
+        if self._role is Role.CLIENT and raw.startswith(_RESPONSE_MARK):
+            head: Request | Response = read_response(raw)
+            self._body_bytes = body_size(head.headers, MAX_RESPONSE_BODY_BYTES)
+        else:
+            head = read_request(raw)
+            self._body_bytes = body_size(head.headers, MAX_REQUEST_BODY_BYTES)
+        return self._take_body(head)
+
+    def _take_body(self, head: Request | Response) -> Request | Response | None:
+        if len(self._buffer) < self._body_bytes:
+            self._head = head
+            return None
+        self._head = None
+        self._tries = self._skipped_bytes = 0
+        if not self._body_bytes:
+            return head
+        body = bytes(memoryview(self._buffer)[: self._body_bytes])
+        del self._buffer[: self._body_bytes]
+        return replace(head, body=body)
+
+    def _found_again(self) -> bool:
+        """Drop rubbish up to the next believable start; answers whether one is there.
+
+        Raises:
+            RemoteProtocolError: too many starts tried, or too many bytes skipped.
+        """
+        buffer = self._buffer
+        while True:
+            start = _POSSIBLE_START.search(buffer)
+            position = start.start() if start else len(buffer)
+            self._skipped_bytes += position
+            del buffer[:position]
+            if self._skipped_bytes > RESYNC_MAX_SKIPPED_BYTES or self._tries > RESYNC_MAX_TRIES:
+                raise RemoteProtocolError("no frame or response was found again after rubbish")
+            if len(buffer) < FRAME_HEADER_BYTES:
+                return False
+            if buffer[0] != FRAME_MARK or self._believable_frame():
+                self._lost = False
+                return True
+            del buffer[0]
+            self._skipped_bytes += 1
+
+    def _believable_frame(self) -> bool:
+        channel, size = self._buffer[1], self._buffer[2] << 8 | self._buffer[3]
+        if channel > RESYNC_MAX_CHANNEL:
+            return False
+        self._tries += 1
+        return size <= RESYNC_MAX_FRAME_BYTES or channel in self._seen_channels
+
+
+def _whole_frames(data: Bytes, start: int, shift: int, frames: list[Frame]) -> int:
+    """Append the whole frames of ``data`` from ``start`` on, offsets moved by ``shift``; gives their end."""
+    limit = len(data)
+    append = frames.append
+    while start + 4 <= limit and data[start] == 0x24:
+        end = start + 4 + (data[start + 2] << 8 | data[start + 3])
+        if end > limit:
+            break
+        append((data[start + 1], start + shift, end + shift))
+        start = end
+    return start

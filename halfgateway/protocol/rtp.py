@@ -1,0 +1,119 @@
+"""RTP packets, read in place and renumbered in place (RFC 3550 section 5.1).
+
+The functions take a buffer and the offset of a packet that is known to hold its 12 fixed bytes; they check
+nothing. ``RtpView`` checks everything.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, TypeAlias
+
+from halfgateway.errors import RemoteProtocolError
+
+#: Bytes of the fixed part of an RTP header.
+RTP_HEADER_BYTES: Final = 12
+#: Profile-specific id of ONVIF's replay extension (Streaming Specification 6.3).
+ONVIF_REPLAY_PROFILE: Final = 0xABAC
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+
+_FIXED = struct.Struct("!BBHII")
+_NUMBERS = struct.Struct("!HII")
+_U32 = struct.Struct("!I")
+
+
+class RtpView:
+    """One RTP packet, checked, seen through a memoryview without a copy.
+
+    ``payload`` excludes CSRCs, extension and padding; ``extension`` is (profile id, words) or None.
+    It is valid as long as the buffer beneath keeps its bytes.
+    """
+
+    __slots__ = (
+        "extension",
+        "marker",
+        "padding_bytes",
+        "payload",
+        "payload_type",
+        "sequence",
+        "ssrc",
+        "timestamp",
+    )
+
+    def __init__(self, packet: Bytes) -> None:
+        """Read one packet.
+
+        Raises:
+            RemoteProtocolError: not RTP version 2, or its parts do not fit its length.
+        """
+        view = memoryview(packet)
+        if len(view) < RTP_HEADER_BYTES:
+            raise RemoteProtocolError("shorter than an RTP header")
+        first, second, self.sequence, self.timestamp, self.ssrc = _FIXED.unpack_from(view)
+        if first >> 6 != 2:
+            raise RemoteProtocolError("not RTP version 2")
+        self.marker = bool(second & 0x80)
+        self.payload_type = second & 0x7F
+        start = RTP_HEADER_BYTES + 4 * (first & 0x0F)
+        self.extension: tuple[int, memoryview] | None = None
+        if first & 0x10:
+            if start + 4 > len(view):
+                raise RemoteProtocolError("the RTP extension does not fit")
+            profile, words = struct.unpack_from("!HH", view, start)
+            self.extension = profile, view[start + 4 : start + 4 + 4 * words]
+            start += 4 + 4 * words
+        self.padding_bytes = view[-1] if first & 0x20 else 0
+        end = len(view) - self.padding_bytes
+        if start > end or (first & 0x20 and not self.padding_bytes):
+            raise RemoteProtocolError("CSRCs, extension or padding do not fit the RTP packet")
+        self.payload = view[start:end]
+
+
+def is_rtp(buffer: Bytes, offset: int, end: int) -> bool:
+    """Whether the bytes from ``offset`` to ``end`` can be an RTP packet, by length and version alone."""
+    return end - offset >= RTP_HEADER_BYTES and buffer[offset] >> 6 == 2
+
+
+def marker(buffer: Bytes, offset: int) -> bool:
+    """The marker bit: for video, the last packet of a frame."""
+    return buffer[offset + 1] >= 0x80
+
+
+def payload_type(buffer: Bytes, offset: int) -> int:
+    """The payload type, 0 to 127."""
+    return buffer[offset + 1] & 0x7F
+
+
+def sequence(buffer: Bytes, offset: int) -> int:
+    """The sequence number, 16 bits."""
+    return buffer[offset + 2] << 8 | buffer[offset + 3]
+
+
+def timestamp(buffer: Bytes, offset: int) -> int:
+    """The RTP timestamp, 32 bits, in units of the payload's clock (90 kHz for video)."""
+    value: int = _U32.unpack_from(buffer, offset + 4)[0]
+    return value
+
+
+def ssrc(buffer: Bytes, offset: int) -> int:
+    """The synchronisation source, 32 bits."""
+    value: int = _U32.unpack_from(buffer, offset + 8)[0]
+    return value
+
+
+def rewrite_header(
+    buffer: bytearray | memoryview, offset: int, *, sequence: int, timestamp: int, ssrc: int
+) -> None:
+    """Write sequence number, timestamp and source of the packet at ``offset``, each modulo its width."""
+    _NUMBERS.pack_into(buffer, offset + 2, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc & 0xFFFFFFFF)
+
+
+def sequence_distance(earlier: int, later: int) -> int:
+    """Steps from one sequence number to another, from -32,768 to 32,767 (RFC 1982 with 16 bits)."""
+    return ((later - earlier + 0x8000) & 0xFFFF) - 0x8000
+
+
+def timestamp_distance(earlier: int, later: int) -> int:
+    """Clock units from one timestamp to another, from -2**31 to 2**31 - 1 (RFC 1982 with 32 bits)."""
+    return ((later - earlier + 0x80000000) & 0xFFFFFFFF) - 0x80000000
