@@ -1,0 +1,213 @@
+"""The configuration: one TOML file, read once, validated whole, frozen.
+
+Secrets are not in it: they are files below ``node.data`` (or named by it), made by ``halfgateway`` itself where
+that is right. Every fault is listed, none is guessed away.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
+from halfgateway.control.streams import Timings
+from halfgateway.errors import HalfGatewayError
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+
+
+class ConfigurationError(HalfGatewayError):
+    """The configuration cannot be used; ``faults`` lists everything that is wrong with it."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NodeSection(_Section):
+    """This node: its name in the trace, and where it keeps what is its own."""
+
+    id: Name = "node-1"
+    data: Path
+
+
+class ListenSection(_Section):
+    """Where this node listens. Port 0 is any free one; None is no listener."""
+
+    host: str = "127.0.0.1"
+    http_port: Port = 8080
+    https_port: Port | None = 8443
+    rtsp_port: Port | None = None
+    rtsps_port: Port | None = 8322
+    full_api_on_http: bool = False
+
+
+class TlsSection(_Section):
+    """The server's certificate, and the authorities whose clients it accepts (PEM files)."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path
+    revoked: Path | None = None
+
+
+class ConventionSection(_Section):
+    """The convention (decision 13). Beyond its own numbers only with an avenant's reference."""
+
+    id: Name = "syn-pp"
+    in_force_from: datetime
+    ended_at: datetime | None = None
+    cap: Annotated[int, Field(ge=1, le=1000)] = CONVENTION_CAP
+    avenant: str | None = None
+    retention_days: Annotated[int, Field(ge=1, le=CONVENTION_RETENTION_DAYS)] = CONVENTION_RETENTION_DAYS
+    machine_only_agreement: str | None = None
+
+    @model_validator(mode="after")
+    def _is_a_convention(self) -> ConventionSection:
+        self.record()
+        return self
+
+    def record(self) -> Convention:
+        """The convention as the policy reads it."""
+        return Convention(**self.model_dump())
+
+
+class StoreSection(_Section):
+    """Shared state: ``embedded`` (a Valkey of our own below ``node.data``) or a ``redis://``-like URL."""
+
+    url: str = "embedded"
+
+
+class DatabaseSection(_Section):
+    """Records: ``embedded`` (SQLite below ``node.data``) or an SQLAlchemy URL of PostgreSQL with asyncpg."""
+
+    url: str = "embedded"
+
+
+class CameraSection(_Section):
+    """An ONVIF device to take into the inventory."""
+
+    id: Name
+    name: str
+    site: str
+    commune: str
+    latitude: Annotated[float, Field(ge=-90, le=90)]
+    longitude: Annotated[float, Field(ge=-180, le=180)]
+    onvif_url: str
+    username: str
+    password_file: Path
+
+
+class MachineSection(_Section):
+    """A machine account's agreed use (C08): the agent who answers for it, and the reason that is recorded."""
+
+    id: str
+    agent: str
+    reason: str
+    over_plain_rtsp: bool = False
+
+
+class TimingsSection(_Section):
+    """How long slots are kept, in seconds, within what keeps the convention's promises."""
+
+    play_before_s: Annotated[float, Field(ge=1, le=120)] = Timings.play_before_s
+    setup_to_play_s: Annotated[float, Field(ge=1, le=60)] = Timings.setup_to_play_s
+    resume_s: Annotated[float, Field(ge=0.5, le=60)] = Timings.resume_s
+    paused_s: Annotated[float, Field(ge=1, le=3600)] = Timings.paused_s
+    ticket_grace_s: Annotated[float, Field(ge=0, le=60)] = Timings.ticket_grace_s
+    trace_grace_s: Annotated[float, Field(ge=0, le=30)] = Timings.trace_grace_s
+    lease_s: Annotated[float, Field(ge=1, le=60)] = Timings.lease_s
+    renew_s: Annotated[float, Field(ge=0.1, le=20)] = Timings.renew_s
+
+    @model_validator(mode="after")
+    def _renewed_before_it_lapses(self) -> TimingsSection:
+        if self.renew_s * 2 > self.lease_s:
+            raise ValueError("renew_s must leave room for two renewals within lease_s")
+        return self
+
+    def record(self) -> Timings:
+        """The timings as the door reads them."""
+        return Timings(**self.model_dump())
+
+
+class Configuration(_Section):
+    """All of it."""
+
+    node: NodeSection
+    convention: ConventionSection
+    listen: ListenSection = ListenSection()
+    tls: TlsSection | None = None
+    state_store: StoreSection = StoreSection()
+    database: DatabaseSection = DatabaseSection()
+    timings: TimingsSection = TimingsSection()
+    cameras: tuple[CameraSection, ...] = ()
+    machines: tuple[MachineSection, ...] = ()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Configuration:
+        faults = []
+        if self.tls is None and (self.listen.https_port is not None or self.listen.rtsps_port is not None):
+            faults.append("tls is missing, and listen names an https_port or an rtsps_port")
+        for kind, ids in (("cameras", [c.id for c in self.cameras]), ("machines", [m.id for m in self.machines])):
+            faults += [f"{kind}: {name} appears twice" for name in sorted({i for i in ids if ids.count(i) > 1})]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+
+def parse_configuration(document: dict[str, Any]) -> Configuration:
+    """Validate a parsed document. Raises ConfigurationError."""
+    try:
+        return Configuration.model_validate(document)
+    except ValidationError as error:
+        raise ConfigurationError([_fault(fault) for fault in error.errors(include_input=False)]) from error
+
+
+def read_configuration(path: Path) -> Configuration:
+    """Read and validate a file; relative paths in it are relative to it. Raises ConfigurationError."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError([f"{path}: {error.strerror}"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError([f"{path}: {error}"]) from error
+    configuration = _beside(parse_configuration(document), path.parent)
+    missing = [f"{what}: {file} cannot be read" for what, file in _files(configuration) if not file.is_file()]
+    if missing:
+        raise ConfigurationError(missing)
+    return configuration
+
+
+def _files(configuration: Configuration) -> list[tuple[str, Path]]:
+    files = [(f"cameras.{camera.id}.password_file", camera.password_file) for camera in configuration.cameras]
+    if configuration.tls is not None:
+        tls = configuration.tls
+        files += [("tls.certificate", tls.certificate), ("tls.key", tls.key), ("tls.client_ca", tls.client_ca)]
+        files += [("tls.revoked", tls.revoked)] if tls.revoked is not None else []
+    return files
+
+
+def _beside(section: Any, folder: Path) -> Any:
+    """The same configuration with each relative path taken from ``folder``."""
+    if isinstance(section, Path):
+        return folder / section
+    if isinstance(section, tuple):
+        return tuple(_beside(item, folder) for item in section)
+    if isinstance(section, _Section):
+        return section.model_copy(update={name: _beside(value, folder) for name, value in section})
+    return section
+
+
+def _fault(fault: Any) -> str:
+    where = ".".join(str(part) for part in fault["loc"]) or "configuration"
+    return f"{where}: {fault['msg']}"

@@ -1,0 +1,70 @@
+"""The request that every way in builds, and how its story is told in the trace."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from auth.accounts import Principal
+from auth.policy import Mode
+from auth.trace import Draft, Kind
+from halfgateway.errors import Refusal
+
+
+class Via(StrEnum):
+    """The way in by which a request came."""
+
+    API = "api"
+    RTSP = "rtsp"
+    RTSPS = "rtsps"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest:
+    """One wish to watch one camera. ``reason`` is a purpose code (L16), ``source`` the requester's address."""
+
+    principal: Principal
+    camera: str
+    profile: str | None
+    mode: Mode
+    reason: str
+    reference: str | None
+    source: str
+    via: Via
+    stream: str = field(default_factory=lambda: secrets.token_hex(8))
+    ticket: str | None = None
+
+    def entry(
+        self, kind: Kind, detail: Mapping[str, Any] | None = None, *, refusal: str | None = None
+    ) -> Draft:
+        """A trace entry about this request."""
+        principal = self.principal
+        about = {
+            "via": self.via.value,
+            "profile": self.profile,
+            "role": principal.role.value,
+            "service": principal.service,
+            "site": principal.site,
+            "reference": self.reference,
+            **(detail or {}),
+        }
+        return Draft(
+            kind,
+            agent=principal.agent,
+            account=principal.account,
+            attribution=principal.attribution.value if principal.attribution else None,
+            camera=self.camera,
+            stream=self.stream,
+            mode=self.mode.value,
+            reason=self.reason,
+            refusal=refusal,
+            source=self.source,
+            detail={name: value for name, value in about.items() if value is not None},
+        )
+
+    def refused(self, refusal: Refusal) -> Draft:
+        """The entry of this request's refusal."""
+        return self.entry(Kind.STREAM_REFUSED, {"article": refusal.article}, refusal=refusal.code)

@@ -1,0 +1,129 @@
+"""The one door: ``admit``.
+
+    authenticated request > interconnection open > policy > slot > intent, durable > stream
+
+Every way in builds an :class:`~halfgateway.control.access.AccessRequest` from a principal that it has
+authenticated and comes through here. Reserve before dialling, record before granting, release on every way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from auth.policy import Convention, decide
+from auth.trace import Kind
+from camera_registry.cameras import Camera
+from camera_registry.clock import Clock
+from halfgateway import errors
+from halfgateway.control.access import AccessRequest
+from halfgateway.control.closing import Closer
+from halfgateway.control.slots import Lease, SlotTable
+from halfgateway.control.streams import Stream, StreamTable
+from halfgateway.control.tracing import Tracer
+from halfgateway.errors import Refusal
+
+POLICY_REFUSALS: dict[str, type[Refusal]] = {
+    refusal.code: refusal
+    for refusal in (
+        errors.ConventionNotInForce,
+        errors.NotHabilitated,
+        errors.UnknownCamera,
+        errors.NoRecording,
+        errors.CameraNotAuthorised,
+    )
+}
+"""The refusal of each reason that the policy can give."""
+
+
+class StateView(Protocol):
+    """What the door must know of the interconnection."""
+
+    def require_open(self) -> None:
+        """Return if streams may be granted, from memory alone.
+
+        Raises InterconnectionCut, ConventionNotInForce, or StateStoreUnavailable when the view is too old.
+        """
+
+
+class Admission:
+    """Grants streams. ``find_camera`` answers from memory."""
+
+    def __init__(
+        self,
+        *,
+        state: StateView,
+        convention: Convention,
+        find_camera: Callable[[str], Camera | None],
+        slots: SlotTable,
+        tracer: Tracer,
+        table: StreamTable,
+        closer: Closer,
+        clock: Clock,
+    ) -> None:
+        self._state = state
+        self._convention = convention
+        self._find_camera = find_camera
+        self._slots = slots
+        self._tracer = tracer
+        self._table = table
+        self._closer = closer
+        self._clock = clock
+
+    async def admit(self, request: AccessRequest) -> Stream:
+        """A slot is held and the intent is durable when this returns a stream; else it raises a Refusal, traced.
+
+        A ticket's request takes its own slot again, on this node, if it is still held or free (its grace).
+        """
+        try:
+            self._check(request)
+            return await self._grant(request)
+        except Refusal as refusal:
+            self._tracer.refusal(request.refused(refusal))
+            raise
+
+    def recheck(self, request: AccessRequest) -> None:
+        """Whether what was granted may still be used: nothing is taken. Raises a Refusal, traced."""
+        try:
+            self._check(request)
+        except Refusal as refusal:
+            self._tracer.refusal(request.refused(refusal))
+            raise
+
+    def _check(self, request: AccessRequest) -> None:
+        self._state.require_open()
+        camera = self._find_camera(request.camera)
+        decision = decide(request.principal, camera, request.mode, self._clock.now(), self._convention)
+        if decision.refusal is not None:
+            raise POLICY_REFUSALS[decision.refusal](decision.detail)
+
+    async def _grant(self, request: AccessRequest) -> Stream:
+        try:
+            lease = await self._take_slot(request)
+            kind = Kind.STREAM_RESUMED if request.ticket else Kind.STREAM_REQUESTED
+            slot = f"{lease.used}/{lease.cap}"
+            await self._tracer.durable(request.entry(kind, {"slot": slot}))
+            self._state.require_open()
+            stream = Stream(request, slot, lease.deadline, self._clock.now())
+            self._table.add(stream)
+        except Refusal:
+            self._closer.give_back(request.stream)
+            raise
+        except BaseException:
+            self._closer.give_back(request.stream)
+            self._tracer.eventual(request.entry(Kind.STREAM_STOPPED, {"cause": "requester-gone"}))
+            raise
+        return stream
+
+    async def _take_slot(self, request: AccessRequest) -> Lease:
+        holder = {
+            "camera": request.camera,
+            "mode": request.mode.value,
+            "account": request.principal.account,
+            "service": request.principal.service or "",
+        }
+        if request.ticket is not None:
+            claimed = await self._slots.claim(request.stream)
+            if claimed is not None:
+                return claimed
+        return await self._slots.acquire(request.stream, holder)

@@ -1,0 +1,93 @@
+"""The one way out: whatever ends a stream, its slot goes back and its result is traced."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from auth.trace import Kind
+from camera_registry.clock import Clock
+from halfgateway.control.endings import MovedToAnotherNode, Teardown
+from halfgateway.control.slots import SlotTable
+from halfgateway.control.streams import Stream, StreamTable
+from halfgateway.control.tickets import TicketStore
+from halfgateway.control.tracing import Tracer
+from halfgateway.errors import Refusal, StateStoreUnavailable
+
+log = logging.getLogger(__name__)
+
+
+class Closer:
+    """Ends streams: at once for the viewers, then for the slot, the ticket and the trace."""
+
+    def __init__(
+        self, *, table: StreamTable, slots: SlotTable, tickets: TicketStore, tracer: Tracer, clock: Clock
+    ) -> None:
+        self._table = table
+        self._slots = slots
+        self._tickets = tickets
+        self._tracer = tracer
+        self._clock = clock
+        self._chores: set[asyncio.Task[None]] = set()
+
+    def end(self, stream: Stream, cause: Refusal, *, by: str | None = None) -> None:
+        """Stop a stream now; its slot goes back as soon as the state store takes it. ``by`` is who closed it."""
+        if not self._table.remove(stream, cause):
+            return
+        self._trace_result(stream, cause, by)
+        if isinstance(cause, MovedToAnotherNode):
+            return
+        self.give_back(stream.id)
+        if stream.request.ticket is not None:
+            self._later(self._end_ticket(stream.request.ticket, 0.0))
+
+    async def leave(self, stream: Stream, ticket_grace_s: float) -> None:
+        """The holder said goodbye: the slot is free when this returns, its ticket good for a little longer."""
+        goodbye = Teardown()
+        if not self._table.remove(stream, goodbye):
+            return
+        self._trace_result(stream, goodbye, None)
+        await self._give_back(stream.id)
+        if stream.request.ticket is not None:
+            await self._end_ticket(stream.request.ticket, ticket_grace_s)
+
+    def give_back(self, slot_id: str) -> None:
+        """Give a slot back as soon as the state store takes it; one that was never taken is no fault."""
+        self._later(self._give_back(slot_id))
+
+    async def settle(self) -> None:
+        """Wait until every slot that was to go back has gone, or could not."""
+        while self._chores:
+            await asyncio.gather(*self._chores, return_exceptions=True)
+
+    async def _give_back(self, slot_id: str) -> None:
+        try:
+            await self._slots.release(slot_id)
+        except StateStoreUnavailable:
+            log.warning("slot.not_released stream=%s: its lease will lapse", slot_id)
+
+    async def _end_ticket(self, ticket: str, grace_s: float) -> None:
+        try:
+            await self._tickets.end(ticket, grace_s)
+        except StateStoreUnavailable:
+            log.warning("ticket.not_ended: its life will lapse")
+
+    def _trace_result(self, stream: Stream, cause: Refusal, by: str | None) -> None:
+        traffic = stream.traffic()
+        result = {
+            "cause": cause.code,
+            "why": cause.detail or None,
+            "by": by,
+            "bytes": traffic.bytes,
+            "packets": traffic.packets,
+            "lost": traffic.lost,
+            "duration_s": round((self._clock.now() - stream.since).total_seconds(), 3),
+        }
+        self._tracer.eventual(stream.request.entry(Kind.STREAM_STOPPED, result))
+
+    def _later(self, chore: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(chore)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)

@@ -1,0 +1,53 @@
+"""Why a granted stream ends, other than by a refusal: the causes of the trace's result entries."""
+
+from __future__ import annotations
+
+from halfgateway.errors import Refusal
+
+
+class Ending(Refusal):
+    """An end that is nobody's fault; its code is the ``cause`` of the result entry."""
+
+    http_status, rtsp_status = 410, 454
+
+
+class Teardown(Ending):
+    """The holder said goodbye."""
+
+    code = "teardown"
+
+
+class NotPlayed(Ending):
+    """The slot was taken, and PLAY did not follow in time."""
+
+    code = "not-played"
+
+
+class NotResumed(Ending):
+    """The connection was lost, and the holder did not come back in time."""
+
+    code = "not-resumed"
+
+
+class PausedTooLong(Ending):
+    """A paused stream held its slot for as long as it may."""
+
+    code = "paused-too-long"
+
+
+class ClosedOnRequest(Ending):
+    """Its owner, the supervisor or SYN's operations closed it; the detail says why."""
+
+    code = "closed-on-request"
+
+
+class MovedToAnotherNode(Ending):
+    """Another node serves the ticket now."""
+
+    code = "moved-to-another-node"
+
+
+class NodeStopped(Ending):
+    """This node was stopped in good order."""
+
+    code = "node-stopped"

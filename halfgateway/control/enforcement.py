@@ -1,0 +1,115 @@
+"""What keeps the convention while streams run: leases renewed, ends noticed, the trace and the state watched."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from auth.trace import TraceUnavailable as JournalUnavailable
+from halfgateway.control.closing import Closer
+from halfgateway.control.endings import MovedToAnotherNode
+from halfgateway.control.interconnection import Interconnection
+from halfgateway.control.slots import SlotTable
+from halfgateway.control.streams import StreamTable, Timings
+from halfgateway.control.tickets import TicketStore
+from halfgateway.errors import StateStoreUnavailable, TraceUnavailable
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 0.1
+"""How often ends are looked for: the precision of every delay that the door promises."""
+
+PROBE_S = 1.0
+"""How often the journal is asked whether it can still be written."""
+
+
+class Probed(Protocol):
+    """The journal, as far as it is watched."""
+
+    async def probe(self) -> None:
+        """Raises auth.trace.TraceUnavailable when an entry could not be written now."""
+
+
+class Enforcement:
+    """The node's loops. Each does one small thing, for ever; :meth:`run` runs them all."""
+
+    def __init__(
+        self,
+        *,
+        table: StreamTable,
+        slots: SlotTable,
+        tickets: TicketStore,
+        closer: Closer,
+        interconnection: Interconnection,
+        journal: Probed,
+        timings: Timings,
+        now: Callable[[], float],
+        sweepers: Sequence[Callable[[], None]],
+    ) -> None:
+        self._table = table
+        self._slots = slots
+        self._tickets = tickets
+        self._closer = closer
+        self._interconnection = interconnection
+        self._journal = journal
+        self._timings = timings
+        self._now = now
+        self._sweepers = (self.end_what_is_over, *sweepers)
+        self._unwritable_since_s: float | None = None
+
+    async def run(self) -> None:
+        """Keep going until cancelled."""
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(_every(self._timings.renew_s, self.renew), name="renew leases")
+            loops.create_task(_every(PROBE_S, self.probe_trace), name="probe trace")
+            loops.create_task(_every(SWEEP_S, self._sweep), name="sweep")
+
+    async def renew(self) -> None:
+        """Renew every lease, and learn in the same round trip how the interconnection stands."""
+        try:
+            renewal = await self._slots.renew([stream.id for stream in self._table])
+            for stream in self._table:
+                if stream.request.ticket is not None:
+                    await self._tickets.keep(stream.request.ticket, self._timings.lease_s * 2)
+        except StateStoreUnavailable as error:
+            log.warning("lease.not_renewed streams=%d error=%s", len(self._table), error)
+            return
+        self._interconnection.observe(renewal.state)
+        for stream in self._table:
+            if stream.id in renewal.deadlines:
+                stream.gate.until = renewal.deadlines[stream.id]
+            elif stream.id in renewal.moved:
+                self._closer.end(stream, MovedToAnotherNode())
+            elif stream.id in renewal.lost:
+                self._closer.end(stream, StateStoreUnavailable("La place du Flux a été perdue."))
+
+    async def probe_trace(self) -> None:
+        """Close what plays when the journal has been unwritable for the grace (T01)."""
+        try:
+            await self._journal.probe()
+            self._unwritable_since_s = None
+        except JournalUnavailable as error:
+            now = self._now()
+            if self._unwritable_since_s is None:
+                self._unwritable_since_s = now
+                log.critical("trace.unwritable error=%s", error)
+            if now - self._unwritable_since_s >= self._timings.trace_grace_s:
+                for stream in self._table:
+                    self._closer.end(stream, TraceUnavailable("L'accès ne peut plus être tracé."))
+
+    def end_what_is_over(self) -> None:
+        """End streams whose lease has lapsed, or whose holder kept them waiting."""
+        for stream, cause in self._table.over():
+            self._closer.end(stream, cause)
+
+    async def _sweep(self) -> None:
+        for sweep in self._sweepers:
+            sweep()
+
+
+async def _every(period_s: float, step: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await step()
+        await asyncio.sleep(period_s)

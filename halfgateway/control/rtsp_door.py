@@ -1,0 +1,296 @@
+"""The door as RTSP comes to it: by a ticket, or by a machine account (interface.md, RTSP and RTSPS)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+from auth.accounts import Attribution, Principal, Role
+from auth.policy import Mode
+from auth.trace import Draft, Kind
+from camera_registry.cameras import Camera
+from halfgateway.control.access import AccessRequest, Via
+from halfgateway.control.admission import Admission
+from halfgateway.control.descriptions import Descriptions
+from halfgateway.control.endings import NotPlayed
+from halfgateway.control.seat import House, StreamSeat
+from halfgateway.control.streams import Stream
+from halfgateway.control.tickets import Ticket, TicketKey, TicketStore
+from halfgateway.downstream.paths import TRACK
+from halfgateway.downstream.door import Caller, Seat, StreamPath, Viewer
+from halfgateway.errors import (
+    NotHabilitated,
+    Refusal,
+    StateStoreUnavailable,
+    Unauthenticated,
+    UnknownCamera,
+)
+from halfgateway.protocol.digest import Algorithm, Secrets, ha1
+from halfgateway.protocol.sdp import describe_for_reader
+from halfgateway.relay.source import SourceKey
+
+DESCRIBED_EVERY_S = 60.0
+"""A VMS describes every camera every 30 s; one entry a minute says so (S13)."""
+
+SDP_SESSION_ID = 1
+"""The ``o=`` session id of every description: a reader's SDP says nothing of the house (C16)."""
+
+MAX_REMEMBERED_DESCRIPTIONS = 10_000
+"""Pairs of account and camera whose last description is remembered. When full, the oldest are forgotten, and
+described again in the trace."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineAccount:
+    """A machine that may come by itself: its Digest secrets, and what is recorded as its agreed reason."""
+
+    principal: Principal
+    secrets: Secrets
+    reason: str
+    over_plain_rtsp: bool
+
+
+class Machines(Protocol):
+    """The machine accounts, in memory."""
+
+    def find(self, username: str) -> MachineAccount | None:
+        """The machine of this name."""
+
+    def presented(self, machine: MachineAccount, certificate: bytes | None) -> bool:
+        """Whether this certificate is the machine's own."""
+
+
+class RtspDoor:
+    """Fills :class:`~halfgateway.downstream.door.Door`. ``realm`` is the Digest realm of every secret."""
+
+    def __init__(
+        self,
+        *,
+        house: House,
+        admission: Admission,
+        machines: Machines,
+        ticket_key: TicketKey,
+        tickets: TicketStore,
+        find_camera: Callable[[str], Camera | None],
+        descriptions: Descriptions,
+        realm: str,
+    ) -> None:
+        self._house = house
+        self._admission = admission
+        self._machines = machines
+        self._ticket_key = ticket_key
+        self._tickets = tickets
+        self._find_camera = find_camera
+        self._descriptions = descriptions
+        self._realm = realm
+        self._arrivals: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._described: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+    def secrets(self, username: str) -> Secrets | None:
+        """See :class:`~halfgateway.downstream.door.Door`. A ticket's secret is computed, not remembered."""
+        machine = self._machines.find(username)
+        if machine is not None:
+            return machine.secrets
+        password = self._ticket_key.password_for(username)
+        if password is None:
+            return None
+        return Secrets(
+            md5=ha1(username, self._realm, password, Algorithm.MD5),
+            sha256=ha1(username, self._realm, password, Algorithm.SHA256),
+        )
+
+    def wrong_credentials(self, username: str, source: str) -> None:
+        """See :class:`~halfgateway.downstream.door.Door`."""
+        draft = Draft(
+            Kind.AUTH_FAILED, refusal=Unauthenticated.code, source=source, detail={"reason": "wrong-digest"}
+        )
+        self._house.tracer.refusal(draft)
+
+    def refused_action(self, caller: Caller, action: str, path: str) -> None:
+        """See :class:`~halfgateway.downstream.door.Door`."""
+        draft = Draft(
+            Kind.ACTION_REFUSED,
+            account=caller.username,
+            source=caller.source,
+            detail={"action": action, "path": path},
+        )
+        self._house.tracer.refusal(draft)
+
+    async def describe(self, caller: Caller, path: StreamPath) -> bytes:
+        """See :class:`~halfgateway.downstream.door.Door`."""
+        request = await self._request(caller, path)
+        self._admission.recheck(request)
+        camera, key = self._source_of(request)
+        try:
+            description = await self._descriptions.of(key)
+        except Refusal as refusal:
+            raise self._traced(request, refusal) from refusal
+        if self._first_for_a_while(request.principal.account, camera.id):
+            await self._house.tracer.durable(request.entry(Kind.STREAM_DESCRIBED))
+        return describe_for_reader(description, control=TRACK, session_id=SDP_SESSION_ID, name=camera.name)
+
+    async def take_seat(self, caller: Caller, path: StreamPath, viewer: Viewer) -> Seat:
+        """See :class:`~halfgateway.downstream.door.Door`."""
+        request = await self._request(caller, path)
+        if request.ticket is not None:
+            return await self._seat(request, viewer)
+        one_at_a_time = self._arrivals.setdefault((request.principal.account, request.camera), asyncio.Lock())
+        async with one_at_a_time:
+            return await self._seat(request, viewer)
+
+    async def _seat(self, request: AccessRequest, viewer: Viewer) -> Seat:
+        stream = await (
+            self._stream_of_machine(request) if request.ticket is None else self._stream_of_ticket(request)
+        )
+        try:
+            _, key = self._source_of(request)
+            source = await self._house.hub.enter(key)
+        except BaseException as error:
+            self._not_seated(stream, error)
+            raise
+        seat = StreamSeat(self._house, stream, source, viewer)
+        if stream not in self._house.table:
+            seat.give_up()
+            self._admission.recheck(request)
+            raise StateStoreUnavailable("Le Flux a pris fin avant d'avoir commencé.")
+        if request.ticket is not None:
+            for occupant in tuple(stream.seats):
+                occupant.give_way(viewer)
+        seat.take()
+        return seat
+
+    async def _request(self, caller: Caller, path: StreamPath) -> AccessRequest:
+        """The request that an authenticated name makes by asking for a path.
+
+        Raises Unauthenticated for a ticket that has ended, NotHabilitated for what the name is not bound to.
+        """
+        via = Via.RTSPS if caller.secure else Via.RTSP
+        machine = self._machines.find(caller.username)
+        if machine is None:
+            return await self._request_of_ticket(caller, path, via)
+        request = AccessRequest(
+            principal=machine.principal,
+            camera=path.camera,
+            profile=self._profile(path),
+            mode=Mode(path.mode),
+            reason=machine.reason,
+            reference=None,
+            source=caller.source,
+            via=via,
+        )
+        allowed = (
+            self._machines.presented(machine, caller.certificate)
+            if caller.secure
+            else machine.over_plain_rtsp
+        )
+        if not allowed:
+            refusal = NotHabilitated("Le compte de service doit présenter son certificat, par RTSPS.")
+            raise self._traced(request, refusal)
+        return request
+
+    async def _request_of_ticket(self, caller: Caller, path: StreamPath, via: Via) -> AccessRequest:
+        served = self._house.table.of_ticket(caller.username)
+        if served is not None:
+            request = replace(served.request, source=caller.source, via=via)
+        else:
+            ticket = await self._tickets.get(caller.username)
+            if ticket is None:
+                raise Unauthenticated("Ce titre d'accès a pris fin.")
+            request = request_of_ticket(ticket, source=caller.source, via=via)
+        bound = request.camera == path.camera and request.mode.value == path.mode
+        if not bound or path.profile not in {None, request.profile}:
+            raise self._traced(request, NotHabilitated("Ce titre d'accès vaut pour un autre Flux."))
+        return request
+
+    async def _stream_of_ticket(self, request: AccessRequest) -> Stream:
+        stream = self._house.table.get(request.stream)
+        if stream is None:
+            stream = await self._admission.admit(request)
+            stream.end_unless(NotPlayed, self._house.timings.setup_to_play_s, self._house.now())
+            return stream
+        self._admission.recheck(request)
+        if stream.parked:
+            await self._house.tracer.durable(request.entry(Kind.STREAM_RESUMED, {"slot": stream.slot}))
+        return stream
+
+    async def _stream_of_machine(self, request: AccessRequest) -> Stream:
+        """A slot that this machine may share or take up again, else one of its own."""
+        table, account = self._house.table, request.principal.account
+        stream = table.shareable(account, request.camera, request.profile or "")
+        if stream is not None:
+            self._admission.recheck(request)
+            return stream
+        stream = table.parked(account, request.camera, request.source)
+        if stream is not None:
+            self._admission.recheck(request)
+            stream.parked = False
+            stream.end_unless(NotPlayed, self._house.timings.setup_to_play_s, self._house.now())
+            await self._house.tracer.durable(stream.request.entry(Kind.STREAM_RESUMED, {"slot": stream.slot}))
+            return stream
+        stream = await self._admission.admit(request)
+        stream.end_unless(NotPlayed, self._house.timings.setup_to_play_s, self._house.now())
+        return stream
+
+    def _not_seated(self, stream: Stream, error: BaseException) -> None:
+        """The camera did not come: a ticket keeps its reservation, a machine its slot only if it is used elsewise."""
+        if isinstance(error, Refusal):
+            self._house.tracer.refusal(stream.request.refused(error))
+        if stream.request.ticket is None and not stream.seats:
+            self._house.closer.end(stream, error if isinstance(error, Refusal) else NotPlayed())
+
+    def _source_of(self, request: AccessRequest) -> tuple[Camera, SourceKey]:
+        camera = self._find_camera(request.camera)
+        if camera is None or request.profile not in {profile.id for profile in camera.profiles}:
+            raise self._traced(request, UnknownCamera("Profil inconnu pour cette caméra."))
+        return camera, SourceKey(camera.id, request.profile or "")
+
+    def _profile(self, path: StreamPath) -> str | None:
+        camera = self._find_camera(path.camera)
+        if path.profile is not None or camera is None or not camera.profiles:
+            return path.profile
+        return camera.profiles[0].id
+
+    def _traced(self, request: AccessRequest, refusal: Refusal) -> Refusal:
+        self._house.tracer.refusal(request.refused(refusal))
+        return refusal
+
+    def _first_for_a_while(self, account: str, camera: str) -> bool:
+        now, pair = self._house.now(), (account, camera)
+        last_s = self._described.get(pair)
+        if last_s is not None and now - last_s < DESCRIBED_EVERY_S:
+            return False
+        self._described[pair] = now
+        self._described.move_to_end(pair)
+        if len(self._described) > MAX_REMEMBERED_DESCRIPTIONS:
+            self._described.popitem(last=False)
+        return True
+
+
+def request_of_ticket(ticket: Ticket, *, source: str, via: Via) -> AccessRequest:
+    """What a ticket's holder was granted, asked for again from ``source``."""
+    principal = Principal(
+        account=ticket.account,
+        role=Role(ticket.role),
+        agent=ticket.agent,
+        service=ticket.service,
+        site=ticket.site,
+        attribution=Attribution(ticket.attribution),
+        factors=(),
+        scope=None,
+    )
+    return AccessRequest(
+        principal=principal,
+        camera=ticket.camera,
+        profile=ticket.profile,
+        mode=Mode(ticket.mode),
+        reason=ticket.reason,
+        reference=ticket.reference,
+        source=source,
+        via=via,
+        stream=ticket.stream,
+        ticket=ticket.id,
+    )

@@ -1,0 +1,152 @@
+"""One RTSP session's place in a stream: between the door, the hub and the trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from auth.trace import Kind
+from halfgateway.control.closing import Closer
+from halfgateway.control.endings import NotPlayed, NotResumed, PausedTooLong
+from halfgateway.control.streams import Stream, StreamTable, Timings, Traffic
+from halfgateway.control.tracing import Tracer
+from halfgateway.downstream.door import Viewer
+from halfgateway.errors import Refusal
+from halfgateway.relay.hub import Hub
+from halfgateway.relay.reader import Gate, Reader
+from halfgateway.relay.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What every seat needs. ``now`` is the monotonic clock in seconds."""
+
+    hub: Hub
+    table: StreamTable
+    closer: Closer
+    tracer: Tracer
+    timings: Timings
+    now: Callable[[], float]
+
+
+class StreamSeat:
+    """A :class:`~halfgateway.downstream.door.Seat`, and its stream's :class:`~halfgateway.control.streams.Occupant`.
+
+    It has entered the hub for its source; it leaves it once, whatever ends it.
+    """
+
+    def __init__(self, house: House, stream: Stream, source: Source, viewer: Viewer) -> None:
+        self._house = house
+        self._stream = stream
+        self._source = source
+        self._viewer = viewer
+        self._reader: Reader | None = None
+        self._earlier = Traffic()
+        self._flowing = False
+        self._in_hub = True
+
+    @property
+    def profile(self) -> str:
+        """See :class:`~halfgateway.control.streams.Occupant`."""
+        return self._source.key.profile
+
+    @property
+    def playing(self) -> bool:
+        """See :class:`~halfgateway.control.streams.Occupant`."""
+        return self._flowing
+
+    @property
+    def gate(self) -> Gate:
+        """See :class:`~halfgateway.downstream.door.Seat`."""
+        return self._stream.gate
+
+    def traffic(self) -> Traffic:
+        """See :class:`~halfgateway.control.streams.Occupant`."""
+        reader, earlier = self._reader, self._earlier
+        if reader is None:
+            return earlier
+        return Traffic(
+            earlier.bytes + reader.sent_bytes,
+            earlier.packets + reader.sent_packets,
+            earlier.lost + reader.lost_packets,
+        )
+
+    async def start(self) -> None:
+        """See :class:`~halfgateway.downstream.door.Seat`."""
+        detail = {"profile": self.profile}
+        await self._house.tracer.durable(self._stream.request.entry(Kind.STREAM_STARTED, detail))
+
+    def flow(self, reader: Reader) -> None:
+        """See :class:`~halfgateway.downstream.door.Seat`. A stream that has ended meanwhile does not flow."""
+        if self not in self._stream.seats:
+            return
+        self._earlier, self._reader = self.traffic(), reader
+        self._flowing = True
+        self._stream.ever_played = True
+        self._stream.keep()
+        self._source.attach(reader, self._camera_lost)
+
+    async def pause(self) -> None:
+        """See :class:`~halfgateway.downstream.door.Seat`."""
+        self._stop_flow()
+        if not any(seat.playing for seat in self._stream.seats):
+            self._stream.end_unless(PausedTooLong, self._house.timings.paused_s, self._house.now())
+        await self._house.tracer.durable(self._stream.request.entry(Kind.STREAM_MOVED, {"to": "paused"}))
+
+    async def leave(self) -> None:
+        """See :class:`~halfgateway.downstream.door.Seat`."""
+        self._rise()
+        if not self._stream.seats:
+            await self._house.closer.leave(self._stream, self._house.timings.ticket_grace_s)
+
+    def lose(self) -> None:
+        """See :class:`~halfgateway.downstream.door.Seat`."""
+        self._rise()
+        stream = self._stream
+        if stream.seats or stream not in self._house.table:
+            return
+        stream.parked = True
+        if stream.ever_played or stream.request.ticket is None:
+            stream.end_unless(NotResumed, self._house.timings.resume_s, self._house.now())
+
+    def evict(self, cause: Refusal) -> None:
+        """See :class:`~halfgateway.control.streams.Occupant`."""
+        self._stop_flow()
+        self._leave_hub()
+        self._viewer.end(cause)
+
+    def give_way(self, viewer: Viewer) -> None:
+        """Leave the stream to the same holder's new session."""
+        self._rise()
+        self._viewer.give_way(viewer)
+
+    def give_up(self) -> None:
+        """Never sit down."""
+        self._leave_hub()
+
+    def take(self) -> None:
+        """Sit down: from now on the stream is kept for this session to play."""
+        stream, timings = self._stream, self._house.timings
+        stream.parked = False
+        stream.seats.append(self)
+        first_of_ticket = stream.request.ticket is not None and not stream.ever_played
+        if not first_of_ticket and not any(seat.playing for seat in stream.seats):
+            stream.end_unless(NotPlayed, timings.setup_to_play_s, self._house.now())
+
+    def _rise(self) -> None:
+        self._stop_flow()
+        self._leave_hub()
+        self._stream.unseat(self)
+
+    def _stop_flow(self) -> None:
+        self._flowing = False
+        if self._reader is not None:
+            self._source.detach(self._reader)
+
+    def _leave_hub(self) -> None:
+        if self._in_hub:
+            self._in_hub = False
+            self._house.hub.leave(self._source.key)
+
+    def _camera_lost(self, cause: Refusal) -> None:
+        self._house.closer.end(self._stream, cause)

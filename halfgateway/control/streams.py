@@ -1,0 +1,202 @@
+"""The streams that this node serves: one owner, and pure answers to "what is over?".
+
+A stream is one slot of the convention's ten. It may have several seats (main and sub profile of one camera,
+watched by one machine), and none while it is reserved or its holder's connection is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from halfgateway.control.access import AccessRequest
+from halfgateway.control.endings import Ending, NotPlayed
+from halfgateway.downstream.door import Viewer
+from halfgateway.errors import InvalidRequest, Refusal, StateStoreUnavailable
+from halfgateway.relay.reader import Gate
+
+
+class StreamState(StrEnum):
+    """What an observer sees (interface.md, stream)."""
+
+    RESERVED = "reserved"
+    PLAYING = "playing"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How long a slot is kept by whom, in seconds (interface.md, Numbers)."""
+
+    play_before_s: float = 30.0
+    setup_to_play_s: float = 10.0
+    resume_s: float = 20.0
+    paused_s: float = 600.0
+    ticket_grace_s: float = 10.0
+    trace_grace_s: float = 5.0
+    lease_s: float = 15.0
+    renew_s: float = 5.0
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What has been handed to the kernel for a stream, and what a slow reader lost."""
+
+    bytes: int = 0
+    packets: int = 0
+    lost: int = 0
+
+
+class Occupant(Protocol):
+    """A seat, as its stream knows it."""
+
+    @property
+    def profile(self) -> str:
+        """The profile that it watches."""
+
+    @property
+    def playing(self) -> bool:
+        """Whether media flows to it."""
+
+    def traffic(self) -> Traffic:
+        """What it has been sent."""
+
+    def evict(self, cause: Refusal) -> None:
+        """End the viewer, synchronously."""
+
+    def give_way(self, viewer: Viewer) -> None:
+        """Leave the stream to the same holder's new session."""
+
+
+class Stream:
+    """One slot in use. Mutated only by the :class:`StreamTable` and its seats, on the event loop."""
+
+    def __init__(self, request: AccessRequest, slot: str, until_s: float, since: datetime) -> None:
+        self.request = request
+        self.slot = slot
+        self.since = since
+        self.gate = Gate(until_s)
+        self.seats: list[Occupant] = []
+        self.expires_at_s: float | None = None
+        self.expiry: type[Ending] = NotPlayed
+        self.ever_played = False
+        self.parked = False
+        self._past = Traffic()
+
+    @property
+    def id(self) -> str:
+        """The stream's id, which is also its slot's."""
+        return self.request.stream
+
+    @property
+    def state(self) -> StreamState:
+        """What an observer sees."""
+        if any(seat.playing for seat in self.seats):
+            return StreamState.PLAYING
+        return StreamState.PAUSED if self.ever_played else StreamState.RESERVED
+
+    def traffic(self) -> Traffic:
+        """All that this stream's seats, present and past, have been sent."""
+        total = Traffic(self._past.bytes, self._past.packets, self._past.lost)
+        for seat in self.seats:
+            _add(total, seat.traffic())
+        return total
+
+    def unseat(self, seat: Occupant) -> None:
+        """Take a seat away and remember its traffic; one that is not there is taken away too."""
+        if seat in self.seats:
+            self.seats.remove(seat)
+            _add(self._past, seat.traffic())
+
+    def end_unless(self, ending: type[Ending], within_s: float, now: float) -> None:
+        """Give the holder ``within_s`` seconds to do what keeps the stream; ``ending`` is not doing it."""
+        self.expires_at_s = now + within_s
+        self.expiry = ending
+
+    def keep(self) -> None:
+        """The stream plays: it keeps its slot by itself."""
+        self.expires_at_s = None
+
+
+class StreamTable:
+    """Every stream of this node. ``now`` is the monotonic clock in seconds."""
+
+    def __init__(self, *, now: Callable[[], float]) -> None:
+        self._now = now
+        self._streams: dict[str, Stream] = {}
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(tuple(self._streams.values()))
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def __contains__(self, stream: Stream) -> bool:
+        return self._streams.get(stream.id) is stream
+
+    def get(self, stream_id: str) -> Stream | None:
+        """The stream of this id, if this node serves it."""
+        return self._streams.get(stream_id)
+
+    def add(self, stream: Stream) -> None:
+        """Serve a stream. Raises InvalidRequest for one that is served already."""
+        if stream.id in self._streams:
+            raise InvalidRequest("Ce Flux est déjà ouvert.")
+        self._streams[stream.id] = stream
+
+    def of_ticket(self, ticket: str) -> Stream | None:
+        """The stream that a ticket opened."""
+        return next((stream for stream in self if stream.request.ticket == ticket), None)
+
+    def shareable(self, account: str, camera: str, profile: str) -> Stream | None:
+        """A live stream of this camera by this machine whose slot another profile of it may share (C02)."""
+        for stream in self:
+            request = stream.request
+            if request.ticket is None and request.principal.account == account and request.camera == camera:
+                profiles = {seat.profile for seat in stream.seats}
+                if profiles and profile not in profiles:
+                    return stream
+        return None
+
+    def parked(self, account: str, camera: str, source: str) -> Stream | None:
+        """A stream of this machine whose connection was lost, and that its holder may take up again (S15)."""
+        for stream in self:
+            request = stream.request
+            wanted = (request.principal.account, request.camera, request.source) == (account, camera, source)
+            if stream.parked and request.ticket is None and wanted:
+                return stream
+        return None
+
+    def over(self) -> list[tuple[Stream, Refusal]]:
+        """The streams that must end now, and why: their lease has lapsed, or their holder kept them waiting."""
+        now = self._now()
+        ended: list[tuple[Stream, Refusal]] = []
+        for stream in self:
+            if not stream.gate.allows(now):
+                ended.append((stream, StateStoreUnavailable("La place n'a pu être renouvelée.")))
+            elif stream.expires_at_s is not None and now >= stream.expires_at_s:
+                ended.append((stream, stream.expiry()))
+        return ended
+
+    def remove(self, stream: Stream, cause: Refusal) -> bool:
+        """Close a stream's gate and evict its viewers; False if that was done before.
+
+        Synchronous: when it returns, not one more byte of the stream is handed to the kernel.
+        """
+        if self._streams.get(stream.id) is not stream:
+            return False
+        del self._streams[stream.id]
+        stream.gate.close()
+        for seat in tuple(stream.seats):
+            seat.evict(cause)
+            stream.unseat(seat)
+        return True
+
+
+def _add(total: Traffic, more: Traffic) -> None:
+    total.bytes += more.bytes
+    total.packets += more.packets
+    total.lost += more.lost

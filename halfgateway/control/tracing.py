@@ -1,0 +1,105 @@
+"""The trace as the door uses it: durable before anything is granted, eventual for what has already happened."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from auth.trace import Draft, Entry
+from auth.trace import TraceUnavailable as JournalUnavailable
+from halfgateway.errors import TraceUnavailable
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+"""Between two attempts to write what is still owed to an unwritable journal."""
+
+MAX_OWED_ENTRIES = 10_000
+"""Entries kept in memory while the journal cannot be written: streams close within five seconds of that, and each
+owes one result. Past it the oldest are given up and logged; a restart's recovery entries close what they would have."""
+
+REPEAT_WINDOW_S = 1.0
+"""Identical refusals within it are one entry with their count (interface.md)."""
+
+
+class Journal(Protocol):
+    """The journal, as far as the door writes it."""
+
+    async def record(self, draft: Draft) -> Entry:
+        """Write one entry; it is durable when this returns. Raises auth.trace.TraceUnavailable."""
+
+
+class Tracer:
+    """Writes entries, now or as soon as can be. ``now`` is the monotonic clock in seconds."""
+
+    def __init__(self, journal: Journal, *, now: Callable[[], float], retry_s: float = RETRY_S) -> None:
+        self._journal = journal
+        self._now = now
+        self._retry_s = retry_s
+        self._owed: deque[Draft] = deque()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._refusals: dict[tuple[object, ...], tuple[float, int, Draft]] = {}
+
+    async def durable(self, draft: Draft) -> Entry:
+        """Write an entry that what follows depends on. Raises TraceUnavailable."""
+        try:
+            return await self._journal.record(draft)
+        except JournalUnavailable as error:
+            log.error("trace.unavailable kind=%s error=%s", draft.kind, error)
+            raise TraceUnavailable("L'accès ne peut être tracé ; il n'est donc pas ouvert.") from error
+
+    def eventual(self, draft: Draft) -> None:
+        """Write an entry of what has already happened, in order, as soon as the journal takes it."""
+        if len(self._owed) >= MAX_OWED_ENTRIES:
+            lost = self._owed.popleft()
+            log.error("trace.given_up kind=%s stream=%s", lost.kind, lost.stream)
+        self._owed.append(draft)
+        self._idle.clear()
+        self._wake.set()
+
+    def refusal(self, draft: Draft) -> None:
+        """Write a refusal; identical ones within a second are one entry with their count."""
+        key = (draft.kind, draft.account, draft.camera, draft.refusal, draft.source)
+        now = self._now()
+        first_s, count, first = self._refusals.get(key, (now, 0, draft))
+        if count == 0:
+            self.eventual(draft)
+        self._refusals[key] = (first_s, count + 1, first)
+
+    def sweep(self) -> None:
+        """Write the count of refusals that were repeated, once their window has passed."""
+        now = self._now()
+        for key, (first_s, count, draft) in tuple(self._refusals.items()):
+            if now - first_s >= REPEAT_WINDOW_S:
+                del self._refusals[key]
+                if count > 1:
+                    self.eventual(replace(draft, detail={**draft.detail, "repeated": count - 1}))
+
+    async def run(self) -> None:
+        """Write what is owed until cancelled."""
+        while True:
+            if not self._owed:
+                self._idle.set()
+                self._wake.clear()
+                await self._wake.wait()
+            try:
+                draft = self._owed[0]
+                await self._journal.record(draft)
+                if self._owed and self._owed[0] is draft:
+                    self._owed.popleft()
+            except JournalUnavailable as error:
+                log.error("trace.unavailable owed=%d error=%s", len(self._owed), error)
+                await asyncio.sleep(self._retry_s)
+
+    async def settle(self, timeout_s: float) -> None:
+        """Wait until nothing is owed, at most ``timeout_s`` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()

@@ -1,0 +1,230 @@
+"""One answer for each RTSP method (RFC 2326 section 10), and for each way to ask it wrongly."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from halfgateway.downstream.connection import Answer, RtspConnection
+from halfgateway.downstream.door import Door
+from halfgateway.downstream.paths import TRACK, base_url, stream_path
+from halfgateway.downstream.session import SESSION_TIMEOUT_S, RtspSession
+from halfgateway.errors import Refusal, RemoteProtocolError, UnknownCamera
+from halfgateway.protocol.digest import DigestVerifier, Outcome, same_resource
+from halfgateway.protocol.headers import Headers
+from halfgateway.protocol.messages import Request, Response, reason_phrase
+from halfgateway.protocol.session import SessionHeader
+from halfgateway.protocol.states import PUBLIC_METHODS, ServerState, allowed_methods, next_server_state
+from halfgateway.protocol.transport import Transport, parse_transports
+
+log = logging.getLogger(__name__)
+
+CUT_RETRY_AFTER_S = 30
+"""What a refused client is asked to wait where the refusal itself names no time."""
+
+REALM = "halfgateway"
+
+
+class RtspAnswers:
+    """The server's answers. ``now_s`` is wall time in seconds for the nonces' life."""
+
+    def __init__(self, door: Door, verifier: DigestVerifier, *, now_s: Callable[[], float]) -> None:
+        self._door = door
+        self._verifier = verifier
+        self._now_s = now_s
+        self._methods: dict[str, Callable[[RtspConnection, Request, str], Awaitable[Answer]]] = {
+            "DESCRIBE": self._describe,
+            "SETUP": self._setup,
+            "PLAY": self._play,
+            "PAUSE": self._pause,
+            "TEARDOWN": self._teardown,
+            "GET_PARAMETER": self._parameter,
+            "SET_PARAMETER": self._parameter,
+        }
+
+    async def answer(self, connection: RtspConnection, request: Request) -> Answer:
+        """See :class:`~halfgateway.downstream.connection.Answerer`."""
+        answer = await self._answer(connection, request)
+        cseq = request.headers.get("CSeq")
+        if cseq is not None:
+            answer.response.headers.set("CSeq", cseq)
+        return answer
+
+    async def _answer(self, connection: RtspConnection, request: Request) -> Answer:
+        if request.headers.get("CSeq") is None:
+            return _status(400)
+        if request.method == "OPTIONS":
+            return _status(200, Public=", ".join(PUBLIC_METHODS))
+        username = self._authenticated(connection, request)
+        if username is None:
+            return self._challenge(connection, request)
+        connection.authenticated = True
+        try:
+            return await self._answer_authenticated(connection, request, username)
+        except Refusal as refusal:
+            return _refused(refusal)
+        except RemoteProtocolError as error:
+            return _status(error.status)
+
+    async def _answer_authenticated(
+        self, connection: RtspConnection, request: Request, username: str
+    ) -> Answer:
+        unsupported = [*request.headers.get_all("Require"), *request.headers.get_all("Proxy-Require")]
+        if unsupported:
+            self._door.refused_action(connection.caller(username), f"Require: {unsupported[0]}"[:100], "")
+            return _status(551, Unsupported=", ".join(unsupported)[:200])
+        handle = self._methods.get(request.method)
+        if handle is None:
+            next_server_state(ServerState.INIT, request.method)
+            return _status(501)
+        return await handle(connection, request, username)
+
+    def _authenticated(self, connection: RtspConnection, request: Request) -> str | None:
+        """The name whose secret the request's digest proves, for this method and this resource."""
+        authorization = request.headers.get("Authorization")
+        if authorization is None:
+            return None
+        check = self._verifier.verify(authorization, request.method, self._now_s(), self._door.secrets)
+        if check.outcome is Outcome.OK and same_resource(check.uri, request.uri):
+            return check.username
+        if check.outcome is not Outcome.STALE:
+            self._door.wrong_credentials(check.username, connection.source)
+        return None
+
+    def _challenge(self, connection: RtspConnection, request: Request) -> Answer:
+        authorization = request.headers.get("Authorization")
+        stale = authorization is not None and self._verifier.is_stale(authorization, self._now_s())
+        answer = _status(401)
+        for challenge in self._verifier.challenges(self._now_s(), stale=stale):
+            answer.response.headers.add("WWW-Authenticate", challenge)
+        return answer
+
+    async def _describe(self, connection: RtspConnection, request: Request, username: str) -> Answer:
+        accept = request.headers.get("Accept")
+        if accept is not None and not any(
+            kind in accept.lower() for kind in ("application/sdp", "application/*", "*/*")
+        ):
+            return _status(406)
+        description = await self._door.describe(connection.caller(username), stream_path(request.uri))
+        headers = Headers([("Content-Type", "application/sdp"), ("Content-Base", base_url(request.uri))])
+        return Answer(Response(200, reason_phrase(200), headers, description))
+
+    async def _setup(self, connection: RtspConnection, request: Request, username: str) -> Answer:
+        path = stream_path(request.uri)
+        if path.track not in {None, TRACK}:
+            self._door.refused_action(connection.caller(username), "SETUP", path.track or "")
+            raise UnknownCamera("Seule la vidéo est mise à disposition (article R. 253-1 du CSI).")
+        transport = self._acceptable(request)
+        if transport is None:
+            return _status(461)
+        if request.headers.get("Session") is not None:
+            session = self._session(connection, request, username)
+            next_server_state(session.state, "SETUP")
+            if session.path != path:
+                return _status(459)
+            session.channels = self._channels(connection, transport, session)
+        else:
+            session = RtspSession(connection, username, path, self._channels(connection, transport, None))
+            session.seat = await self._door.take_seat(connection.caller(username), path, session)
+            connection.sessions[session.id] = session
+        session.state = ServerState.READY
+        chosen = Transport(profile="RTP/AVP", lower="TCP", unicast=True, interleaved=session.channels)
+        return _status(200, Transport=chosen.serialise(), Session=_session_header(session))
+
+    async def _play(self, connection: RtspConnection, request: Request, username: str) -> Answer:
+        session = self._session(connection, request, username)
+        if session.state is ServerState.PLAYING:
+            return _status(200, Session=_session_header(session), Range="npt=now-")
+        seat = session.seat
+        state = next_server_state(session.state, "PLAY")
+        if seat is None:
+            return _status(454)
+        await seat.start()
+        if session.id not in connection.sessions:
+            return _status(454)
+        session.state = state
+        reader = session.make_reader(seat)
+        return Answer(
+            _status(200, Session=_session_header(session), Range="npt=now-").response,
+            after=lambda: seat.flow(reader),
+        )
+
+    async def _pause(self, connection: RtspConnection, request: Request, username: str) -> Answer:
+        session = self._session(connection, request, username)
+        session.state = next_server_state(session.state, "PAUSE")
+        if session.seat is not None:
+            await session.seat.pause()
+        return _status(200, Session=_session_header(session))
+
+    async def _teardown(self, connection: RtspConnection, request: Request, username: str) -> Answer:
+        session = self._session(connection, request, username)
+        connection.sessions.pop(session.id, None)
+        if session.seat is not None:
+            await session.seat.leave()
+        return _status(200)
+
+    async def _parameter(self, connection: RtspConnection, request: Request, username: str) -> Answer:
+        if request.body.strip():
+            return _status(451)
+        if request.headers.get("Session") is not None:
+            return _status(200, Session=_session_header(self._session(connection, request, username)))
+        return _status(200)
+
+    def _session(self, connection: RtspConnection, request: Request, username: str) -> RtspSession:
+        """The session that a request names, on its own connection and by the one who set it up.
+
+        Raises RemoteProtocolError 454.
+        """
+        named = SessionHeader.parse(request.headers.get("Session") or "").id
+        session = connection.sessions.get(named)
+        if session is None or session.username != username:
+            raise RemoteProtocolError("no such session", status=454)
+        return session
+
+    def _acceptable(self, request: Request) -> Transport | None:
+        """The first transport of the client's list that we serve, if any (rtsp.md rows 32-36)."""
+        header = request.headers.get("Transport")
+        if header is None:
+            raise RemoteProtocolError("SETUP without Transport")
+        for transport in parse_transports(header):
+            if transport.profile == "RTP/AVP" and transport.lower == "TCP" and transport.unicast:
+                return transport
+        return None
+
+    def _channels(
+        self, connection: RtspConnection, transport: Transport, session: RtspSession | None
+    ) -> tuple[int, int]:
+        """The client's channel numbers, or others where it names none or they are taken (rtsp.md row 34)."""
+        taken = {
+            channel
+            for other in connection.sessions.values()
+            if other is not session
+            for channel in other.channels
+        }
+        wanted = transport.interleaved
+        if wanted is not None and wanted[0] != wanted[1] and not taken.intersection(wanted):
+            return wanted
+        for first in range(0, 256, 2):
+            if not taken.intersection((first, first + 1)):
+                return first, first + 1
+        raise RemoteProtocolError("no interleaved channel is left", status=461)
+
+
+def _session_header(session: RtspSession) -> str:
+    return SessionHeader(session.id, SESSION_TIMEOUT_S).serialise()
+
+
+def _status(status: int, **headers: str) -> Answer:
+    return Answer(Response(status, reason_phrase(status), Headers(list(headers.items()))))
+
+
+def _refused(refusal: Refusal) -> Answer:
+    """A refusal as RTSP says it: the standard phrase, its reason code, and its French text in the body."""
+    headers = Headers([("X-Refusal", refusal.code)])
+    body = b""
+    if refusal.detail:
+        headers.add("Content-Type", "text/plain; charset=utf-8")
+        body = refusal.detail.encode()
+    if refusal.rtsp_status in {453, 503}:
+        headers.add("Retry-After", str(refusal.retry_after_s or CUT_RETRY_AFTER_S))
+    return Answer(Response(refusal.rtsp_status, reason_phrase(refusal.rtsp_status), headers, body))

@@ -1,0 +1,200 @@
+"""One RTSP connection: bytes to requests, requests to answers in order, media between them.
+
+Everything that is written is a whole answer or whole interleaved frames, by one writer, so that an answer never
+falls inside a frame (rtsp.md row 6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from halfgateway.downstream.door import Caller
+from halfgateway.downstream.session import RtspSession
+from halfgateway.errors import Refusal, RemoteProtocolError
+from halfgateway.net import sockets
+from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, InterleavedBatch, Role
+from halfgateway.protocol.headers import Headers
+from halfgateway.protocol.messages import Request, Response, reason_phrase, serialise
+
+log = logging.getLogger(__name__)
+
+MAX_PIPELINED_REQUESTS = 32
+"""Requests read ahead of their answers. When full, reading pauses until half of them are answered."""
+
+WRITE_HIGH_WATER_BYTES = 64 * 1024
+"""What the event loop may hold unsent for one reader before its queue takes over."""
+
+FIRST_REQUEST_TIMEOUT_S = 10.0
+"""How long a stranger may take for its first authenticated request before it is closed (slow loris)."""
+
+IDLE_TIMEOUT_S = 90.0
+"""How long a connection without a session may stay silent."""
+
+
+class Answerer(Protocol):
+    """Turns one request of a connection into its answer."""
+
+    async def answer(self, connection: RtspConnection, request: Request) -> Answer:
+        """Never raises but for bugs: a refusal is an answer."""
+
+
+class Answer:
+    """A response, and what is to happen once it has been written."""
+
+    def __init__(self, response: Response, after: Callable[[], None] | None = None) -> None:
+        self.response = response
+        self.after = after
+
+
+class RtspConnection(asyncio.Protocol):
+    """The server side of one connection. Also the sink of its sessions' readers."""
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        *,
+        now: Callable[[], float],
+        on_open: Callable[[RtspConnection], bool],
+        on_closed: Callable[[RtspConnection], None],
+    ) -> None:
+        self.now = now
+        self.sessions: dict[str, RtspSession] = {}
+        self.source = ""
+        self.secure = False
+        self.certificate: bytes | None = None
+        self.writable = True
+        self.authenticated = False
+        self.last_heard_s = now()
+        self.opened_at_s = now()
+        self._answerer = answerer
+        self._on_open = on_open
+        self._on_closed = on_closed
+        self._framing = Connection(Role.SERVER)
+        self._transport: asyncio.Transport | None = None
+        self._requests: deque[Request | RemoteProtocolError] = deque()
+        self._worker: asyncio.Task[None] | None = None
+
+    def caller(self, username: str) -> Caller:
+        """This connection, speaking for ``username``."""
+        return Caller(username, self.source, self.secure, self.certificate)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See :class:`asyncio.Protocol`."""
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("RTSP needs a byte stream")
+        self._transport = transport
+        peer = transport.get_extra_info("peername") or ("",)
+        self.source = str(peer[0])
+        tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        self.secure = tls is not None
+        self.certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+        sockets.tune_downstream(transport)
+        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+        if not self._on_open(self):
+            sockets.abort(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """See :class:`asyncio.Protocol`."""
+        self.last_heard_s = self.now()
+        try:
+            self._framing.receive_data(data)
+            while (event := self._framing.next_event()) is not NEED_DATA and event is not CLOSED:
+                if isinstance(event, Request):
+                    self._requests.append(event)
+                elif not isinstance(event, InterleavedBatch):
+                    raise RemoteProtocolError("a client sends requests, not responses")
+        except RemoteProtocolError as error:
+            self._requests.append(error)
+            if self._transport is not None:
+                self._transport.pause_reading()
+        self._work()
+
+    def eof_received(self) -> bool:
+        """Answer what was asked before the end, then close."""
+        return self._worker is not None
+
+    def pause_writing(self) -> None:
+        """See :class:`asyncio.Protocol`."""
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        """See :class:`asyncio.Protocol`."""
+        self.writable = True
+        for session in tuple(self.sessions.values()):
+            if session.reader is not None:
+                session.reader.drain()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See :class:`asyncio.Protocol`."""
+        if self._worker is not None:
+            self._worker.cancel()
+        for session in self.drop_sessions():
+            if session.seat is not None:
+                session.seat.lose()
+        self._on_closed(self)
+
+    def write(self, data: bytes) -> None:
+        """Take whole interleaved frames, or a whole answer."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close once what was written has gone."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, by a reset: nothing that waits is still delivered."""
+        if self._transport is not None:
+            sockets.abort(self._transport)
+
+    def drop_sessions(self) -> tuple[RtspSession, ...]:
+        """Take every session off this connection, and say which they were."""
+        sessions = tuple(self.sessions.values())
+        self.sessions.clear()
+        return sessions
+
+    def end_session(self, session: RtspSession, cause: Refusal) -> None:
+        """End one session for good: BYE where it can still go at a frame boundary; abort, unless others remain."""
+        if self.sessions.pop(session.id, None) is None or self._transport is None:
+            return
+        log.info("session.ended session=%s cause=%s", session.id[:8], cause.code)
+        goodbye = session.goodbye()
+        if goodbye and self.writable and not self.secure and self._transport.get_write_buffer_size() == 0:
+            sockets.write_now(self._transport, goodbye)
+        if not self.sessions:
+            sockets.abort(self._transport)
+
+    def _work(self) -> None:
+        if self._requests and self._worker is None:
+            self._worker = asyncio.create_task(self._answer_requests())
+        if len(self._requests) >= MAX_PIPELINED_REQUESTS and self._transport is not None:
+            self._transport.pause_reading()
+
+    async def _answer_requests(self) -> None:
+        try:
+            while self._requests:
+                request = self._requests.popleft()
+                if isinstance(request, RemoteProtocolError):
+                    self._refuse_and_close(request)
+                    return
+                answer = await self._answerer.answer(self, request)
+                self.write(serialise(answer.response))
+                if answer.after is not None:
+                    answer.after()
+                if len(self._requests) == MAX_PIPELINED_REQUESTS // 2 and self._transport is not None:
+                    self._transport.resume_reading()
+        finally:
+            self._worker = None
+
+    def _refuse_and_close(self, error: RemoteProtocolError) -> None:
+        log.info("connection.rubbish source=%s status=%d", self.source, error.status)
+        self.write(
+            serialise(Response(error.status, reason_phrase(error.status), Headers([("Connection", "close")])))
+        )
+        self.close()

@@ -1,0 +1,89 @@
+"""What the RTSP server asks of the door, and what it is given: ports, filled by ``halfgateway.control``.
+
+The server knows RTSP and nothing of the convention; the door knows the convention and nothing of RTSP.
+Every method that may refuse raises a :class:`~halfgateway.errors.Refusal`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from halfgateway.errors import Refusal
+from halfgateway.protocol.digest import Secrets
+from halfgateway.relay.reader import Gate, Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who speaks on a connection: the name that its Digest proved, and where it comes from.
+
+    ``certificate`` is the peer's DER certificate where TLS gave one.
+    """
+
+    username: str
+    source: str
+    secure: bool
+    certificate: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPath:
+    """What an RTSP URL names: ``/live/{camera}[/{profile}]`` or ``/recorded/{camera}``, and perhaps a track of it."""
+
+    mode: str
+    camera: str
+    profile: str | None
+    track: str | None
+
+
+class Viewer(Protocol):
+    """The RTSP session as the door sees it: something that can be made to stop."""
+
+    def end(self, cause: Refusal) -> None:
+        """Stop media, say BYE where it can still go, and abort. Synchronous: nothing is handed over after it."""
+
+    def give_way(self, other: Viewer) -> None:
+        """End quietly for another session of the same holder: the connection lives if the other is on it too."""
+
+
+class Seat(Protocol):
+    """One RTSP session's place in a stream that holds a slot."""
+
+    @property
+    def gate(self) -> Gate:
+        """Whether media may be handed over."""
+
+    async def start(self) -> None:
+        """Make the start durable in the trace; media may flow only after it."""
+
+    def flow(self, reader: Reader) -> None:
+        """Let the camera's packets come to ``reader``."""
+
+    async def pause(self) -> None:
+        """Stop the packets and keep the slot."""
+
+    async def leave(self) -> None:
+        """TEARDOWN: the slot is free when this returns."""
+
+    def lose(self) -> None:
+        """The connection is gone without a goodbye: the slot is kept for the holder's return, for a while."""
+
+
+class Door(Protocol):
+    """The one way in."""
+
+    def secrets(self, username: str) -> Secrets | None:
+        """The Digest secrets of a name, from memory alone."""
+
+    def wrong_credentials(self, username: str, source: str) -> None:
+        """Note that a digest was wrong."""
+
+    def refused_action(self, caller: Caller, action: str, path: str) -> None:
+        """Note that something was asked that no one may do here (publishing, sound, the back-channel)."""
+
+    async def describe(self, caller: Caller, path: StreamPath) -> bytes:
+        """The SDP of a camera, video only. Takes no slot."""
+
+    async def take_seat(self, caller: Caller, path: StreamPath, viewer: Viewer) -> Seat:
+        """The whole door for one SETUP: a slot is held and the intent is durable when this returns."""

@@ -1,0 +1,82 @@
+"""The RTSP listeners, and the connections they have accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+from halfgateway.downstream.connection import (
+    FIRST_REQUEST_TIMEOUT_S,
+    IDLE_TIMEOUT_S,
+    Answerer,
+    RtspConnection,
+)
+
+MAX_CONNECTIONS = 2_000
+"""Connections a node accepts, authenticated or not: memory is bounded before anyone has said who they are.
+Past it a new one is reset; none of them takes a slot (rtsp.md row 9)."""
+
+BACKLOG = 512
+"""Connections the kernel may hold before they are accepted."""
+
+
+class RtspServer:
+    """Listens, and closes what stays silent for too long."""
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        *,
+        now: Callable[[], float],
+        first_request_timeout_s: float = FIRST_REQUEST_TIMEOUT_S,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        self._answerer = answerer
+        self._now = now
+        self._first_request_timeout_s = first_request_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+        self._max_connections = max_connections
+        self._listeners: list[asyncio.Server] = []
+        self.connections: set[RtspConnection] = set()
+
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Accept connections on ``host`` and ``port`` (0: any free one); returns the port."""
+        listener = await asyncio.get_running_loop().create_server(
+            self._new_connection, host, port, ssl=tls, backlog=BACKLOG
+        )
+        self._listeners.append(listener)
+        bound: int = listener.sockets[0].getsockname()[1]
+        return bound
+
+    def sweep(self) -> None:
+        """Close strangers that have not authenticated in time, and connections that do nothing."""
+        now = self._now()
+        for connection in tuple(self.connections):
+            stranger = (
+                not connection.authenticated and now - connection.opened_at_s > self._first_request_timeout_s
+            )
+            idle = not connection.sessions and now - connection.last_heard_s > self._idle_timeout_s
+            if stranger or idle:
+                connection.abort()
+
+    async def close(self) -> None:
+        """Stop listening and abort every connection."""
+        for listener in self._listeners:
+            listener.close()
+        for connection in tuple(self.connections):
+            connection.abort()
+        for listener in self._listeners:
+            await listener.wait_closed()
+
+    def _new_connection(self) -> RtspConnection:
+        return RtspConnection(
+            self._answerer, now=self._now, on_open=self._admit, on_closed=self.connections.discard
+        )
+
+    def _admit(self, connection: RtspConnection) -> bool:
+        if len(self.connections) >= self._max_connections:
+            return False
+        self.connections.add(connection)
+        return True

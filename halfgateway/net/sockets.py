@@ -1,0 +1,63 @@
+"""Socket options of the data plane.
+
+Below TLS and below the event loop: what they change is what the kernel does with bytes already handed to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+
+NOTSENT_LOWAT_BYTES = 64 * 1024
+"""How much unsent video the kernel may hold for one reader: what is in it can still be delivered after a cut.
+Measured (rtsp.md section 2): 64 KiB costs a fast reader nothing, 16 KiB throttles 8 Mb/s."""
+
+DEAD_PEER_MS = 10_000
+"""How long written data may stay unacknowledged before a pulled cable is noticed (rtsp.md row 29)."""
+
+_TCP_NOTSENT_LOWAT = 25
+_TCP_USER_TIMEOUT = 18
+
+
+def tune_downstream(transport: asyncio.BaseTransport) -> None:
+    """Small kernel queue, no Nagle delay, a dead reader noticed within ten seconds."""
+    sock = _socket_of(transport)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, DEAD_PEER_MS)
+    sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
+
+
+def tune_upstream(transport: asyncio.BaseTransport) -> None:
+    """No Nagle delay, and a dead camera noticed."""
+    sock = _socket_of(transport)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, DEAD_PEER_MS)
+
+
+def write_now(transport: asyncio.BaseTransport, data: bytes) -> bool:
+    """Hand ``data`` to the kernel at once, past the event loop's own buffer; False where it cannot be.
+
+    Only right where that buffer is empty: on a TLS connection, or behind unsent bytes, it never is.
+    """
+    try:
+        return os.write(_socket_of(transport).fileno(), data) == len(data)
+    except OSError:
+        return False
+
+
+def abort(transport: asyncio.Transport) -> None:
+    """End the connection with a reset: nothing queued, here or in the kernel, is still delivered."""
+    try:
+        _socket_of(transport).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except OSError:
+        pass  # already closed: nothing is queued any more
+    transport.abort()
+
+
+def _socket_of(transport: asyncio.BaseTransport) -> socket.socket:
+    sock: socket.socket = transport.get_extra_info("socket")
+    return sock

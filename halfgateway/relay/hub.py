@@ -1,0 +1,119 @@
+"""The hub: at most one pull per camera profile and node, started by its first reader, lingering after its last.
+
+The hub dials nothing itself: it is given a start function, and owns the task that runs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeAlias
+
+from halfgateway.errors import CameraUnreachable
+from halfgateway.relay.source import Source, SourceKey
+
+StartPull: TypeAlias = Callable[[Source], Coroutine[Any, Any, None]]
+"""Pulls a camera into the source until cancelled, reconnecting as it sees fit."""
+
+LINGER_S = 10.0
+"""How long a pull outlives its last reader: an operator who switches back finds the camera warm."""
+
+HOLD_S = 30.0
+"""How long readers are held while their camera is lost (interface.md, Numbers)."""
+
+OPEN_TIMEOUT_S = 8.0
+"""How long a first reader waits for the camera before it is told that it is unreachable."""
+
+
+class Hub:
+    """Sources by camera profile, and the tasks that pull them."""
+
+    def __init__(
+        self,
+        start_pull: StartPull,
+        *,
+        now: Callable[[], float],
+        linger_s: float = LINGER_S,
+        hold_s: float = HOLD_S,
+        open_timeout_s: float = OPEN_TIMEOUT_S,
+    ) -> None:
+        self._start_pull = start_pull
+        self._now = now
+        self._linger_s = linger_s
+        self._hold_s = hold_s
+        self._open_timeout_s = open_timeout_s
+        self._sources: dict[SourceKey, Source] = {}
+        self._pulls: dict[SourceKey, asyncio.Task[None]] = {}
+        self._users: dict[SourceKey, int] = {}
+        self._idle_since: dict[SourceKey, float] = {}
+
+    def __iter__(self) -> Iterator[Source]:
+        return iter(tuple(self._sources.values()))
+
+    async def enter(self, key: SourceKey) -> Source:
+        """Take part in the pull of ``key``, starting it if need be, and wait until the camera plays.
+
+        Whoever enters must :meth:`leave`. Raises CameraUnreachable.
+        """
+        self._users[key] = self._users.get(key, 0) + 1
+        self._idle_since.pop(key, None)
+        source = self._sources.get(key) or self._begin_pull(key)
+        try:
+            async with asyncio.timeout(self._open_timeout_s):
+                await source.live()
+        except TimeoutError as error:
+            self.leave(key)
+            raise CameraUnreachable("La caméra ne répond pas.") from error
+        except BaseException:
+            self.leave(key)
+            raise
+        return source
+
+    def leave(self, key: SourceKey) -> None:
+        """Take part no longer; the last one leaves the pull lingering."""
+        self._users[key] -= 1
+        if self._users[key] == 0:
+            del self._users[key]
+            self._idle_since[key] = self._now()
+
+    def sweep(self) -> None:
+        """End pulls that nobody has used for the linger, and readers whose camera was lost for too long."""
+        now = self._now()
+        for key, since in tuple(self._idle_since.items()):
+            if now - since >= self._linger_s:
+                self._end_pull(key)
+        for source in self:
+            lost_since = source.interrupted_at_s
+            if lost_since is not None and source.readers and now - lost_since >= self._hold_s:
+                source.give_up()
+
+    async def close(self) -> None:
+        """End every pull and wait until each has said goodbye to its camera."""
+        pulls = tuple(self._pulls.values())
+        for key in tuple(self._pulls):
+            self._end_pull(key)
+        await asyncio.gather(*pulls, return_exceptions=True)
+
+    def _begin_pull(self, key: SourceKey) -> Source:
+        source = Source(key, now=self._now)
+        self._sources[key] = source
+        self._pulls[key] = asyncio.create_task(
+            self._run_pull(source), name=f"pull {key.camera}/{key.profile}"
+        )
+        return source
+
+    async def _run_pull(self, source: Source) -> None:
+        try:
+            await self._start_pull(source)
+        finally:
+            if self._sources.get(source.key) is source:
+                self._end_pull(source.key)
+                source.interrupt(CameraUnreachable("Le relais de la caméra s'est arrêté."))
+                source.give_up()
+
+    def _end_pull(self, key: SourceKey) -> None:
+        self._idle_since.pop(key, None)
+        self._sources.pop(key, None)
+        pull = self._pulls.pop(key, None)
+        if pull is not None:
+            pull.cancel()

@@ -1,0 +1,147 @@
+"""One reader of a source: a bounded queue that never blocks the others.
+
+A reader that cannot keep up loses whole groups of pictures, never parts of them: its queue is emptied and it
+goes on at the next keyframe. It may deliver only while its :class:`Gate` is open, which is asked for every
+chunk, so that a cut or a lapsed lease needs nobody's cooperation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_CHANNEL, Chunk
+
+QUEUE_LIMIT_BYTES = 1 << 20
+"""What one reader may leave unsent: two seconds at 4 Mb/s. When full, the reader skips to the next keyframe."""
+
+
+class Sink(Protocol):
+    """Where a reader's bytes go: one connection."""
+
+    @property
+    def writable(self) -> bool:
+        """False while the connection's own send buffer is full."""
+
+    def write(self, data: bytes) -> None:
+        """Take whole interleaved frames."""
+
+
+class Gate:
+    """Whether, and until when, a stream may deliver.
+
+    ``until`` is an instant of the monotonic clock, in seconds: the end of the slot's lease as this node knows
+    it. Closing is final.
+    """
+
+    def __init__(self, until: float = math.inf) -> None:
+        self.until = until
+        self._closed = False
+
+    def close(self) -> None:
+        """Deliver nothing from now on."""
+        self._closed = True
+
+    def allows(self, now: float) -> bool:
+        """Whether media may be handed over at ``now`` (monotonic seconds)."""
+        return not self._closed and now < self.until
+
+
+class Reader:
+    """A bounded queue between one source and one sink.
+
+    ``channels`` are the reader's own interleaved channel numbers for RTP and RTCP. The counters are of
+    what was handed to the sink; ``lost_packets`` of what this reader alone did not get.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        gate: Gate,
+        *,
+        now: Callable[[], float],
+        channels: tuple[int, int] = (RTP_CHANNEL, RTCP_CHANNEL),
+        limit_bytes: int = QUEUE_LIMIT_BYTES,
+    ) -> None:
+        self._sink = sink
+        self._gate = gate
+        self._now = now
+        self._channels = channels
+        self._limit_bytes = limit_bytes
+        self._queue: deque[tuple[bytes, int]] = deque()
+        self._queued_bytes = 0
+        self._waits_for_keyframe = True
+        self.sent_bytes = 0
+        self.sent_packets = 0
+        self.lost_packets = 0
+        self.ssrc: int | None = None
+
+    @property
+    def rtcp_channel(self) -> int:
+        """The channel on which this reader expects RTCP."""
+        return self._channels[1]
+
+    @property
+    def queued_bytes(self) -> int:
+        """What waits for the sink to be writable again."""
+        return self._queued_bytes
+
+    def deliver(self, chunk: Chunk) -> None:
+        """Hand one chunk over, queue it, or drop it: never wait."""
+        if not self._gate.allows(self._now()):
+            self._discard()
+            return
+        if self._queued_bytes and self._queued_bytes + len(chunk.data) > self._limit_bytes:
+            self._discard()
+            self._waits_for_keyframe = True
+        begin = 0
+        if self._waits_for_keyframe:
+            if chunk.keyframe is None:
+                if self.sent_packets:
+                    self.lost_packets += chunk.packets_from(0)
+                return
+            begin = chunk.keyframe
+            self._waits_for_keyframe = False
+        if self.ssrc is None:
+            self.ssrc = _ssrc_at(chunk, begin)
+        self._push(chunk.bytes_from(begin, self._channels), chunk.packets_from(begin))
+
+    def drain(self) -> None:
+        """Hand over what waits, as far as the sink takes it; called when it is writable again."""
+        while self._queue and self._sink.writable:
+            if not self._gate.allows(self._now()):
+                self._discard()
+                return
+            data, packets = self._queue.popleft()
+            self._queued_bytes -= len(data)
+            self._hand_over(data, packets)
+
+    def restart(self) -> None:
+        """Forget what waits and begin again at the next keyframe (after a PAUSE)."""
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._waits_for_keyframe = True
+
+    def _push(self, data: bytes, packets: int) -> None:
+        if self._queue or not self._sink.writable:
+            self._queue.append((data, packets))
+            self._queued_bytes += len(data)
+        else:
+            self._hand_over(data, packets)
+
+    def _hand_over(self, data: bytes, packets: int) -> None:
+        self._sink.write(data)
+        self.sent_bytes += len(data)
+        self.sent_packets += packets
+
+    def _discard(self) -> None:
+        self.lost_packets += sum(packets for _, packets in self._queue)
+        self._queue.clear()
+        self._queued_bytes = 0
+
+
+def _ssrc_at(chunk: Chunk, index: int) -> int:
+    packet = chunk.frames[index][1] + INTERLEAVED_HEADER_BYTES
+    return int.from_bytes(chunk.data[packet + 8 : packet + 12], "big")

@@ -1,0 +1,144 @@
+"""One camera profile being pulled, and the readers that share the pull."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from halfgateway.errors import CameraUnreachable, Refusal
+from halfgateway.protocol.keyframe import Codec, KeyframeFinder
+from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk, Frame
+from halfgateway.relay.continuity import Continuity
+from halfgateway.relay.reader import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKey:
+    """One profile of one camera: what a node pulls at most once."""
+
+    camera: str
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFormat:
+    """What a pull delivers: the codec and the rate of its RTP clock in hertz."""
+
+    codec: Codec
+    clock_rate_hz: int
+
+
+class SourceState(StrEnum):
+    """Where a pull stands."""
+
+    CONNECTING = "connecting"
+    LIVE = "live"
+    INTERRUPTED = "interrupted"
+
+
+class Source:
+    """The one owner of a camera profile's packets, between its pull and its readers.
+
+    The pull calls :meth:`prepare`, :meth:`begin`, :meth:`feed` and :meth:`interrupt`; the hub attaches and detaches readers.
+    """
+
+    def __init__(self, key: SourceKey, *, now: Callable[[], float]) -> None:
+        self.key = key
+        self.state = SourceState.CONNECTING
+        self.cause: Refusal | None = None
+        self.interrupted_at_s: float | None = now()
+        self.received_bytes = 0
+        self.received_packets = 0
+        self._now = now
+        self._readers: dict[Reader, Callable[[Refusal], None]] = {}
+        self._format: VideoFormat | None = None
+        self._finder: KeyframeFinder | None = None
+        self._continuity: Continuity | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def readers(self) -> int:
+        """How many readers share this pull."""
+        return len(self._readers)
+
+    def attach(self, reader: Reader, on_end: Callable[[Refusal], None]) -> None:
+        """Let ``reader`` share the pull; ``on_end`` is called once if the camera is given up."""
+        self._readers[reader] = on_end
+
+    def detach(self, reader: Reader) -> None:
+        """Let ``reader`` go; one that is not attached is let go too."""
+        self._readers.pop(reader, None)
+
+    def prepare(self, video: VideoFormat) -> None:
+        """The camera is about to play, for the first time or again: packets may come before it says so."""
+        if self._format != video or self._continuity is None:
+            self._continuity = Continuity(video.clock_rate_hz)
+        else:
+            self._continuity.reconnected()
+        self._format = video
+        self._finder = KeyframeFinder(video.codec)
+        for reader in self._readers:
+            reader.restart()
+
+    def begin(self) -> None:
+        """The camera plays."""
+        self._become(SourceState.LIVE, None)
+
+    def interrupt(self, cause: Refusal) -> None:
+        """The camera does not play; the pull goes on trying."""
+        if self.interrupted_at_s is None:
+            self.interrupted_at_s = self._now()
+        self._become(SourceState.INTERRUPTED, cause)
+
+    def give_up(self) -> None:
+        """End every reader: the camera has been lost for longer than they are held."""
+        cause = self.cause or CameraUnreachable()
+        readers, self._readers = self._readers, {}
+        for on_end in readers.values():
+            on_end(cause)
+
+    async def live(self) -> None:
+        """Return once the camera plays.
+
+        Raises the pull's own cause (:class:`CameraUnreachable`) as soon as an attempt has failed.
+        """
+        while self.state is not SourceState.LIVE:
+            if self.state is SourceState.INTERRUPTED:
+                raise self.cause or CameraUnreachable()
+            await self._changed.wait()
+
+    def feed(self, data: bytes, frames: Sequence[Frame]) -> None:
+        """Hand a run of whole frames (channels 0 and 1 only) to every reader; it is scanned once."""
+        if self._finder is None or self._continuity is None:
+            return
+        now = self._now()
+        data = self._continuity.apply(data, frames, now)
+        chunk = Chunk(data, tuple(frames), self._first_keyframe(data, frames))
+        self.received_bytes += len(data)
+        self.received_packets += chunk.packets_from(0)
+        for reader in tuple(self._readers):
+            reader.deliver(chunk)
+
+    def _first_keyframe(self, data: bytes, frames: Sequence[Frame]) -> int | None:
+        first: int | None = None
+        view = memoryview(data)
+        for index, (channel, start, end) in enumerate(frames):
+            packet = view[start + INTERLEAVED_HEADER_BYTES : end]
+            if (
+                channel == RTP_CHANNEL
+                and self._finder is not None
+                and self._finder.feed_packet(packet)
+                and first is None
+            ):
+                first = index
+        return first
+
+    def _become(self, state: SourceState, cause: Refusal | None) -> None:
+        self.state = state
+        self.cause = cause
+        if state is SourceState.LIVE:
+            self.interrupted_at_s = None
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()

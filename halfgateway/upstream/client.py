@@ -1,0 +1,202 @@
+"""An RTSP client for one camera over one TCP connection, RTP interleaved (RFC 2326 section 10.12)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from halfgateway.errors import RemoteProtocolError
+from halfgateway.net.sockets import tune_upstream
+from halfgateway.protocol import digest
+from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, InterleavedBatch, Role
+from halfgateway.protocol.headers import Headers
+from halfgateway.protocol.messages import Request, Response, serialise
+from halfgateway.protocol.uri import RtspUri
+from halfgateway.upstream.backoff import CameraFailure
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 5.0
+"""How long a camera may take to accept a connection."""
+
+REQUEST_TIMEOUT_S = 5.0
+"""How long a camera may take to answer; past it the attempt has failed."""
+
+MAX_AUTHENTICATIONS = 2
+"""A first challenge, and one renewed nonce: more would be guessing, and cameras lock accounts for it."""
+
+USER_AGENT = "halfgateway"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a camera profile is, and who we are there. The URL bears no credentials."""
+
+    url: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+
+class CameraClient(asyncio.Protocol):
+    """Requests and their answers on one connection; media goes to ``on_media`` as it comes."""
+
+    def __init__(self, target: Target, on_media: Callable[[InterleavedBatch], None]) -> None:
+        self._target = target
+        self._on_media = on_media
+        self._connection = Connection(Role.CLIENT, lenient_resync=True)
+        self._transport: asyncio.Transport | None = None
+        self._answers: dict[int, asyncio.Future[Response]] = {}
+        self._next_cseq = 1
+        self._challenge: digest.Challenge | None = None
+        self._nonce_count = 0
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def connect(cls, target: Target, on_media: Callable[[InterleavedBatch], None]) -> CameraClient:
+        """Open the connection. Raises CameraFailure."""
+        uri = RtspUri.parse(target.url)
+        client = cls(target, on_media)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await asyncio.get_running_loop().create_connection(lambda: client, uri.host, uri.port)
+        except (OSError, TimeoutError) as error:
+            raise CameraFailure("La caméra est injoignable.") from error
+        return client
+
+    async def request(
+        self,
+        method: str,
+        uri: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+    ) -> Response:
+        """Send a request and return its final answer, having answered the camera's challenge if it has one.
+
+        Raises CameraFailure with the camera's status when it is not a success, or none when it did not come.
+        """
+        response = await self._exchange(method, uri, headers or {}, timeout_s)
+        for _ in range(MAX_AUTHENTICATIONS):
+            if response.status != 401 or not self._take_challenge(response):
+                break
+            response = await self._exchange(method, uri, headers or {}, timeout_s)
+        if response.status != 200:
+            raise CameraFailure(
+                f"La caméra refuse la demande ({response.status}).",
+                status=response.status,
+                wait_s=_retry_after_s(response),
+            )
+        return response
+
+    def send(self, method: str, uri: str, headers: Mapping[str, str]) -> int:
+        """Send a request without waiting for its answer; returns its CSeq."""
+        cseq = self._next_cseq
+        self._next_cseq += 1
+        lines = Headers([("CSeq", str(cseq)), ("User-Agent", USER_AGENT), *headers.items()])
+        if self._challenge is not None:
+            lines.add("Authorization", self._authorisation(self._challenge, method, uri))
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(serialise(Request(method, uri, lines)))
+        return cseq
+
+    def send_media(self, data: bytes) -> None:
+        """Send interleaved bytes (our receiver reports)."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close the connection once what was written has gone."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See :class:`asyncio.Protocol`."""
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("an RTSP client needs a byte stream")
+        tune_upstream(transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """See :class:`asyncio.Protocol`."""
+        try:
+            self._connection.receive_data(data)
+            while (event := self._connection.next_event()) is not NEED_DATA and event is not CLOSED:
+                self._handle(event)
+        except RemoteProtocolError as error:
+            log.warning("camera.rubbish error=%s", error)
+            self._fail(CameraFailure("La caméra ne respecte pas le protocole RTSP."))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See :class:`asyncio.Protocol`."""
+        self._fail(CameraFailure("La caméra a fermé la connexion."))
+
+    def _handle(self, event: object) -> None:
+        if isinstance(event, InterleavedBatch):
+            self._on_media(event)
+        elif isinstance(event, Response):
+            answer = self._answers.pop(_cseq(event.headers), None)
+            if answer is not None and not answer.done():
+                answer.set_result(event)
+        elif isinstance(event, Request) and self._transport is not None:
+            status, reason = (200, "OK") if event.method == "OPTIONS" else (501, "Not Implemented")
+            reply = Response(status, reason, Headers([("CSeq", event.headers.get("CSeq") or "0")]))
+            self._transport.write(serialise(reply))
+
+    async def _exchange(
+        self, method: str, uri: str, headers: Mapping[str, str], timeout_s: float
+    ) -> Response:
+        if self.closed.done():
+            raise CameraFailure("La caméra a fermé la connexion.")
+        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        cseq = self.send(method, uri, headers)
+        self._answers[cseq] = answer
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError as error:
+            raise CameraFailure("La caméra ne répond pas.") from error
+        finally:
+            self._answers.pop(cseq, None)
+
+    def _take_challenge(self, response: Response) -> bool:
+        """Keep the camera's best challenge; False when it renewed none, so that asking again is useless."""
+        best = digest.best(digest.parse_challenges(response.headers.get_all("WWW-Authenticate")))
+        if best is None or not self._target.username or (self._challenge is not None and not best.stale):
+            return False
+        self._challenge, self._nonce_count = best, 0
+        return True
+
+    def _authorisation(self, challenge: digest.Challenge, method: str, uri: str) -> str:
+        self._nonce_count += 1
+        return digest.authorise(
+            challenge,
+            self._target.username,
+            self._target.password,
+            method,
+            uri,
+            nonce_count=self._nonce_count,
+            cnonce=secrets.token_hex(8),
+        )
+
+    def _fail(self, failure: CameraFailure) -> None:
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(failure)
+        self._answers.clear()
+        if not self.closed.done():
+            self.closed.set_result(None)
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _cseq(headers: Headers) -> int:
+    text = (headers.get("CSeq") or "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+
+
+def _retry_after_s(response: Response) -> float | None:
+    text = (response.headers.get("Retry-After") or "").strip()
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None

@@ -1,0 +1,122 @@
+"""A slow reader skips whole groups of pictures and never holds the others back."""
+
+from __future__ import annotations
+
+import pytest
+
+from halfgateway.relay.chunk import Chunk
+from halfgateway.relay.reader import Gate, Reader
+
+
+class RecordingSink:
+    """A sink whose buffer the test fills and empties."""
+
+    def __init__(self) -> None:
+        self.writable = True
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+
+def frame(channel: int, sequence: int, size: int = 20) -> bytes:
+    packet = bytes([0x80, 96]) + sequence.to_bytes(2, "big") + bytes(4) + b"SSRC" + bytes(size - 12)
+    return b"$" + bytes([channel]) + size.to_bytes(2, "big") + packet
+
+
+def chunk(*sequences: int, keyframe: int | None = None, size: int = 20) -> Chunk:
+    data, frames = b"", []
+    for sequence in sequences:
+        start = len(data)
+        data += frame(0, sequence, size)
+        frames.append((0, start, len(data)))
+    return Chunk(data, tuple(frames), keyframe)
+
+
+def reader(sink: RecordingSink, *, limit_bytes: int = 100, channels: tuple[int, int] = (0, 1)) -> Reader:
+    return Reader(sink, Gate(), now=lambda: 0.0, channels=channels, limit_bytes=limit_bytes)
+
+
+def test_begins_at_the_first_keyframe_not_before() -> None:
+    sink = RecordingSink()
+    joining = reader(sink)
+    joining.deliver(chunk(1, 2))
+    joining.deliver(chunk(3, 4, 5, keyframe=1))
+    assert b"".join(sink.written) == frame(0, 4) + frame(0, 5)
+    assert (joining.sent_packets, joining.lost_packets) == (2, 0)
+    assert joining.ssrc == int.from_bytes(b"SSRC", "big")
+
+
+def test_passes_the_cameras_own_bytes() -> None:
+    sink = RecordingSink()
+    whole = chunk(1, 2, keyframe=0)
+    reader(sink).deliver(whole)
+    assert sink.written == [whole.data]
+    assert sink.written[0] is whole.data
+
+
+def test_renumbers_channels_for_a_reader_that_asked_for_others() -> None:
+    sink = RecordingSink()
+    data = frame(0, 1) + frame(1, 9)
+    reader(sink, channels=(6, 7)).deliver(Chunk(data, ((0, 0, 24), (1, 24, 48)), 0))
+    assert sink.written == [frame(6, 1) + frame(7, 9)]
+
+
+def test_a_full_reader_loses_what_waits_and_goes_on_at_a_keyframe() -> None:
+    # L10: what is lost is counted, never silent
+    sink = RecordingSink()
+    slow = reader(sink, limit_bytes=60)
+    slow.deliver(chunk(1, keyframe=0))
+    sink.writable = False
+    slow.deliver(chunk(2))
+    slow.deliver(chunk(3))
+    assert slow.queued_bytes == 48
+    slow.deliver(chunk(4))
+    assert slow.queued_bytes == 0
+    sink.writable = True
+    slow.drain()
+    slow.deliver(chunk(5))
+    slow.deliver(chunk(6, 7, keyframe=1))
+    assert b"".join(sink.written) == frame(0, 1) + frame(0, 7)
+    assert slow.lost_packets == 4
+
+
+def test_drains_in_order_as_far_as_the_sink_takes() -> None:
+    sink = RecordingSink()
+    slow = reader(sink, limit_bytes=10_000)
+    slow.deliver(chunk(1, keyframe=0))
+    sink.writable = False
+    for sequence in (2, 3, 4):
+        slow.deliver(chunk(sequence))
+    assert len(sink.written) == 1
+    sink.writable = True
+    slow.drain()
+    slow.deliver(chunk(5))
+    assert b"".join(sink.written) == b"".join(frame(0, sequence) for sequence in range(1, 6))
+
+
+@pytest.mark.parametrize("shut", [lambda gate: gate.close(), lambda gate: setattr(gate, "until", 0.0)])
+def test_nothing_passes_a_gate_that_is_closed_or_whose_lease_has_lapsed(shut) -> None:  # type: ignore[no-untyped-def]
+    # C01, C10: the lease is asked for every chunk, and for what waited
+    sink = RecordingSink()
+    gate = Gate()
+    gated = Reader(sink, gate, now=lambda: 1.0)
+    gated.deliver(chunk(1, keyframe=0))
+    sink.writable = False
+    gated.deliver(chunk(2))
+    shut(gate)
+    sink.writable = True
+    gated.drain()
+    gated.deliver(chunk(3, keyframe=0))
+    assert b"".join(sink.written) == frame(0, 1)
+    assert gated.queued_bytes == 0
+
+
+def test_begins_anew_at_a_keyframe_after_a_pause() -> None:
+    sink = RecordingSink()
+    paused = reader(sink)
+    paused.deliver(chunk(1, keyframe=0))
+    paused.restart()
+    paused.deliver(chunk(2))
+    paused.deliver(chunk(3, keyframe=0))
+    assert b"".join(sink.written) == frame(0, 1) + frame(0, 3)
