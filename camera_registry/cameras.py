@@ -44,7 +44,7 @@ class Camera:
     """A camera of the referential.
 
     ``id`` is given once, never reused, and survives the device's replacement (C06). Coordinates are degrees
-    in WGS 84. ``cause`` says why the state is not ``available``. ``profiles`` are best first: the first one is
+    in WGS 84. ``cause`` says why the state is not ``available``. ``profiles`` are best first: the first is
     played when none is named. ``recorded`` is whether footage of it can be asked for.
 
     Raises ValueError for an identifier that cannot stand in a URL path, or coordinates that are none.

@@ -71,3 +71,9 @@ class IdentifierRetired(RegistryError):
     """The identifier belonged to a camera that was removed; identifiers are never used again (C06)."""
 
     cause = "identifier-retired"
+
+
+class StoreUnavailable(RegistryError):
+    """The records cannot be read or written now."""
+
+    cause = "store-unavailable"
