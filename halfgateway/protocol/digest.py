@@ -189,9 +189,7 @@ class DigestVerifier:
         suffix = ", stale=true" if stale else ""
         return f"{plain}, algorithm=SHA-256{suffix}", f"{plain}{suffix}"
 
-    def verify(
-        self, authorization: str, method: str, now_s: float, secret: Callable[[str], Secrets | None]
-    ) -> Verdict:
+    def verify(self, authorization: str, method: str, now_s: float, secret: Callable[[str], Secrets | None]) -> Verdict:
         """Check one ``Authorization`` value; ``secret`` gives what is kept of a user's password, or None.
 
         A user who does not exist costs the same work as a wrong password. ``STALE`` means a right
@@ -250,11 +248,7 @@ def _claim(authorization: str) -> _Claim | None:
         return None
     parameters = schemes[0][1]
     algorithm = next((a for a in Algorithm if a.value == parameters.get("algorithm", "MD5").upper()), None)
-    if (
-        algorithm is None
-        or "qop" in parameters
-        or not {"username", "nonce", "uri", "response"} <= parameters.keys()
-    ):
+    if algorithm is None or "qop" in parameters or not {"username", "nonce", "uri", "response"} <= parameters.keys():
         return None
     if _HEX.fullmatch(parameters["response"]) is None:
         return None
@@ -294,9 +288,7 @@ def _challenge(scheme: str, parameters: Mapping[str, str]) -> Challenge | None:
     name = parameters.get("algorithm")
     base, dash, variant = (name or "MD5").upper().rpartition("-")
     session = bool(dash) and variant == "SESS"
-    algorithm = next(
-        (a for a in Algorithm if a.value == (base if session else (name or "MD5").upper())), None
-    )
+    algorithm = next((a for a in Algorithm if a.value == (base if session else (name or "MD5").upper())), None)
     qualities = [q.strip().lower() for q in parameters["qop"].split(",")] if "qop" in parameters else []
     if algorithm is None or (any(qualities) and "auth" not in qualities):
         return None

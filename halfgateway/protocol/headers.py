@@ -40,9 +40,7 @@ class Headers:  # noqa: PLW1641  (it changes, so it has no hash)
     def set(self, name: str, value: str) -> None:
         """Put one field in the place of every field of that name, where the first of them stood."""
         wanted = name.lower()
-        place = next(
-            (i for i, (field, _) in enumerate(self._fields) if field.lower() == wanted), len(self._fields)
-        )
+        place = next((i for i, (field, _) in enumerate(self._fields) if field.lower() == wanted), len(self._fields))
         others = [pair for pair in self._fields if pair[0].lower() != wanted]
         others.insert(place, (name, value))
         self._fields = others
@@ -66,8 +64,5 @@ class Headers:  # noqa: PLW1641  (it changes, so it has no hash)
         return [(n.lower(), v) for n, v in self._fields] == [(n.lower(), v) for n, v in other._fields]
 
     def __repr__(self) -> str:
-        shown = (
-            (name, "***" if name.lower() in _SECRET_FIELDS else redacted(value))
-            for name, value in self._fields
-        )
+        shown = ((name, "***" if name.lower() in _SECRET_FIELDS else redacted(value)) for name, value in self._fields)
         return f"Headers({list(shown)!r})"

@@ -102,9 +102,7 @@ def ssrc(buffer: Bytes, offset: int) -> int:
     return value
 
 
-def rewrite_header(
-    buffer: bytearray | memoryview, offset: int, *, sequence: int, timestamp: int, ssrc: int
-) -> None:
+def rewrite_header(buffer: bytearray | memoryview, offset: int, *, sequence: int, timestamp: int, ssrc: int) -> None:
     """Write sequence number, timestamp and source of the packet at ``offset``, each modulo its width."""
     _NUMBERS.pack_into(buffer, offset + 2, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc & 0xFFFFFFFF)
 

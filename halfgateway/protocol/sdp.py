@@ -169,9 +169,7 @@ def _media(lines: _Lines) -> Media | None:
     )
 
 
-def _rtpmap(
-    payload_types: tuple[int, ...], attributes: tuple[tuple[str, str | None], ...]
-) -> dict[int, RtpMap]:
+def _rtpmap(payload_types: tuple[int, ...], attributes: tuple[tuple[str, str | None], ...]) -> dict[int, RtpMap]:
     found = {number: STATIC_VIDEO[number] for number in payload_types if number in STATIC_VIDEO}
     for name, value in attributes:
         match = _RTPMAP.fullmatch(value) if name == "rtpmap" and value else None

@@ -27,9 +27,7 @@ MAX_RESPONSE_BODY_BYTES = 1024 * 1024
 _REQUEST_LINE = re.compile(
     rb"(?P<method>[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) (?P<uri>[\x21-\x7e]+) (?P<version>[!-~]{1,32})[ \t]*"
 )
-_STATUS_LINE = re.compile(
-    rb"RTSP/(?P<version>[0-9]\.[0-9]) +(?P<status>[1-5][0-9]{2})(?: (?P<reason>[^\r\n]*))?"
-)
+_STATUS_LINE = re.compile(rb"RTSP/(?P<version>[0-9]\.[0-9]) +(?P<status>[1-5][0-9]{2})(?: (?P<reason>[^\r\n]*))?")
 _HEADER_LINE = re.compile(r"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(?P<value>.*)", re.DOTALL)
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _LINE_END = re.compile(rb"\r?\n")
