@@ -37,9 +37,7 @@ class AccessRequest:
     stream: str = field(default_factory=lambda: secrets.token_hex(8))
     ticket: str | None = None
 
-    def entry(
-        self, kind: Kind, detail: Mapping[str, Any] | None = None, *, refusal: str | None = None
-    ) -> Draft:
+    def entry(self, kind: Kind, detail: Mapping[str, Any] | None = None, *, refusal: str | None = None) -> Draft:
         """A trace entry about this request."""
         principal = self.principal
         about = {

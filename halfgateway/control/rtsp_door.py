@@ -20,8 +20,8 @@ from halfgateway.control.endings import NotPlayed
 from halfgateway.control.seat import House, StreamSeat
 from halfgateway.control.streams import Stream
 from halfgateway.control.tickets import Ticket, TicketKey, TicketStore
-from halfgateway.downstream.paths import TRACK
 from halfgateway.downstream.door import Caller, Seat, StreamPath, Viewer
+from halfgateway.downstream.paths import TRACK
 from halfgateway.errors import (
     NotHabilitated,
     Refusal,
@@ -60,7 +60,7 @@ class Machines(Protocol):
     def find(self, username: str) -> MachineAccount | None:
         """The machine of this name."""
 
-    def presented(self, machine: MachineAccount, certificate: bytes | None) -> bool:
+    async def presented(self, machine: MachineAccount, certificate: bytes | None) -> bool:
         """Whether this certificate is the machine's own."""
 
 
@@ -105,9 +105,7 @@ class RtspDoor:
 
     def wrong_credentials(self, username: str, source: str) -> None:
         """See :class:`~halfgateway.downstream.door.Door`."""
-        draft = Draft(
-            Kind.AUTH_FAILED, refusal=Unauthenticated.code, source=source, detail={"reason": "wrong-digest"}
-        )
+        draft = Draft(Kind.AUTH_FAILED, refusal=Unauthenticated.code, source=source, detail={"reason": "wrong-digest"})
         self._house.tracer.refusal(draft)
 
     def refused_action(self, caller: Caller, action: str, path: str) -> None:
@@ -143,9 +141,7 @@ class RtspDoor:
             return await self._seat(request, viewer)
 
     async def _seat(self, request: AccessRequest, viewer: Viewer) -> Seat:
-        stream = await (
-            self._stream_of_machine(request) if request.ticket is None else self._stream_of_ticket(request)
-        )
+        stream = await (self._stream_of_machine(request) if request.ticket is None else self._stream_of_ticket(request))
         try:
             _, key = self._source_of(request)
             source = await self._house.hub.enter(key)
@@ -182,11 +178,10 @@ class RtspDoor:
             source=caller.source,
             via=via,
         )
-        allowed = (
-            self._machines.presented(machine, caller.certificate)
-            if caller.secure
-            else machine.over_plain_rtsp
-        )
+        if caller.secure:
+            allowed = await self._machines.presented(machine, caller.certificate)
+        else:
+            allowed = machine.over_plain_rtsp
         if not allowed:
             refusal = NotHabilitated("Le compte de service doit présenter son certificat, par RTSPS.")
             raise self._traced(request, refusal)

@@ -10,12 +10,13 @@ from halfgateway.downstream.door import Door
 from halfgateway.downstream.paths import TRACK, base_url, stream_path
 from halfgateway.downstream.session import SESSION_TIMEOUT_S, RtspSession
 from halfgateway.errors import Refusal, RemoteProtocolError, UnknownCamera
-from halfgateway.protocol.digest import DigestVerifier, Outcome, same_resource
+from halfgateway.protocol.digest import DigestVerifier, Outcome, Verdict
 from halfgateway.protocol.headers import Headers
-from halfgateway.protocol.messages import Request, Response, reason_phrase
-from halfgateway.protocol.session import SessionHeader
-from halfgateway.protocol.states import PUBLIC_METHODS, ServerState, allowed_methods, next_server_state
+from halfgateway.protocol.messages import Request, response
+from halfgateway.protocol.session import Session
+from halfgateway.protocol.states import PUBLIC_METHODS, ServerState, allowed, next_server_state
 from halfgateway.protocol.transport import Transport, parse_transports
+from halfgateway.protocol.uri import same_resource
 
 log = logging.getLogger(__name__)
 
@@ -44,56 +45,55 @@ class RtspAnswers:
 
     async def answer(self, connection: RtspConnection, request: Request) -> Answer:
         """See :class:`~halfgateway.downstream.connection.Answerer`."""
-        answer = await self._answer(connection, request)
         cseq = request.headers.get("CSeq")
-        if cseq is not None:
-            answer.response.headers.set("CSeq", cseq)
+        if cseq is None:
+            return _status(400)
+        if request.method == "OPTIONS":
+            answer = _status(200, Public=", ".join(PUBLIC_METHODS))
+        else:
+            answer = await self._answer(connection, request)
+        answer.response.headers.set("CSeq", cseq)
         return answer
 
     async def _answer(self, connection: RtspConnection, request: Request) -> Answer:
-        if request.headers.get("CSeq") is None:
-            return _status(400)
-        if request.method == "OPTIONS":
-            return _status(200, Public=", ".join(PUBLIC_METHODS))
-        username = self._authenticated(connection, request)
-        if username is None:
-            return self._challenge(connection, request)
+        verdict = self._verdict(connection, request)
+        if verdict.outcome is not Outcome.OK:
+            return self._challenge(stale=verdict.outcome is Outcome.STALE)
         connection.authenticated = True
         try:
-            return await self._answer_authenticated(connection, request, username)
+            return await self._answer_authenticated(connection, request, verdict.username)
         except Refusal as refusal:
             return _refused(refusal)
         except RemoteProtocolError as error:
+            if error.status == 455:
+                return _status(455, Allow=", ".join(allowed(ServerState.INIT)))
             return _status(error.status)
 
-    async def _answer_authenticated(
-        self, connection: RtspConnection, request: Request, username: str
-    ) -> Answer:
+    async def _answer_authenticated(self, connection: RtspConnection, request: Request, username: str) -> Answer:
         unsupported = [*request.headers.get_all("Require"), *request.headers.get_all("Proxy-Require")]
         if unsupported:
             self._door.refused_action(connection.caller(username), f"Require: {unsupported[0]}"[:100], "")
             return _status(551, Unsupported=", ".join(unsupported)[:200])
         handle = self._methods.get(request.method)
         if handle is None:
+            self._door.refused_action(connection.caller(username), request.method[:32], "")
             next_server_state(ServerState.INIT, request.method)
             return _status(501)
         return await handle(connection, request, username)
 
-    def _authenticated(self, connection: RtspConnection, request: Request) -> str | None:
-        """The name whose secret the request's digest proves, for this method and this resource."""
+    def _verdict(self, connection: RtspConnection, request: Request) -> Verdict:
+        """Whether the request's digest proves a name, for this method and this resource."""
         authorization = request.headers.get("Authorization")
         if authorization is None:
-            return None
-        check = self._verifier.verify(authorization, request.method, self._now_s(), self._door.secrets)
-        if check.outcome is Outcome.OK and same_resource(check.uri, request.uri):
-            return check.username
-        if check.outcome is not Outcome.STALE:
-            self._door.wrong_credentials(check.username, connection.source)
-        return None
+            return Verdict(Outcome.WRONG)
+        verdict = self._verifier.verify(authorization, request.method, self._now_s(), self._door.secrets)
+        if verdict.outcome is Outcome.OK and not same_resource(verdict.uri, request.uri):
+            verdict = Verdict(Outcome.WRONG, verdict.username)
+        if verdict.outcome is Outcome.WRONG:
+            self._door.wrong_credentials(verdict.username, connection.source)
+        return verdict
 
-    def _challenge(self, connection: RtspConnection, request: Request) -> Answer:
-        authorization = request.headers.get("Authorization")
-        stale = authorization is not None and self._verifier.is_stale(authorization, self._now_s())
+    def _challenge(self, *, stale: bool) -> Answer:
         answer = _status(401)
         for challenge in self._verifier.challenges(self._now_s(), stale=stale):
             answer.response.headers.add("WWW-Authenticate", challenge)
@@ -107,7 +107,7 @@ class RtspAnswers:
             return _status(406)
         description = await self._door.describe(connection.caller(username), stream_path(request.uri))
         headers = Headers([("Content-Type", "application/sdp"), ("Content-Base", base_url(request.uri))])
-        return Answer(Response(200, reason_phrase(200), headers, description))
+        return Answer(response(200, headers, description))
 
     async def _setup(self, connection: RtspConnection, request: Request, username: str) -> Answer:
         path = stream_path(request.uri)
@@ -128,8 +128,8 @@ class RtspAnswers:
             session.seat = await self._door.take_seat(connection.caller(username), path, session)
             connection.sessions[session.id] = session
         session.state = ServerState.READY
-        chosen = Transport(profile="RTP/AVP", lower="TCP", unicast=True, interleaved=session.channels)
-        return _status(200, Transport=chosen.serialise(), Session=_session_header(session))
+        chosen = Transport(lower="TCP", interleaved=session.channels)
+        return _status(200, Transport=str(chosen), Session=_session_header(session))
 
     async def _play(self, connection: RtspConnection, request: Request, username: str) -> Answer:
         session = self._session(connection, request, username)
@@ -175,7 +175,7 @@ class RtspAnswers:
 
         Raises RemoteProtocolError 454.
         """
-        named = SessionHeader.parse(request.headers.get("Session") or "").id
+        named = Session.parse(request.headers.get("Session") or "").id
         session = connection.sessions.get(named)
         if session is None or session.username != username:
             raise RemoteProtocolError("no such session", status=454)
@@ -187,7 +187,7 @@ class RtspAnswers:
         if header is None:
             raise RemoteProtocolError("SETUP without Transport")
         for transport in parse_transports(header):
-            if transport.profile == "RTP/AVP" and transport.lower == "TCP" and transport.unicast:
+            if transport.profile == "RTP/AVP" and transport.lower == "TCP" and not transport.multicast:
                 return transport
         return None
 
@@ -196,10 +196,7 @@ class RtspAnswers:
     ) -> tuple[int, int]:
         """The client's channel numbers, or others where it names none or they are taken (rtsp.md row 34)."""
         taken = {
-            channel
-            for other in connection.sessions.values()
-            if other is not session
-            for channel in other.channels
+            channel for other in connection.sessions.values() if other is not session for channel in other.channels
         }
         wanted = transport.interleaved
         if wanted is not None and wanted[0] != wanted[1] and not taken.intersection(wanted):
@@ -211,11 +208,11 @@ class RtspAnswers:
 
 
 def _session_header(session: RtspSession) -> str:
-    return SessionHeader(session.id, SESSION_TIMEOUT_S).serialise()
+    return str(Session(session.id, SESSION_TIMEOUT_S))
 
 
 def _status(status: int, **headers: str) -> Answer:
-    return Answer(Response(status, reason_phrase(status), Headers(list(headers.items()))))
+    return Answer(response(status, Headers(headers.items())))
 
 
 def _refused(refusal: Refusal) -> Answer:
@@ -227,4 +224,4 @@ def _refused(refusal: Refusal) -> Answer:
         body = refusal.detail.encode()
     if refusal.rtsp_status in {453, 503}:
         headers.add("Retry-After", str(refusal.retry_after_s or CUT_RETRY_AFTER_S))
-    return Answer(Response(refusal.rtsp_status, reason_phrase(refusal.rtsp_status), headers, body))
+    return Answer(response(refusal.rtsp_status, headers, body))

@@ -19,7 +19,7 @@ from halfgateway.errors import Refusal, RemoteProtocolError
 from halfgateway.net import sockets
 from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, InterleavedBatch, Role
 from halfgateway.protocol.headers import Headers
-from halfgateway.protocol.messages import Request, Response, reason_phrase, serialise
+from halfgateway.protocol.messages import Request, Response, response, serialise
 
 log = logging.getLogger(__name__)
 
@@ -194,7 +194,5 @@ class RtspConnection(asyncio.Protocol):
 
     def _refuse_and_close(self, error: RemoteProtocolError) -> None:
         log.info("connection.rubbish source=%s status=%d", self.source, error.status)
-        self.write(
-            serialise(Response(error.status, reason_phrase(error.status), Headers([("Connection", "close")])))
-        )
+        self.write(serialise(response(error.status, Headers([("Connection", "close")]))))
         self.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from halfgateway.downstream.door import StreamPath
 from halfgateway.errors import UnknownCamera
@@ -13,8 +14,7 @@ TRACK = "trackID=0"
 
 _PATH = re.compile(
     r"/(?P<mode>live|recorded)/(?P<camera>[A-Za-z0-9._~-]{1,64})"
-    r"(?:/(?!trackID=)(?P<profile>[A-Za-z0-9._~-]{1,64}))?"
-    r"(?:/(?P<track>trackID=[0-9]{1,3}))?/?"
+    r"(?:/(?P<profile>[A-Za-z0-9._~-]{1,64}))?/?"
 )
 
 
@@ -23,14 +23,14 @@ def stream_path(uri: str) -> StreamPath:
 
     Raises UnknownCamera for a URL that can name none, RemoteProtocolError for one that is no URL.
     """
-    parsed = RtspUri.parse(uri)
-    match = _PATH.fullmatch(parsed.path)
+    presentation, track = RtspUri.parse(uri).split_track()
+    match = _PATH.fullmatch(presentation.path)
     if match is None:
         raise UnknownCamera("L'adresse demandée ne désigne aucune caméra.")
-    return StreamPath(match["mode"], match["camera"], match["profile"], match["track"])
+    return StreamPath(match["mode"], match["camera"], match["profile"], track)
 
 
 def base_url(uri: str) -> str:
     """The ``Content-Base`` of a described URL: without credentials or query, with a final slash."""
-    parsed = RtspUri.parse(uri)
-    return f"{parsed.scheme}://{parsed.authority}{parsed.path.rstrip('/')}/"
+    presentation, _ = RtspUri.parse(uri).split_track()
+    return str(replace(presentation, path=presentation.path.rstrip("/") + "/", query=None))

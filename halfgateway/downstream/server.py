@@ -54,9 +54,7 @@ class RtspServer:
         """Close strangers that have not authenticated in time, and connections that do nothing."""
         now = self._now()
         for connection in tuple(self.connections):
-            stranger = (
-                not connection.authenticated and now - connection.opened_at_s > self._first_request_timeout_s
-            )
+            stranger = not connection.authenticated and now - connection.opened_at_s > self._first_request_timeout_s
             idle = not connection.sessions and now - connection.last_heard_s > self._idle_timeout_s
             if stranger or idle:
                 connection.abort()
@@ -71,9 +69,7 @@ class RtspServer:
             await listener.wait_closed()
 
     def _new_connection(self) -> RtspConnection:
-        return RtspConnection(
-            self._answerer, now=self._now, on_open=self._admit, on_closed=self.connections.discard
-        )
+        return RtspConnection(self._answerer, now=self._now, on_open=self._admit, on_closed=self.connections.discard)
 
     def _admit(self, connection: RtspConnection) -> bool:
         if len(self.connections) >= self._max_connections:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from halfgateway.downstream.door import Seat, StreamPath, Viewer
 from halfgateway.errors import Refusal
+from halfgateway.protocol.connection import frame
 from halfgateway.protocol.rtcp import bye
 from halfgateway.protocol.states import ServerState
 from halfgateway.relay.reader import Reader
@@ -30,9 +31,7 @@ class Replaced(Refusal):
 class RtspSession:
     """The server's half of one RTSP session on one connection. A :class:`~halfgateway.downstream.door.Viewer`."""
 
-    def __init__(
-        self, connection: RtspConnection, username: str, path: StreamPath, channels: tuple[int, int]
-    ) -> None:
+    def __init__(self, connection: RtspConnection, username: str, path: StreamPath, channels: tuple[int, int]) -> None:
         self.id = secrets.token_hex(SESSION_ID_BYTES)
         self.state = ServerState.INIT
         self.username = username
@@ -51,8 +50,7 @@ class RtspSession:
         """An RTCP BYE for what this session has been sent, framed; empty if that is nothing."""
         if self.reader is None or self.reader.ssrc is None:
             return b""
-        packet = bye(self.reader.ssrc)
-        return b"$" + bytes([self.reader.rtcp_channel]) + len(packet).to_bytes(2, "big") + packet
+        return frame(self.reader.rtcp_channel, bye(self.reader.ssrc))
 
     def end(self, cause: Refusal) -> None:
         """See :class:`~halfgateway.downstream.door.Viewer`."""

@@ -6,6 +6,7 @@ Below TLS and below the event loop: what they change is what the kernel does wit
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import struct
@@ -51,10 +52,8 @@ def write_now(transport: asyncio.BaseTransport, data: bytes) -> bool:
 
 def abort(transport: asyncio.Transport) -> None:
     """End the connection with a reset: nothing queued, here or in the kernel, is still delivered."""
-    try:
+    with contextlib.suppress(OSError):  # a socket that is closed already has nothing queued
         _socket_of(transport).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    except OSError:
-        pass  # already closed: nothing is queued any more
     transport.abort()
 
 

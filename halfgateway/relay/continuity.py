@@ -81,7 +81,5 @@ class Continuity:
             if channel == RTCP_CHANNEL and end - report >= 28 and sequel[report + 1] == _RTCP_SENDER_REPORT:
                 (timestamp,) = struct.unpack_from("!I", sequel, report + 16)
                 struct.pack_into("!I", sequel, report + 4, self._ssrc)
-                struct.pack_into(
-                    "!I", sequel, report + 16, (timestamp + timestamp_shift) % _TIMESTAMP_MODULUS
-                )
+                struct.pack_into("!I", sequel, report + 16, (timestamp + timestamp_shift) % _TIMESTAMP_MODULUS)
         return bytes(sequel)

@@ -97,9 +97,7 @@ class Hub:
     def _begin_pull(self, key: SourceKey) -> Source:
         source = Source(key, now=self._now)
         self._sources[key] = source
-        self._pulls[key] = asyncio.create_task(
-            self._run_pull(source), name=f"pull {key.camera}/{key.profile}"
-        )
+        self._pulls[key] = asyncio.create_task(self._run_pull(source), name=f"pull {key.camera}/{key.profile}")
         return source
 
     async def _run_pull(self, source: Source) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from halfgateway.errors import CameraUnreachable, Refusal
-from halfgateway.protocol.keyframe import Codec, KeyframeFinder
+from halfgateway.errors import CameraUnreachable, Refusal, RemoteProtocolError
+from halfgateway.protocol.codec import Codec
+from halfgateway.protocol.keyframe import KeyframeFinder
+from halfgateway.protocol.rtp import RtpView, is_rtp
 from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk, Frame
 from halfgateway.relay.continuity import Continuity
 from halfgateway.relay.reader import Reader
@@ -41,7 +43,8 @@ class SourceState(StrEnum):
 class Source:
     """The one owner of a camera profile's packets, between its pull and its readers.
 
-    The pull calls :meth:`prepare`, :meth:`begin`, :meth:`feed` and :meth:`interrupt`; the hub attaches and detaches readers.
+    The pull calls :meth:`prepare`, :meth:`begin`, :meth:`feed` and :meth:`interrupt`; seats attach and detach
+    their readers.
     """
 
     def __init__(self, key: SourceKey, *, now: Callable[[], float]) -> None:
@@ -115,24 +118,28 @@ class Source:
             return
         now = self._now()
         data = self._continuity.apply(data, frames, now)
-        chunk = Chunk(data, tuple(frames), self._first_keyframe(data, frames))
+        chunk = Chunk(data, tuple(frames), self._first_keyframe(self._finder, data, frames))
         self.received_bytes += len(data)
         self.received_packets += chunk.packets_from(0)
         for reader in tuple(self._readers):
             reader.deliver(chunk)
 
-    def _first_keyframe(self, data: bytes, frames: Sequence[Frame]) -> int | None:
+    def _first_keyframe(self, finder: KeyframeFinder, data: bytes, frames: Sequence[Frame]) -> int | None:
+        """Which frame first lets a decoder start; every packet is shown to the finder, in order."""
         first: int | None = None
         view = memoryview(data)
         for index, (channel, start, end) in enumerate(frames):
-            packet = view[start + INTERLEAVED_HEADER_BYTES : end]
-            if (
-                channel == RTP_CHANNEL
-                and self._finder is not None
-                and self._finder.feed_packet(packet)
-                and first is None
-            ):
+            if channel != RTP_CHANNEL or not is_rtp(view, start + INTERLEAVED_HEADER_BYTES, end):
+                continue
+            try:
+                packet = RtpView(view[start + INTERLEAVED_HEADER_BYTES : end])
+            except RemoteProtocolError:
+                continue
+            starts = finder.feed(packet.payload, packet.timestamp, packet.marker)
+            if starts and first is None:
                 first = index
+            elif finder.false_start:
+                first = None
         return first
 
     def _become(self, state: SourceState, cause: Refusal | None) -> None:

@@ -145,9 +145,7 @@ class CameraClient(asyncio.Protocol):
             reply = Response(status, reason, Headers([("CSeq", event.headers.get("CSeq") or "0")]))
             self._transport.write(serialise(reply))
 
-    async def _exchange(
-        self, method: str, uri: str, headers: Mapping[str, str], timeout_s: float
-    ) -> Response:
+    async def _exchange(self, method: str, uri: str, headers: Mapping[str, str], timeout_s: float) -> Response:
         if self.closed.done():
             raise CameraFailure("La caméra a fermé la connexion.")
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()

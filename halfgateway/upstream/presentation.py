@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol import sdp
-from halfgateway.protocol.keyframe import Codec
-from halfgateway.protocol.uri import resolve_control
+from halfgateway.protocol.uri import RtspUri, join
 from halfgateway.relay.source import VideoFormat
 from halfgateway.upstream.backoff import CameraFailure
 from halfgateway.upstream.client import CameraClient, Target
+
+VIDEO_CLOCK_HZ = 90_000
+"""The RTP clock of every usual video codec (RFC 3551 section 5), for cameras that do not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +28,16 @@ class Presentation:
 async def describe(client: CameraClient, target: Target) -> Presentation:
     """Ask a camera what it has. Raises CameraFailure."""
     response = await client.request("DESCRIBE", target.url, {"Accept": "application/sdp"})
-    base = response.headers.get("Content-Base") or response.headers.get("Content-Location") or target.url
+    named = response.headers.get("Content-Base") or response.headers.get("Content-Location")
     try:
+        base = RtspUri.parse(named or target.url)
         description = sdp.parse(response.body)
         media = sdp.first_video(description)
-        if media is None:
-            raise CameraFailure("La caméra ne présente aucune vidéo.")
         return Presentation(
             description,
-            aggregate_url=resolve_control(base, description.control or "*"),
-            track_url=resolve_control(base, media.control or "*"),
-            video=VideoFormat(Codec.of(media.encoding), media.clock_rate or 90_000),
+            aggregate_url=str(join(base, description.control or "*")),
+            track_url=str(join(base, media.control or "*")),
+            video=_video_format(media),
         )
     except RemoteProtocolError as error:
         raise CameraFailure("La description de la caméra est illisible.") from error
@@ -49,3 +50,8 @@ async def probe(target: Target) -> Presentation:
         return await describe(client, target)
     finally:
         client.close()
+
+
+def _video_format(media: sdp.Media) -> VideoFormat:
+    mapped = media.rtpmap.get(media.payload_types[0])
+    return VideoFormat(media.codec, mapped.clock_hz if mapped is not None else VIDEO_CLOCK_HZ)

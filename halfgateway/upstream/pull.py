@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.connection import InterleavedBatch
-from halfgateway.protocol.session import SessionHeader
+from halfgateway.protocol.session import Session
 from halfgateway.protocol.transport import parse_transports
 from halfgateway.relay.chunk import RTCP_CHANNEL, RTP_CHANNEL, Frame
 from halfgateway.relay.source import Source, SourceKey
@@ -99,9 +99,7 @@ class Puller:
 class _Pull:
     """One connection to one camera, from SETUP to its end."""
 
-    def __init__(
-        self, source: Source, target: Target, silence_limit_s: float, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, source: Source, target: Target, silence_limit_s: float, now: Callable[[], float]) -> None:
         self._source = source
         self._target = target
         self._silence_limit_s = silence_limit_s
@@ -119,9 +117,7 @@ class _Pull:
         try:
             presentation = await self._set_up(client)
             self._source.prepare(presentation.video)
-            await client.request(
-                "PLAY", self._aggregate_url, {"Session": self._session, "Range": "npt=0.000-"}
-            )
+            await client.request("PLAY", self._aggregate_url, {"Session": self._session, "Range": "npt=0.000-"})
             self._last_media_s = self._now()
             self._source.begin()
             on_live(presentation)
@@ -139,14 +135,14 @@ class _Pull:
         transport = f"RTP/AVP/TCP;unicast;interleaved={RTP_CHANNEL}-{RTCP_CHANNEL}"
         answer = await client.request("SETUP", presentation.track_url, {"Transport": transport})
         try:
-            session = SessionHeader.parse(answer.headers.get("Session") or "")
-            chosen = parse_transports(answer.headers.get("Transport") or transport)[0]
+            session = Session.parse(answer.headers.get("Session") or "")
+            chosen = parse_transports(answer.headers.get("Transport") or transport)
         except RemoteProtocolError as error:
             raise CameraFailure("La caméra répond à SETUP de façon illisible.") from error
         self._session = session.id
         self._keep_alive_s = max(1.0, (session.timeout_s or DEFAULT_SESSION_TIMEOUT_S) / 2)
-        if chosen.interleaved is not None:
-            self._channels = dict(zip(chosen.interleaved, (RTP_CHANNEL, RTCP_CHANNEL), strict=True))
+        if chosen and chosen[0].interleaved is not None:
+            self._channels = dict(zip(chosen[0].interleaved, (RTP_CHANNEL, RTCP_CHANNEL), strict=True))
         return presentation
 
     async def _keep_alive(self, client: CameraClient) -> None:

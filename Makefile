@@ -1,0 +1,66 @@
+# make demo: the whole product on embedded defaults.   make test: the whole gate (what .ci/run calls).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+CODE := halfgateway camera_registry auth ops tests
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench soak lock clean
+
+help:  ## What can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed  ## .venv with halfgateway in it
+
+demo: $(VENV)/.installed  ## The whole product, with three simulated cameras, on this machine
+	@$(BIN)/halfgateway demo $(ARGS)
+
+test: $(VENV)/.installed-test lint  ## The whole gate: format, lint, types, imports, tests, coverage
+	@tests/install-peers
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --skip-empty
+	$(BIN)/coverage report --fail-under=90 --include='halfgateway/protocol/*' --format=total
+	$(BIN)/coverage report --fail-under=90 --include='halfgateway/relay/*' --format=total
+	$(BIN)/coverage report --fail-under=90 --include='halfgateway/control/*' --format=total
+
+lint: $(VENV)/.installed-test  ## Format, lint, types and import contracts
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: $(VENV)/.installed-test  ## Relay speed as ratios against peers, in one run (bench.json)
+	@tests/install-peers
+	@$(BIN)/python -m tests.bench $(BENCH)
+
+soak: $(VENV)/.installed-test  ## What takes too long for the gate
+	@tests/install-peers
+	$(BIN)/pytest -m soak --timeout 7200
+
+lock:  ## Resolve the requirements anew
+	$(BIN)/pip --quiet install uv
+	for extra in build test; do \
+	  $(BIN)/uv --no-config pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header \
+	    --extra build $$([ $$extra = test ] && echo --extra test) --python-version 3.11 --quiet --upgrade \
+	    -o requirements$$([ $$extra = test ] && echo -test).lock; done
+
+clean:  ## What was made, but for the demo's data
+	rm -rf $(VENV) .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "CPython 3.11 or later is needed")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python requirements.lock pyproject.toml
+	@echo "installing into $(VENV) ..."
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.lock
+	@$(PIP) install --require-hashes -r requirements-test.lock
+	@touch $@

@@ -1,0 +1,188 @@
+"""The interconnection as this node enforces it: its view of the state, the cut, the restoration (article 8, C10).
+
+A cut stops media first, in memory; then it is written to the node's own fsynced record, which is its source; the
+trace and the other nodes follow as they can. Nothing of it waits for Valkey or SQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from auth.trace import Draft, Kind
+from camera_registry.clock import Clock
+from halfgateway.control.closing import Closer
+from halfgateway.control.streams import StreamTable
+from halfgateway.control.tracing import Tracer
+from halfgateway.errors import ConventionNotInForce, InterconnectionCut, Refusal, StateStoreUnavailable
+from ops.interconnection import Author, Ground, InterconnectionState, Status, cut, merge, restore
+
+log = logging.getLogger(__name__)
+
+MAX_VIEW_AGE_S = 15.0
+"""How old the view of the shared state may be before nothing new is granted (interface.md, Numbers)."""
+
+
+class StateRecord(Protocol):
+    """The node's own fsynced record."""
+
+    def load(self) -> InterconnectionState:
+        """The newest state on disk; a damaged record reads as cut."""
+
+    def append(self, state: InterconnectionState) -> None:
+        """Make a state durable. Blocks for the disk. Raises ops.errors.LocalRecordError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """What a cut did on this node."""
+
+    incident: str
+    at: datetime
+    streams_closed: int
+
+
+class Interconnection:
+    """The one place of a node where the interconnection's state changes. ``now`` is the monotonic clock."""
+
+    def __init__(
+        self,
+        *,
+        record: StateRecord,
+        publish: Callable[[InterconnectionState], Awaitable[InterconnectionState]],
+        table: StreamTable,
+        closer: Closer,
+        tracer: Tracer,
+        clock: Clock,
+        now: Callable[[], float],
+        max_view_age_s: float = MAX_VIEW_AGE_S,
+    ) -> None:
+        self._record = record
+        self._publish = publish
+        self._table = table
+        self._closer = closer
+        self._tracer = tracer
+        self._clock = clock
+        self._now = now
+        self._max_view_age_s = max_view_age_s
+        self._state = record.load()
+        self._seen_at_s: float | None = None
+        self._writing = asyncio.Lock()
+        self._chores: set[asyncio.Task[None]] = set()
+
+    @property
+    def state(self) -> InterconnectionState:
+        """The state as this node enforces it."""
+        return self._state
+
+    def require_open(self) -> None:
+        """See :class:`~halfgateway.control.admission.StateView`."""
+        cause = self._closing_cause()
+        if cause is not None:
+            raise cause
+        if self._seen_at_s is None or self._now() - self._seen_at_s > self._max_view_age_s:
+            raise StateStoreUnavailable("L'état de l'Interconnexion n'est pas connu avec certitude.")
+
+    def observe(self, shared: InterconnectionState | None) -> None:
+        """The state that all nodes share was read just now. Never opens what this node's own record holds cut."""
+        self._seen_at_s = self._now()
+        merged = merge(self._state, shared)
+        if merged != self._state:
+            self.enforce(merged)
+            self._later(self._keep(merged))
+        if merged != shared:
+            self._later(self._share(merged))
+
+    async def follow_record(self) -> int:
+        """The record was changed by another process (the command line): enforce it. Returns the streams closed."""
+        recorded = await asyncio.to_thread(self._record.load)
+        merged = merge(self._state, recorded)
+        closed = 0
+        if merged != self._state:
+            closed = self.enforce(merged)
+            self._trace_change(merged, closed, actor="command-line", source="local")
+        self._later(self._share(merged))
+        return closed
+
+    async def cut(self, *, ground: Ground, reason: str, by: Author, actor: str, source: str) -> Cutting:
+        """Cut now, durably.
+
+        Raises ops.errors.TransitionRefused, or LocalRecordError: then the cut is enforced, but not durable.
+        """
+        at = self._clock.now()
+        changed = cut(self._state, ground=ground, reason=reason, by=by, since=at, incident=new_incident(at))
+        closed = self.enforce(changed)
+        self._trace_change(changed, closed, actor=actor, source=source)
+        await self._keep(changed)
+        self._later(self._share(changed))
+        return Cutting(changed.incident or "", at, closed)
+
+    async def restore(self, *, incident: str, reason: str, by: Author, actor: str, source: str) -> InterconnectionState:
+        """Restore, once it is durable. Raises ops.errors.TransitionRefused, LocalRecordError."""
+        changed = restore(self._state, incident=incident, reason=reason, by=by, since=self._clock.now())
+        await self._keep(changed)
+        self.enforce(merge(self._state, changed))
+        self._trace_change(changed, 0, actor=actor, source=source)
+        self._later(self._share(changed))
+        return self._state
+
+    def enforce(self, state: InterconnectionState) -> int:
+        """Follow ``state`` in memory; if it is closed, end every stream before returning. Returns how many."""
+        self._state = state
+        cause = self._closing_cause()
+        streams = tuple(self._table) if cause is not None else ()
+        for stream in streams:
+            self._closer.end(stream, cause or InterconnectionCut())
+        if streams:
+            log.warning("interconnection.enforced state=%s streams_closed=%d", state.state, len(streams))
+        return len(streams)
+
+    async def settle(self) -> None:
+        """Wait for what is still being written or shared."""
+        while self._chores:
+            await asyncio.gather(*self._chores, return_exceptions=True)
+
+    def _closing_cause(self) -> Refusal | None:
+        if self._state.state is Status.CUT:
+            return InterconnectionCut("L'Interconnexion est interrompue (article 8 de la convention).")
+        if self._state.state is Status.OUT_OF_CONVENTION:
+            return ConventionNotInForce("La convention a pris fin (article 11).")
+        return None
+
+    async def _keep(self, state: InterconnectionState) -> None:
+        async with self._writing:
+            await asyncio.to_thread(self._record.append, state)
+
+    async def _share(self, state: InterconnectionState) -> None:
+        try:
+            self.observe(await self._publish(state))
+        except StateStoreUnavailable:
+            log.warning("interconnection.not_shared serial=%d: it is offered again at each renewal", state.serial)
+
+    def _trace_change(self, state: InterconnectionState, closed: int, *, actor: str, source: str) -> None:
+        kind = Kind.INTERCONNECTION_CUT if state.incident else Kind.INTERCONNECTION_RESTORED
+        detail = {
+            "serial": state.serial,
+            "state": state.state.value,
+            "ground": state.ground.value if state.ground else None,
+            "incident": state.incident or (state.settled[-1] if state.settled else None),
+            "by": state.by.value,
+            "reason": state.reason,
+            "streams_closed": closed,
+        }
+        self._tracer.eventual(Draft(kind, account=actor, source=source, detail=detail))
+
+    def _later(self, chore: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(chore)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+
+def new_incident(at: datetime) -> str:
+    """A new incident's id: its instant in UTC, and chance enough that two nodes never choose the same."""
+    return f"{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"

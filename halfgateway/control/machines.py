@@ -1,0 +1,69 @@
+"""The machine accounts that may come by themselves, held in memory for the RTSP door (C08, machine-only)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from auth.accounts import Account, AccountRepository, Attribution, Principal
+from halfgateway.control.rtsp_door import MachineAccount
+from halfgateway.protocol.digest import Secrets
+
+
+@dataclass(frozen=True, slots=True)
+class MachineUse:
+    """What the parties have agreed of one machine: the agent who answers for it, and the reason recorded."""
+
+    account: str
+    agent: str
+    reason: str
+    over_plain_rtsp: bool = False
+
+
+class MachineDirectory:
+    """Fills :class:`~halfgateway.control.rtsp_door.Machines`. Only machines with an agreed use are in it."""
+
+    def __init__(self, accounts: AccountRepository, uses: Iterable[MachineUse]) -> None:
+        self._accounts = accounts
+        self._uses = {use.account: use for use in uses}
+        self._machines: Mapping[str, MachineAccount] = {}
+        self._owners: dict[str, str] = {}
+
+    async def load(self) -> None:
+        """Read the machines' secrets anew. Raises RecordsUnavailableError."""
+        self._machines = {
+            account.id: _machine(account, self._uses[account.id], Secrets(secret.ha1_md5, secret.ha1_sha256))
+            for account, secret in await self._accounts.digest_secrets()
+            if account.id in self._uses and account.ended_at is None
+        }
+
+    def find(self, username: str) -> MachineAccount | None:
+        """See :class:`~halfgateway.control.rtsp_door.Machines`."""
+        return self._machines.get(username)
+
+    async def presented(self, machine: MachineAccount, certificate: bytes | None) -> bool:
+        """See :class:`~halfgateway.control.rtsp_door.Machines`."""
+        if certificate is None:
+            return False
+        fingerprint = hashlib.sha256(certificate).hexdigest()
+        if fingerprint not in self._owners:
+            owner = await self._accounts.owner_of_certificate(certificate)
+            if owner is None:
+                return False
+            self._owners[fingerprint] = owner
+        return self._owners[fingerprint] == machine.principal.account
+
+
+def _machine(account: Account, use: MachineUse, secrets: Secrets) -> MachineAccount:
+    principal = Principal(
+        account=account.id,
+        role=account.role,
+        agent=use.agent,
+        service=account.service,
+        site=account.site,
+        attribution=Attribution.MACHINE_ONLY,
+        factors=(),
+        scope=account.scope,
+    )
+    return MachineAccount(principal, secrets, use.reason, use.over_plain_rtsp)
