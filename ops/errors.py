@@ -1,0 +1,50 @@
+"""Every error that ``ops`` raises on purpose.
+
+``halfgateway`` and the command line turn them into their own answers at the edge; anything else that escapes is a bug.
+"""
+
+from __future__ import annotations
+
+
+class OpsError(Exception):
+    """Base of every declared error of this package."""
+
+
+class DamagedState(OpsError):
+    """Bytes that should be a state of the interconnection and are not; whoever reads them must not grant."""
+
+
+class TransitionRefused(OpsError):
+    """The interconnection may not change in this way, now, or by this person."""
+
+
+class NothingToRestore(TransitionRefused):
+    """The interconnection is neither cut nor in a drill."""
+
+
+class WrongIncident(TransitionRefused):
+    """A restoration names another incident than the one that is open. ``current`` is the latter."""
+
+    def __init__(self, current: str) -> None:
+        super().__init__(f"the interconnection is cut by incident {current}")
+        self.current = current
+
+
+class IncidentReused(TransitionRefused):
+    """A cut bears the id of an incident that a former cut bore already."""
+
+
+class PersonRequired(TransitionRefused):
+    """Only a person restores, never a detection or the calendar (article 8)."""
+
+
+class OfficerRequired(TransitionRefused):
+    """After a security measure only the security officer restores."""
+
+
+class DrillRefused(TransitionRefused):
+    """No drill while the interconnection is really cut: it would hide the incident in course (N14)."""
+
+
+class LocalRecordError(OpsError):
+    """The node's own record of the interconnection could not be written: nothing is known to be durable."""
