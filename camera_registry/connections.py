@@ -16,10 +16,17 @@ from camera_registry.cameras import Camera
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """A user name and password of a device, free of any percent-encoding. Both may hold any character."""
+    """A user name and password of a device, without percent-encoding. Both may hold any printable character.
+
+    Raises ValueError for control characters, which no protocol that carries them could.
+    """
 
     username: str
     password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not (self.username.isprintable() and self.password.isprintable()):
+            raise ValueError("control characters in credentials")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +92,7 @@ class CameraRecord:
         url = self.connection.streams.get(profile.id) if profile else None
         if profile is None or url is None:
             return None
-        return StreamSource(
-            camera=self.camera.id, profile=profile.id, url=url, credentials=self.connection.credentials
-        )
+        return StreamSource(camera=self.camera.id, profile=profile.id, url=url, credentials=self.connection.credentials)
 
 
 def _refuse_credentials(url: str, schemes: tuple[str, ...]) -> None:

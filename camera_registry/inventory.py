@@ -1,0 +1,213 @@
+"""From a list of devices to cameras on record: what each says by ONVIF, checked against what its stream says.
+
+Every call is optional: a device that fails one is recorded with the cause, and the rest of it is kept. What was
+known before stays where the device is silent now, so that a camera that is switched off keeps its profiles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeAlias, TypeVar
+
+from camera_registry.cameras import Camera, CameraState, Profile
+from camera_registry.connections import CameraRecord, Connection, Credentials, DeviceInformation, StreamSource
+from camera_registry.errors import NoVideo, RegistryError
+from camera_registry.onvif_client import ClockReading, OnvifPort, VideoProfile
+
+DEVICES_AT_ONCE: Final = 8
+"""Devices asked at the same time; the others wait. Enough for a thousand in minutes, gentle on their network."""
+
+CLOCK_ANOMALY_S: Final = 60.0
+"""A clock further off than this, in seconds, is an anomaly: recordings would be found at the wrong time."""
+
+CLOCK_CAUSE: Final = "clock-offset"
+"""The cause given with such an anomaly."""
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device as the operator names it: which camera it is, where it stands, and how to ask it."""
+
+    id: str
+    name: str
+    site: str
+    commune: str
+    latitude: float
+    longitude: float
+    onvif_url: str
+    credentials: Credentials | None = None
+    recorded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamFacts:
+    """What a stream says of itself (RTSP DESCRIBE): ``codec`` as in ``a=rtpmap``, sizes 0 where it is silent."""
+
+    codec: str
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    audio: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What came of asking one device.
+
+    ``faults`` maps each step that failed (``clock``, ``device-information``, ``profiles``, ``stream-url TOKEN``,
+    ``probe PROFILE``) to its cause. ``audio`` is whether a stream offers sound, which is never set up (L08).
+    """
+
+    record: CameraRecord
+    clock: ClockReading | None = None
+    audio: bool = False
+    faults: Mapping[str, str] = field(default_factory=dict)
+
+
+OpenOnvif: TypeAlias = Callable[[Device], AbstractAsyncContextManager[OnvifPort]]
+"""Opens a device for asking."""
+
+ProbeStream: TypeAlias = Callable[[StreamSource], Awaitable[StreamFacts]]
+"""Asks a stream to describe itself, without playing it; raises RegistryError."""
+
+
+async def inventory(
+    devices: Sequence[Device],
+    *,
+    onvif: OpenOnvif,
+    probe_stream: ProbeStream,
+    known: Mapping[str, CameraRecord] | None = None,
+) -> tuple[Finding, ...]:
+    """Ask every device and return what was found, in the order given; ``known`` is what is on record now."""
+    places = asyncio.Semaphore(DEVICES_AT_ONCE)
+
+    async def ask(device: Device) -> Finding:
+        async with places:
+            return await _Inquiry(device, (known or {}).get(device.id)).run(onvif, probe_stream)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(ask(device)) for device in devices]
+    return tuple(task.result() for task in tasks)
+
+
+class _Inquiry:
+    """The asking of one device, and what failed in it."""
+
+    def __init__(self, device: Device, known: CameraRecord | None) -> None:
+        self._device = device
+        self._known = known
+        self._faults: dict[str, str] = {}
+        self._audio = False
+
+    async def run(self, onvif: OpenOnvif, probe_stream: ProbeStream) -> Finding:
+        async with onvif(self._device) as port:
+            clock = await self._try("clock", port.clock())
+            information = await self._try("device-information", port.device_information())
+            streams = await self._streams(port)
+        profiles = await self._probed(streams, probe_stream)
+        connection = Connection(
+            onvif_url=self._device.onvif_url,
+            credentials=self._device.credentials,
+            streams={profile.id: url for profile, url in streams},
+            device=information or (self._known.connection.device if self._known else DeviceInformation()),
+            clock_offset_s=clock.offset_s if clock else None,
+        )
+        state, cause = self._state(profiles, clock)
+        camera = Camera(
+            id=self._device.id,
+            name=self._device.name,
+            site=self._device.site,
+            commune=self._device.commune,
+            latitude=self._device.latitude,
+            longitude=self._device.longitude,
+            recorded=self._device.recorded,
+            state=state,
+            cause=cause,
+            profiles=profiles,
+        )
+        record = CameraRecord(camera, connection)
+        return Finding(record=record, clock=clock, audio=self._audio, faults=self._faults)
+
+    async def _try(self, step: str, call: Awaitable[Found]) -> Found | None:
+        try:
+            return await call
+        except RegistryError as error:
+            self._faults[step] = error.cause
+            return None
+
+    async def _streams(self, port: OnvifPort) -> list[tuple[Profile, str]]:
+        """Return the profiles that have an address, best first; those on record if the device names none."""
+        announced: list[tuple[VideoProfile, str]] = []
+        for profile in await self._try("profiles", port.profiles()) or ():
+            url = await self._try(f"stream-url {profile.token}", port.stream_url(profile))
+            if url is not None:
+                announced.append((profile, url))
+        if announced:
+            return _named(announced)
+        self._faults.setdefault("profiles", NoVideo.cause)
+        if self._known is None:
+            return []
+        streams = self._known.connection.streams
+        return [(each, streams[each.id]) for each in self._known.camera.profiles if each.id in streams]
+
+    async def _probed(self, streams: Iterable[tuple[Profile, str]], probe_stream: ProbeStream) -> tuple[Profile, ...]:
+        """Let each stream correct what ONVIF says of it: Media1 calls H.265 H.264, and sizes go stale."""
+        profiles = []
+        for profile, url in streams:
+            source = StreamSource(
+                camera=self._device.id,
+                profile=profile.id,
+                url=url,
+                credentials=self._device.credentials,
+            )
+            facts = await self._try(f"probe {profile.id}", probe_stream(source))
+            profiles.append(_corrected(profile, facts) if facts else profile)
+            self._audio = self._audio or (facts is not None and facts.audio)
+        return tuple(profiles)
+
+    def _state(self, profiles: tuple[Profile, ...], clock: ClockReading | None) -> tuple[CameraState, str | None]:
+        unplayable = self._faults.get(f"probe {profiles[0].id}") if profiles else self._faults["profiles"]
+        if unplayable is not None:
+            return CameraState.UNAVAILABLE, unplayable
+        if "profiles" in self._faults:
+            return CameraState.ANOMALY, self._faults["profiles"]
+        if clock is not None and abs(clock.offset_s) > CLOCK_ANOMALY_S:
+            return CameraState.ANOMALY, CLOCK_CAUSE
+        return CameraState.AVAILABLE, None
+
+
+def _named(announced: Sequence[tuple[VideoProfile, str]]) -> list[tuple[Profile, str]]:
+    """Name profiles by rank, largest picture first: a replaced device brings other tokens, and links stay (C06)."""
+    ranked = sorted(announced, key=lambda item: item[0].width * item[0].height, reverse=True)
+    return [
+        (
+            Profile(
+                id=_profile_id(rank),
+                codec=found.codec,
+                width=found.width,
+                height=found.height,
+                fps=found.fps,
+            ),
+            url,
+        )
+        for rank, (found, url) in enumerate(ranked)
+    ]
+
+
+def _profile_id(rank: int) -> str:
+    return ("main", "sub")[rank] if rank < 2 else f"p{rank + 1}"
+
+
+def _corrected(profile: Profile, facts: StreamFacts) -> Profile:
+    return replace(
+        profile,
+        codec=facts.codec or profile.codec,
+        width=facts.width or profile.width,
+        height=facts.height or profile.height,
+        fps=facts.fps or profile.fps,
+    )
