@@ -34,8 +34,11 @@ class StateRecord(Protocol):
     def load(self) -> InterconnectionState:
         """The newest state on disk; a damaged record reads as cut."""
 
-    def append(self, state: InterconnectionState) -> None:
-        """Make a state durable. Blocks for the disk. Raises ops.errors.LocalRecordError."""
+    def append(self, state: InterconnectionState) -> InterconnectionState:
+        """Make a state durable and return the one in force. Blocks for the disk. Raises ops.errors.LocalRecordError."""
+
+    def update(self, change: Callable[[InterconnectionState], InterconnectionState]) -> InterconnectionState:
+        """Make a transition durable and return the state in force. Raises as append, and what ``change`` raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +122,20 @@ class Interconnection:
         closed = self.enforce(changed)
         self._trace_change(changed, closed, actor=actor, source=source)
         await self._keep(changed)
-        self._later(self._share(changed))
+        self._later(self._share(self._state))
         return Cutting(changed.incident or "", at, closed)
 
     async def restore(self, *, incident: str, reason: str, by: Author, actor: str, source: str) -> InterconnectionState:
         """Restore, once it is durable. Raises ops.errors.TransitionRefused, LocalRecordError."""
-        changed = restore(self._state, incident=incident, reason=reason, by=by, since=self._clock.now())
-        await self._keep(changed)
+        at = self._clock.now()
+        async with self._writing:
+            changed = await asyncio.to_thread(
+                self._record.update,
+                lambda current: restore(current, incident=incident, reason=reason, by=by, since=at),
+            )
         self.enforce(merge(self._state, changed))
         self._trace_change(changed, 0, actor=actor, source=source)
-        self._later(self._share(changed))
+        self._later(self._share(self._state))
         return self._state
 
     def enforce(self, state: InterconnectionState) -> int:
@@ -156,7 +163,9 @@ class Interconnection:
 
     async def _keep(self, state: InterconnectionState) -> None:
         async with self._writing:
-            await asyncio.to_thread(self._record.append, state)
+            in_force = await asyncio.to_thread(self._record.append, state)
+        if in_force != self._state:
+            self.enforce(merge(self._state, in_force))
 
     async def _share(self, state: InterconnectionState) -> None:
         try:

@@ -1,0 +1,74 @@
+"""``halfgateway cut`` and ``restore``: they need the node's disk, and nothing else that could be down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from camera_registry.clock import SystemClock, rfc3339
+from halfgateway.cli.common import REFUSED, ConfigOption, DataOption, JsonOption, node_folder, say, stop
+from halfgateway.control.beacon import Followed, make_node_follow
+from halfgateway.control.interconnection import new_incident
+from halfgateway.folder import DataFolder
+from ops import interconnection as states
+from ops.errors import OpsError
+from ops.interconnection import Author, Ground, InterconnectionState
+from ops.local_record import LocalRecord
+
+FOLLOW_TIMEOUT_S = 5.0
+"""How long the command waits for its node to say that it has followed; the record is durable before that."""
+
+
+def cut(
+    reason: Annotated[str, typer.Option(help="Why, in one short sentence.")],
+    ground: Annotated[Ground, typer.Option(help="The ground that the notice will name.")] = Ground.CRITICAL_INCIDENT,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Interrompre l'Interconnexion : cut at once, also with API, database and Valkey down."""
+    folder = node_folder(config, data)
+    at = SystemClock().now()
+    incident = new_incident(at)
+    state = _change(
+        folder,
+        lambda current: states.cut(current, ground=ground, reason=reason, by=Author.OPS, since=at, incident=incident),
+    )
+    followed = make_node_follow(folder.run, state.serial, FOLLOW_TIMEOUT_S)
+    document = {"incident": incident, "at": rfc3339(at), "nodes": _nodes(followed)}
+    closed = followed.streams_closed if followed is not None else 0
+    heard = "" if followed is not None else " Aucun nœud en marche ici : l'interruption vaudra dès son démarrage."
+    text = f"Interconnexion interrompue, incident {incident}. Flux interrompus : {closed}.{heard}"
+    say(document, text, as_json=as_json)
+
+
+def restore(
+    incident: Annotated[str, typer.Option(help="The incident that this ends.")],
+    reason: Annotated[str, typer.Option(help="Why, in one short sentence.")],
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rétablir l'Interconnexion."""
+    folder = node_folder(config, data)
+    at = SystemClock().now()
+    state = _change(
+        folder,
+        lambda current: states.restore(current, incident=incident, reason=reason, by=Author.OPS, since=at),
+    )
+    followed = make_node_follow(folder.run, state.serial, FOLLOW_TIMEOUT_S)
+    document = {"incident": incident, "at": rfc3339(at), "state": state.state.value, "nodes": _nodes(followed)}
+    say(document, f"Interconnexion rétablie, incident {incident}.", as_json=as_json)
+
+
+def _change(folder: DataFolder, change: Callable[[InterconnectionState], InterconnectionState]) -> InterconnectionState:
+    try:
+        return LocalRecord(folder.interconnection).update(change)
+    except (OpsError, ValueError) as error:
+        stop(REFUSED, str(error))
+
+
+def _nodes(followed: Followed | None) -> list[dict[str, object]]:
+    return [] if followed is None else [{"id": followed.node, "streams_closed": followed.streams_closed}]

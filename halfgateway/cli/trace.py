@@ -1,0 +1,32 @@
+"""``halfgateway trace``: the history, checked and shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auth.trace import verify_journal
+from halfgateway.cli.common import ConfigOption, DataOption, JsonOption, node_folder, say
+
+app = typer.Typer(help="Journal des accès: verify it.", no_args_is_help=True)
+
+
+@app.callback()
+def trace() -> None:
+    """Journal des accès."""
+
+
+@app.command()
+def verify(
+    path: Annotated[Path | None, typer.Argument(help="A journal's folder; the node's own by default.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every byte of a journal: 0 valid, 3 invalid, 4 diverged, 5 incomplete, 6 valid but unanchored."""
+    folder = path if path is not None else node_folder(config, data).trace
+    report = verify_journal(folder)
+    say(report.to_json(), report.text(), as_json=as_json)
+    raise typer.Exit(report.exit_code)

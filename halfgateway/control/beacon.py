@@ -1,0 +1,117 @@
+"""How another process on this machine finds the running node, makes it follow its record, and learns what it did.
+
+The command line writes the interconnection's record and sends SIGUSR2; the node follows and answers in a file. No
+port, no database, no Valkey: it works when everything else is down.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from halfgateway.errors import HalfGatewayError
+
+FOLLOW_SIGNAL = signal.SIGUSR2
+"""What tells a node to read its record."""
+
+_POLL_S = 0.005
+_LOCK = "node.lock"
+_FOLLOWED = "followed.json"
+
+
+class NodeAlreadyRunsError(HalfGatewayError):
+    """Another process serves this data folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What a node did when it last followed its record."""
+
+    node: str
+    serial: int
+    streams_closed: int
+
+
+class Beacon:
+    """The running node's side: one process a data folder, for as long as it lives."""
+
+    def __init__(self, folder: Path, node: str) -> None:
+        self._folder = folder
+        self._node = node
+        self._descriptor = -1
+
+    def __enter__(self) -> Beacon:
+        """Light it. Raises NodeAlreadyRunsError."""
+        descriptor = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise NodeAlreadyRunsError(f"another node serves {self._folder.parent}") from error
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, json.dumps({"node": self._node, "pid": os.getpid()}).encode())
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+    def followed(self, serial: int, streams_closed: int) -> None:
+        """Say that the record is enforced up to ``serial``."""
+        answer = self._folder / _FOLLOWED
+        partial = answer.with_suffix(".partial")
+        partial.write_text(json.dumps({"node": self._node, "serial": serial, "streams_closed": streams_closed}))
+        partial.replace(answer)
+
+
+def make_node_follow(folder: Path, serial: int, timeout_s: float) -> Followed | None:
+    """Signal the node of this run folder and wait until it has followed ``serial``.
+
+    None when no node runs there, or when it did not answer in time.
+    """
+    pid = _running_pid(folder / _LOCK)
+    if pid is None:
+        return None
+    os.kill(pid, FOLLOW_SIGNAL)
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        followed = _read(folder / _FOLLOWED)
+        if followed is not None and followed.serial >= serial:
+            return followed
+        time.sleep(_POLL_S)
+    return None
+
+
+def _running_pid(lock: Path) -> int | None:
+    """The process that holds the lock; a file left by one that died holds none."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except OSError:
+        text = os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
+    try:
+        return int(json.loads(text)["pid"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _read(path: Path) -> Followed | None:
+    try:
+        return Followed(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
