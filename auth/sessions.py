@@ -94,7 +94,7 @@ class Sessions:
             .where(LoginSessionRow.token_sha256 == _hashed(token))
         )
         async with transaction(self._sessions) as session:
-            found = (await session.execute(held)).tuples().one_or_none()
+            found = (await session.execute(held)).one_or_none()
             if found is None:
                 raise AuthenticationError(FailureReason.SESSION_UNKNOWN)
             row, owner = found
@@ -113,9 +113,7 @@ class Sessions:
     async def close(self, token: str) -> None:
         """End the session; ending one that is not there is no error."""
         async with transaction(self._sessions) as session:
-            await session.execute(
-                delete(LoginSessionRow).where(LoginSessionRow.token_sha256 == _hashed(token))
-            )
+            await session.execute(delete(LoginSessionRow).where(LoginSessionRow.token_sha256 == _hashed(token)))
 
     def _has_expired(self, now: datetime) -> ColumnElement[bool]:
         return or_(LoginSessionRow.expires_at <= now, LoginSessionRow.last_used_at <= now - self._idle)

@@ -5,6 +5,7 @@ SQLite (WAL) serves one node; PostgreSQL serves several. Both are opened the sam
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from typing import Any
 
@@ -13,7 +14,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from camera_registry.sql import Base
@@ -24,6 +25,9 @@ TABLE_MODULES = ("auth.tables",)
 
 SQLITE_BUSY_TIMEOUT_S = 5.0
 """How long a writer waits for another one; each transaction lasts milliseconds."""
+
+_WAL_RETRY_S = 0.05
+_WAL_ATTEMPTS = int(SQLITE_BUSY_TIMEOUT_S / _WAL_RETRY_S)
 
 POOL_SIZE = 5
 POOL_OVERFLOW = 10
@@ -73,6 +77,8 @@ class Database:
             DatabaseError: the database cannot be reached, or a newer version has changed its schema.
         """
         try:
+            if self._is_sqlite:
+                await self._enter_wal()
             async with self.engine.connect() as connection:
                 await connection.run_sync(_upgrade)
         except CommandError as error:
@@ -83,6 +89,18 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+    async def _enter_wal(self) -> None:
+        """Switch the file to WAL, for good; SQLite does not wait for a lock here, so we do."""
+        for attempts_left in reversed(range(_WAL_ATTEMPTS)):
+            try:
+                async with self.engine.connect() as connection:
+                    await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                    return
+            except OperationalError:
+                if not attempts_left:
+                    raise
+                await asyncio.sleep(_WAL_RETRY_S)
 
 
 def all_tables() -> MetaData:
@@ -111,7 +129,6 @@ def _with_async_driver(url: str) -> URL:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
