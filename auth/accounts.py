@@ -196,9 +196,7 @@ class AccountRepository:
     async def totp_secret(self, account_id: str) -> str | None:
         """Return the base32 secret, or None when none is enrolled."""
         async with transaction(self._sessions) as session:
-            sealed = await session.scalar(
-                select(AccountRow.totp_secret_sealed).where(AccountRow.id == account_id)
-            )
+            sealed = await session.scalar(select(AccountRow.totp_secret_sealed).where(AccountRow.id == account_id))
         if sealed is None:
             return None
         return self._sealing.unseal(sealed, owner=account_id, purpose=_TOTP_PURPOSE).decode()
@@ -219,9 +217,7 @@ class AccountRepository:
         await self._change(
             account_id,
             digest_realm=secret.realm,
-            ha1_md5_sealed=self._sealing.seal(
-                secret.ha1_md5.encode(), owner=account_id, purpose=_HA1_MD5_PURPOSE
-            ),
+            ha1_md5_sealed=self._sealing.seal(secret.ha1_md5.encode(), owner=account_id, purpose=_HA1_MD5_PURPOSE),
             ha1_sha256_sealed=self._sealing.seal(
                 secret.ha1_sha256.encode(), owner=account_id, purpose=_HA1_SHA256_PURPOSE
             ),
@@ -229,9 +225,7 @@ class AccountRepository:
 
     async def digest_secrets(self) -> list[tuple[Account, DigestSecret]]:
         """Return every running machine account with its Digest hashes: what RTSP keeps in memory."""
-        machines = select(AccountRow).where(
-            AccountRow.role == Role.MACHINE.value, AccountRow.ended_at.is_(None)
-        )
+        machines = select(AccountRow).where(AccountRow.role == Role.MACHINE.value, AccountRow.ended_at.is_(None))
         async with transaction(self._sessions) as session:
             rows = list(await session.scalars(machines))
             return [(account_from_row(row), secret) for row in rows if (secret := self._digest_secret(row))]
@@ -265,9 +259,7 @@ class AccountRepository:
             username=row.id,
             realm=row.digest_realm,
             ha1_md5=self._sealing.unseal(row.ha1_md5_sealed, owner=row.id, purpose=_HA1_MD5_PURPOSE).decode(),
-            ha1_sha256=self._sealing.unseal(
-                row.ha1_sha256_sealed, owner=row.id, purpose=_HA1_SHA256_PURPOSE
-            ).decode(),
+            ha1_sha256=self._sealing.unseal(row.ha1_sha256_sealed, owner=row.id, purpose=_HA1_SHA256_PURPOSE).decode(),
         )
 
     async def _change(self, account_id: str, **values: object) -> None:

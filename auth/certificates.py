@@ -41,9 +41,7 @@ class CertificateVerifier:
         self._clock = clock
 
     @classmethod
-    def from_pem(
-        cls, authorities_pem: bytes, revocation_lists_pem: bytes, clock: Clock
-    ) -> CertificateVerifier:
+    def from_pem(cls, authorities_pem: bytes, revocation_lists_pem: bytes, clock: Clock) -> CertificateVerifier:
         """Read authorities and revocation lists, any number of each, from PEM.
 
         Raises:
@@ -83,9 +81,7 @@ class CertificateVerifier:
                 return authority
         raise AuthenticationError(FailureReason.CERTIFICATE_UNTRUSTED)
 
-    def _require_not_revoked(
-        self, certificate: x509.Certificate, authority: x509.Certificate, now: datetime
-    ) -> None:
+    def _require_not_revoked(self, certificate: x509.Certificate, authority: x509.Certificate, now: datetime) -> None:
         current = [
             revocations
             for revocations in self._revocation_lists
@@ -94,10 +90,7 @@ class CertificateVerifier:
         if not current:
             raise AuthenticationError(FailureReason.REVOCATION_UNKNOWN)
         serial = certificate.serial_number
-        if any(
-            revocations.get_revoked_certificate_by_serial_number(serial) is not None
-            for revocations in current
-        ):
+        if any(revocations.get_revoked_certificate_by_serial_number(serial) is not None for revocations in current):
             raise AuthenticationError(FailureReason.CERTIFICATE_REVOKED)
 
 

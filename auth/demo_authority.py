@@ -107,9 +107,7 @@ class DemoAuthority:
         lifetime: timedelta = timedelta(days=LEAF_DAYS),
     ) -> Issued:
         """Return the client certificate of ``name`` (an opaque id), in ``folder`` or beside the root."""
-        return self._issued(
-            name, now, ExtendedKeyUsageOID.CLIENT_AUTH, None, folder=folder, lifetime=lifetime
-        )
+        return self._issued(name, now, ExtendedKeyUsageOID.CLIENT_AUTH, None, folder=folder, lifetime=lifetime)
 
     def write_revocation_list(self, revoked: Iterable[x509.Certificate], now: datetime) -> Path:
         """Write ``crl.pem`` anew: these certificates are revoked from ``now`` on."""
@@ -165,9 +163,7 @@ class DemoAuthority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(digital_signature=True), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
         if alternatives is not None:
             builder = builder.add_extension(alternatives, critical=False)

@@ -15,9 +15,7 @@ _MACHINE_SECRET_BYTES = 30
 class Enrolment:
     """Creates accounts and gives them factors; secrets are returned once and kept hashed or sealed."""
 
-    def __init__(
-        self, accounts: AccountRepository, passwords: Passwords, *, random_bytes: RandomBytes
-    ) -> None:
+    def __init__(self, accounts: AccountRepository, passwords: Passwords, *, random_bytes: RandomBytes) -> None:
         self._accounts = accounts
         self._passwords = passwords
         self._random_bytes = random_bytes

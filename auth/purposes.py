@@ -47,9 +47,7 @@ _WORDINGS = {
     Purpose.TERRORISM: "La prévention d'actes de terrorisme",
     Purpose.NATURAL_OR_TECHNOLOGICAL_RISKS: "La prévention des risques naturels ou technologiques",
     Purpose.RESCUE_AND_FIRE: "Le secours aux personnes et la défense contre l'incendie",
-    Purpose.AMUSEMENT_PARKS: (
-        "La sécurité des installations accueillant du public dans les parcs d'attraction"
-    ),
+    Purpose.AMUSEMENT_PARKS: ("La sécurité des installations accueillant du public dans les parcs d'attraction"),
     Purpose.MOTOR_INSURANCE: (
         "Le respect de l'obligation d'être couvert, pour faire circuler un véhicule terrestre à moteur, "
         "par une assurance garantissant la responsabilité civile"
@@ -87,9 +85,7 @@ def normalise(text: str) -> Purpose:
         code = "-".join(filter(None, (f"L{citation['article']}", citation["item"])))
         if code in _CODES:
             return Purpose(code)
-    raise UnknownPurposeError(
-        "not a purpose of articles L. 251-2 and L. 223-1 of the code de la sécurité intérieure"
-    )
+    raise UnknownPurposeError("not a purpose of articles L. 251-2 and L. 223-1 of the code de la sécurité intérieure")
 
 
 def _plain(text: str) -> str:
