@@ -44,6 +44,7 @@ _HEAD_END = re.compile(rb"\n\r?\n")
 _BLANK_LINES = re.compile(rb"[\r\n]+")
 _METHOD_START = re.compile(rb"[!#%&'*+.^_`|~0-9A-Za-z-]{1,32}(?:\Z| )")
 _SERVER_METHOD_START = re.compile(rb"[A-Z_]{1,32}(?:\Z| )")
+_CSEQ = re.compile(rb"\ncseq[ \t]*:[ \t]*(?P<number>[0-9]{1,10})[ \t]*\r?(?:\n|\Z)", re.IGNORECASE)
 _RESPONSE_MARK = b"RTSP/"
 _POSSIBLE_START = re.compile(rb"\$|R(?:\Z|T(?:\Z|S(?:\Z|P(?:\Z|/))))")
 
@@ -116,6 +117,7 @@ class Connection:
         self._starved = True
         self._ended = False
         self._failure: RemoteProtocolError | None = None
+        self._failed_cseq: str | None = None
         self._lost = False
         self._tries = 0
         self._skipped_bytes = 0
@@ -131,7 +133,7 @@ class Connection:
             raise LocalProtocolError("data after the end")
         if self._failure is not None:
             return
-        if len(self._buffer) + len(data) > MAX_WAITING_BYTES:
+        if not self._starved and len(self._buffer) + len(data) > MAX_WAITING_BYTES:
             raise LocalProtocolError("take the events before giving more data")
         taken = self._take_frames(data) if self._starved and self._head is None and not self._lost else 0
         self._starved = False
@@ -141,6 +143,11 @@ class Connection:
     def receive_eof(self) -> None:
         """The remote sends no more. What is incomplete then is dropped: there is nobody to answer."""
         self._ended = True
+
+    @property
+    def failed_cseq(self) -> str | None:
+        """The ``CSeq`` of the message that was refused, where it had one: the server's last answer carries it."""
+        return self._failed_cseq
 
     def next_event(self) -> Event | Pause:
         """The next event, ``NEED_DATA``, or ``CLOSED`` after the last one.
@@ -246,13 +253,22 @@ class Connection:
         raw = bytes(memoryview(buffer)[: end.start()]).removesuffix(b"\r")
         del buffer[:size]
         self._searched = 0
-        if self._role is Role.CLIENT and raw.startswith(_RESPONSE_MARK):
-            head: Request | Response = read_response(raw)
-            self._body_bytes = body_size(head.headers, MAX_RESPONSE_BODY_BYTES)
-        else:
-            head = read_request(raw)
-            self._body_bytes = body_size(head.headers, MAX_REQUEST_BODY_BYTES)
+        try:
+            head = self._read_head(raw)
+        except RemoteProtocolError:
+            cseq = _CSEQ.search(raw)
+            self._failed_cseq = cseq["number"].decode("ascii") if cseq else None
+            raise
         return self._take_body(head)
+
+    def _read_head(self, raw: bytes) -> Request | Response:
+        if self._role is Role.CLIENT and raw.startswith(_RESPONSE_MARK):
+            answer = read_response(raw)
+            self._body_bytes = body_size(answer.headers, MAX_RESPONSE_BODY_BYTES)
+            return answer
+        request = read_request(raw)
+        self._body_bytes = body_size(request.headers, MAX_REQUEST_BODY_BYTES)
+        return request
 
     def _take_body(self, head: Request | Response) -> Request | Response | None:
         if len(self._buffer) < self._body_bytes:

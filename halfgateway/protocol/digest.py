@@ -20,8 +20,8 @@ from halfgateway.errors import LocalProtocolError
 #: Seconds that a nonce may lie ahead of the verifier's clock: nodes share a key, not a clock.
 NONCE_MAX_AHEAD_S: Final = 5.0
 
-_PARAMETER = re.compile(r'\s*,?\s*([\w!#$%&\'*+.^`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))', re.ASCII)
-_SCHEME = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9-]*)(?=\s|$)\s*")
+_PARAMETER = re.compile(r'[\s,]*([\w!#$%&\'*+.^`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))', re.ASCII)
+_SCHEME = re.compile(r"[\s,]*([A-Za-z][A-Za-z0-9-]*)(?=\s|$)\s*")
 _ESCAPED = re.compile(r"\\(.)")
 _HEX = re.compile(r"[0-9a-fA-F]{8,128}")
 _NONCE = re.compile(r"(?P<issued_ms>[0-9a-f]{12})(?P<mac>[0-9a-f]{32})")

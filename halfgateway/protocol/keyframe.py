@@ -6,7 +6,7 @@ The rule. A start is the packet from which everything that a decoder needs is in
   first packet of that picture itself, where the parameter sets stand in the SDP only.
 - AV1: the packet whose aggregation header says that a coded video sequence begins (N bit).
 - JPEG: every frame. MPEG-4: a sequence header, or an intra picture.
-- Any other codec: every frame, since nothing better is known; it is the first packet after a marker.
+- Any other codec: every frame, since nothing better is known: a new timestamp, or a marker before.
 
 Cameras send SPS, PPS and picture in one packet or in several, with one timestamp or two, and with markers
 on parameter sets too. So parameter sets announce a start, and the first picture after them is part of it.
@@ -45,6 +45,11 @@ class _Unit(enum.Enum):
 
 _Units: TypeAlias = tuple[_Unit, ...]
 
+_PARAMETERS: Final = (_Unit.PARAMETERS,)
+_KEY_PICTURE: Final = (_Unit.KEY_PICTURE,)
+_INTRA_PICTURE: Final = (_Unit.INTRA_PICTURE,)
+_PICTURE: Final = (_Unit.PICTURE,)
+
 
 def starts_keyframe(codec: Codec, payload: Bytes) -> bool:
     """Whether a decoder could start at this RTP payload, judged by it alone.
@@ -53,7 +58,9 @@ def starts_keyframe(codec: Codec, payload: Bytes) -> bool:
     it is always False: there only ``KeyframeFinder`` can tell.
     """
     units = _UNITS.get(codec)
-    return units is not None and any(unit in {_Unit.PARAMETERS, _Unit.KEY_PICTURE} for unit in units(payload))
+    if units is None:
+        return False
+    return any(unit in {_Unit.PARAMETERS, _Unit.KEY_PICTURE} for unit in units(payload, 0, len(payload)))
 
 
 class KeyframeFinder:
@@ -62,148 +69,144 @@ class KeyframeFinder:
     ``false_start`` is true after the packet which showed that the start reported last was none.
     """
 
-    __slots__ = ("_announced", "_doubt", "_key_timestamp", "_previous_timestamp", "_units", "false_start")
+    __slots__ = ("_announced", "_doubt", "_settled_timestamp", "_units", "false_start")
 
     def __init__(self, codec: Codec) -> None:
-        self._units = _UNITS.get(codec)
+        self._units = _UNITS.get(codec, _any_units)
         self._announced = False
         self._doubt = 0
-        self._key_timestamp: int | None = None
-        self._previous_timestamp: int | None = None
+        self._settled_timestamp: int | None = None
         self.false_start = False
 
-    def feed(self, payload: Bytes, timestamp: int, marker: bool) -> bool:
+    def feed(self, payload: Bytes, timestamp: int, marker: bool, *, start: int = 0, end: int | None = None) -> bool:
         """Take the next packet of the stream; answers whether a decoder can start at it.
 
-        A key picture is reported once, at the first packet of it or of the parameter sets before it.
+        A key picture is reported once, at the first packet of it or of the parameter sets before it. The
+        payload may be part of a larger buffer, from ``start`` to ``end``. Once a picture has begun, the
+        other packets with its timestamp are not looked at: that makes most packets cheap.
         """
         self.false_start = False
-        if self._units is None:
-            starts = timestamp != self._previous_timestamp
-            self._previous_timestamp = None if marker else timestamp
-            return starts
         starts = False
-        for unit in self._units(payload):
-            starts |= self._takes(unit, timestamp)
+        if timestamp != self._settled_timestamp:
+            for unit in self._units(payload, start, len(payload) if end is None else end):
+                starts |= self._takes(unit, timestamp)
         if marker:
-            self._key_timestamp = None
+            self._settled_timestamp = None
         return starts
 
     def _takes(self, unit: _Unit, timestamp: int) -> bool:
-        if unit is _Unit.PARAMETERS:
-            if self._announced or timestamp == self._key_timestamp or self._doubt >= _DOUBT_TO_STOP_BELIEVING:
-                return False
-            self._announced = True
-            return True
-        announced, self._announced = self._announced, False
-        if unit is _Unit.PICTURE:
-            if announced:
-                self.false_start = True
-                self._doubt += _DOUBT_OF_FALSE_START
+        if timestamp == self._settled_timestamp:
             return False
+        if unit is _Unit.PARAMETERS:
+            starts = not self._announced and self._doubt < _DOUBT_TO_STOP_BELIEVING
+            self._announced |= starts
+            return starts
+        announced, self._announced = self._announced, False
+        self._settled_timestamp = timestamp
         if announced:
-            self._doubt = max(0, self._doubt - _DOUBT_OF_TRUE_START)
-        already_reported = announced or timestamp == self._key_timestamp
-        if unit is _Unit.KEY_PICTURE or announced:
-            self._key_timestamp = timestamp
-        return unit is _Unit.KEY_PICTURE and not already_reported
+            self.false_start = unit is _Unit.PICTURE
+            change = _DOUBT_OF_FALSE_START if self.false_start else -_DOUBT_OF_TRUE_START
+            self._doubt = max(0, self._doubt + change)
+        return unit is _Unit.KEY_PICTURE and not announced
 
 
-def _h264_units(payload: Bytes) -> _Units:
+def _h264_units(data: Bytes, start: int, end: int) -> _Units:
     """RFC 6184 section 5.2; MTAP is not read: no camera sends packetization mode 2."""
-    if len(payload) < 2:
+    if end - start < 2:
         return ()
-    kind = payload[0] & 0x1F
+    kind = data[start] & 0x1F
     if kind in {28, 29}:
-        begins = payload[1] & 0x80
-        return _h264_unit(payload[1] & 0x1F, payload[2 if kind == 28 else 4 :]) if begins else ()
+        if data[start + 1] < 0x80:
+            return ()
+        return _h264_unit(data[start + 1] & 0x1F, data, start + (2 if kind == 28 else 4), end)
     if kind in {24, 25}:
-        return tuple(
-            found
-            for start, end in _aggregated(payload, 1 if kind == 24 else 3)
-            for found in _h264_unit(payload[start] & 0x1F, payload[start + 1 : end])
-        )
-    return _h264_unit(kind, payload[1:])
+        units = _aggregated(data, start + (1 if kind == 24 else 3), end)
+        return tuple(found for at, to in units for found in _h264_unit(data[at] & 0x1F, data, at + 1, to))
+    return _h264_unit(kind, data, start + 1, end)
 
 
-def _h264_unit(kind: int, data: Bytes) -> _Units:
-    if kind in {7, 8, 13, 15}:
-        return (_Unit.PARAMETERS,)
-    if kind == 5:
-        return (_Unit.KEY_PICTURE,)
+def _h264_unit(kind: int, data: Bytes, start: int, end: int) -> _Units:
     if kind in {1, 2}:
-        return (_Unit.INTRA_PICTURE if _is_intra_slice(data) else _Unit.PICTURE,)
-    return ()
+        return _PICTURE if not _is_intra_slice(data, start, end) else _INTRA_PICTURE
+    if kind == 5:
+        return _KEY_PICTURE
+    return _PARAMETERS if kind in {7, 8, 13, 15} else ()
 
 
-def _is_intra_slice(data: Bytes) -> bool:
+def _is_intra_slice(data: Bytes, start: int, end: int) -> bool:
     """Whether slice_type, the second Exp-Golomb number of an H.264 slice header, is I (7.4.3)."""
-    bits = int.from_bytes(bytes(data[:8]).ljust(8, b"\0"), "big")
-    position = 64
+    bits = int.from_bytes(bytes(data[start : min(end, start + 8)]).ljust(8, b"\0"), "big")
+    left = 64
     value = 0
     for _ in range(2):
-        zeros = position - (bits & (1 << position) - 1).bit_length()
-        position -= 2 * zeros + 1
-        if position < 0:
+        zeros = left - (bits & (1 << left) - 1).bit_length()
+        left -= 2 * zeros + 1
+        if left < 0:
             return False
-        value = (bits >> position & (1 << zeros + 1) - 1) - 1
+        value = (bits >> left & (1 << zeros + 1) - 1) - 1
     return value % 5 == 2
 
 
-def _h265_units(payload: Bytes) -> _Units:
+def _h265_units(data: Bytes, start: int, end: int) -> _Units:
     """RFC 7798 section 4.4, without DONL fields: cameras do not interleave."""
-    if len(payload) < 3:
+    if end - start < 3:
         return ()
-    kind = payload[0] >> 1 & 0x3F
+    kind = data[start] >> 1 & 0x3F
     if kind == 49:
-        return _h265_unit(payload[2] & 0x3F) if payload[2] & 0x80 else ()
+        return _h265_unit(data[start + 2] & 0x3F) if data[start + 2] & 0x80 else ()
     if kind == 48:
-        return tuple(found for start, _ in _aggregated(payload, 2) for found in _h265_unit(payload[start] >> 1 & 0x3F))
+        units = _aggregated(data, start + 2, end)
+        return tuple(found for at, _ in units for found in _h265_unit(data[at] >> 1 & 0x3F))
     return _h265_unit(kind)
 
 
 def _h265_unit(kind: int) -> _Units:
-    if 32 <= kind <= 34:
-        return (_Unit.PARAMETERS,)
-    if 16 <= kind <= 23:
-        return (_Unit.KEY_PICTURE,)
-    return (_Unit.PICTURE,) if kind < 16 else ()
+    if kind < 16:
+        return _PICTURE
+    if kind < 24:
+        return _KEY_PICTURE
+    return _PARAMETERS if 32 <= kind <= 34 else ()
 
 
-def _aggregated(payload: Bytes, start: int) -> list[tuple[int, int]]:
+def _aggregated(data: Bytes, start: int, end: int) -> list[tuple[int, int]]:
     """Where the units of an aggregation packet begin and end; units of no length, or cut off, are left out."""
     found = []
-    while start + 2 < len(payload):
-        end = start + 2 + (payload[start] << 8 | payload[start + 1])
-        if start + 2 < end <= len(payload):
-            found.append((start + 2, end))
-        start = end
+    while start + 2 < end:
+        stop = start + 2 + (data[start] << 8 | data[start + 1])
+        if start + 2 < stop <= end:
+            found.append((start + 2, stop))
+        start = stop
     return found
 
 
-def _av1_units(payload: Bytes) -> _Units:
+def _av1_units(data: Bytes, start: int, end: int) -> _Units:
     """The aggregation header of the AV1 payload format, section 4.4: N says that a sequence begins."""
-    if not payload:
+    if start >= end:
         return ()
-    return (_Unit.KEY_PICTURE,) if payload[0] & 0x08 else ()
+    return _KEY_PICTURE if data[start] & 0x08 else ()
 
 
-def _jpeg_units(payload: Bytes) -> _Units:
+def _jpeg_units(data: Bytes, start: int, end: int) -> _Units:
     """RFC 2435 section 3.1: the fragment whose offset is zero begins a frame."""
-    return (_Unit.KEY_PICTURE,) if len(payload) >= 8 and not any(payload[1:4]) else ()
+    return _KEY_PICTURE if end - start >= 8 and not any(data[start + 1 : start + 4]) else ()
 
 
-def _mpeg4_units(payload: Bytes) -> _Units:
+def _mpeg4_units(data: Bytes, start: int, end: int) -> _Units:
     """The start code at the head of an RFC 6416 payload: a header, or a VOP with its coding type."""
-    if len(payload) < 5 or bytes(payload[:3]) != b"\0\0\1":
+    if end - start < 5 or data[start : start + 3] != b"\0\0\1":
         return ()
-    code = payload[3]
+    code = data[start + 3]
     if code == 0xB6:
-        return (_Unit.PICTURE if payload[4] >> 6 else _Unit.KEY_PICTURE,)
-    return (_Unit.PARAMETERS,) if code in {0xB0, 0xB3, 0xB5} or code <= 0x2F else ()
+        return _PICTURE if data[start + 4] >> 6 else _KEY_PICTURE
+    return _PARAMETERS if code in {0xB0, 0xB3, 0xB5} or code <= 0x2F else ()
 
 
-_UNITS: Final[Mapping[Codec, Callable[[Bytes], _Units]]] = MappingProxyType(
+def _any_units(_data: Bytes, _start: int, _end: int) -> _Units:
+    """A codec that is not known: each new timestamp begins a frame."""
+    return _KEY_PICTURE
+
+
+_UNITS: Final[Mapping[Codec, Callable[[Bytes, int, int], _Units]]] = MappingProxyType(
     {
         Codec.H264: _h264_units,
         Codec.H265: _h265_units,

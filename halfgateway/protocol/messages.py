@@ -61,6 +61,7 @@ REASONS = {
 }
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VERSION = re.compile(r"RTSP/[0-9]\.[0-9]")
 _BREAKS_A_LINE = re.compile(r"[\r\n\x00]")
 _NOT_IN_A_URI = re.compile(r"[^\x21-\x7e]")
 
@@ -120,7 +121,9 @@ def _request_line(request: Request) -> str:
         raise LocalProtocolError("the method is not a token")
     if not request.uri or _NOT_IN_A_URI.search(request.uri):
         raise LocalProtocolError("the URL cannot stand in a request line")
-    return f"{request.method} {request.uri} {VERSION}"
+    if _VERSION.fullmatch(request.version) is None:
+        raise LocalProtocolError("not a version of RTSP")
+    return f"{request.method} {request.uri} {request.version}"
 
 
 def _status_line(answer: Response) -> str:

@@ -98,14 +98,26 @@ def _attributes(video: Media, maps: Mapping[int, RtpMap]) -> list[str]:
 
 def _format_parameters(codec: Codec, text: str) -> str:
     shapes = _SHAPES.get(codec, {})
-    kept = []
+    kept: dict[str, str] = {}
     for part in text.split(";"):
-        key, _, value = part.strip().partition("=")
-        shape = shapes.get(key.strip().lower())
+        key, _, value = part.partition("=")
+        name = key.strip().lower()
+        shape = shapes.get(name)
         shown = shape(value.strip()) if shape else None
         if shown is not None:
-            kept.append(f"{key.strip().lower()}={shown}")
-    return ";".join(kept)
+            kept[name] = shown
+    if codec is Codec.H264:
+        kept |= _profile_of_parameter_set(kept.get("sprop-parameter-sets", ""))
+    return ";".join(f"{name}={value}" for name, value in kept.items())
+
+
+def _profile_of_parameter_set(encoded: str) -> dict[str, str]:
+    """profile-level-id as the sequence parameter set has it: cameras state others, and decoders refuse them."""
+    for text in encoded.split(","):
+        unit = _decoded(text)
+        if len(unit) >= 4 and _h264_type(unit[0]) == 7:
+            return {"profile-level-id": unit[1:4].hex()}
+    return {}
 
 
 def _matching(pattern: str) -> _Shape:
@@ -148,6 +160,7 @@ _SHAPES: Final[Mapping[Codec, Mapping[str, _Shape]]] = MappingProxyType(
         # RFC 6184 section 8.1. SEI and others are not parameter sets.
         Codec.H264: {
             "packetization-mode": _matching("[0-2]"),
+            "level-asymmetry-allowed": _matching("[01]"),
             "profile-level-id": _matching("[0-9A-Fa-f]{6}"),
             "sprop-parameter-sets": _parameter_sets(_h264_type, frozenset({7, 8, 13, 15})),
         },

@@ -13,8 +13,6 @@ from halfgateway.errors import RemoteProtocolError
 
 #: Bytes of the fixed part of an RTP header.
 RTP_HEADER_BYTES: Final = 12
-#: Profile-specific id of ONVIF's replay extension (Streaming Specification 6.3).
-ONVIF_REPLAY_PROFILE: Final = 0xABAC
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
@@ -100,6 +98,15 @@ def ssrc(buffer: Bytes, offset: int) -> int:
     """The synchronisation source, 32 bits."""
     value: int = _U32.unpack_from(buffer, offset + 8)[0]
     return value
+
+
+def payload_offset(buffer: Bytes, offset: int, end: int) -> int:
+    """Where the payload of the packet at ``offset`` begins: after CSRCs and extension, and at most ``end``."""
+    first = buffer[offset]
+    start = offset + RTP_HEADER_BYTES + 4 * (first & 0x0F)
+    if first & 0x10 and start + 4 <= end:
+        start += 4 + 4 * (buffer[start + 2] << 8 | buffer[start + 3])
+    return min(start, end)
 
 
 def rewrite_header(buffer: bytearray | memoryview, offset: int, *, sequence: int, timestamp: int, ssrc: int) -> None:

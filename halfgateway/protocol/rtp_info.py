@@ -12,7 +12,7 @@ from halfgateway.errors import LocalProtocolError
 #: Streams of one header that are read; a presentation has two to four. Further ones are not looked at.
 MAX_STREAMS: Final = 64
 
-_BETWEEN = re.compile(r"\s*,\s*(?=url\s*=)", re.IGNORECASE)
+_BETWEEN = re.compile(r",(?=\s*url\s*=)", re.IGNORECASE)
 _URL = re.compile(r"\s*url\s*=\s*\"?(?P<url>[^\s\"]*?)\"?\s*(?=;\s*(?:seq|rtptime|ssrc)\s*=|$)", re.IGNORECASE)
 _NUMBER = re.compile(r";\s*(?P<name>seq|rtptime)\s*=\s*\"?(?P<value>[0-9]{1,10})(?![0-9])", re.IGNORECASE)
 _UNSAFE = re.compile(r"[^\x21-\x7e]")
@@ -50,7 +50,8 @@ def parse_rtp_info(value: str) -> tuple[StreamInfo, ...]:
     A camera's RTP-Info is a hint that the packets themselves correct, so nothing in it is an error.
     """
     found = []
-    for text in _BETWEEN.split(value, maxsplit=MAX_STREAMS)[:MAX_STREAMS]:
+    for part in _BETWEEN.split(value, maxsplit=MAX_STREAMS)[:MAX_STREAMS]:
+        text = part.strip()
         url = _URL.match(text)
         numbers = {match["name"].lower(): int(match["value"]) for match in _NUMBER.finditer(text)}
         if url:

@@ -23,7 +23,8 @@ MAX_SDP_LINES: Final = 4096
 MAX_SDP_MEDIA: Final = 64
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
-_LINE = re.compile(r"\s*(?P<kind>[a-z])\s*=\s?(?P<value>.*?)[\s\x00]*", re.DOTALL)
+_BLANKS = " \t\x00"
+_LINE = re.compile(r"\s*(?P<kind>[a-z])\s*=\s?(?P<value>.*)", re.DOTALL)
 _RTPMAP = re.compile(
     r"(?P<payload_type>[0-9]{1,3})\s+(?P<encoding>[^\s/]{1,64})(?:\s*/\s*(?P<clock_hz>[0-9]{1,9}))?.*",
     re.DOTALL,
@@ -106,7 +107,7 @@ def parse(text: bytes | str) -> SessionDescription:
     raw_lines = _LINE_END.split(decoded)
     if len(raw_lines) > MAX_SDP_LINES:
         raise RemoteProtocolError(f"the session description has more than {MAX_SDP_LINES} lines")
-    lines = [(match["kind"], match["value"]) for line in raw_lines if (match := _LINE.fullmatch(line))]
+    lines = [(match["kind"], match["value"].rstrip(_BLANKS)) for line in raw_lines if (match := _LINE.fullmatch(line))]
     if not lines:
         raise RemoteProtocolError("not a session description")
     head, sections = _sections(lines)

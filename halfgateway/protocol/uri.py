@@ -21,7 +21,7 @@ _ABSOLUTE = re.compile(
 )
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]{1,253})(?::(?P<port>[0-9]{0,5}))?")
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
-_USER_INFORMATION = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s\"'<>]*@")
+_WORD = re.compile(r"[^\s\"'<>]+")
 _SECRET_PARAMETER = re.compile(r"\b((?:user(?:name)?|pass(?:word|wd)?|pwd)=)[^&\s\"'<>]+", re.IGNORECASE)
 _TRACK = re.compile(r"/(?P<track>(?:track|stream)(?:id)?=?[0-9]{1,3})/?", re.IGNORECASE)
 
@@ -147,8 +147,14 @@ def redacted(text: str) -> str:
 
     It rather hides too much than too little: a password may itself hold ``@`` and ``/``.
     """
-    without_users = _USER_INFORMATION.sub(r"\1***@", text)
+    without_users = _WORD.sub(lambda word: _without_user(word[0]), text)
     return _SECRET_PARAMETER.sub(r"\1***", without_users)
+
+
+def _without_user(word: str) -> str:
+    scheme, slashes, rest = word.partition("://")
+    _, at, address = rest.rpartition("@")
+    return f"{scheme}{slashes}***@{address}" if at else word
 
 
 def _split(text: str) -> tuple[str, str, str, str | None]:
