@@ -1,0 +1,29 @@
+"""RTP packets and interleaved frames for the hub's tests."""
+
+from __future__ import annotations
+
+import struct
+
+IDR = b"\x65\x88\x80"
+NON_IDR = b"\x41\x9a\x00"
+
+
+def rtp(sequence: int, timestamp: int, payload: bytes, *, ssrc: int = 0x11223344, marker: bool = True) -> bytes:
+    """One RTP packet of payload type 96."""
+    return struct.pack("!BBHII", 0x80, 96 | marker << 7, sequence, timestamp, ssrc) + payload
+
+
+def sender_report(ssrc: int, rtp_timestamp: int) -> bytes:
+    """One RTCP sender report without blocks."""
+    return struct.pack("!BBHIQIII", 0x80, 200, 6, ssrc, 0x1234567800000000, rtp_timestamp, 10, 1000)
+
+
+def frames(*packets: tuple[int, bytes]) -> tuple[bytes, tuple[tuple[int, int, int], ...]]:
+    """The packets as interleaved frames on their channels, with where each stands."""
+    data = bytearray()
+    places = []
+    for channel, packet in packets:
+        start = len(data)
+        data += b"$" + bytes([channel]) + len(packet).to_bytes(2, "big") + packet
+        places.append((channel, start, len(data)))
+    return bytes(data), tuple(places)
