@@ -27,12 +27,14 @@ class TraceUnavailable(AuthError):
 class TraceDamaged(TraceUnavailable):
     """What lies on disk is not what was signed or committed; never repaired, a person must look (T03).
 
-    ``first_bad`` is the number of the first entry that is wrong or missing, where one can be named.
+    ``first_bad`` is the number of the first entry that is wrong or missing, where one can be named;
+    ``missing`` tells that bytes are absent rather than wrong.
     """
 
-    def __init__(self, message: str, *, first_bad: int | None = None) -> None:
+    def __init__(self, message: str, *, first_bad: int | None = None, missing: bool = False) -> None:
         super().__init__(message)
         self.first_bad = first_bad
+        self.missing = missing
 
 
 class RecordsUnavailableError(AuthError):

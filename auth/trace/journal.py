@@ -1,0 +1,250 @@
+"""The journal as the gateway uses it: ``await journal.record(draft)`` returns once the entry is durable (T01).
+
+The event loop owns callers, timers and what they are told; one thread (:mod:`auth.trace.groups`) owns the
+files. A caller that is told "unavailable" left no entry behind, unless the process dies before the disk
+answers. A caller that is cancelled changes nothing: its entry goes its way with its group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from auth.errors import TraceUnavailable
+from auth.trace.acts import OpenAct
+from auth.trace.checkpoint import Checkpoint
+from auth.trace.entry import Draft, Entry
+from auth.trace.groups import Action, Call, Group, GroupWriter
+from auth.trace.opening import Opened, Recovery, open_journal
+from auth.trace.stamp import Prepared, Stamper
+from auth.trace.storage import Storage, SystemStorage
+from auth.trace.view import JournalView
+from camera_registry.clock import Clock
+
+WRITE_DEADLINE_S = 2.0
+"""Seconds in which an entry must be durable: well under the 5 s after which running streams close."""
+
+CHECKPOINT_INTERVAL_S = 1.0
+"""Seconds between checkpoints while entries come: how much of the tail only commitments cover."""
+
+
+class Journal:
+    """One node's trace, open for writing. Belongs to the event loop that opened it.
+
+    Use :meth:`open`; then, in this order: record the result of each of ``open_acts`` (T02), record
+    ``node.started``, serve; at the end record ``node.stopped`` and :meth:`close`. The journal itself writes
+    only what it alone knows: ``node.recovered`` and ``clock.stepped``.
+    """
+
+    def __init__(
+        self,
+        opened: Opened,
+        *,
+        folder: Path,
+        node: str,
+        clock: Clock,
+        write_deadline_s: float,
+        checkpoint_interval_s: float,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self.node = node
+        self.folder = folder
+        self.recovery: Recovery | None = opened.recovery
+        self.open_acts: tuple[OpenAct, ...] = opened.open_acts
+        self.unwritable_since_s: float | None = None
+        self._files = opened.files
+        self._clock = clock
+        self._write_deadline_s = write_deadline_s
+        self._checkpoint_interval_s = checkpoint_interval_s
+        self._view = JournalView(folder, node, lambda: self.size, opened.segment_roots)
+        self._loop = asyncio.get_running_loop()
+        self._checkpoint_timer: asyncio.TimerHandle | None = None
+        self._stalled = False
+        self._closing: asyncio.Future[None] | None = None
+        stamper = Stamper(node, clock, random_bytes, opened.files.durable.at_us)
+        self._writer = GroupWriter(opened.files, stamper, self._report)
+
+    @classmethod
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        node: str,
+        key: Ed25519PrivateKey,
+        clock: Clock,
+        write_deadline_s: float = WRITE_DEADLINE_S,
+        checkpoint_interval_s: float = CHECKPOINT_INTERVAL_S,
+        storage: Storage | None = None,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> Self:
+        """Open the journal in ``folder``, or begin one; after an unclean end, recover and say so in it.
+
+        Takes about a microsecond for each entry there ever was, and ten for each of the last segment.
+        Raises TraceDamaged when acknowledged entries were changed or lost, TraceUnavailable when the folder
+        cannot be written or another process writes it, ValueError when ``node`` cannot name one.
+        """
+        opening = asyncio.get_running_loop().run_in_executor(
+            None, open_journal, folder, node, key, storage or SystemStorage()
+        )
+        try:
+            opened = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_unwanted)
+            raise
+        journal = cls(
+            opened,
+            folder=folder,
+            node=node,
+            clock=clock,
+            write_deadline_s=write_deadline_s,
+            checkpoint_interval_s=checkpoint_interval_s,
+            random_bytes=random_bytes,
+        )
+        if journal.recovery:
+            try:
+                await journal.record(journal.recovery.draft())
+                await journal.write_checkpoint()
+            except BaseException:
+                await journal._shut()
+                raise
+        return journal
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def size(self) -> int:
+        """Entries that are durable, which is also the next entry's number or less."""
+        return self._files.durable.frontier.size
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The last signed head of the tree."""
+        return self._files.checkpoint
+
+    async def record(self, draft: Draft) -> Entry:
+        """Make an entry of a draft; returns once it is durable.
+
+        Raises TraceUnavailable when that fails or takes longer than the deadline, EntryRefused when the
+        draft can never be an entry. Cancelling does not take the entry back.
+        """
+        call = await self._call(Action.WRITE, (draft, draft.body()))
+        if call.entry is None:
+            raise TraceUnavailable("the entry was not written")
+        return call.entry
+
+    async def probe(self) -> None:
+        """Check that an entry could be written now. Raises TraceUnavailable."""
+        await self._call(Action.PROBE)
+
+    async def write_checkpoint(self) -> Checkpoint | None:
+        """Sign the tree as it stands now, as for a notice. Raises TraceUnavailable."""
+        await self._call(Action.CHECKPOINT)
+        return self.checkpoint
+
+    async def close(self) -> None:
+        """Write what waits, sign the last checkpoint, release the folder. Idempotent.
+
+        Raises TraceUnavailable when that fails or the disk does not answer within the deadline.
+        """
+        if self._closing is None:
+            if self._checkpoint_timer:
+                self._checkpoint_timer.cancel()
+            self._closing = self._unheard()
+            self._writer.submit(Call(Action.CLOSE, self._closing))
+        try:
+            async with asyncio.timeout(self._write_deadline_s):
+                await asyncio.shield(self._closing)
+        except TimeoutError as error:
+            raise TraceUnavailable("the disk does not answer") from error
+        self._writer.join()
+
+    async def _shut(self) -> None:
+        try:
+            await self.close()
+        except TraceUnavailable:
+            return
+
+    async def _call(self, action: Action, prepared: Prepared | None = None) -> Call:
+        if self._closing is not None:
+            raise TraceUnavailable("the journal is closed")
+        if self._stalled:
+            raise TraceUnavailable("the disk does not answer")
+        call = Call(action, self._loop.create_future(), prepared)
+        self._writer.submit(call)
+        call.timer = self._loop.call_later(self._write_deadline_s, self._expire, call)
+        await call.future
+        return call
+
+    def _expire(self, call: Call) -> None:
+        """A call's deadline has come: refuse its group, and what waits behind a disk that slow."""
+        refused = self._writer.give_up(call)
+        if refused:
+            self._stalled = True
+            self._refuse(refused, TraceUnavailable("the disk is too slow to record this in time"))
+
+    def _report(self, group: Group, reason: TraceUnavailable | None) -> bool:
+        try:
+            self._loop.call_soon_threadsafe(self._deliver, group, reason)
+        except RuntimeError:
+            return False
+        return True
+
+    def _deliver(self, group: Group, reason: TraceUnavailable | None) -> None:
+        self._stalled = False
+        if reason:
+            self._refuse(group.calls, reason)
+        elif group.calls:
+            self.unwritable_since_s = None
+            for call in group.calls:
+                self._answer(call, None)
+        signed = self.checkpoint.size if self.checkpoint else 0
+        if self._checkpoint_timer is None and self._closing is None and self.size > signed:
+            self._checkpoint_timer = self._loop.call_later(self._checkpoint_interval_s, self._sign)
+
+    def _sign(self) -> None:
+        self._checkpoint_timer = None
+        try:
+            self._writer.submit(Call(Action.CHECKPOINT, self._unheard()))
+        except TraceUnavailable as reason:
+            self._refuse([], reason)
+
+    def _refuse(self, calls: list[Call], reason: TraceUnavailable) -> None:
+        if self.unwritable_since_s is None:
+            self.unwritable_since_s = self._clock.monotonic()
+        for call in calls:
+            self._answer(call, type(reason)(str(reason)))
+
+    @staticmethod
+    def _answer(call: Call, error: TraceUnavailable | None) -> None:
+        if call.timer:
+            call.timer.cancel()
+        if call.future.done():
+            return
+        if error:
+            call.future.set_exception(error)
+        else:
+            call.future.set_result(None)
+
+    def _unheard(self) -> asyncio.Future[None]:
+        """Return a future whose failure may go unheard: nobody has to wait for it."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return future
+
+
+def _close_unwanted(opening: asyncio.Future[Opened]) -> None:
+    """Release what was opened for a caller that had been cancelled meanwhile."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().files.close()

@@ -1,0 +1,102 @@
+"""The ``checkpoints`` file: signed notes one after the other, each followed by an empty line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+from auth.errors import TraceDamaged
+from auth.trace.checkpoint import SignedNote
+
+MAX_OWN_NOTE_BYTES = 4_096
+"""Bytes of one of our own notes: two signatures and a long node name fit twice; longer is no note of ours."""
+
+_CHUNK_BYTES = 1 << 16
+_RECORD = re.compile(rb"(?s:.)*?\n\n(?:\xe2\x80\x94 [^\n]*\n)+\n")
+_END = b"\n\n"
+_PEM_BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----[^-]*-----END PUBLIC KEY-----\n?")
+
+
+def record(note: SignedNote) -> bytes:
+    """Return the bytes that the file gets for a note."""
+    return str(note).encode() + b"\n"
+
+
+def is_torn(tail: bytes) -> bool:
+    """Tell whether bytes that are no whole record can be one whose write did not finish.
+
+    A lost page reads as zeros; whatever else ends like a record was written whole.
+    """
+    return len(tail) < MAX_OWN_NOTE_BYTES and (not tail.endswith(_END) or b"\0" in tail)
+
+
+def read_notes(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Yield each note of the file's first ``size`` bytes, without its empty line; a torn tail comes last.
+
+    The tail, if any, is yielded as it is: it never ends like a note, so whoever parses it sees that.
+    """
+    buffer, left = b"", size
+    while True:
+        position = 0
+        while match := _RECORD.match(buffer, position):
+            yield match.group()[:-1]
+            position = match.end()
+        buffer = buffer[position:]
+        chunk = file.read(min(left, _CHUNK_BYTES)) if len(buffer) < _CHUNK_BYTES else b""
+        if not chunk:
+            break
+        left -= len(chunk)
+        buffer += chunk
+    if buffer:
+        yield buffer
+
+
+def last_notes(file: BinaryIO, end: int, origin: str) -> list[tuple[int, bytes]]:
+    """Return the last notes that end at or before ``end``, oldest first, each with the offset of its record.
+
+    At least one, if a whole one lies there; as many as a chunk of the file holds.
+    """
+    start = max(0, end - _CHUNK_BYTES)
+    file.seek(start)
+    data = file.read(end - start)
+    position = 0
+    if start:
+        boundary = data.find(_END + origin.encode() + b"\n")
+        position = len(data) if boundary < 0 else boundary + len(_END)
+    notes: list[tuple[int, bytes]] = []
+    while match := _RECORD.match(data, position):
+        notes.append((start + position, match.group()[:-1]))
+        position = match.end()
+    return notes
+
+
+def key_name(node: str) -> str:
+    """File name of the node's public keys."""
+    return f"{node}.pem"
+
+
+def write_key(key: Ed25519PublicKey) -> bytes:
+    """Return a public key as PEM (SubjectPublicKeyInfo)."""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def read_keys(path: Path) -> list[Ed25519PublicKey]:
+    """Read the node's public keys, oldest first. Raises TraceDamaged when the file holds anything else."""
+    keys: list[Ed25519PublicKey] = []
+    for block in _PEM_BLOCK.findall(path.read_bytes()):
+        try:
+            key = load_pem_public_key(block)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise TraceDamaged(f"{path.name} holds no public key") from error
+        if not isinstance(key, Ed25519PublicKey):
+            raise TraceDamaged(f"{path.name} holds a key that is not Ed25519")
+        keys.append(key)
+    if not keys:
+        raise TraceDamaged(f"{path.name} holds no public key")
+    return keys

@@ -1,0 +1,155 @@
+"""Taking a folder over: lock, key, recovery, and what the last run left open."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from auth.errors import TraceDamaged, TraceUnavailable
+from auth.trace.acts import OpenAct, open_streams
+from auth.trace.entry import Draft, instant
+from auth.trace.files import JournalFiles
+from auth.trace.kinds import Kind
+from auth.trace.layout import is_node_name, segment_of
+from auth.trace.notes import key_name, read_keys, write_key
+from auth.trace.recovery import Found, examine
+from auth.trace.storage import Storage
+from auth.trace.view import JournalView
+from camera_registry.clock import rfc3339
+
+LOCK_WAIT_S = 1.0
+"""Seconds to wait for the folder's lock: a predecessor that is stopping, or a verifier's glance."""
+
+_LOCK_POLL_S = 0.02
+_LIFE = frozenset({Kind.NODE_STARTED.code, Kind.NODE_STOPPED.code, Kind.NODE_RECOVERED.code})
+_STREAM_CODES = range(2100, 2200)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What an unclean end left: bytes never acknowledged, now cut off, and where the trace goes on.
+
+    ``dropped_sha256`` is over the dropped bytes of payloads, leaves and checkpoints, in this order; None
+    when there were none. ``size`` is the number of entries kept, ``last_at_us`` the time of the last of
+    them in Unix microseconds: the last proven instant.
+    """
+
+    dropped_entries: int
+    dropped_bytes: int
+    dropped_sha256: str | None
+    size: int
+    last_at_us: int | None
+
+    def draft(self) -> Draft:
+        """Return the ``node.recovered`` entry."""
+        return Draft(
+            kind=Kind.NODE_RECOVERED,
+            detail={
+                "dropped_entries": self.dropped_entries,
+                "dropped_bytes": self.dropped_bytes,
+                "dropped_sha256": self.dropped_sha256,
+                "last_at": None if self.last_at_us is None else rfc3339(instant(self.last_at_us)),
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A journal ready to be written, and what was found on the way."""
+
+    files: JournalFiles
+    recovery: Recovery | None
+    open_acts: tuple[OpenAct, ...]
+    segment_roots: dict[int, bytes]
+
+
+def open_journal(
+    folder: Path,
+    node: str,
+    key: Ed25519PrivateKey,
+    storage: Storage,
+    *,
+    wait: Callable[[float], None] = time.sleep,
+) -> Opened:
+    """Lock the folder, recover the journal in it or begin one. Blocking.
+
+    Raises TraceUnavailable when the folder cannot be written or another process has it, TraceDamaged when
+    what lies there is not what was acknowledged; ValueError for a name that no node can have.
+    """
+    if not is_node_name(node):
+        raise ValueError(f"{node!r} cannot name a node")
+    files = JournalFiles(folder, node, key, storage)
+    try:
+        storage.make_folder(folder)
+        _lock(files, wait)
+        _publish_key(folder, node, key.public_key(), storage)
+        found = examine(folder, node, key.public_key())
+        files.begin(found.first, found.base, found.durable, found.head.checkpoint, found.head.end)
+        return _opened(folder, node, files, found)
+    except OSError as error:
+        files.close()
+        raise TraceUnavailable(f"the trace cannot be opened: {error.strerror or error}") from error
+    except BaseException:
+        files.close()
+        raise
+
+
+def _lock(files: JournalFiles, wait: Callable[[float], None]) -> None:
+    for _ in range(round(LOCK_WAIT_S / _LOCK_POLL_S)):
+        if files.lock():
+            return
+        wait(_LOCK_POLL_S)
+    raise TraceUnavailable("another process writes this journal")
+
+
+def _publish_key(folder: Path, node: str, key: Ed25519PublicKey, storage: Storage) -> None:
+    """Put the public key beside the journal, or check that it is the one that signs now."""
+    path = folder / key_name(node)
+    if path.exists() and path.read_bytes().strip(b"\0"):
+        if read_keys(path)[-1] != key:
+            raise TraceDamaged(f"{path.name} is not the key that this node signs with")
+        return
+    descriptor = storage.open(path, create=True)
+    try:
+        storage.write(descriptor, write_key(key), 0)
+        storage.sync(descriptor)
+        storage.sync_folder(folder)
+    finally:
+        storage.close(descriptor)
+
+
+def _opened(folder: Path, node: str, files: JournalFiles, found: Found) -> Opened:
+    size = found.durable.frontier.size
+    view = JournalView(folder, node, lambda: size)
+    started, last_life = _last_run(view, size)
+    acts = open_streams(view.entries(started, size, codes=_STREAM_CODES))
+    recovery = None
+    if found.dropped or last_life == Kind.NODE_STARTED.code:
+        digest = sha256(found.dropped).hexdigest() if found.dropped else None
+        recovery = Recovery(found.dropped_entries, len(found.dropped), digest, size, found.durable.at_us)
+    return Opened(files, recovery, tuple(acts), found.segment_roots)
+
+
+def _last_run(view: JournalView, size: int) -> tuple[int, int | None]:
+    """Return the number of the last ``node.started`` (else 0) and the kind of the last entry on the node's life.
+
+    Whoever starts a node closes what the run before left open and only then writes ``node.started``, so
+    nothing before that entry is open.
+    """
+    last_life: int | None = None
+    end = size
+    while end:
+        segment = view.segment(end - 1)
+        for n in range(end - 1, segment.first - 1, -1):
+            code = segment.leaf(n).code
+            if code in _LIFE:
+                last_life = last_life or code
+                if code == Kind.NODE_STARTED.code:
+                    return n, last_life
+        end = segment_of(end - 1)
+    return 0, last_life

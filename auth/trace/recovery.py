@@ -1,0 +1,212 @@
+"""Opening a journal: find the longest valid prefix, cut a torn tail, refuse what was damaged (T02, T03).
+
+Entries become durable a group at a time, so a crash tears one group at most, in the last segment, after the
+last checkpoint. That alone is cut; anything else that does not fit was changed or lost after it was
+acknowledged, and a person must look.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from auth.errors import NoteError, TraceDamaged
+from auth.trace.checkpoint import Checkpoint, KeyChain
+from auth.trace.files import Position
+from auth.trace.layout import (
+    CHECKPOINTS,
+    LEAF,
+    MAX_GROUP_BYTES,
+    MAX_GROUP_ENTRIES,
+    SEGMENT_ENTRIES,
+    SEGMENT_HEIGHT,
+    leaves_header,
+    leaves_name,
+    origin,
+    payloads_header,
+    payloads_name,
+)
+from auth.trace.notes import MAX_OWN_NOTE_BYTES, is_torn, last_notes
+from auth.trace.scan import FrameReader, open_payloads, read_leaves, scan, segment_starts
+from auth.trace.tree import EMPTY_ROOT, Frontier, leaf_hash, merkle_root
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last whole checkpoint, where its record ends in its file, and the torn bytes after it."""
+
+    checkpoint: Checkpoint | None
+    end: int
+    torn: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies in a folder: where the valid prefix ends, and the torn bytes after it, to be cut.
+
+    ``base`` is a point of the last segment (which begins with entry ``first``) at or before ``durable``.
+    ``dropped`` has the torn bytes of payloads, leaves and checkpoints, in this order.
+    """
+
+    first: int
+    base: Position
+    durable: Position
+    head: Head
+    dropped_entries: int
+    dropped: bytes
+    segment_roots: dict[int, bytes]
+
+
+def examine(folder: Path, node: str, key: Ed25519PublicKey) -> Found:
+    """Read a whole journal, changing nothing. Blocking.
+
+    Every leaf is hashed and the last checkpoint's root compared; payloads are checked from the last
+    segment or the last checkpoint on, whichever comes first (the others are the verifier's).
+    Raises TraceDamaged, OSError.
+    """
+    return _Walk(folder, node, _last_checkpoint(folder, node, key)).run()
+
+
+class _Walk:
+    """One pass over the segments, oldest first."""
+
+    def __init__(self, folder: Path, node: str, head: Head) -> None:
+        self._folder = folder
+        self._node = node
+        self._head = head
+        self._signed = head.checkpoint or Checkpoint(origin(node), 0, EMPTY_ROOT)
+        self._roots: dict[int, bytes] = {}
+        self._here = Position(Frontier(), 0, 0, None)
+        self._base = self._here
+
+    def run(self) -> Found:
+        starts = segment_starts(self._folder)
+        self._compare_root(self._here.frontier)
+        for first in starts[:-1]:
+            self._full_segment(first)
+        first, dropped_entries, torn = 0, 0, b""
+        if starts:
+            first = starts[-1]
+            dropped_entries, torn = self._last_segment(first)
+        size = self._here.frontier.size
+        if size < self._signed.size:
+            raise TraceDamaged(f"entry {size} is signed for and missing", first_bad=size, missing=True)
+        if size and not self._head.checkpoint:
+            raise TraceDamaged("the checkpoints are missing", missing=True)
+        return Found(first, self._base, self._here, self._head, dropped_entries, torn + self._head.torn, self._roots)
+
+    def _full_segment(self, first: int) -> None:
+        """Take in a segment that others follow: it was complete and acknowledged before they began."""
+        records, torn = read_leaves(self._folder, self._node, first)
+        end = first + len(records) // LEAF.size
+        if torn or end < first + SEGMENT_ENTRIES:
+            raise TraceDamaged(f"entry {end} is missing", first_bad=end, missing=True)
+        if end > self._signed.size:
+            if damage := self._scan(first, records):
+                raise damage
+            return
+        root = merkle_root([leaf_hash(record) for (record,) in struct.iter_unpack(f"{LEAF.size}s", records)])
+        frontier = self._here.frontier.copy()
+        frontier.append(root, SEGMENT_HEIGHT)
+        self._roots[first] = root
+        self._here = Position(frontier, 0, 0, LEAF.unpack(records[-LEAF.size :])[1])
+        self._compare_root(frontier)
+
+    def _last_segment(self, first: int) -> tuple[int, bytes]:
+        """Take in the last segment as far as it is valid; return the entries and the bytes to be cut.
+
+        Raises TraceDamaged when those are more than one torn group.
+        """
+        records = self._last_records(first)
+        damage = self._scan(first, records) if records else None
+        size = self._here.frontier.size
+        if damage and size < self._signed.size:
+            raise damage
+        if not records:
+            self._base = self._here = self._segment_start(first)
+        payloads = _tail(self._folder / payloads_name(first), self._here.payloads_end)
+        leaves = _tail(self._folder / leaves_name(first), self._here.leaves_end)
+        entries = len(leaves) // LEAF.size
+        if entries > MAX_GROUP_ENTRIES or len(payloads) > MAX_GROUP_BYTES:
+            raise damage or TraceDamaged(f"entry {size} is missing", first_bad=size, missing=True)
+        return entries, payloads + leaves
+
+    def _last_records(self, first: int) -> bytes:
+        """Read the last segment's leaf records: none where a crash came between its files' creations."""
+        try:
+            return read_leaves(self._folder, self._node, first)[0]
+        except TraceDamaged as damage:
+            if damage.missing:
+                return b""
+            raise
+
+    def _scan(self, first: int, records: bytes) -> TraceDamaged | None:
+        """Take in a segment's valid entries; return what is wrong with the one after them, if any."""
+        start = self._base = self._segment_start(first)
+        frontier, leaves_end, at_us = start.frontier.copy(), start.leaves_end, start.at_us
+        file, payloads_end = open_payloads(self._folder, self._node, first)
+        damage: TraceDamaged | None = None
+        with file:
+            try:
+                for entry in scan(self._node, first, records, FrameReader(file, payloads_end), at_us):
+                    frontier.append(entry.digest)
+                    leaves_end, payloads_end, at_us = leaves_end + LEAF.size, entry.payload_end, entry.at_us
+                    if frontier.size == self._signed.size:
+                        self._base = Position(frontier.copy(), leaves_end, payloads_end, at_us)
+            except TraceDamaged as error:
+                damage = error
+        self._here = Position(frontier, leaves_end, payloads_end, at_us)
+        self._compare_root(self._base.frontier)
+        return damage
+
+    def _segment_start(self, first: int) -> Position:
+        """Return the position after the last segment's entries, in a segment that begins with ``first``."""
+        return Position(
+            self._here.frontier.copy(),
+            len(leaves_header(self._node, first)),
+            len(payloads_header(self._node, first)),
+            self._here.at_us,
+        )
+
+    def _compare_root(self, frontier: Frontier) -> None:
+        if frontier.size == self._signed.size and frontier.root() != self._signed.root:
+            raise TraceDamaged(f"the first {frontier.size} entries are not those that were signed for")
+
+
+def _tail(path: Path, end: int) -> bytes:
+    """Read what follows offset ``end``, as far as telling a torn group from more takes."""
+    try:
+        with path.open("rb") as file:
+            file.seek(end)
+            return file.read(MAX_GROUP_BYTES + MAX_GROUP_ENTRIES * LEAF.size)
+    except FileNotFoundError:
+        return b""
+
+
+def _last_checkpoint(folder: Path, node: str, key: Ed25519PublicKey) -> Head:
+    """Find the last whole note, which must be good; what follows it must be torn. Raises TraceDamaged, OSError."""
+    try:
+        file = (folder / CHECKPOINTS).open("rb")
+    except FileNotFoundError:
+        return Head(None, 0, b"")
+    with file:
+        size = file.seek(0, 2)
+        notes = last_notes(file, size, origin(node))
+        checkpoint, end = None, 0
+        if notes:
+            offset, note = notes[-1]
+            end = offset + len(note) + 1
+            try:
+                checkpoint = KeyChain(origin(node), [key]).open_any(note)
+            except NoteError as error:
+                raise TraceDamaged(f"the last checkpoint is damaged: {error}") from error
+        if size - end > MAX_OWN_NOTE_BYTES:
+            raise TraceDamaged(f"{CHECKPOINTS} does not end with a checkpoint")
+        file.seek(end)
+        torn = file.read()
+    if torn and not is_torn(torn):
+        raise TraceDamaged(f"{CHECKPOINTS} does not end with a checkpoint")
+    return Head(checkpoint, end, torn)

@@ -1,0 +1,190 @@
+"""Reading segments forward, each entry checked on the way: what "valid" means, in one place.
+
+Recovery, repair and the verifier all go through here, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from auth.errors import TraceDamaged
+from auth.trace.kinds import KIND_BY_CODE, Kind
+from auth.trace.layout import (
+    FRAME,
+    LEAF,
+    MAX_PAYLOAD_BYTES,
+    SALT_BYTES,
+    SEGMENT_ENTRIES,
+    StampWriter,
+    frame_body,
+    leaves_header,
+    leaves_name,
+    payloads_header,
+    payloads_name,
+)
+
+_SEGMENT_FILE = re.compile(r"([0-9]{12})\.(leaves|payloads)", re.ASCII)
+_READ_BYTES = 1 << 20
+_LARGEST_FRAME_BYTES = FRAME.size + SALT_BYTES + MAX_PAYLOAD_BYTES
+_KIND_IN_STAMP = re.compile(rb'"kind":"([a-z.-]{1,64})"')
+
+
+class Scanned(NamedTuple):
+    """One valid entry: its leaf hash, its time, whether a purge erased it, where its frame ends."""
+
+    digest: bytes
+    at_us: int
+    erased: bool
+    payload_end: int
+
+
+def segment_start(name: str) -> int | None:
+    """Return the first entry number that a segment file's name tells; None for any other name."""
+    match = _SEGMENT_FILE.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def segment_starts(folder: Path) -> list[int]:
+    """List the segments of a folder by first entry number, in order.
+
+    Raises TraceDamaged when one between them is missing, or a number is not a segment's.
+    """
+    starts = sorted({start for path in folder.iterdir() if (start := segment_start(path.name)) is not None})
+    for position, start in enumerate(starts):
+        expected = position * SEGMENT_ENTRIES
+        if start % SEGMENT_ENTRIES:
+            raise TraceDamaged(f"no segment begins with entry {start}", first_bad=expected)
+        if start != expected:
+            raise TraceDamaged(f"the segment from entry {expected} is missing", first_bad=expected, missing=True)
+    return starts
+
+
+def read_leaves(folder: Path, node: str, first: int) -> tuple[bytes, int]:
+    """Read a segment's whole leaf records, and the number of bytes after them that are no whole record.
+
+    Raises TraceDamaged when the file is missing, too long, or its first line is not this segment's.
+    """
+    path = folder / leaves_name(first)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise TraceDamaged(f"{path.name} is missing", first_bad=first, missing=True) from error
+    header = leaves_header(node, first)
+    if not _has_header(data[: len(header)], header, path, first):
+        return b"", len(data)
+    length = len(data) - len(header)
+    if length > SEGMENT_ENTRIES * LEAF.size:
+        raise TraceDamaged(f"{path.name} is longer than a segment", first_bad=first + SEGMENT_ENTRIES)
+    torn = length % LEAF.size
+    return data[len(header) : len(data) - torn], torn
+
+
+def open_payloads(folder: Path, node: str, first: int) -> tuple[BinaryIO, int]:
+    """Open a segment's payload frames, past the first line; return the file and the first frame's offset.
+
+    Where not even the first line was written whole, the offset is 0. Raises like :func:`read_leaves`.
+    """
+    path = folder / payloads_name(first)
+    try:
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise TraceDamaged(f"{path.name} is missing", first_bad=first, missing=True) from error
+    try:
+        header = payloads_header(node, first)
+        whole = _has_header(file.read(len(header)), header, path, first)
+        offset = len(header) if whole else 0
+        file.seek(offset)
+    except BaseException:
+        file.close()
+        raise
+    return file, offset
+
+
+def scan(node: str, first: int, records: bytes, frames: FrameReader, previous_at_us: int | None) -> Iterator[Scanned]:
+    """Check entries one by one, from entry ``first`` on, and yield each that is valid.
+
+    ``records`` are whole leaf records, ``frames`` begins with the payload of the first of them, and
+    ``previous_at_us`` is the time of the entry before. Raises TraceDamaged at the first entry that is
+    wrong (or whose payload is ``missing``).
+    """
+    stamps = StampWriter(node)
+    stepped = Kind.CLOCK_STEPPED.code
+    earliest = previous_at_us
+    for index, (n, at_us, code, commitment) in enumerate(LEAF.iter_unpack(records)):
+        number = first + index
+        if n != number:
+            raise TraceDamaged(f"the leaf in the place of entry {number} is of entry {n}", first_bad=number)
+        salted, erased = frames.next(number)
+        if erased:
+            if salted.count(0) != len(salted):
+                raise TraceDamaged(f"entry {number} is marked erased and is not", first_bad=number)
+        else:
+            if sha256(salted).digest() != commitment:
+                raise TraceDamaged(f"the payload of entry {number} is not the one committed to", first_bad=number)
+            kind = KIND_BY_CODE.get(code)
+            try:
+                stamp = stamps.write(n, at_us, kind.value if kind else _kind_named(salted), code)
+            except ValueError as error:
+                raise TraceDamaged(f"entry {number} has no possible time", first_bad=number) from error
+            if not salted.startswith(stamp.encode(), SALT_BYTES):
+                raise TraceDamaged(f"the leaf and the payload of entry {number} disagree", first_bad=number)
+        if earliest is not None and at_us < earliest and code != stepped:
+            raise TraceDamaged(f"time goes back at entry {number} without a clock step", first_bad=number)
+        earliest = at_us
+        record = records[index * LEAF.size : (index + 1) * LEAF.size]
+        yield Scanned(sha256(b"\x00" + record).digest(), at_us, erased, frames.offset)
+
+
+class FrameReader:
+    """Reads payload frames in their order, through a bounded buffer."""
+
+    __slots__ = ("_buffer", "_file", "_position", "offset")
+
+    def __init__(self, file: BinaryIO, offset: int) -> None:
+        self._file = file
+        self._buffer = b""
+        self._position = 0
+        self.offset = offset
+
+    def next(self, n: int) -> tuple[bytes, bool]:
+        """Return the next frame's salt and payload, and whether they were erased; ``offset`` moves past it.
+
+        Raises TraceDamaged, naming entry ``n``, when it is no frame or not all there.
+        """
+        if len(self._buffer) - self._position < _LARGEST_FRAME_BYTES:
+            self._buffer = self._buffer[self._position :] + self._file.read(_READ_BYTES)
+            self._position = 0
+        start = self._position + FRAME.size
+        head = self._buffer[self._position : start]
+        if len(head) < FRAME.size:
+            raise TraceDamaged(f"the payload of entry {n} is missing", first_bad=n, missing=True)
+        body = frame_body(head)
+        if body is None:
+            raise TraceDamaged(f"what lies in the place of entry {n}'s payload is no payload", first_bad=n)
+        length, erased = body
+        end = start + length
+        salted = self._buffer[start:end]
+        if len(salted) < length:
+            raise TraceDamaged(f"the payload of entry {n} is cut short", first_bad=n, missing=True)
+        self._position = end
+        self.offset += FRAME.size + length
+        return salted, erased
+
+
+def _kind_named(salted: bytes) -> str:
+    """Return the kind that a payload names: one newer than this program's list has a number unknown here."""
+    match = _KIND_IN_STAMP.search(salted, SALT_BYTES)
+    return match[1].decode() if match else ""
+
+
+def _has_header(found: bytes, header: bytes, path: Path, first: int) -> bool:
+    """Tell whether the first line is there whole. Raises TraceDamaged when it is another."""
+    if found == header:
+        return True
+    if header.startswith(found):
+        return False
+    raise TraceDamaged(f"the first line of {path.name} is not this segment's", first_bad=first)
