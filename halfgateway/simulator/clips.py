@@ -12,12 +12,13 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, Literal
+from typing import BinaryIO, Final, Literal
 
 import av
 import numpy as np
@@ -38,6 +39,7 @@ AUDIO_RATE_HZ: Final = 8000
 """Sampling rate of the audio track: PCMA's only one (RFC 3551 section 4.5.14)."""
 
 _VERSION: Final = 1  # Raised when the encoder's settings or the picture change: old files are left alone.
+_LOCK_POLL_S: Final = 0.05
 _TONE_HZ: Final = 440  # A whole number of periods in a clip: no click at the seam.
 _AUDIO_BLOCK: Final = AUDIO_RATE_HZ // FPS
 
@@ -75,44 +77,60 @@ def default_cache(environment: Mapping[str, str]) -> Path:
     return root / "halfgateway" / "clips"
 
 
-def ensure_clip(spec: ClipSpec, cache: Path) -> Path:
+def ensure_clip(spec: ClipSpec, cache: Path, *, abandoned: Callable[[], bool] = lambda: False) -> Path:
     """Return the clip's file, encoding it first if no process has done so yet.
 
-    Blocks for some seconds the first time; call it in a thread. Raises :class:`ClipError`.
+    Blocks for some seconds the first time: call it in a thread, and have ``abandoned`` answer True when its result
+    is no longer wanted. Raises :class:`ClipError`, also when abandoned.
     """
     path = cache / f"{spec.key}.mov"
     if path.exists():
         return path
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with _only_one(cache / f"{spec.key}.lock"):
+        with _only_one(cache / f"{spec.key}.lock", abandoned):
             if not path.exists():
-                _encode_into(spec, path)
+                _encode_into(spec, path, abandoned)
     except OSError as error:
         raise ClipError(f"cannot keep clips in {cache} (see XDG_CACHE_HOME): {error}") from error
     return path
 
 
 @contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
+def _only_one(lock: Path, abandoned: Callable[[], bool]) -> Iterator[None]:
     """Hold an advisory lock that the system releases even if this process is killed."""
     with lock.open("ab") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        while not _locked(handle):
+            _continue_unless(abandoned)
+            time.sleep(_LOCK_POLL_S)
         yield
 
 
-def _encode_into(spec: ClipSpec, path: Path) -> None:
+def _locked(handle: BinaryIO) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _continue_unless(abandoned: Callable[[], bool]) -> None:
+    if abandoned():
+        raise ClipError("the clip is no longer wanted")
+
+
+def _encode_into(spec: ClipSpec, path: Path, abandoned: Callable[[], bool]) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
     os.close(handle)
     draft = Path(name)
     try:
-        _encode(spec, draft)
+        _encode(spec, draft, abandoned)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _encode(spec: ClipSpec, path: Path) -> None:
+def _encode(spec: ClipSpec, path: Path, abandoned: Callable[[], bool]) -> None:
     scene = DuskScene(width=spec.width, height=spec.height, period=CLIP_FRAMES, title=spec.title)
     with av.open(str(path), "w", format="mov") as container:
         video = container.add_stream(_ENCODERS[spec.codec], rate=FPS, options=_options(spec))
@@ -121,6 +139,7 @@ def _encode(spec: ClipSpec, path: Path) -> None:
         video.codec_context.thread_count = 1  # Slices of several threads would change with the machine.
         sound = container.add_stream("pcm_alaw", rate=AUDIO_RATE_HZ, layout="mono") if spec.audio else None
         for counter in range(CLIP_FRAMES):
+            _continue_unless(abandoned)
             frame = av.VideoFrame.from_ndarray(scene.frame(counter), format="bgr24")
             frame.pts, frame.time_base = counter, Fraction(1, FPS)
             container.mux(video.encode(frame))

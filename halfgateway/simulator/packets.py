@@ -27,6 +27,9 @@ VIDEO_TICKS: Final = VIDEO_CLOCK_HZ // FPS
 AUDIO_TICKS: Final = AUDIO_RATE_HZ // 50
 """RTP clock ticks, and bytes, of one audio packet: 20 ms, as RFC 3551 section 4.2 recommends."""
 
+AUDIO_PER_FRAME: Final = AUDIO_RATE_HZ // FPS // AUDIO_TICKS
+"""Audio packets that last as long as one frame."""
+
 _PACKET_BYTES: Final = 1400  # RTP header included: within an Ethernet frame, as cameras do.
 _RTP_HEADER_BYTES: Final = 12
 _RTCP_TYPES: Final = range(200, 205)
