@@ -43,7 +43,21 @@ RESYNC_MAX_SKIPPED_BYTES: Final = 128 * 1024
 _HEAD_END = re.compile(rb"\n\r?\n")
 _BLANK_LINES = re.compile(rb"[\r\n]+")
 _METHOD_START = re.compile(rb"[!#%&'*+.^_`|~0-9A-Za-z-]{1,32}(?:\Z| )")
-_SERVER_METHOD_START = re.compile(rb"[A-Z_]{1,32}(?:\Z| )")
+#: What a server may ask its client (RFC 2326 section 10, and PLAY_NOTIFY of RFC 7826). A client knows the
+#: words, so that rubbish is not taken for a method.
+_SERVER_METHODS = tuple(
+    f"{method} ".encode()
+    for method in (
+        "OPTIONS",
+        "ANNOUNCE",
+        "GET_PARAMETER",
+        "SET_PARAMETER",
+        "PAUSE",
+        "REDIRECT",
+        "TEARDOWN",
+        "PLAY_NOTIFY",
+    )
+)
 _CSEQ = re.compile(rb"\ncseq[ \t]*:[ \t]*(?P<number>[0-9]{1,10})[ \t]*\r?(?:\n|\Z)", re.IGNORECASE)
 _RESPONSE_MARK = b"RTSP/"
 _POSSIBLE_START = re.compile(rb"\$|R(?:\Z|T(?:\Z|S(?:\Z|P(?:\Z|/))))")
@@ -235,9 +249,8 @@ class Connection:
         buffer = self._buffer
         if self._role is Role.SERVER:
             return _METHOD_START.match(buffer) is not None
-        if buffer.startswith(_RESPONSE_MARK[: len(buffer)]):
-            return True
-        return _SERVER_METHOD_START.match(buffer) is not None
+        starts = (_RESPONSE_MARK, *_SERVER_METHODS)
+        return any(buffer.startswith(start[: len(buffer)]) for start in starts)
 
     def _take_message(self) -> Request | Response | None:
         buffer = self._buffer
@@ -296,9 +309,10 @@ class Connection:
             del buffer[:position]
             if self._skipped_bytes > RESYNC_MAX_SKIPPED_BYTES or self._tries > RESYNC_MAX_TRIES:
                 raise RemoteProtocolError("no frame or response was found again after rubbish")
-            if len(buffer) < FRAME_HEADER_BYTES:
+            framed = buffer.startswith(b"$")
+            if len(buffer) < (FRAME_HEADER_BYTES if framed else len(_RESPONSE_MARK)):
                 return False
-            if buffer[0] != FRAME_MARK or self._believable_frame():
+            if not framed or self._believable_frame():
                 self._lost = False
                 return True
             del buffer[0]

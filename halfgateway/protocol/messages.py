@@ -113,7 +113,10 @@ def serialise(message: Request | Response) -> bytes:
             lines.append(f"{name}: {value}")
     if message.body:
         lines.append(f"Content-Length: {len(message.body)}")
-    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogatepass") + message.body
+    try:
+        return "\r\n".join([*lines, "", ""]).encode() + message.body
+    except UnicodeEncodeError as error:
+        raise LocalProtocolError("the message is not Unicode text") from error
 
 
 def _request_line(request: Request) -> str:

@@ -100,7 +100,7 @@ def clock_text(instant: datetime) -> str:
     """An aware instant as ``clock`` ranges write it, in UTC, its fraction only where there is one."""
     utc = instant.astimezone(UTC)
     fraction = f".{utc.microsecond:06d}".rstrip("0") if utc.microsecond else ""
-    return f"{utc:%Y%m%dT%H%M%S}{fraction}Z"
+    return f"{utc.year:04d}{utc:%m%dT%H%M%S}{fraction}Z"
 
 
 def _npt(text: str) -> NptRange:
