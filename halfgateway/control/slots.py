@@ -1,0 +1,274 @@
+"""The cap: at most so many streams at once, whatever the number of nodes (article 4; C01, C02).
+
+A slot is a lease in the shared store, taken, renewed and given back by ``slots.lua`` in one atomic step each. A node
+may use it until the lease's ``deadline`` on its own monotonic clock, which always comes before the store lets go of
+it; it renews in time, or closes the stream. So the slots in use never exceed the cap, whatever fails:
+
+============================================  ====================================================================
+the store does not answer                     nothing is granted; streams run until their deadlines
+the store was emptied, restarted, failed over nothing new is granted for one lease; renewals put their leases back
+a node dies                                   its slots are free after one lease
+a reply was lost                              the slot is given back with the next question, or after one lease
+nodes know different caps (a change of it)    the smallest cap that a live node knows is in force
+nodes know different lease lengths            the one that comes later is refused until the others have gone
+============================================  ====================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from camera_registry.clock import Clock
+from halfgateway.control.lease_script import LeaseScript, Reply
+from halfgateway.control.shared_state import decode
+from halfgateway.control.store import RETRY_AFTER_S, StateStore
+from halfgateway.errors import CapReached, StateStoreUnavailable
+from ops.interconnection import InterconnectionState
+
+LEASE_S = 15.0
+"""Seconds that a lease lasts in the store (interface.md, Numbers). Renewed every third of it."""
+
+MAX_HOLDER_BYTES = 4096
+"""Bytes of what is shown of a holder, as JSON; ours take under 500. A longer one is refused as our own mistake."""
+
+MAX_OWED = 256
+"""Slots that this node may hold without knowing, because a reply was lost. When full the oldest is forgotten: its
+lease lapses by itself."""
+
+HolderInfo = Mapping[str, str | int | bool | None]
+"""What is shown of a slot's holder in stream lists and refusals: nothing secret, no name (C17)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A slot that this node may use until ``deadline``, in seconds of its monotonic clock.
+
+    ``used`` of ``cap`` slots were in use once it was granted, itself included.
+    """
+
+    slot_id: str
+    used: int
+    cap: int
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a slot, as any node sees it. It lapses in ``lapses_in_s`` seconds if it is not renewed."""
+
+    slot_id: str
+    node: str
+    since: datetime
+    lapses_in_s: float
+    info: HolderInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What became of the slots that were to be renewed, and the shared state of the interconnection.
+
+    Each slot is in one of three: ``deadlines`` (the new ones, monotonic seconds), ``lost`` (the stream must close
+    now), ``moved`` (another node serves it: close here, free nothing). ``state`` is the interconnection's as the
+    nodes shared it, not before ``asked_at``; None where the store has none: then ours holds, and must be published
+    again. For ``hold_s`` more seconds nothing new is granted.
+    """
+
+    asked_at: float
+    deadlines: Mapping[str, float]
+    lost: frozenset[str]
+    moved: frozenset[str]
+    state: InterconnectionState | None
+    hold_s: float
+    used: int
+    cap: int
+
+
+class SlotsTaken(CapReached):
+    """All slots are in use. ``holders`` are those who hold the ``used`` ones, oldest lapse first (S16)."""
+
+    def __init__(self, used: int, cap: int, holders: tuple[Holder, ...]) -> None:
+        super().__init__(f"Nombre maximal de Flux atteint ({used} sur {cap}).", retry_after_s=RETRY_AFTER_S)
+        self.used = used
+        self.cap = cap
+        self.holders = holders
+
+
+@dataclass(slots=True)
+class _Held:
+    """A lease of ours. ``term`` counts the nodes that have had it: of two that claim it, the later has the higher."""
+
+    deadline: float
+    term: int
+    since_ms: int
+    holder: str
+
+
+class SlotTable:
+    """One node's hand on the slots of one convention.
+
+    ``node`` names this node and no other. ``lease_s`` is the same on every node. All methods raise
+    StateStoreUnavailable when the store fails or does not answer within its call limit; they may be called
+    concurrently, and cancelled: a slot that was granted to nobody's knowledge is given back.
+    """
+
+    def __init__(self, store: StateStore, *, node: str, cap: int, clock: Clock, lease_s: float = LEASE_S) -> None:
+        self._script = LeaseScript(store, node=node, cap=cap, lease_s=lease_s, clock=clock)
+        self._clock = clock
+        self._lease_s = lease_s
+        self._use_s = lease_s - min(store.call_limit_s, lease_s / 5)
+        self._held: dict[str, _Held] = {}
+        self._owed: dict[str, float] = {}
+
+    async def acquire(self, slot_id: str, holder: HolderInfo) -> Lease:
+        """Take a slot. For one that this node holds already: keep it, under a new ``holder``.
+
+        Raises SlotsTaken, StateStoreUnavailable (also for one lease after the store has lost leases), ValueError
+        for a holder that is too long.
+        """
+        text = _holder_text(holder)
+        self._owed.pop(slot_id, None)
+        held = self._valid(slot_id)
+        mine = _as_asked(slot_id, held or _Held(0.0, 0, 0, text)) | {"holder": text}
+        try:
+            reply = await self._ask("acquire", slots=[mine])
+            return self._granted(slot_id, reply)
+        except BaseException:
+            if slot_id not in self._held:
+                self._owe(slot_id)
+            raise
+
+    async def claim(self, slot_id: str) -> Lease | None:
+        """Take over a slot that any node holds, for a ticket that has come here; None if nobody holds it.
+
+        The former node learns it with its next renewal.
+        """
+        reply = await self._ask("claim", slots=[{"slot": slot_id}])
+        if reply.status == "absent":
+            self._held.pop(slot_id, None)
+            return None
+        return self._granted(slot_id, reply)
+
+    async def renew(self, slot_ids: Collection[str]) -> Renewal:
+        """Renew slots; with none, only see the state and be seen. Call it every third of a lease.
+
+        After the store has lost leases this puts ours back, if their deadlines have not passed.
+        """
+        valid = {slot_id: held for slot_id in slot_ids if (held := self._valid(slot_id)) is not None}
+        lost, moved, deadlines = set(slot_ids) - valid.keys(), set[str](), dict[str, float]()
+        for slot_id in lost:
+            self._give_up(slot_id)
+        reply = await self._ask("renew", slots=[_as_asked(*item) for item in valid.items()])
+        state = decode(reply.interconnection)
+        for (slot_id, held), verdict in zip(valid.items(), reply.rows, strict=True):
+            current = self._held.get(slot_id)
+            if current is None:
+                lost.add(slot_id)
+            elif current is not held:
+                deadlines[slot_id] = current.deadline
+            elif verdict == b"moved":
+                del self._held[slot_id]
+                moved.add(slot_id)
+            elif verdict == b"lost" or self._clock.monotonic() >= held.deadline:
+                self._give_up(slot_id)
+                lost.add(slot_id)
+            else:
+                held.deadline = deadlines[slot_id] = max(held.deadline, reply.asked_at + self._use_s)
+        return Renewal(
+            asked_at=reply.asked_at,
+            deadlines=deadlines,
+            lost=frozenset(lost),
+            moved=frozenset(moved),
+            state=state,
+            hold_s=reply.hold_s,
+            used=reply.used,
+            cap=reply.cap,
+        )
+
+    async def release(self, slot_id: str, *, force: bool = False) -> None:
+        """Give a slot back, if this node holds it; ``force`` takes it from whoever does, who then loses it.
+
+        If this fails, this node's slot goes back with the next question that reaches the store.
+        """
+        self._give_up(slot_id)
+        await self._ask("release", force=[slot_id] if force else [])
+
+    async def holders(self) -> list[Holder]:
+        """Return who holds the slots, oldest lapse first."""
+        return [_holder(row) for row in (await self._ask("list")).rows]
+
+    async def usage(self) -> tuple[int, int]:
+        """Return how many slots are in use, and the cap in force."""
+        reply = await self._ask("renew")
+        return reply.used, reply.cap
+
+    async def open_epoch(self) -> None:
+        """Begin with our own slots alone, and without the hold of one lease.
+
+        Only for the single owner of an embedded server, after it has started it
+        (:meth:`halfgateway.net.valkey.EmbeddedValkey.start`): whatever leases the server remembers are those of a
+        process that is no more.
+        """
+        valid = {slot_id: held for slot_id in self._held if (held := self._valid(slot_id)) is not None}
+        await self._ask("open", slots=[_as_asked(*item) for item in valid.items()])
+
+    async def _ask(self, op: str, *, slots: Collection[Mapping[str, Any]] = (), force: Collection[str] = ()) -> Reply:
+        now = self._clock.monotonic()
+        self._owed = {slot_id: since for slot_id, since in self._owed.items() if now - since < self._lease_s}
+        owed = tuple(self._owed)
+        reply = await self._script.ask(op, slots=slots, release=owed, force=force)
+        for slot_id in owed:
+            self._owed.pop(slot_id, None)
+        return reply
+
+    def _granted(self, slot_id: str, reply: Reply) -> Lease:
+        """Return the lease in a reply, or raise what the reply says instead."""
+        if reply.status == "full":
+            raise SlotsTaken(reply.used, reply.cap, tuple(_holder(row) for row in reply.rows))
+        if reply.status == "held back":
+            raise StateStoreUnavailable(
+                "L'état partagé vient d'être rétabli : les Flux en cours y reprennent leur place.",
+                retry_after_s=max(1, math.ceil(reply.hold_s)),
+            )
+        if reply.status == "elsewhere":
+            raise StateStoreUnavailable("Un autre nœud sert ce Flux.", retry_after_s=1)
+        term, since_ms, holder = reply.rows
+        deadline = reply.asked_at + self._use_s
+        if self._clock.monotonic() >= deadline:
+            raise StateStoreUnavailable("L'état partagé a répondu trop tard.", retry_after_s=RETRY_AFTER_S)
+        self._held[slot_id] = _Held(deadline, term, since_ms, holder.decode())
+        return Lease(slot_id, reply.used, reply.cap, deadline)
+
+    def _valid(self, slot_id: str) -> _Held | None:
+        held = self._held.get(slot_id)
+        return held if held is not None and self._clock.monotonic() < held.deadline else None
+
+    def _give_up(self, slot_id: str) -> None:
+        self._held.pop(slot_id, None)
+        self._owe(slot_id)
+
+    def _owe(self, slot_id: str) -> None:
+        if len(self._owed) >= MAX_OWED:
+            del self._owed[next(iter(self._owed))]
+        self._owed[slot_id] = self._clock.monotonic()
+
+
+def _as_asked(slot_id: str, held: _Held) -> dict[str, Any]:
+    return {"slot": slot_id, "term": held.term, "since": held.since_ms, "holder": held.holder}
+
+
+def _holder_text(holder: HolderInfo) -> str:
+    text = json.dumps(dict(holder), separators=(",", ":"))
+    if len(text) > MAX_HOLDER_BYTES:
+        raise ValueError(f"a holder of {len(text)} bytes")
+    return text
+
+
+def _holder(row: Any) -> Holder:
+    slot_id, node, since_ms, lapses_in_ms, holder = row
+    since = datetime.fromtimestamp(since_ms / 1000, UTC)
+    return Holder(slot_id.decode(), node.decode(), since, lapses_in_ms / 1000, json.loads(holder))

@@ -1,0 +1,207 @@
+"""The cap on one server, from several nodes, in fair weather."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from halfgateway.control.slots import MAX_HOLDER_BYTES, Lease, SlotsTaken
+from halfgateway.errors import CapReached, StateStoreUnavailable
+from tests.control.valkeys import LEASE_S, Nodes, until
+
+HOLDER = {"camera": "c1", "mode": "live", "service": "DOPC", "since": None}
+
+
+async def test_the_eleventh_is_refused_and_told_who_holds_the_ten(nodes: Nodes) -> None:
+    # C01, S16
+    a = await nodes.opened("a")
+    b = nodes.table("b")
+    for n in range(5):
+        assert (await a.acquire(f"a{n}", HOLDER)).used == 2 * n + 1
+        assert (await b.acquire(f"b{n}", HOLDER | {"mode": "recorded"})).used == 2 * n + 2
+    for table in (a, b):
+        with pytest.raises(SlotsTaken) as refused:
+            await table.acquire("one-more", HOLDER)
+        assert isinstance(refused.value, CapReached)
+        assert (refused.value.used, refused.value.cap, refused.value.retry_after_s) == (10, 10, 5)
+        assert [holder.info["mode"] for holder in refused.value.holders].count("recorded") == 5
+        assert {holder.node for holder in refused.value.holders} == {"a", "b"}
+    assert await b.usage() == (10, 10)
+
+
+async def test_two_hundred_at_once_on_two_nodes_are_exactly_ten(nodes: Nodes) -> None:
+    # C01
+    tables = [await nodes.opened("a"), nodes.table("b")]
+    asked = [tables[n % 2].acquire(f"s{n}", HOLDER) for n in range(200)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    granted = [answer for answer in answers if isinstance(answer, Lease)]
+    assert sorted(lease.used for lease in granted) == list(range(1, 11))
+    assert sum(isinstance(answer, SlotsTaken) for answer in answers) == 190
+    assert len(await tables[0].holders()) == 10
+
+
+async def test_a_slot_given_back_is_free_at_once_and_giving_it_back_again_is_nothing(nodes: Nodes) -> None:
+    # C01
+    a = await nodes.opened("a", cap=1)
+    await a.acquire("s", HOLDER)
+    await a.release("s")
+    await a.release("s")
+    assert (await nodes.table("b", cap=1).acquire("t", HOLDER)).used == 1
+
+
+async def test_only_its_node_gives_a_slot_back_except_by_force(nodes: Nodes) -> None:
+    # C01
+    a, b = await nodes.opened("a"), nodes.table("b")
+    await a.acquire("s", HOLDER)
+    await b.release("s")
+    assert await b.usage() == (1, 10)
+    await b.release("s", force=True)
+    assert await b.usage() == (0, 10)
+    assert (await a.renew(["s"])).lost == {"s"}
+
+
+async def test_taking_a_slot_again_keeps_it_and_changes_its_holder(nodes: Nodes) -> None:
+    # C02, S15
+    a = await nodes.opened("a")
+    first = await a.acquire("s", HOLDER)
+    again = await a.acquire("s", HOLDER | {"service": "DRPJ"})
+    assert (again.used, again.deadline >= first.deadline) == (1, True)
+    (holder,) = await a.holders()
+    assert (holder.slot_id, holder.node, holder.info["service"]) == ("s", "a", "DRPJ")
+    assert 0 < holder.lapses_in_s <= LEASE_S
+
+
+async def test_a_slot_that_another_node_holds_is_not_taken_beside_it(nodes: Nodes) -> None:
+    # C01
+    a, b = await nodes.opened("a"), nodes.table("b")
+    await a.acquire("s", HOLDER)
+    with pytest.raises(StateStoreUnavailable):
+        await b.acquire("s", HOLDER)
+    assert await a.usage() == (1, 10)
+    assert "s" in (await a.renew(["s"])).deadlines
+
+
+async def test_deadlines_count_from_before_the_question_and_renewing_moves_them(nodes: Nodes) -> None:
+    # C01
+    a = await nodes.opened("a")
+    before = time.monotonic()
+    lease = await a.acquire("s", HOLDER)
+    assert before < lease.deadline < time.monotonic() + LEASE_S
+    (holder,) = await a.holders()
+    assert lease.deadline < time.monotonic() + holder.lapses_in_s
+    renewal = await a.renew(["s", "never-had"])
+    assert renewal.deadlines.keys() == {"s"}
+    assert renewal.deadlines["s"] > lease.deadline
+    assert renewal.lost == {"never-had"}
+    assert (renewal.used, renewal.cap, renewal.hold_s, renewal.state) == (1, 10, 0, None)
+
+
+async def test_a_node_that_dies_gives_its_slots_back_within_a_lease(nodes: Nodes) -> None:
+    # C01
+    dead, alive = await nodes.opened("dead", cap=1), nodes.table("alive", cap=1)
+    lease = await dead.acquire("s", HOLDER)
+    while True:
+        try:
+            await alive.acquire("t", HOLDER)
+            break
+        except SlotsTaken:
+            await asyncio.sleep(0.02)
+    assert time.monotonic() >= lease.deadline
+    assert (await dead.renew(["s"])).lost == {"s"}
+
+
+async def test_a_deadline_that_has_passed_is_not_renewed_and_its_slot_is_free(nodes: Nodes) -> None:
+    # C01
+    a = await nodes.opened("a", cap=1)
+    lease = await a.acquire("s", HOLDER)
+    await until(lambda: time.monotonic() >= lease.deadline)
+    assert (await a.renew(["s"])).lost == {"s"}
+    assert await a.usage() == (0, 1)
+
+
+async def test_a_ticket_that_moves_takes_its_slot_along(nodes: Nodes) -> None:
+    # C01, S15
+    a, b = await nodes.opened("a", cap=1), nodes.table("b", cap=1)
+    await a.acquire("s", HOLDER)
+    claimed = await b.claim("s")
+    assert claimed is not None
+    assert (claimed.used, claimed.cap) == (1, 1)
+    (holder,) = await a.holders()
+    assert (holder.node, holder.info) == ("b", HOLDER)
+    renewal = await a.renew(["s"])
+    assert (renewal.moved, renewal.lost, renewal.deadlines) == ({"s"}, set(), {})
+    await a.release("s")
+    assert (await b.renew(["s"])).deadlines.keys() == {"s"}
+    back = await a.claim("s")
+    assert back is not None
+    assert (await b.renew(["s"])).moved == {"s"}
+
+
+async def test_claiming_twice_is_once_and_claiming_nothing_is_none(nodes: Nodes) -> None:
+    # S15
+    a = await nodes.opened("a")
+    assert await a.claim("s") is None
+    await a.acquire("s", HOLDER)
+    assert await a.claim("s") is not None
+    assert "s" in (await a.renew(["s"])).deadlines
+    assert await a.usage() == (1, 10)
+
+
+async def test_the_smallest_cap_that_a_live_node_knows_is_in_force(nodes: Nodes) -> None:
+    # C01: an avenant raises the cap; one node has been told, the other not yet
+    old, new = await nodes.opened("old", cap=1), nodes.table("new", cap=2)
+    await old.acquire("s", HOLDER)
+    with pytest.raises(SlotsTaken) as refused:
+        await new.acquire("t", HOLDER)
+    assert refused.value.cap == 1
+    told = nodes.table("old", cap=2)
+    assert await told.usage() == (1, 2)
+    assert (await new.acquire("t", HOLDER)).used == 2
+
+
+async def test_a_node_that_has_gone_no_longer_lowers_the_cap(nodes: Nodes) -> None:
+    # C01
+    await (await nodes.opened("gone", cap=1)).usage()
+    new = nodes.table("new", cap=2)
+    async with asyncio.timeout(10):
+        while (await new.usage())[1] != 2:
+            await asyncio.sleep(0.02)
+
+
+async def test_nodes_with_different_leases_do_not_mix(nodes: Nodes) -> None:
+    # C01
+    a = await nodes.opened("a")
+    await a.acquire("s", HOLDER)
+    with pytest.raises(StateStoreUnavailable):
+        await nodes.table("b", lease_s=LEASE_S / 2).acquire("t", HOLDER)
+    assert await a.usage() == (1, 10)
+
+
+async def test_conventions_do_not_share_their_slots(nodes: Nodes) -> None:
+    # C01
+    here = await nodes.opened("a", cap=1)
+    elsewhere = await Nodes(nodes.server, nodes.address, clients=nodes.clients).opened("a", cap=1)
+    await here.acquire("s", HOLDER)
+    assert (await elsewhere.acquire("s", HOLDER)).used == 1
+
+
+async def test_a_holder_is_bounded(nodes: Nodes) -> None:
+    a = await nodes.opened("a")
+    with pytest.raises(ValueError, match="bytes"):
+        await a.acquire("s", {"camera": "x" * MAX_HOLDER_BYTES})
+    assert await a.usage() == (0, 10)
+
+
+async def test_any_text_is_shown_of_a_holder_as_it_was_given(nodes: Nodes) -> None:
+    a = await nodes.opened("a")
+    info = {"camera": 'é"\\\x00\ud800😀', "n": 1, "idle": False, "reference": None}
+    await a.acquire("s", info)
+    assert [holder.info for holder in await a.holders()] == [info]
+
+
+@pytest.mark.parametrize("convention", ["", "a b", "{a}", "é", "x" * 65])
+async def test_a_convention_is_named_plainly(nodes: Nodes, convention: str) -> None:
+    with pytest.raises(ValueError, match="convention"):
+        Nodes(nodes.server, nodes.address, convention, nodes.clients).store()
