@@ -13,22 +13,44 @@ from auth.trace.entry import Draft, Entry
 from auth.trace.journal import Journal
 from auth.trace.kinds import Kind
 from auth.trace.opening import Recovery
+from auth.trace.reader import (
+    ConsistencyProof,
+    InclusionProof,
+    Page,
+    SignedCheckpoint,
+    TraceFilter,
+    TraceReader,
+)
 from auth.trace.storage import Storage, SystemStorage
+from auth.trace.tree import leaf_hash, verify_consistency, verify_inclusion
+from auth.trace.verify import Status, Verification, verify_folder
 
 __all__ = [
     "AuthError",
     "Checkpoint",
+    "ConsistencyProof",
     "Draft",
     "Entry",
     "EntryRefused",
+    "InclusionProof",
     "Journal",
     "Kind",
     "NoteError",
     "OpenAct",
+    "Page",
     "Recovery",
+    "SignedCheckpoint",
+    "Status",
     "Storage",
     "SystemStorage",
     "TraceDamaged",
+    "TraceFilter",
+    "TraceReader",
     "TraceUnavailable",
+    "Verification",
+    "leaf_hash",
     "open_streams",
+    "verify_consistency",
+    "verify_folder",
+    "verify_inclusion",
 ]

@@ -161,9 +161,8 @@ class KeyChain:
         self._current += len(given) - 1
         return self._own(note)
 
-    def open_any(self, data: bytes) -> Checkpoint:
-        """Parse a checkpoint signed by any of the keys, among others' signatures. Raises NoteError."""
-        note = parse_note(data)
+    def open_any(self, note: SignedNote) -> Checkpoint:
+        """Check a checkpoint signed by any of the keys, among others' signatures. Raises NoteError."""
         known = dict(self._keys)
         own = [s for s in note.signatures if s.name == self._name and s.key_id in known]
         if not own:

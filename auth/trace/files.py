@@ -269,8 +269,8 @@ class JournalFiles:
             frontier, size = base.frontier.copy(), base.frontier.size
             tail = records[(size - first) * LEAF.size :]
             frames = FrameReader(payloads, base.payloads_end)
-            for entry in scan(self._node, size, tail, frames, base.at_us):
-                frontier.append(entry.digest)
+            for digest, _, _ in scan(self._node, size, tail, frames, base.at_us):
+                frontier.append(digest)
         if frontier.root() != self.durable.frontier.root():
             raise TraceDamaged("what was durable is no longer what lies on disk", first_bad=size)
 

@@ -22,6 +22,7 @@ from auth.trace.checkpoint import Checkpoint
 from auth.trace.entry import Draft, Entry
 from auth.trace.groups import Action, Call, Group, GroupWriter
 from auth.trace.opening import Opened, Recovery, open_journal
+from auth.trace.reader import TraceReader
 from auth.trace.stamp import Prepared, Stamper
 from auth.trace.storage import Storage, SystemStorage
 from auth.trace.view import JournalView
@@ -62,7 +63,7 @@ class Journal:
         self._clock = clock
         self._write_deadline_s = write_deadline_s
         self._checkpoint_interval_s = checkpoint_interval_s
-        self._view = JournalView(folder, node, lambda: self.size, opened.segment_roots)
+        self._reader = TraceReader(JournalView(folder, node, lambda: self.size, opened.segment_roots))
         self._loop = asyncio.get_running_loop()
         self._checkpoint_timer: asyncio.TimerHandle | None = None
         self._stalled = False
@@ -152,6 +153,10 @@ class Journal:
         """Sign the tree as it stands now, as for a notice. Raises TraceUnavailable."""
         await self._call(Action.CHECKPOINT)
         return self.checkpoint
+
+    def reader(self) -> TraceReader:
+        """Return a reader of what is durable here; all readers of a journal share its cache."""
+        return self._reader
 
     async def close(self) -> None:
         """Write what waits, sign the last checkpoint, release the folder. Idempotent.

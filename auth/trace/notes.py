@@ -36,25 +36,31 @@ def is_torn(tail: bytes) -> bool:
     return len(tail) < MAX_OWN_NOTE_BYTES and (not tail.endswith(_END) or b"\0" in tail)
 
 
-def read_notes(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """Yield each note of the file's first ``size`` bytes, without its empty line; a torn tail comes last.
+class NoteReader:
+    """Yields the whole notes of the file's first ``size`` bytes, each without its empty line.
 
-    The tail, if any, is yielded as it is: it never ends like a note, so whoever parses it sees that.
+    Once they are all read, ``tail`` has the bytes after the last of them.
     """
-    buffer, left = b"", size
-    while True:
-        position = 0
-        while match := _RECORD.match(buffer, position):
-            yield match.group()[:-1]
-            position = match.end()
-        buffer = buffer[position:]
-        chunk = file.read(min(left, _CHUNK_BYTES)) if len(buffer) < _CHUNK_BYTES else b""
-        if not chunk:
-            break
-        left -= len(chunk)
-        buffer += chunk
-    if buffer:
-        yield buffer
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._left = size
+        self.tail = b""
+
+    def __iter__(self) -> Iterator[bytes]:
+        buffer = b""
+        while True:
+            position = 0
+            while match := _RECORD.match(buffer, position):
+                yield match.group()[:-1]
+                position = match.end()
+            buffer = buffer[position:]
+            chunk = self._file.read(min(self._left, _CHUNK_BYTES)) if len(buffer) < _CHUNK_BYTES else b""
+            if not chunk:
+                self.tail = buffer
+                return
+            self._left -= len(chunk)
+            buffer += chunk
 
 
 def last_notes(file: BinaryIO, end: int, origin: str) -> list[tuple[int, bytes]]:

@@ -19,6 +19,7 @@ from auth.trace.layout import is_node_name, segment_of
 from auth.trace.notes import key_name, read_keys, write_key
 from auth.trace.recovery import Found, examine
 from auth.trace.storage import Storage
+from auth.trace.verify import verify_folder
 from auth.trace.view import JournalView
 from camera_registry.clock import rfc3339
 
@@ -91,6 +92,11 @@ def open_journal(
         found = examine(folder, node, key.public_key())
         files.begin(found.first, found.base, found.durable, found.head.checkpoint, found.head.end)
         return _opened(folder, node, files, found)
+    except TraceDamaged as damage:
+        files.close()
+        if damage.first_bad is None:
+            damage.first_bad = verify_folder(folder).first_bad
+        raise
     except OSError as error:
         files.close()
         raise TraceUnavailable(f"the trace cannot be opened: {error.strerror or error}") from error
@@ -145,11 +151,10 @@ def _last_run(view: JournalView, size: int) -> tuple[int, int | None]:
     end = size
     while end:
         segment = view.segment(end - 1)
-        for n in range(end - 1, segment.first - 1, -1):
-            code = segment.leaf(n).code
-            if code in _LIFE:
-                last_life = last_life or code
-                if code == Kind.NODE_STARTED.code:
-                    return n, last_life
+        for leaf in reversed(segment.leaves(segment.first, end)):
+            if leaf.code in _LIFE:
+                last_life = last_life or leaf.code
+                if leaf.code == Kind.NODE_STARTED.code:
+                    return leaf.n, last_life
         end = segment_of(end - 1)
     return 0, last_life

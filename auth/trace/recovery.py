@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from os import SEEK_END
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from auth.errors import NoteError, TraceDamaged
-from auth.trace.checkpoint import Checkpoint, KeyChain
+from auth.trace.checkpoint import Checkpoint, KeyChain, parse_note
 from auth.trace.files import Position
 from auth.trace.layout import (
     CHECKPOINTS,
@@ -146,30 +147,31 @@ class _Walk:
     def _scan(self, first: int, records: bytes) -> TraceDamaged | None:
         """Take in a segment's valid entries; return what is wrong with the one after them, if any."""
         start = self._base = self._segment_start(first)
-        frontier, leaves_end, at_us = start.frontier.copy(), start.leaves_end, start.at_us
+        frontier, at_us = start.frontier.copy(), start.at_us
         file, payloads_end = open_payloads(self._folder, self._node, first)
+        frames = FrameReader(file, payloads_end)
         damage: TraceDamaged | None = None
         with file:
             try:
-                for entry in scan(self._node, first, records, FrameReader(file, payloads_end), at_us):
-                    frontier.append(entry.digest)
-                    leaves_end, payloads_end, at_us = leaves_end + LEAF.size, entry.payload_end, entry.at_us
+                for digest, entry_at_us, _ in scan(self._node, first, records, frames, start.at_us):
+                    frontier.append(digest)
+                    payloads_end, at_us = frames.offset, entry_at_us
                     if frontier.size == self._signed.size:
-                        self._base = Position(frontier.copy(), leaves_end, payloads_end, at_us)
+                        self._base = self._position(first, frontier.copy(), payloads_end, at_us)
             except TraceDamaged as error:
                 damage = error
-        self._here = Position(frontier, leaves_end, payloads_end, at_us)
+        self._here = self._position(first, frontier, payloads_end, at_us)
         self._compare_root(self._base.frontier)
         return damage
 
     def _segment_start(self, first: int) -> Position:
-        """Return the position after the last segment's entries, in a segment that begins with ``first``."""
-        return Position(
-            self._here.frontier.copy(),
-            len(leaves_header(self._node, first)),
-            len(payloads_header(self._node, first)),
-            self._here.at_us,
-        )
+        """Return the position here, in terms of a segment that begins here."""
+        payloads_end = len(payloads_header(self._node, first))
+        return self._position(first, self._here.frontier.copy(), payloads_end, self._here.at_us)
+
+    def _position(self, first: int, frontier: Frontier, payloads_end: int, at_us: int | None) -> Position:
+        leaves_end = len(leaves_header(self._node, first)) + (frontier.size - first) * LEAF.size
+        return Position(frontier, leaves_end, payloads_end, at_us)
 
     def _compare_root(self, frontier: Frontier) -> None:
         if frontier.size == self._signed.size and frontier.root() != self._signed.root:
@@ -193,14 +195,14 @@ def _last_checkpoint(folder: Path, node: str, key: Ed25519PublicKey) -> Head:
     except FileNotFoundError:
         return Head(None, 0, b"")
     with file:
-        size = file.seek(0, 2)
+        size = file.seek(0, SEEK_END)
         notes = last_notes(file, size, origin(node))
         checkpoint, end = None, 0
         if notes:
             offset, note = notes[-1]
             end = offset + len(note) + 1
             try:
-                checkpoint = KeyChain(origin(node), [key]).open_any(note)
+                checkpoint = KeyChain(origin(node), [key]).open_any(parse_note(note))
             except NoteError as error:
                 raise TraceDamaged(f"the last checkpoint is damaged: {error}") from error
         if size - end > MAX_OWN_NOTE_BYTES:

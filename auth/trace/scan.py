@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from auth.errors import TraceDamaged
-from auth.trace.kinds import KIND_BY_CODE, Kind
+from auth.trace.kinds import Kind
 from auth.trace.layout import (
     FRAME,
     LEAF,
@@ -30,16 +30,12 @@ from auth.trace.layout import (
 _SEGMENT_FILE = re.compile(r"([0-9]{12})\.(leaves|payloads)", re.ASCII)
 _READ_BYTES = 1 << 20
 _LARGEST_FRAME_BYTES = FRAME.size + SALT_BYTES + MAX_PAYLOAD_BYTES
+_KIND_NAMES = {kind.code: kind.value for kind in Kind}
 _KIND_IN_STAMP = re.compile(rb'"kind":"([a-z.-]{1,64})"')
 
 
-class Scanned(NamedTuple):
-    """One valid entry: its leaf hash, its time, whether a purge erased it, where its frame ends."""
-
-    digest: bytes
-    at_us: int
-    erased: bool
-    payload_end: int
+Scanned = tuple[bytes, int, bool]
+"""Of one valid entry: its leaf hash, its time in Unix microseconds, whether a purge erased it."""
 
 
 def segment_start(name: str) -> int | None:
@@ -105,7 +101,7 @@ def open_payloads(folder: Path, node: str, first: int) -> tuple[BinaryIO, int]:
 
 
 def scan(node: str, first: int, records: bytes, frames: FrameReader, previous_at_us: int | None) -> Iterator[Scanned]:
-    """Check entries one by one, from entry ``first`` on, and yield each that is valid.
+    """Check entries one by one, from entry ``first`` on, and yield each that is valid; ``frames`` ends after it.
 
     ``records`` are whole leaf records, ``frames`` begins with the payload of the first of them, and
     ``previous_at_us`` is the time of the entry before. Raises TraceDamaged at the first entry that is
@@ -125,9 +121,9 @@ def scan(node: str, first: int, records: bytes, frames: FrameReader, previous_at
         else:
             if sha256(salted).digest() != commitment:
                 raise TraceDamaged(f"the payload of entry {number} is not the one committed to", first_bad=number)
-            kind = KIND_BY_CODE.get(code)
+            kind = _KIND_NAMES.get(code) or _kind_named(salted)
             try:
-                stamp = stamps.write(n, at_us, kind.value if kind else _kind_named(salted), code)
+                stamp = stamps.write(n, at_us, kind, code)
             except ValueError as error:
                 raise TraceDamaged(f"entry {number} has no possible time", first_bad=number) from error
             if not salted.startswith(stamp.encode(), SALT_BYTES):
@@ -136,7 +132,7 @@ def scan(node: str, first: int, records: bytes, frames: FrameReader, previous_at
             raise TraceDamaged(f"time goes back at entry {number} without a clock step", first_bad=number)
         earliest = at_us
         record = records[index * LEAF.size : (index + 1) * LEAF.size]
-        yield Scanned(sha256(b"\x00" + record).digest(), at_us, erased, frames.offset)
+        yield sha256(b"\x00" + record).digest(), at_us, erased
 
 
 class FrameReader:

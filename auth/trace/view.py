@@ -65,6 +65,11 @@ class Segment:
         """Return an entry's leaf."""
         return Leaf(*LEAF.unpack_from(self.records, (n - self.first) * LEAF.size))
 
+    def leaves(self, start: int, end: int) -> list[Leaf]:
+        """Return the leaves from ``start`` to ``end``, exclusive."""
+        records = self.records[(start - self.first) * LEAF.size : (end - self.first) * LEAF.size]
+        return list(map(Leaf._make, LEAF.iter_unpack(records)))
+
 
 class JournalView:
     """One node's journal, up to the size that ``size`` tells at each call: what is durable, beside a writer."""
@@ -109,9 +114,9 @@ class JournalView:
             segment = self.segment(min(end, segment_of(start) + SEGMENT_ENTRIES) - 1)
             stop = min(end, segment.end)
             with closing(PayloadFile(self.folder, self.node, segment)) as payloads:
-                for n in range(start, stop):
-                    if codes is None or segment.leaf(n).code in codes:
-                        yield payloads.entry(n)
+                for leaf in segment.leaves(start, stop):
+                    if codes is None or leaf.code in codes:
+                        yield payloads.entry(leaf.n, payloads.salted(leaf.n))
             start = stop
 
     def range_root(self, start: int, end: int) -> bytes:
@@ -175,12 +180,11 @@ class PayloadFile:
             raise TraceDamaged(f"the payload of entry {n} is not the one committed to", first_bad=n)
         return salted
 
-    def entry(self, n: int) -> Entry:
-        """Return an entry; of an erased one only what its leaf holds, and that it was erased.
+    def entry(self, n: int, salted: bytes | None) -> Entry:
+        """Return an entry of what :meth:`salted` read; of an erased one what its leaf holds, and that it was.
 
         Raises TraceDamaged.
         """
-        salted = self.salted(n)
         if salted is not None:
             return Entry.from_payload(salted[SALT_BYTES:])
         leaf = self._segment.leaf(n)

@@ -1,0 +1,328 @@
+"""The offline verifier: a folder in, a verdict out; no network, no database, no trust in SYN (T03, T06).
+
+It reads each file once, in bounded memory, and accounts for every byte of them but ``*.pem`` (the key),
+``*.json``, ``*.lock`` and a rebuildable ``*.sqlite``. Verdicts:
+
+- invalid: something there is wrong;
+- diverged: what is there holds together, and is not the log that an anchor saw;
+- incomplete: what is there is right, and something that was signed, anchored or begun is not all there;
+- unanchored: all right, as far as the log's own signatures can tell;
+- valid: all right, and the same log that an anchor saw.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from enum import Enum
+from os import SEEK_END
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from auth.errors import NoteError, TraceDamaged, TraceUnavailable
+from auth.trace.checkpoint import Checkpoint, KeyChain, SignedNote, parse_note, verifier_key
+from auth.trace.layout import (
+    CHECKPOINTS,
+    FRAME,
+    LEAF,
+    MAX_GROUP_BYTES,
+    SEGMENT_ENTRIES,
+    frame_body,
+    is_node_name,
+    leaves_name,
+    origin,
+)
+from auth.trace.notes import NoteReader, is_torn, key_name, read_keys
+from auth.trace.scan import FrameReader, open_payloads, read_leaves, scan, segment_start, segment_starts
+from auth.trace.storage import writer_lives
+from auth.trace.tree import Frontier
+
+UNCOVERED_SUFFIXES = frozenset({".pem", ".json", ".lock", ".sqlite"})
+"""Files beside the journal that are not of it."""
+
+_FIRST_LINE_BYTES = 256
+_ORIGIN_IN_HEADER = re.compile(rb"\S+ leaves halfgateway/(\S+) [0-9]{12}\n")
+
+
+class Status(Enum):
+    """The verdict, with its exit code."""
+
+    VALID = "valid", 0
+    INVALID = "invalid", 3
+    DIVERGED = "diverged", 4
+    INCOMPLETE = "incomplete", 5
+    UNANCHORED = "unanchored", 6
+
+    def __init__(self, label: str, exit_code: int) -> None:
+        self.label = label
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What the verifier found; counts go as far as it got.
+
+    ``key`` is the log's key as a C2SP vkey, to be compared with one known from elsewhere. ``signed`` is the
+    size of the last checkpoint that holds, ``unsigned_tail`` the entries after it (checked against their
+    commitments only), ``torn_bytes`` what a writer had begun and not finished, ``anchored`` the size of the
+    largest anchor that holds. ``first_bad`` is the first entry that is wrong or missing, where one can be
+    named.
+    """
+
+    status: Status
+    message: str
+    node: str | None = None
+    key: str | None = None
+    entries: int = 0
+    erased: int = 0
+    checkpoints: int = 0
+    signed: int = 0
+    unsigned_tail: int = 0
+    torn_bytes: int = 0
+    anchored: int = 0
+    first_bad: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """``halfgateway trace verify``'s exit code."""
+        return self.status.exit_code
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verdict as one JSON object."""
+        return {**asdict(self), "status": self.status.label}
+
+
+def verify_folder(
+    folder: Path, *, anchors: Sequence[str] = (), keys: Sequence[Ed25519PublicKey] | None = None
+) -> Verification:
+    """Verify the journal in a folder: a copy, or the live one beside its writer.
+
+    ``anchors`` are checkpoint notes of this log that were kept elsewhere and are trusted; ``keys`` are the
+    log's public keys, oldest first, where the folder's own are not to be believed. Blocking. Raises
+    NoteError when an anchor is no note, TraceUnavailable when a file cannot be read.
+    """
+    notes = [parse_note(anchor.encode()) for anchor in anchors]
+    verifier = _Verifier(folder)
+    try:
+        return verifier.run(notes, keys)
+    except _Divergence as divergence:
+        return verifier.verdict(Status.DIVERGED, str(divergence), divergence.first_bad)
+    except TraceDamaged as damage:
+        status = Status.INCOMPLETE if damage.missing else Status.INVALID
+        return verifier.verdict(status, str(damage), damage.first_bad)
+    except OSError as error:
+        raise TraceUnavailable(f"the trace cannot be read: {error}") from error
+
+
+class _Divergence(TraceDamaged):
+    """The log is not the one that an anchor saw."""
+
+
+class _Verifier:
+    """One verification: a single pass over the entries, meeting each checkpoint and anchor at its size."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._node: str | None = None
+        self._key: str | None = None
+        self._frontier = Frontier()
+        self._at_us: int | None = None
+        self._erased = 0
+        self._first_erased: int | None = None
+        self._checkpoints = 0
+        self._signed = 0
+        self._anchored = 0
+        self._torn_bytes = 0
+        self._heads: Iterator[Checkpoint] = iter(())
+        self._next_head: Checkpoint | None = None
+        self._anchors: list[Checkpoint] = []
+
+    def run(self, anchors: Sequence[SignedNote], keys: Sequence[Ed25519PublicKey] | None) -> Verification:
+        """Verify everything. Raises TraceDamaged at the first thing that does not hold, OSError."""
+        live = writer_lives(self._folder)
+        with self._open_checkpoints() as file:
+            size = file.seek(0, SEEK_END)
+            file.seek(0)
+            starts = self._list()
+            self._node = node = self._find_node()
+            chain = self._key_chain(node, keys)
+            self._anchors = _open_anchors(chain, anchors)
+            self._heads = self._read_heads(NoteReader(file, size), chain)
+            self._next_head = next(self._heads, None)
+            self._meet()
+            for first in starts:
+                self._segment(node, first, last=first == starts[-1])
+        return self._conclude(live=live)
+
+    def verdict(self, status: Status, message: str, first_bad: int | None = None) -> Verification:
+        """Return a verdict with the counts so far."""
+        size = self._frontier.size
+        return Verification(
+            status,
+            message,
+            node=self._node,
+            key=self._key,
+            entries=size,
+            erased=self._erased,
+            checkpoints=self._checkpoints,
+            signed=self._signed,
+            unsigned_tail=size - self._signed,
+            torn_bytes=self._torn_bytes,
+            anchored=self._anchored,
+            first_bad=first_bad,
+        )
+
+    def _open_checkpoints(self) -> BinaryIO:
+        """Open the checkpoints before anything else: beside a writer, the entries they sign are then there."""
+        path = self._folder / CHECKPOINTS
+        try:
+            return path.open("rb")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise TraceDamaged("there are no checkpoints here", missing=True) from error
+
+    def _list(self) -> list[int]:
+        """Return the segments' first numbers. Raises TraceDamaged for a file that is not of a journal."""
+        for path in sorted(self._folder.iterdir()):
+            if path.suffix in UNCOVERED_SUFFIXES:
+                continue
+            ours = path.name == CHECKPOINTS or segment_start(path.name) is not None
+            if not ours or path.is_symlink() or not path.is_file():
+                raise TraceDamaged(f"{path.name} is not a file of this journal")
+        return segment_starts(self._folder)
+
+    def _find_node(self) -> str:
+        """Tell whose journal it is: the one key's, or among several the one that the first line names."""
+        named = {path.stem for path in self._folder.glob("*.pem") if is_node_name(path.stem)}
+        if len(named) == 1:
+            return named.pop()
+        path = self._folder / leaves_name(0)
+        header = _ORIGIN_IN_HEADER.match(_first_line(path)) if path.exists() else None
+        node = header[1].decode("ascii", "replace") if header else ""
+        if not is_node_name(node):
+            raise TraceDamaged("nothing tells whose journal this is", first_bad=0)
+        return node
+
+    def _key_chain(self, node: str, keys: Sequence[Ed25519PublicKey] | None) -> KeyChain:
+        if keys is None:
+            try:
+                keys = read_keys(self._folder / key_name(node))
+            except FileNotFoundError as error:
+                raise TraceDamaged(f"the public key {key_name(node)} is missing", missing=True) from error
+        self._key = verifier_key(origin(node), keys[-1])
+        return KeyChain(origin(node), keys)
+
+    def _read_heads(self, notes: NoteReader, chain: KeyChain) -> Iterator[Checkpoint]:
+        """Yield the journal's checkpoints, each checked and larger than the one before."""
+        size = -1
+        for number, note in enumerate(notes, 1):
+            try:
+                checkpoint = chain.open(note)
+            except NoteError as error:
+                raise TraceDamaged(f"checkpoint {number} does not hold: {error}") from error
+            if checkpoint.size <= size:
+                raise TraceDamaged(f"checkpoint {number} does not follow the one before it")
+            size = checkpoint.size
+            yield checkpoint
+        if notes.tail and not is_torn(notes.tail):
+            raise TraceDamaged(f"what follows {'the last' if size >= 0 else 'no'} checkpoint is not one")
+        self._torn_bytes += len(notes.tail)
+
+    def _segment(self, node: str, first: int, *, last: bool) -> None:
+        records, torn = read_leaves(self._folder, node, first)
+        end = first + len(records) // LEAF.size
+        file, offset = open_payloads(self._folder, node, first)
+        frontier, target = self._frontier, self._target()
+        with file:
+            frames = FrameReader(file, offset)
+            for digest, at_us, erased in scan(node, first, records, frames, self._at_us):
+                frontier.append(digest)
+                self._at_us = at_us
+                if erased:
+                    self._count_erased(frontier.size - 1)
+                if frontier.size == target:
+                    self._meet()
+                    target = self._target()
+            file.seek(frames.offset)
+            rest = file.read(MAX_GROUP_BYTES + 1)
+        if not last and end < first + SEGMENT_ENTRIES:
+            raise TraceDamaged(f"entry {end} is missing", first_bad=end, missing=True)
+        self._check_rest(rest, end, full=end == first + SEGMENT_ENTRIES)
+        self._torn_bytes += torn + len(rest)
+
+    def _check_rest(self, rest: bytes, n: int, *, full: bool) -> None:
+        """Check what follows the last payload: nothing, or what a writer has begun of entry ``n``'s group."""
+        head = rest[: FRAME.size]
+        if rest and (full or (len(head) == FRAME.size and frame_body(head) is None)):
+            raise TraceDamaged(f"what follows the payload of entry {n - 1} is no payload", first_bad=n)
+        if len(rest) > MAX_GROUP_BYTES:
+            raise TraceDamaged(f"entry {n} has a payload and no leaf", first_bad=n, missing=True)
+
+    def _count_erased(self, n: int) -> None:
+        if self._next_head is None:
+            raise TraceDamaged(f"entry {n} is erased, and no checkpoint covers it", first_bad=n)
+        self._erased += 1
+        if self._first_erased is None:
+            self._first_erased = n
+
+    def _target(self) -> int | None:
+        """Return the next size at which there is something to compare."""
+        sizes = [head.size for head in (self._next_head, *self._anchors[:1]) if head]
+        return min(sizes, default=None)
+
+    def _meet(self) -> None:
+        """Compare the tree with the checkpoint and the anchors of its size."""
+        size, root = self._frontier.size, self._frontier.root()
+        head = self._next_head
+        if head and head.size == size:
+            if head.root != root:
+                first_bad = self._signed if self._first_erased is None else self._first_erased
+                raise TraceDamaged(
+                    f"the checkpoint of {size} entries was signed over other entries than those from"
+                    f" {first_bad} to {size - 1}",
+                    first_bad=first_bad,
+                )
+            self._checkpoints += 1
+            self._signed, self._first_erased = size, None
+            self._next_head = next(self._heads, None)
+        while self._anchors and self._anchors[0].size == size:
+            if self._anchors[0].root != root:
+                raise _Divergence(
+                    f"an anchor of {size} entries saw others than those from {self._anchored} to {size - 1}",
+                    first_bad=self._anchored,
+                )
+            self._anchored = size
+            del self._anchors[0]
+
+    def _conclude(self, *, live: bool) -> Verification:
+        size = self._frontier.size
+        for head, word in ((self._next_head, "signed"), (next(iter(self._anchors), None), "anchored")):
+            if head:
+                raise TraceDamaged(
+                    f"entries {size} to {head.size - 1} were {word} and are missing", first_bad=size, missing=True
+                )
+        if not self._checkpoints:
+            raise TraceDamaged("there is no checkpoint", missing=True)
+        if self._torn_bytes and not live:
+            raise TraceDamaged(
+                f"the last write was not finished: {self._torn_bytes} bytes of it lie there", missing=True
+            )
+        if self._anchored:
+            return self.verdict(Status.VALID, f"{size} entries hold, {self._anchored} of them anchored")
+        return self.verdict(Status.UNANCHORED, f"{size} entries hold, and no anchor shows that they are all")
+
+
+def _open_anchors(chain: KeyChain, notes: Sequence[SignedNote]) -> list[Checkpoint]:
+    """Return the anchors, smallest first. Raises _Divergence when one is not of this log or key."""
+    try:
+        anchors = [chain.open_any(note) for note in notes]
+    except NoteError as error:
+        raise _Divergence(f"an anchor is not of this log: {error}") from error
+    return sorted(anchors, key=lambda anchor: anchor.size)
+
+
+def _first_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline(_FIRST_LINE_BYTES)
