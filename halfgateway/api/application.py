@@ -1,0 +1,170 @@
+"""The whole HTTP API as one aiohttp application, for the HTTPS port and the plain one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from camera_registry.clock import Clock
+from halfgateway import __version__
+from halfgateway.api.dispatch import Dispatcher
+from halfgateway.api.openapi import openapi_document
+from halfgateway.api.operation import Operation, operations_of
+from halfgateway.api.ports import (
+    AccessTrace,
+    Authenticator,
+    CameraCatalogue,
+    Health,
+    Interconnection,
+    SessionStore,
+    Streams,
+    TraceHistory,
+)
+from halfgateway.api.problems import http_error_response
+from halfgateway.api.routes.cameras import CameraRoutes
+from halfgateway.api.routes.documents import DocumentRoutes
+from halfgateway.api.routes.health import HEALTH_PATH, METRICS_PATH, READINESS_PATH, HealthRoutes
+from halfgateway.api.routes.interconnection import InterconnectionRoutes
+from halfgateway.api.routes.login import LoginRoutes
+from halfgateway.api.routes.streams import StreamRoutes
+from halfgateway.api.routes.trace import TraceRoutes
+
+MAX_BODY_BYTES = 64 * 1024
+"""Bytes of a request's body; the largest one is a signed assertion of a few thousand. More is answered 413."""
+
+SECURITY_HEADERS = {
+    hdrs.CACHE_CONTROL: "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    hdrs.SERVER: "halfgateway",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+_ONE_YEAR_S = 365 * 24 * 3600
+
+_DESCRIPTION = (
+    "Accès de la Préfecture de police aux images de vidéoprotection de Seine-et-Yvelines Numérique, "
+    "exploitation de l'Interconnexion et historique des authentifications."
+)
+
+OPERATIONS: web.AppKey[tuple[Operation, ...]] = web.AppKey("operations", tuple)
+"""Every operation of an application: the whole list of its doors (T10)."""
+
+_PLAIN_PATHS = frozenset({HEALTH_PATH, READINESS_PATH, METRICS_PATH})
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the API needs of the rest of the house."""
+
+    authenticator: Authenticator
+    sessions: SessionStore
+    trace: AccessTrace
+    cameras: CameraCatalogue
+    streams: Streams
+    interconnection: Interconnection
+    history: TraceHistory
+    health: Health
+    registry: CollectorRegistry
+    clock: Clock
+
+
+def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Application:
+    """Build the application; serve it on a plain and on a TLS port alike.
+
+    The plain port answers for health and metrics only, unless ``full_api_on_http`` (the demo).
+    """
+    groups = [
+        LoginRoutes(ports.authenticator, ports.sessions, ports.trace, ports.clock),
+        CameraRoutes(ports.cameras, ports.trace),
+        StreamRoutes(ports.streams, ports.trace),
+        InterconnectionRoutes(ports.interconnection, ports.clock),
+        TraceRoutes(ports.history, ports.trace),
+        HealthRoutes(ports.health, ports.registry),
+    ]
+    declared = [operation for group in groups for operation in operations_of(group)]
+    groups.append(DocumentRoutes(openapi_document(declared, version=__version__, description=_DESCRIPTION)))
+    application = web.Application(
+        client_max_size=MAX_BODY_BYTES,
+        middlewares=[_measuring(ports.registry, ports.clock), _as_problems],
+    )
+    if not full_api_on_http:
+        application.middlewares.append(_health_alone_on_plain_http)
+    application[OPERATIONS] = tuple(operation for group in groups for operation in operations_of(group))
+    dispatcher = Dispatcher(ports.sessions, ports.trace)
+    for group in groups:
+        for operation in operations_of(group):
+            handler = partial(dispatcher.run, operation, group)
+            application.router.add_route(operation.method, operation.path, handler, name=operation.name)
+    application.on_response_prepare.append(_add_security_headers)
+    if not full_api_on_http:
+        application.on_response_prepare.append(_add_strict_transport)
+    return application
+
+
+async def _add_security_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers[hdrs.SERVER] = SECURITY_HEADERS[hdrs.SERVER]
+
+
+async def _add_strict_transport(request: web.Request, response: web.StreamResponse) -> None:
+    if _is_tls(request):
+        response.headers["Strict-Transport-Security"] = f"max-age={_ONE_YEAR_S}"
+
+
+@web.middleware
+async def _as_problems(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """What the HTTP layer refuses by itself is a problem document too."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return http_error_response(error)
+
+
+@web.middleware
+async def _health_alone_on_plain_http(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    if not _is_tls(request) and request.path not in _PLAIN_PATHS:
+        raise web.HTTPNotFound
+    return await handler(request)
+
+
+def _is_tls(request: web.Request) -> bool:
+    return request.get_extra_info("ssl_object") is not None
+
+
+def _measuring(registry: CollectorRegistry, clock: Clock) -> Middleware:
+    answers = Counter(
+        "halfgateway_http_answers",
+        "HTTP answers, by operation and status",
+        ("operation", "status"),
+        registry=registry,
+    )
+    durations = Histogram(
+        "halfgateway_http_seconds", "Seconds from request to answer", ("operation",), registry=registry
+    )
+
+    @web.middleware
+    async def measure(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        operation = request.match_info.route.name or "none"
+        began_s = clock.monotonic()
+        status = HTTPStatus.INTERNAL_SERVER_ERROR.value
+        try:
+            response = await handler(request)
+            status = response.status
+            return response
+        finally:
+            answers.labels(operation, status).inc()
+            durations.labels(operation).observe(clock.monotonic() - began_s)
+
+    return measure

@@ -1,0 +1,176 @@
+"""From an HTTP request to a handler and back: who asks, may they, is it well formed, what is the answer.
+
+What this layer refuses to someone who is logged in is an ``action.refused`` entry; a token that opens nothing is
+``auth.failed``. What a service refuses, the service has traced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+from pydantic import BaseModel, ValidationError
+
+from auth.accounts import Principal
+from auth.errors import AuthenticationError, AuthError
+from auth.trace.entry import Draft
+from auth.trace.kinds import Kind
+from camera_registry.errors import StoreUnavailable
+from halfgateway.api.operation import JSON_MEDIA_TYPE, Call, Forbidden, Operation, Text
+from halfgateway.api.ports import AccessTrace, SessionStore
+from halfgateway.api.problems import Fault, InvalidCall, faults_of, problem_response, refusal_of
+from halfgateway.api.shapes import Nothing
+from halfgateway.errors import Refusal, Unauthenticated
+
+SESSION_COOKIE = "halfgateway_session"
+
+_SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
+_OWN_SITE = frozenset({"same-origin", "none"})
+
+
+class Dispatcher:
+    """Runs operations: authenticates, authorises, validates, calls, answers."""
+
+    def __init__(self, sessions: SessionStore, trace: AccessTrace) -> None:
+        self._sessions = sessions
+        self._trace = trace
+
+    async def run(self, operation: Operation, routes: object, request: web.Request) -> web.Response:
+        """Answer one request to ``operation``, which ``routes`` declares."""
+        call = _call_of(request)
+        try:
+            answer = await self._answer(operation, routes, request, call)
+        except Refusal as refusal:
+            response = problem_response(refusal)
+        except (AuthError, StoreUnavailable) as error:
+            public = refusal_of(error)
+            if public is None:
+                raise
+            response = problem_response(public)
+        else:
+            response = _response(operation, answer)
+        response.headers.update(call.headers)
+        return response
+
+    async def _answer(
+        self, operation: Operation, routes: object, request: web.Request, call: Call
+    ) -> BaseModel | Text | None:
+        if operation.roles is None:
+            return await operation.handler(routes, call, **await _read_inputs(operation, request))
+        principal = await self._identify(operation, call)
+        try:
+            _authorise(operation, request, call, principal)
+            inputs = await _read_inputs(operation, request)
+            return await operation.handler(routes, call, principal=principal, **inputs)
+        except (Forbidden, InvalidCall) as refusal:
+            self._trace.refusal(
+                Draft(
+                    kind=Kind.ACTION_REFUSED,
+                    agent=principal.agent,
+                    account=principal.account,
+                    attribution=principal.attribution,
+                    refusal=refusal.code,
+                    source=call.source,
+                    detail={"action": _action(operation), "role": principal.role.value},
+                )
+            )
+            raise
+
+    async def _identify(self, operation: Operation, call: Call) -> Principal:
+        if call.token is None:
+            raise Unauthenticated
+        try:
+            return await self._sessions.resolve(call.token)
+        except AuthenticationError as failure:
+            self._trace.refusal(
+                Draft(
+                    kind=Kind.AUTH_FAILED,
+                    account=failure.account,
+                    refusal=failure.public_code,
+                    source=call.source,
+                    detail={"action": _action(operation), "reason": failure.reason.value},
+                )
+            )
+            raise
+
+
+def _action(operation: Operation) -> str:
+    return f"{operation.method} {operation.path}"
+
+
+def _authorise(operation: Operation, request: web.Request, call: Call, principal: Principal) -> None:
+    if principal.role not in (operation.roles or ()):
+        raise Forbidden("Ce rôle ne permet pas cette action (article 6).")
+    if call.token_from_cookie and operation.method not in _SAFE_METHODS and not _from_own_page(request):
+        raise Forbidden("Cette action doit être demandée depuis la console elle-même.")
+
+
+def _from_own_page(request: web.Request) -> bool:
+    """Whether a call that carries a cookie was made by our own page: browsers say so, other clients need not."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site in _OWN_SITE
+    origin = request.headers.get(hdrs.ORIGIN)
+    return origin is None or urlsplit(origin).netloc == request.host
+
+
+def _call_of(request: web.Request) -> Call:
+    tls = request.get_extra_info("ssl_object")
+    scheme, _, bearer = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    has_bearer = scheme.lower() == "bearer" and bool(bearer)
+    return Call(
+        source=request.remote or "local",
+        secure=tls is not None,
+        token=bearer.strip() if has_bearer else request.cookies.get(SESSION_COOKIE),
+        token_from_cookie=not has_bearer,
+        certificate_der=tls.getpeercert(binary_form=True) if tls is not None else None,
+    )
+
+
+async def _read_inputs(operation: Operation, request: web.Request) -> dict[str, BaseModel]:
+    inputs: dict[str, BaseModel] = {}
+    faults: list[Fault] = []
+    places: list[tuple[str, type[BaseModel] | None, Mapping[str, str] | bytes]] = [
+        ("path", operation.path_model, dict(request.match_info)),
+        ("query", operation.query_model or Nothing, _single_values(request, faults)),
+    ]
+    if operation.body_model is not None:
+        places.append(("body", operation.body_model, await _json_body(request)))
+    for place, model, raw in places:
+        if model is None:
+            continue
+        try:
+            value = model.model_validate_json(raw) if isinstance(raw, bytes) else model.model_validate(raw)
+        except ValidationError as error:
+            faults += faults_of(place, error)
+        else:
+            inputs[place] = value
+    if faults:
+        raise InvalidCall(faults)
+    if operation.query_model is None:
+        del inputs["query"]
+    return inputs
+
+
+def _single_values(request: web.Request, faults: list[Fault]) -> dict[str, str]:
+    values: dict[str, Any] = {}
+    for name, value in request.query.items():
+        if name in values:
+            faults.append(Fault(where=f"query.{name}", message="Given more than once"))
+        values[name] = value
+    return values
+
+
+async def _json_body(request: web.Request) -> bytes:
+    if request.content_type != JSON_MEDIA_TYPE:
+        raise web.HTTPUnsupportedMediaType
+    return await request.read()
+
+
+def _response(operation: Operation, answer: BaseModel | Text | None) -> web.Response:
+    if answer is None:
+        return web.Response(status=operation.status)
+    body = answer.content if isinstance(answer, Text) else answer.model_dump_json()
+    return web.Response(status=operation.status, body=body.encode(), headers={hdrs.CONTENT_TYPE: operation.media_type})

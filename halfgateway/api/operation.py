@@ -1,0 +1,131 @@
+"""One HTTP operation, declared beside its handler: the router, the checks and the OpenAPI document all read it.
+
+A handler is a method whose parameters say by name what it takes: ``call`` always; ``principal`` when a login is
+needed; ``path``, ``query`` and ``body``, each a pydantic model. Its return annotation is the answer's model,
+:class:`Text`, or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel
+
+from auth.accounts import Principal, Role
+from auth.trace.kinds import Kind
+from halfgateway.errors import InvalidRequest, NotHabilitated, Refusal, StateStoreUnavailable, Unauthenticated
+
+API = "/api/v1"
+
+JSON_MEDIA_TYPE = "application/json"
+
+EVERYONE = frozenset(Role)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An answer that is not a model: its media type is the operation's."""
+
+    content: str
+
+
+Handler = Callable[..., Awaitable[BaseModel | Text | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What every handler may know of the request; ``headers`` are sent with its answer."""
+
+    source: str
+    secure: bool
+    token: str | None
+    token_from_cookie: bool
+    certificate_der: bytes | None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Forbidden(NotHabilitated):
+    """This layer refuses a call of someone it knows: by role, by ownership, or by where it comes from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A declared operation.
+
+    ``roles`` is None where no login is needed. ``traces`` are the kinds of entry that it leaves, written by this
+    layer or by the service behind it; where there is none, ``untraced`` says why (T10).
+    """
+
+    method: str
+    path: str
+    summary: str
+    roles: frozenset[Role] | None
+    status: int
+    errors: tuple[type[Refusal], ...]
+    traces: tuple[Kind, ...]
+    untraced: str | None
+    media_type: str
+    handler: Handler
+    path_model: type[BaseModel] | None
+    query_model: type[BaseModel] | None
+    body_model: type[BaseModel] | None
+    answer_model: type[BaseModel] | None
+
+    @property
+    def name(self) -> str:
+        """A name for documents and metrics, such as ``open_stream``."""
+        return self.handler.__name__
+
+
+def operation(
+    method: str,
+    path: str,
+    *,
+    summary: str,
+    roles: Collection[Role] | None,
+    status: int = 200,
+    errors: tuple[type[Refusal], ...] = (),
+    traces: tuple[Kind, ...] = (),
+    untraced: str | None = None,
+    media_type: str = JSON_MEDIA_TYPE,
+) -> Callable[[Handler], Operation]:
+    """Declare the decorated method as an operation; ``errors`` are its own, those of every call are added."""
+    if bool(traces) == bool(untraced):
+        raise TypeError(f"{method} {path}: say what it traces, or why it traces nothing")
+
+    def declare(handler: Handler) -> Operation:
+        hints: dict[str, Any] = get_type_hints(handler)
+        answer = hints.pop("return")
+        if (roles is not None) != (hints.get("principal") is Principal):
+            raise TypeError(f"{method} {path}: a principal is taken where, and only where, a login is needed")
+        inputs = {place: hints.get(place) for place in ("path", "query", "body")}
+        return Operation(
+            method=method,
+            path=path,
+            summary=summary,
+            roles=None if roles is None else frozenset(roles),
+            status=status,
+            errors=(*_errors_of_every_call(roles is not None, any(inputs.values())), *errors),
+            traces=traces,
+            untraced=untraced,
+            media_type=media_type,
+            handler=handler,
+            path_model=inputs["path"],
+            query_model=inputs["query"],
+            body_model=inputs["body"],
+            answer_model=answer if isinstance(answer, type) and issubclass(answer, BaseModel) else None,
+        )
+
+    return declare
+
+
+def operations_of(routes: object) -> Iterator[Operation]:
+    """Every operation that is declared in the class of ``routes``."""
+    return (member for member in vars(type(routes)).values() if isinstance(member, Operation))
+
+
+def _errors_of_every_call(needs_login: bool, takes_input: bool) -> tuple[type[Refusal], ...]:
+    login = (Unauthenticated, NotHabilitated, StateStoreUnavailable) if needs_login else ()
+    return (*login, InvalidRequest) if takes_input else login

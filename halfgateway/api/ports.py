@@ -1,0 +1,157 @@
+"""What the API asks of the rest of the house; ``app`` gives the implementations.
+
+Every method may raise a :class:`~halfgateway.errors.Refusal`, which becomes the answer; the service behind has
+traced it already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from auth.accounts import Principal
+from auth.login import Credentials
+from auth.sessions import OpenedSession
+from auth.trace.entry import Draft, Entry
+from camera_registry.cameras import Camera
+from halfgateway.api.shapes import (
+    Checkpoint,
+    InterconnectionView,
+    NodeCut,
+    Proof,
+    Recordings,
+    StreamRequest,
+    StreamView,
+    Ticket,
+)
+from ops.interconnection import Ground
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """Part of a list, newest first; ``next`` is the cursor of what follows, None at the end.
+
+    A cursor has 1 to 256 letters, digits, ``-`` and ``_``; one that the service did not give is an InvalidRequest.
+    """
+
+    items: Sequence[Item]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TraceFilter:
+    """Which entries are wanted; None is no condition. ``since`` is inclusive, ``until`` exclusive."""
+
+    kind: str | None = None
+    agent: str | None = None
+    camera: str | None = None
+    stream: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    node: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CutOutcome:
+    """What a cut did, on every node that has answered."""
+
+    incident: str
+    at: datetime
+    nodes: Sequence[NodeCut]
+
+
+class AccessTrace(Protocol):
+    """The trace, as this layer writes it."""
+
+    async def durable(self, draft: Draft) -> object:
+        """Write an entry that the answer depends on. Raises TraceUnavailable."""
+
+    def refusal(self, draft: Draft) -> None:
+        """Write a refusal soon; identical ones within a second are one entry with their count."""
+
+
+class Authenticator(Protocol):
+    """The login (:class:`auth.login.Login`)."""
+
+    async def authenticate(self, credentials: Credentials, *, source: str) -> OpenedSession:
+        """Raises AuthenticationError, ThrottledError, RecordsUnavailableError."""
+
+
+class SessionStore(Protocol):
+    """The sessions (:class:`auth.sessions.Sessions`)."""
+
+    async def resolve(self, token: str) -> Principal:
+        """Raises AuthenticationError, RecordsUnavailableError."""
+
+    async def close(self, token: str) -> None:
+        """Raises RecordsUnavailableError."""
+
+
+class CameraCatalogue(Protocol):
+    """The cameras that a viewer may know of."""
+
+    async def list_cameras(self, viewer: Principal, *, limit: int, cursor: str | None) -> Page[Camera]:
+        """The newest first."""
+
+    async def camera(self, viewer: Principal, camera_id: str) -> Camera:
+        """Raises UnknownCamera."""
+
+    async def recordings(
+        self, viewer: Principal, camera_id: str, *, start: datetime | None, end: datetime | None
+    ) -> Recordings:
+        """The intervals with footage. Raises UnknownCamera, NoRecording."""
+
+
+class Streams(Protocol):
+    """The one door, and what it has let in, on every node."""
+
+    async def open(self, requester: Principal, wish: StreamRequest, *, source: str) -> Ticket:
+        """Take a slot and give a ticket for it; the intent is traced."""
+
+    async def list_open(self) -> Sequence[StreamView]:
+        """Every open stream, unmasked, in any order; there are not more than the convention's slots."""
+
+    async def find(self, stream_id: str) -> StreamView | None:
+        """The open stream of that id, unmasked."""
+
+    async def close(self, stream_id: str, *, by: Principal, reason: str | None, source: str) -> None:
+        """Close a stream that the caller may close; one that has ended meanwhile is no error."""
+
+
+class Interconnection(Protocol):
+    """The interconnection's state, the cut and the restoration; each change is traced behind this port."""
+
+    async def view(self) -> InterconnectionView:
+        """The state as this node enforces it."""
+
+    async def cut(
+        self, *, by: Principal, ground: Ground, reason: str, occurred_at: datetime | None, source: str
+    ) -> CutOutcome:
+        """Cut at once. Raises ops.errors.TransitionRefused, LocalRecordError."""
+
+    async def restore(self, *, by: Principal, incident: str, reason: str, source: str) -> None:
+        """Restore. Raises ops.errors.TransitionRefused, LocalRecordError."""
+
+
+class TraceHistory(Protocol):
+    """The history, within the viewer's scope (T11)."""
+
+    async def entries(self, viewer: Principal, wanted: TraceFilter, *, limit: int, cursor: str | None) -> Page[Entry]:
+        """The newest first."""
+
+    async def checkpoints(self, viewer: Principal) -> Sequence[Checkpoint]:
+        """The latest signed head of each node."""
+
+    async def proof(self, viewer: Principal, *, node: str, n: int, size: int | None) -> Proof | None:
+        """The inclusion proof of an entry, or None if there is no such entry or no tree of that size."""
+
+
+class Health(Protocol):
+    """Whether this node may serve."""
+
+    async def missing(self) -> Sequence[str]:
+        """What it waits for, by short names such as ``state-store``; empty when it may serve."""
