@@ -69,8 +69,8 @@ class Finding:
     faults: Mapping[str, str] = field(default_factory=dict)
 
 
-OpenOnvif: TypeAlias = Callable[[Device], AbstractAsyncContextManager[OnvifPort]]
-"""Opens a device for asking."""
+OpenOnvif: TypeAlias = Callable[[str, Credentials | None], AbstractAsyncContextManager[OnvifPort]]
+"""Opens the device at a URL for asking: what :func:`camera_registry.onvif_client.onvif_opener` returns."""
 
 ProbeStream: TypeAlias = Callable[[StreamSource], Awaitable[StreamFacts]]
 """Asks a stream to describe itself, without playing it; raises RegistryError."""
@@ -105,7 +105,7 @@ class _Inquiry:
         self._audio = False
 
     async def run(self, onvif: OpenOnvif, probe_stream: ProbeStream) -> Finding:
-        async with onvif(self._device) as port:
+        async with onvif(self._device.onvif_url, self._device.credentials) as port:
             clock = await self._try("clock", port.clock())
             information = await self._try("device-information", port.device_information())
             streams = await self._streams(port)

@@ -7,21 +7,24 @@ asked first where it is announced, since Media1 does not know H.265.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
+from urllib.parse import urlsplit
 
 from lxml import etree
 
 from camera_registry import soap
 from camera_registry.clock import Clock
-from camera_registry.connections import DeviceInformation
+from camera_registry.connections import Credentials, DeviceInformation
 from camera_registry.errors import Malformed, NotSupported, RegistryError
+from camera_registry.guard import CredentialGuard
 from camera_registry.hosts import AllowedHosts, reachable_url
 from camera_registry.onvif_library import DEVICE, MEDIA, Service, open_service
-from camera_registry.onvif_transport import DeviceTransport
+from camera_registry.onvif_transport import TIMEOUT_S, DeviceTransport
 
 MEDIA2: Final = "http://www.onvif.org/ver20/media/wsdl"
 
@@ -29,6 +32,7 @@ MAX_PROFILES: Final = 32
 """Profiles read of one device. Cameras have 2 to 8; those of a recorder past this number are left out."""
 
 _TEXT_CHARACTERS: Final = 200  # Of a device's own words, as much as the records hold.
+_HALF_A_SECOND: Final = timedelta(seconds=0.5)  # Whole seconds are told: on average half of one is cut off.
 _RTSP: Final = ("rtsp", "rtsps")
 _HTTP: Final = ("http", "https")
 
@@ -240,6 +244,36 @@ class OnvifClient:
         return self._open[namespace]
 
 
+def onvif_opener(
+    *,
+    allowed: AllowedHosts,
+    guard: CredentialGuard,
+    clock: Clock,
+    random_bytes: Callable[[int], bytes],
+    timeout_s: float = TIMEOUT_S,
+    tls: ssl.SSLContext | bool = True,
+) -> Callable[[str, Credentials | None], OnvifClient]:
+    """Return a function that opens the device at a URL with its credentials; to be called in a running loop.
+
+    One ``guard`` serves the whole process; ``tls`` False accepts any certificate over https, as self-signed ones need.
+    """
+
+    def open_device(url: str, credentials: Credentials | None) -> OnvifClient:
+        transport = DeviceTransport(
+            device=urlsplit(url).netloc,
+            credentials=credentials,
+            allowed=allowed,
+            guard=guard,
+            clock=clock,
+            random_bytes=random_bytes,
+            timeout_s=timeout_s,
+            tls=tls,
+        )
+        return OnvifClient(url, transport, allowed=allowed, clock=clock)
+
+    return open_device
+
+
 def _call(namespace: str, operation: str, **parameters: str) -> etree._Element:
     root = etree.Element(f"{{{namespace}}}{operation}", nsmap={"q": namespace})
     for name, value in parameters.items():
@@ -260,7 +294,8 @@ def _utc(answer: Any) -> datetime | None:
         return None
     date, time = moment.Date, moment.Time
     try:
-        return datetime(date.Year, date.Month, date.Day, time.Hour, time.Minute, time.Second, tzinfo=UTC)
+        told = datetime(date.Year, date.Month, date.Day, time.Hour, time.Minute, time.Second, tzinfo=UTC)
+        return told + _HALF_A_SECOND
     except (TypeError, ValueError):
         return None
 
