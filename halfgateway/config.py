@@ -21,6 +21,9 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 
 
+_DEFAULTS = Timings()
+
+
 class ConfigurationError(HalfGatewayError):
     """The configuration cannot be used; ``faults`` lists everything that is wrong with it."""
 
@@ -119,14 +122,14 @@ class MachineSection(_Section):
 class TimingsSection(_Section):
     """How long slots are kept, in seconds, within what keeps the convention's promises."""
 
-    play_before_s: Annotated[float, Field(ge=1, le=120)] = Timings.play_before_s
-    setup_to_play_s: Annotated[float, Field(ge=1, le=60)] = Timings.setup_to_play_s
-    resume_s: Annotated[float, Field(ge=0.5, le=60)] = Timings.resume_s
-    paused_s: Annotated[float, Field(ge=1, le=3600)] = Timings.paused_s
-    ticket_grace_s: Annotated[float, Field(ge=0, le=60)] = Timings.ticket_grace_s
-    trace_grace_s: Annotated[float, Field(ge=0, le=30)] = Timings.trace_grace_s
-    lease_s: Annotated[float, Field(ge=1, le=60)] = Timings.lease_s
-    renew_s: Annotated[float, Field(ge=0.1, le=20)] = Timings.renew_s
+    play_before_s: Annotated[float, Field(ge=1, le=120)] = _DEFAULTS.play_before_s
+    setup_to_play_s: Annotated[float, Field(ge=1, le=60)] = _DEFAULTS.setup_to_play_s
+    resume_s: Annotated[float, Field(ge=0.5, le=60)] = _DEFAULTS.resume_s
+    paused_s: Annotated[float, Field(ge=1, le=3600)] = _DEFAULTS.paused_s
+    ticket_grace_s: Annotated[float, Field(ge=0, le=60)] = _DEFAULTS.ticket_grace_s
+    trace_grace_s: Annotated[float, Field(ge=0, le=30)] = _DEFAULTS.trace_grace_s
+    lease_s: Annotated[float, Field(ge=1, le=60)] = _DEFAULTS.lease_s
+    renew_s: Annotated[float, Field(ge=0.1, le=20)] = _DEFAULTS.renew_s
 
     @model_validator(mode="after")
     def _renewed_before_it_lapses(self) -> TimingsSection:
@@ -181,7 +184,7 @@ def read_configuration(path: Path) -> Configuration:
         raise ConfigurationError([f"{path}: {error.strerror}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError([f"{path}: {error}"]) from error
-    configuration = _beside(parse_configuration(document), path.parent)
+    configuration: Configuration = _beside(parse_configuration(document), path.parent)
     missing = [f"{what}: {file} cannot be read" for what, file in _files(configuration) if not file.is_file()]
     if missing:
         raise ConfigurationError(missing)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from auth.trace import verify_journal
+from auth.trace.verify import verify_folder
 from halfgateway.cli.common import ConfigOption, DataOption, JsonOption, node_folder, say
 
 app = typer.Typer(help="Journal des accès: verify it.", no_args_is_help=True)
@@ -27,6 +27,6 @@ def verify(
 ) -> None:
     """Check every byte of a journal: 0 valid, 3 invalid, 4 diverged, 5 incomplete, 6 valid but unanchored."""
     folder = path if path is not None else node_folder(config, data).trace
-    report = verify_journal(folder)
-    say(report.to_json(), report.text(), as_json=as_json)
-    raise typer.Exit(report.exit_code)
+    found = verify_folder(folder)
+    say(found.to_json(), f"{folder}: {found.status.label}, {found.message}", as_json=as_json)
+    raise typer.Exit(found.exit_code)

@@ -50,7 +50,7 @@ class AccessRequest:
             **(detail or {}),
         }
         return Draft(
-            kind,
+            kind=kind,
             agent=principal.agent,
             account=principal.account,
             attribution=principal.attribution.value if principal.attribution else None,

@@ -17,9 +17,10 @@ from camera_registry.cameras import Camera
 from camera_registry.clock import Clock
 from halfgateway import errors
 from halfgateway.control.access import AccessRequest
+from halfgateway.control.cap_text import cap_reached
 from halfgateway.control.closing import Closer
-from halfgateway.control.slots import Lease, SlotTable
-from halfgateway.control.streams import Stream, StreamTable
+from halfgateway.control.slots import Lease, SlotsTaken, SlotTable
+from halfgateway.control.streams import Stream, StreamState, StreamTable
 from halfgateway.control.tracing import Tracer
 from halfgateway.errors import Refusal
 
@@ -126,4 +127,11 @@ class Admission:
             claimed = await self._slots.claim(request.stream)
             if claimed is not None:
                 return claimed
-        return await self._slots.acquire(request.stream, holder)
+        try:
+            return await self._slots.acquire(request.stream, holder)
+        except SlotsTaken as taken:
+            raise cap_reached(taken, request.stream, self._is_idle) from taken
+
+    def _is_idle(self, slot_id: str) -> bool:
+        stream = self._table.get(slot_id)
+        return stream is not None and stream.state is not StreamState.PLAYING

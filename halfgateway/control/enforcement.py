@@ -12,7 +12,7 @@ from halfgateway.control.closing import Closer
 from halfgateway.control.endings import MovedToAnotherNode
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.slots import SlotTable
-from halfgateway.control.streams import StreamTable, Timings
+from halfgateway.control.streams import Stream, StreamTable, Timings
 from halfgateway.control.tickets import TicketStore
 from halfgateway.errors import StateStoreUnavailable, TraceUnavailable
 
@@ -71,8 +71,7 @@ class Enforcement:
         try:
             renewal = await self._slots.renew([stream.id for stream in self._table])
             for stream in self._table:
-                if stream.request.ticket is not None:
-                    await self._tickets.keep(stream.request.ticket, self._timings.lease_s * 2)
+                await self._keep_ticket(stream)
         except StateStoreUnavailable as error:
             log.warning("lease.not_renewed streams=%d error=%s", len(self._table), error)
             return
@@ -84,6 +83,14 @@ class Enforcement:
                 self._closer.end(stream, MovedToAnotherNode())
             elif stream.id in renewal.lost:
                 self._closer.end(stream, StateStoreUnavailable("La place du Flux a été perdue."))
+
+    async def _keep_ticket(self, stream: Stream) -> None:
+        """A ticket lasts as long as its stream, and is put back if the store was emptied."""
+        if stream.ticket is None:
+            return
+        life_s = self._timings.lease_s * 2
+        if not await self._tickets.keep(stream.ticket.id, life_s) and stream in self._table:
+            await self._tickets.put(stream.ticket, life_s)
 
     async def probe_trace(self) -> None:
         """Close what plays when the journal has been unwritable for the grace (T01)."""

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Protocol
 
 from auth.trace import Draft, Kind
-from camera_registry.clock import Clock
+from camera_registry.clock import Clock, rfc3339
 from halfgateway.control.closing import Closer
 from halfgateway.control.streams import StreamTable
 from halfgateway.control.tracing import Tracer
@@ -112,15 +112,24 @@ class Interconnection:
         self._later(self._share(merged))
         return closed
 
-    async def cut(self, *, ground: Ground, reason: str, by: Author, actor: str, source: str) -> Cutting:
-        """Cut now, durably.
+    async def cut(
+        self,
+        *,
+        ground: Ground,
+        reason: str,
+        by: Author,
+        actor: str,
+        source: str,
+        occurred_at: datetime | None = None,
+    ) -> Cutting:
+        """Cut now, durably. ``occurred_at`` is when the incident itself occurred, if that is known (N02).
 
         Raises ops.errors.TransitionRefused, or LocalRecordError: then the cut is enforced, but not durable.
         """
         at = self._clock.now()
         changed = cut(self._state, ground=ground, reason=reason, by=by, since=at, incident=new_incident(at))
         closed = self.enforce(changed)
-        self._trace_change(changed, closed, actor=actor, source=source)
+        self._trace_change(changed, closed, actor=actor, source=source, occurred_at=occurred_at)
         await self._keep(changed)
         self._later(self._share(self._state))
         return Cutting(changed.incident or "", at, closed)
@@ -173,7 +182,15 @@ class Interconnection:
         except StateStoreUnavailable:
             log.warning("interconnection.not_shared serial=%d: it is offered again at each renewal", state.serial)
 
-    def _trace_change(self, state: InterconnectionState, closed: int, *, actor: str, source: str) -> None:
+    def _trace_change(
+        self,
+        state: InterconnectionState,
+        closed: int,
+        *,
+        actor: str,
+        source: str,
+        occurred_at: datetime | None = None,
+    ) -> None:
         kind = Kind.INTERCONNECTION_CUT if state.incident else Kind.INTERCONNECTION_RESTORED
         detail = {
             "serial": state.serial,
@@ -183,8 +200,9 @@ class Interconnection:
             "by": state.by.value,
             "reason": state.reason,
             "streams_closed": closed,
+            "occurred_at": rfc3339(occurred_at) if occurred_at is not None else None,
         }
-        self._tracer.eventual(Draft(kind, account=actor, source=source, detail=detail))
+        self._tracer.eventual(Draft(kind=kind, account=actor, source=source, detail=detail))
 
     def _later(self, chore: Awaitable[None]) -> None:
         task = asyncio.ensure_future(chore)

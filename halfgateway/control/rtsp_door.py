@@ -30,7 +30,7 @@ from halfgateway.errors import (
     UnknownCamera,
 )
 from halfgateway.protocol.digest import Algorithm, Secrets, ha1
-from halfgateway.protocol.sdp import describe_for_reader
+from halfgateway.protocol.reader_sdp import describe_for_reader
 from halfgateway.relay.source import SourceKey
 
 DESCRIBED_EVERY_S = 60.0
@@ -105,13 +105,15 @@ class RtspDoor:
 
     def wrong_credentials(self, username: str, source: str) -> None:
         """See :class:`~halfgateway.downstream.door.Door`."""
-        draft = Draft(Kind.AUTH_FAILED, refusal=Unauthenticated.code, source=source, detail={"reason": "wrong-digest"})
+        draft = Draft(
+            kind=Kind.AUTH_FAILED, refusal=Unauthenticated.code, source=source, detail={"reason": "wrong-digest"}
+        )
         self._house.tracer.refusal(draft)
 
     def refused_action(self, caller: Caller, action: str, path: str) -> None:
         """See :class:`~halfgateway.downstream.door.Door`."""
         draft = Draft(
-            Kind.ACTION_REFUSED,
+            kind=Kind.ACTION_REFUSED,
             account=caller.username,
             source=caller.source,
             detail={"action": action, "path": path},
@@ -192,19 +194,24 @@ class RtspDoor:
         if served is not None:
             request = replace(served.request, source=caller.source, via=via)
         else:
-            ticket = await self._tickets.get(caller.username)
-            if ticket is None:
-                raise Unauthenticated("Ce titre d'accès a pris fin.")
-            request = request_of_ticket(ticket, source=caller.source, via=via)
+            request = request_of_ticket(await self._good_ticket(caller.username), source=caller.source, via=via)
         bound = request.camera == path.camera and request.mode.value == path.mode
         if not bound or path.profile not in {None, request.profile}:
             raise self._traced(request, NotHabilitated("Ce titre d'accès vaut pour un autre Flux."))
         return request
 
+    async def _good_ticket(self, ticket_id: str) -> Ticket:
+        ticket = await self._tickets.get(ticket_id)
+        if ticket is None:
+            raise Unauthenticated("Ce titre d'accès a pris fin.")
+        return ticket
+
     async def _stream_of_ticket(self, request: AccessRequest) -> Stream:
         stream = self._house.table.get(request.stream)
         if stream is None:
+            ticket = await self._good_ticket(request.ticket or "")
             stream = await self._admission.admit(request)
+            stream.ticket = ticket
             stream.end_unless(NotPlayed, self._house.timings.setup_to_play_s, self._house.now())
             return stream
         self._admission.recheck(request)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from halfgateway.control.access import AccessRequest
 from halfgateway.control.endings import Ending, NotPlayed
+from halfgateway.control.tickets import Ticket
 from halfgateway.downstream.door import Viewer
 from halfgateway.errors import InvalidRequest, Refusal, StateStoreUnavailable
 from halfgateway.relay.reader import Gate
@@ -80,6 +81,7 @@ class Stream:
         self.since = since
         self.gate = Gate(until_s)
         self.seats: list[Occupant] = []
+        self.ticket: Ticket | None = None
         self.expires_at_s: float | None = None
         self.expiry: type[Ending] = NotPlayed
         self.ever_played = False

@@ -1,0 +1,5 @@
+"""``python -m halfgateway``."""
+
+from halfgateway.cli import main
+
+main()

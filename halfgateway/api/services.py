@@ -1,0 +1,225 @@
+"""The API's ports, filled by the door, the registry and the trace."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from auth.accounts import Principal, Role
+from auth.policy import Convention, Mode
+from camera_registry.cameras import Camera
+from camera_registry.clock import Clock
+from camera_registry.store import CameraStore
+from halfgateway.api.ports import CutOutcome, Page
+from halfgateway.api.shapes import (
+    InterconnectionView,
+    NodeCut,
+    Recordings,
+    Slots,
+    StreamRequest,
+    StreamView,
+    Ticket,
+    Window,
+)
+from halfgateway.control.access import AccessRequest, Via
+from halfgateway.control.desk import Desk
+from halfgateway.control.interconnection import Interconnection
+from halfgateway.control.slots import SlotTable
+from halfgateway.control.streams import Stream, StreamTable
+from halfgateway.errors import InvalidRequest, NoRecording, StateStoreUnavailable, UnknownCamera
+from ops.interconnection import Author, Ground
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAddresses:
+    """How the outside reaches this node's RTSP: ``rtsp://HOST:PORT``, empty where it does not listen."""
+
+    rtsp: str
+    rtsps: str
+
+
+class CatalogueService:
+    """Fills :class:`~halfgateway.api.ports.CameraCatalogue` from the registry's memory."""
+
+    def __init__(self, store: CameraStore, convention: Convention, clock: Clock) -> None:
+        self._store = store
+        self._convention = convention
+        self._clock = clock
+
+    async def list_cameras(self, viewer: Principal, *, limit: int, cursor: str | None) -> Page[Camera]:
+        """See the port; the cursor is the last identifier given."""
+        known = [camera for camera in self._store.list() if cursor is None or camera.id > cursor]
+        page = known[:limit]
+        return Page(page, page[-1].id if len(known) > limit else None)
+
+    async def camera(self, viewer: Principal, camera_id: str) -> Camera:
+        """See the port."""
+        camera = self._store.get(camera_id)
+        if camera is None:
+            raise UnknownCamera("Caméra inconnue.")
+        return camera
+
+    async def recordings(
+        self, viewer: Principal, camera_id: str, *, start: datetime | None, end: datetime | None
+    ) -> Recordings:
+        """See the port; without a recorder there is footage of nothing (article 6)."""
+        camera = await self.camera(viewer, camera_id)
+        if not camera.recorded:
+            raise NoRecording("Aucun enregistrement n'est disponible pour cette caméra sur la période demandée.")
+        now = self._clock.now()
+        window = Window(start=now - timedelta(days=self._convention.retention_days), end=now)
+        return Recordings(camera=camera.id, window=window, intervals=())
+
+
+class StreamService:
+    """Fills :class:`~halfgateway.api.ports.Streams` from the desk and this node's table."""
+
+    def __init__(self, *, desk: Desk, table: StreamTable, addresses: StreamAddresses) -> None:
+        self._desk = desk
+        self._table = table
+        self._addresses = addresses
+
+    async def open(self, requester: Principal, wish: StreamRequest, *, source: str) -> Ticket:
+        """See the port."""
+        request = AccessRequest(
+            principal=requester,
+            camera=wish.camera,
+            profile=wish.profile,
+            mode=wish.mode,
+            reason=wish.reason.value,
+            reference=wish.reference,
+            source=source,
+            via=Via.API,
+        )
+        stream, ticket, credentials = await self._desk.open(request)
+        path = f"/{ticket.mode}/{ticket.camera}" + (f"/{ticket.profile}" if wish.profile else "")
+        addresses = self._addresses
+        return Ticket(
+            id=stream.id,
+            camera=ticket.camera,
+            mode=Mode(ticket.mode),
+            rtsp_url=addresses.rtsp and addresses.rtsp + path,
+            rtsps_url=addresses.rtsps and addresses.rtsps + path,
+            username=credentials.username,
+            password=credentials.password,
+            play_before=ticket.play_before,
+            slot=stream.slot,
+        )
+
+    async def list_open(self) -> Sequence[StreamView]:
+        """See the port."""
+        return [_view(stream) for stream in self._table]
+
+    async def find(self, stream_id: str) -> StreamView | None:
+        """See the port."""
+        stream = self._table.get(stream_id)
+        return _view(stream) if stream is not None else None
+
+    async def close(self, stream_id: str, *, by: Principal, reason: str | None, source: str) -> None:
+        """See the port."""
+        stream = self._table.get(stream_id)
+        if stream is not None:
+            self._desk.close(stream, by=by, reason=reason)
+
+
+class InterconnectionService:
+    """Fills :class:`~halfgateway.api.ports.Interconnection`."""
+
+    def __init__(
+        self, *, interconnection: Interconnection, slots: SlotTable, table: StreamTable, cap: int, node: str
+    ) -> None:
+        self._interconnection = interconnection
+        self._slots = slots
+        self._table = table
+        self._cap = cap
+        self._node = node
+
+    async def view(self) -> InterconnectionView:
+        """See the port. The slots are those of all nodes, or this node's own while the store does not answer."""
+        state = self._interconnection.state
+        return InterconnectionView(
+            state=state.state,
+            since=state.since,
+            by=state.by,
+            ground=state.ground,
+            incident=state.incident,
+            slots=await self._usage(),
+        )
+
+    async def _usage(self) -> Slots:
+        try:
+            used, cap = await self._slots.usage()
+        except StateStoreUnavailable:
+            used, cap = len(self._table), self._cap
+        return Slots(used=used, cap=cap)
+
+    async def cut(
+        self, *, by: Principal, ground: Ground, reason: str, occurred_at: datetime | None, source: str
+    ) -> CutOutcome:
+        """See the port."""
+        cutting = await self._interconnection.cut(
+            ground=ground,
+            reason=reason,
+            by=_author(by),
+            actor=by.account,
+            source=source,
+            occurred_at=occurred_at,
+        )
+        return CutOutcome(cutting.incident, cutting.at, [NodeCut(id=self._node, streams_closed=cutting.streams_closed)])
+
+    async def restore(self, *, by: Principal, incident: str, reason: str, source: str) -> None:
+        """See the port."""
+        await self._interconnection.restore(
+            incident=incident, reason=reason, by=_author(by), actor=by.account, source=source
+        )
+
+
+class HealthService:
+    """Fills :class:`~halfgateway.api.ports.Health` from named checks; one that raises nothing is well."""
+
+    def __init__(
+        self, checks: Sequence[tuple[str, Callable[[], Awaitable[object]]]], ill: tuple[type[Exception], ...]
+    ) -> None:
+        self._checks = checks
+        self._ill = ill
+
+    async def missing(self) -> Sequence[str]:
+        """See the port."""
+        missing = []
+        for name, check in self._checks:
+            try:
+                await check()
+            except self._ill:
+                missing.append(name)
+        return missing
+
+
+def _author(principal: Principal) -> Author:
+    return Author.OFFICER if principal.role is Role.OFFICER else Author.OPS
+
+
+def _view(stream: Stream) -> StreamView:
+    request, traffic = stream.request, stream.traffic()
+    principal = request.principal
+    if principal.attribution is None:
+        raise InvalidRequest("a stream always has a level of attribution")
+    return StreamView(
+        id=stream.id,
+        camera=request.camera,
+        mode=request.mode,
+        account=principal.account,
+        agent=principal.agent,
+        service=principal.service,
+        site=principal.site,
+        attribution=principal.attribution,
+        reason=request.reason,
+        reference=request.reference,
+        state=stream.state,
+        since=stream.since,
+        position=None,
+        bytes=traffic.bytes,
+        packets=traffic.packets,
+        lost=traffic.lost,
+        slot=stream.slot,
+    )

@@ -1,0 +1,21 @@
+"""``halfgateway simulate``: a simulated SYN, for demos and integrators."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from halfgateway.cli.common import JsonOption
+from halfgateway.simulator.process import run
+
+
+def simulate(
+    cameras: Annotated[int, typer.Option(min=1, max=3, help="How many cameras.")] = 3,
+    host: Annotated[str, typer.Option(help="Where they listen.")] = "127.0.0.1",
+    rtsp_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 0,
+    onvif_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Caméras simulées: ONVIF cameras over real RTSP, until Ctrl-C."""
+    raise typer.Exit(run(cameras=cameras, host=host, rtsp_port=rtsp_port, onvif_port=onvif_port, as_json=as_json))

@@ -1,0 +1,272 @@
+"""The whole product on embedded defaults: a demo authority, one account of each role, three simulated cameras.
+
+A data folder used again keeps its accounts, its trace and its state: what was cut stays cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from auth.accounts import AccountRepository, Role
+from auth.demo_authority import DemoAuthority, Issued
+from auth.enrolment import Enrolment
+from auth.passwords import Passwords
+from auth.purposes import Purpose
+from auth.sealing import Sealing
+from camera_registry.clock import SystemClock
+from halfgateway.app import Node, running_node
+from halfgateway.config import (
+    CameraSection,
+    Configuration,
+    ConventionSection,
+    ListenSection,
+    MachineSection,
+    NodeSection,
+    TimingsSection,
+    TlsSection,
+)
+from halfgateway.database import Database
+from halfgateway.downstream.answers import REALM
+from halfgateway.errors import HalfGatewayError
+from halfgateway.folder import DataFolder
+from halfgateway.keys import NodeKeys
+
+CAMERAS = 3
+"""Simulated cameras: H.264 720p, H.265 1080p, and H.264 with sound that must never be heard."""
+
+RESUME_S = 2.0
+"""A lost connection keeps its slot for so long in the demo (interface.md)."""
+
+SIMULATOR_START_S = 150.0
+"""How long the simulator may take: it encodes its clips once on a new machine."""
+
+SIMULATOR_STOP_S = 5.0
+"""How long it may take to leave once its standard input is closed, before it is killed."""
+
+MACHINE = "pvpp-vms"
+REVOKED = "pp-revoked-01"
+
+
+class DemoError(HalfGatewayError):
+    """The demo cannot run here."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPorts:
+    """Where the demo listens; 0 is any free port."""
+
+    http: int = 8080
+    https: int = 8443
+    rtsp: int = 8554
+    rtsps: int = 8322
+
+
+@asynccontextmanager
+async def running_demo(root: Path, host: str, ports: DemoPorts) -> AsyncIterator[tuple[Node, dict[str, Any]]]:
+    """Run the demo in ``root``; gives the node, and the document that says how to use it (interface.md).
+
+    Raises DemoError, and what a node raises.
+    """
+    folder = DataFolder(root.absolute())
+    folder.make()
+    for part in ("mail", "revoked"):
+        (folder.root / part).mkdir(exist_ok=True)
+    authority = DemoAuthority.open(folder.root / "ca", datetime.now(UTC))
+    accounts = await _accounts(folder, authority)
+    _renew_revocations(folder, authority)
+    async with _simulator() as cameras:
+        configuration = _configuration(folder, authority, cameras, host, ports)
+        async with running_node(configuration) as node:
+            yield node, _ready(node, folder, authority, accounts)
+
+
+def _configuration(
+    folder: DataFolder, authority: DemoAuthority, cameras: list[dict[str, Any]], host: str, ports: DemoPorts
+) -> Configuration:
+    server = authority.server(datetime.now(UTC))
+    return Configuration(
+        node=NodeSection(id="demo", data=folder.root),
+        convention=ConventionSection(
+            id="demo",
+            in_force_from=datetime(2025, 10, 21, tzinfo=UTC),
+            machine_only_agreement="accord de démonstration",
+        ),
+        listen=ListenSection(
+            host=host,
+            http_port=ports.http,
+            https_port=ports.https,
+            rtsp_port=ports.rtsp,
+            rtsps_port=ports.rtsps,
+            full_api_on_http=True,
+        ),
+        tls=TlsSection(
+            certificate=server.certificate_path,
+            key=server.key_path,
+            client_ca=authority.certificate_path,
+            revoked=authority.revocation_list_path,
+        ),
+        timings=TimingsSection(resume_s=RESUME_S),
+        cameras=tuple(_camera_section(folder, camera) for camera in cameras),
+        machines=(MachineSection(id=MACHINE, agent="pp-garant-01", reason="L251-2-5", over_plain_rtsp=True),),
+    )
+
+
+def _camera_section(folder: DataFolder, camera: dict[str, Any]) -> CameraSection:
+    password_file = folder.secrets / f"{camera['id']}.password"
+    _write_secret(password_file, camera["password"])
+    described = {
+        name: camera[name]
+        for name in ("id", "name", "site", "commune", "latitude", "longitude", "onvif_url", "username")
+    }
+    return CameraSection(**described, password_file=password_file)
+
+
+async def _accounts(folder: DataFolder, authority: DemoAuthority) -> dict[str, dict[str, str]]:
+    """One account of each role, made anew in each new folder and kept in one that is used again."""
+    kept = folder.root / "accounts.json"
+    if kept.exists():
+        accounts: dict[str, dict[str, str]] = json.loads(kept.read_text(encoding="utf-8"))
+        return accounts
+    clock, keys = SystemClock(), NodeKeys.open(folder.secrets)
+    database = Database(f"sqlite:///{folder.records}")
+    try:
+        await database.migrate()
+        sealing = Sealing(keys.master, random_bytes=secrets.token_bytes)
+        repository = AccountRepository(database.sessions, sealing, clock)
+        passwords = Passwords(random_bytes=secrets.token_bytes)
+        enrolment = Enrolment(repository, passwords, random_bytes=secrets.token_bytes)
+        accounts = await _enrol_everyone(enrolment, authority, folder)
+    finally:
+        await database.close()
+    _write_secret(kept, json.dumps(accounts, indent=1))
+    return accounts
+
+
+async def _enrol_everyone(
+    enrolment: Enrolment, authority: DemoAuthority, folder: DataFolder
+) -> dict[str, dict[str, str]]:
+    now = datetime.now(UTC)
+    accounts: dict[str, dict[str, str]] = {}
+    for role, service in ((Role.OPERATOR, "DOPC"), (Role.SUPERVISOR, "DOPC")):
+        name = f"pp-{role.value}-01"
+        accounts[role.value] = await _with_card(
+            enrolment, name, role, authority.client(name, now), service=service, site="PP-CITE"
+        )
+    revoked = authority.client(REVOKED, now, folder=folder.root / "revoked")
+    await _with_card(enrolment, REVOKED, Role.OPERATOR, revoked, service="DOPC", site="PP-CITE")
+    accounts["machine"] = await _machine(enrolment, authority, folder, now)
+    for role, scope in ((Role.OPS, None), (Role.OFFICER, None), (Role.AUDITOR, "SYN")):
+        name, password = f"syn-{role.value}-01", secrets.token_urlsafe(12)
+        await enrolment.create(name, role, password, service="SYN", scope=scope)
+        totp = await enrolment.enrol_totp(name)
+        accounts[role.value] = {"id": name, "password": password, "totp_secret": totp}
+    return accounts
+
+
+async def _with_card(
+    enrolment: Enrolment, name: str, role: Role, card: Issued, *, service: str, site: str
+) -> dict[str, str]:
+    password = secrets.token_urlsafe(12)
+    await enrolment.create(name, role, password, agent=name, service=service, site=site)
+    await enrolment.bind_certificate(name, card.der)
+    return {
+        "id": name,
+        "password": password,
+        "certificate": str(card.certificate_path),
+        "key": str(card.key_path),
+    }
+
+
+async def _machine(enrolment: Enrolment, authority: DemoAuthority, folder: DataFolder, now: datetime) -> dict[str, str]:
+    """The machine's account, and the key with which it will sign its agents' assertions."""
+    account = await _with_card(
+        enrolment, MACHINE, Role.MACHINE, authority.client(MACHINE, now), service="DOPC", site="PP-CITE"
+    )
+    account["password"] = await enrolment.enrol_machine_secret(MACHINE, realm=REALM)
+    key = ec.generate_private_key(ec.SECP256R1())
+    path = folder.root / "ca" / f"{MACHINE}-assertion.key"
+    _write_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+    return account | {"assertion_key": str(path)}
+
+
+def _renew_revocations(folder: DataFolder, authority: DemoAuthority) -> None:
+    revoked = x509.load_pem_x509_certificate((folder.root / "revoked" / f"{REVOKED}.pem").read_bytes())
+    authority.write_revocation_list([revoked], datetime.now(UTC))
+
+
+def _ready(
+    node: Node, folder: DataFolder, authority: DemoAuthority, accounts: dict[str, dict[str, str]]
+) -> dict[str, Any]:
+    host, ports = node.configuration.listen.host, node.endpoints
+    shown = f"[{host}]" if ":" in host else host
+    return {
+        "ready": True,
+        "http": f"http://{shown}:{ports.http}",
+        "https": f"https://{shown}:{ports.https}",
+        "rtsp": f"rtsp://{shown}:{ports.rtsp}",
+        "rtsps": f"rtsps://{shown}:{ports.rtsps}",
+        "data": str(folder.root),
+        "ca": str(authority.certificate_path),
+        "accounts": accounts,
+        "mailbox": str(folder.root / "mail"),
+        "cameras": [camera.id for camera in node.records.cameras.list()],
+        "reasons": [purpose.value for purpose in Purpose],
+    }
+
+
+@asynccontextmanager
+async def _simulator() -> AsyncIterator[list[dict[str, Any]]]:
+    """The simulated cameras, in a process of their own that leaves when its standard input is closed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "halfgateway",
+        "simulate",
+        "--cameras",
+        str(CAMERAS),
+        "--json",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield await _listing(process)
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            async with asyncio.timeout(SIMULATOR_STOP_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _listing(process: asyncio.subprocess.Process) -> list[dict[str, Any]]:
+    if process.stdout is None:
+        raise DemoError("the simulator has no output")
+    try:
+        async with asyncio.timeout(SIMULATOR_START_S):
+            line = await process.stdout.readline()
+        cameras: list[dict[str, Any]] = json.loads(line)["cameras"]
+    except (TimeoutError, ValueError, KeyError) as error:
+        raise DemoError("the simulated cameras did not start") from error
+    return cameras
+
+
+def _write_secret(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,54 @@
+"""What Prometheus may ask, read when it is scraped. Names no one, and no camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from halfgateway.control.interconnection import Interconnection
+from halfgateway.control.streams import StreamTable
+from halfgateway.downstream.server import RtspServer
+from halfgateway.relay.hub import Hub
+
+
+class NodeCollector(Collector):
+    """The node's own gauges."""
+
+    def __init__(
+        self,
+        *,
+        table: StreamTable,
+        hub: Hub,
+        rtsp: RtspServer,
+        interconnection: Interconnection,
+        trace_size: Callable[[], int],
+        trace_writable: Callable[[], bool],
+    ) -> None:
+        self._table = table
+        self._hub = hub
+        self._rtsp = rtsp
+        self._interconnection = interconnection
+        self._trace_size = trace_size
+        self._trace_writable = trace_writable
+
+    def collect(self) -> Iterator[Metric]:
+        """See :class:`prometheus_client.registry.Collector`."""
+        streams = GaugeMetricFamily("halfgateway_streams", "Streams that this node serves.", labels=["state"])
+        states = [stream.state.value for stream in self._table]
+        for state in ("reserved", "playing", "paused"):
+            streams.add_metric([state], states.count(state))
+        yield streams
+        traffic = [stream.traffic() for stream in self._table]
+        yield _gauge("open_streams_sent_bytes", "Media bytes handed to open streams.", sum(t.bytes for t in traffic))
+        yield _gauge("open_streams_lost_packets", "Packets lost by slow readers.", sum(t.lost for t in traffic))
+        yield _gauge("pulls", "Cameras being pulled.", sum(1 for _ in self._hub))
+        yield _gauge("rtsp_connections", "Open RTSP connections.", len(self._rtsp.connections))
+        yield _gauge("interconnection_open", "1 while streams may run.", not self._interconnection.state.closed)
+        yield _gauge("trace_entries", "Durable trace entries.", self._trace_size())
+        yield _gauge("trace_writable", "1 while the trace can be written.", self._trace_writable())
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"halfgateway_{name}", text, value=float(value))

@@ -1,0 +1,100 @@
+"""Takes the configured devices into the inventory: by ONVIF what they are, by RTSP DESCRIBE what they send."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from auth.trace import Draft, Kind
+from camera_registry.clock import Clock
+from camera_registry.connections import CameraRecord, Credentials, StreamSource
+from camera_registry.errors import RegistryError
+from camera_registry.guard import CredentialGuard
+from camera_registry.hosts import AllowedHosts
+from camera_registry.inventory import Device, StreamFacts, inventory
+from camera_registry.onvif_client import onvif_opener
+from camera_registry.store import CameraStore
+from halfgateway.config import CameraSection
+from halfgateway.control.descriptions import Descriptions
+from halfgateway.control.tracing import Tracer
+from halfgateway.errors import RemoteProtocolError
+from halfgateway.protocol.sdp import first_video
+from halfgateway.relay.source import SourceKey
+from halfgateway.upstream.backoff import CameraFailure
+from halfgateway.upstream.client import Target
+from halfgateway.upstream.presentation import probe
+
+log = logging.getLogger(__name__)
+
+
+class Survey:
+    """Asks devices and keeps what they said. Only hosts that the configuration names are ever dialled."""
+
+    def __init__(self, *, store: CameraStore, descriptions: Descriptions, tracer: Tracer, clock: Clock) -> None:
+        self._store = store
+        self._descriptions = descriptions
+        self._tracer = tracer
+        self._clock = clock
+        self._guard = CredentialGuard(clock)
+
+    async def take(self, cameras: Sequence[CameraSection]) -> None:
+        """Ask every configured device, keep what is found, and trace what has changed. Raises RegistryError."""
+        hosts = AllowedHosts(urlsplit(camera.onvif_url).hostname or "" for camera in cameras)
+        findings = await inventory(
+            [_device(camera) for camera in cameras],
+            onvif=onvif_opener(allowed=hosts, guard=self._guard, clock=self._clock, random_bytes=secrets.token_bytes),
+            probe_stream=self._probe,
+            known=self._store.snapshot.records,
+        )
+        for finding in findings:
+            camera = finding.record.camera
+            before = self._store.snapshot.records.get(camera.id)
+            log.info("survey.camera id=%s state=%s faults=%s", camera.id, camera.state, dict(finding.faults))
+            await self._store.upsert(finding.record)
+            if before is None or before.camera != camera:
+                self._trace(finding.record, added=before is None)
+
+    def _trace(self, record: CameraRecord, *, added: bool) -> None:
+        camera = record.camera
+        detail = {
+            "change": "added" if added else "changed",
+            "state": camera.state.value,
+            "cause": camera.cause,
+            "profiles": [profile.id for profile in camera.profiles],
+        }
+        self._tracer.eventual(Draft(kind=Kind.REGISTRY_CHANGED, camera=camera.id, detail=detail))
+
+    async def _probe(self, stream: StreamSource) -> StreamFacts:
+        try:
+            presentation = await probe(target_of(stream))
+            video = first_video(presentation.description)
+        except (CameraFailure, RemoteProtocolError) as error:
+            raise RegistryError(str(error)) from error
+        self._descriptions.remember(SourceKey(stream.camera, stream.profile), presentation.description)
+        audio = any(media.kind == "audio" for media in presentation.description.media)
+        return StreamFacts(codec=video.codec.value, audio=audio)
+
+
+def target_of(stream: StreamSource) -> Target:
+    """Where and as whom a stream is pulled."""
+    credentials = stream.credentials
+    if credentials is None:
+        return Target(stream.url)
+    return Target(stream.url, credentials.username, credentials.password)
+
+
+def _device(camera: CameraSection) -> Device:
+    return Device(
+        id=camera.id,
+        name=camera.name,
+        site=camera.site,
+        commune=camera.commune,
+        latitude=camera.latitude,
+        longitude=camera.longitude,
+        onvif_url=camera.onvif_url,
+        credentials=Credentials(
+            username=camera.username, password=camera.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        ),
+    )
