@@ -21,7 +21,7 @@ from halfgateway.errors import LocalProtocolError
 NONCE_MAX_AHEAD_S: Final = 5.0
 
 _PARAMETER = re.compile(r'[\s,]*([\w!#$%&\'*+.^`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))', re.ASCII)
-_SCHEME = re.compile(r"[\s,]*([A-Za-z][A-Za-z0-9-]*)(?=\s|$)\s*")
+_SCHEME = re.compile(r"[\s,]*([A-Za-z][A-Za-z0-9-]*)(?=[\s,]|$)\s*")
 _ESCAPED = re.compile(r"\\(.)")
 _HEX = re.compile(r"[0-9a-fA-F]{8,128}")
 _NONCE = re.compile(r"(?P<issued_ms>[0-9a-f]{12})(?P<mac>[0-9a-f]{32})")
@@ -198,8 +198,9 @@ class DigestVerifier:
         claim = _claim(authorization)
         if claim is None:
             return Verdict(Outcome.WRONG)
+        decoy = self._decoy(claim.username)
         known = secret(claim.username)
-        kept = known or self._decoy(claim.username)
+        kept = known or decoy
         kept_ha1 = kept.md5 if claim.algorithm is Algorithm.MD5 else kept.sha256
         expected = _response(claim.algorithm, kept_ha1, claim.nonce, method, claim.uri)
         right = hmac.compare_digest(expected.encode(), claim.response.lower().encode()) and known is not None

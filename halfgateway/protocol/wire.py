@@ -86,8 +86,6 @@ def body_size(headers: Headers, maximum: int) -> int:
 
 def _read_head(head: bytes, *, skip_malformed: bool) -> tuple[bytes, Headers]:
     start, *lines = _LINE_END.split(_FOLD.sub(b" ", head))
-    if len(start) > MAX_START_LINE_BYTES:
-        raise RemoteProtocolError("the start line is too long", status=414)
     if len(lines) > MAX_HEADER_FIELDS:
         raise RemoteProtocolError(f"more than {MAX_HEADER_FIELDS} header lines")
     headers = Headers()

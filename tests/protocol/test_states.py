@@ -61,7 +61,7 @@ def test_what_only_watches_refuses_the_rest(state: ServerState) -> None:  # S09
 @pytest.mark.parametrize("state", ClientState)
 @pytest.mark.parametrize("method", PUBLIC_METHODS)
 def test_the_client_moves_with_the_answer(state: ClientState, method: str) -> None:
-    after = S[state.name] if method in STATELESS else PRINTED.get((S[state.name], method))
+    after = ServerState[state.name] if method in STATELESS else PRINTED.get((ServerState[state.name], method))
     if after is None:
         with pytest.raises(LocalProtocolError):
             next_client_state(state, method, 200)
