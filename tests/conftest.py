@@ -13,10 +13,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from held_clock import HeldClock
-from house import House, open_house
 
 from halfgateway.database import Database
+from tests.held_clock import HeldClock
+from tests.house import House, open_house
 
 _POSTGRESQL_BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from held_clock import HeldClock
 from sqlalchemy import func, select
 
 from auth.accounts import Account, AccountRepository, DigestSecret, Factor, Role
@@ -25,6 +24,7 @@ from auth.sealing import Sealing
 from auth.sessions import ABSOLUTE, IDLE, MAX_SESSIONS_PER_ACCOUNT, Sessions
 from auth.tables import LoginSessionRow
 from halfgateway.database import Database
+from tests.held_clock import HeldClock
 
 FACTORS = (Factor.PASSWORD, Factor.TOTP)
 

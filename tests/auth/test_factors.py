@@ -11,7 +11,6 @@ from datetime import timedelta
 
 import pytest
 from argon2 import PasswordHasher
-from held_clock import HeldClock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from auth.passwords import MAX_PASSWORD_CHARS, Passwords
 from auth.purposes import Purpose, normalise
 from auth.throttle import Throttle
 from auth.totp import provisioning_uri
+from tests.held_clock import HeldClock
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 

@@ -13,8 +13,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from held_clock import HeldClock
-from house import CODE_ROLES, House
 from sqlalchemy import text
 
 from auth.accounts import Attribution, Role
@@ -25,6 +23,8 @@ from auth.login import SECOND_FACTORS, Credentials
 from auth.throttle import FAILURES_PER_MINUTE
 from auth.totp import code_at
 from halfgateway.database import Database
+from tests.held_clock import HeldClock
+from tests.house import CODE_ROLES, House
 
 SOURCE = "198.51.100.7"
 

@@ -1,0 +1,111 @@
+"""Who may call what: the whole matrix, against the interface's table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from auth.accounts import Role
+from halfgateway.api.application import OPERATIONS, build_application
+from tests.api.fakes import FakeHouse
+
+ALL = set(Role)
+WATCHERS = {Role.OPERATOR, Role.MACHINE}
+_CUT = {"ground": "drill", "reason": "essai"}
+_WISH = {"camera": "cam-1", "mode": "live", "reason": "L251-2-5"}
+
+# As interface.md has it, written out once more by hand: a table that agrees with itself shows nothing.
+MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
+    ("POST", "/api/v1/logout", None, ALL),
+    ("GET", "/api/v1/cameras", None, ALL),
+    ("GET", "/api/v1/cameras/cam-1", None, ALL),
+    ("GET", "/api/v1/cameras/cam-1/recordings", None, WATCHERS),
+    ("POST", "/api/v1/streams", _WISH, WATCHERS),
+    ("GET", "/api/v1/streams", None, ALL - {Role.MACHINE}),
+    ("DELETE", "/api/v1/streams/stream-1", None, {Role.OPERATOR, Role.MACHINE, Role.SUPERVISOR, Role.OPS}),
+    ("GET", "/api/v1/interconnection", None, ALL),
+    ("POST", "/api/v1/interconnection/cut", _CUT, {Role.OPS, Role.OFFICER}),
+    (
+        "POST",
+        "/api/v1/interconnection/restore",
+        {"incident": "incident-1", "reason": "fin"},
+        {Role.OPS, Role.OFFICER},
+    ),
+    ("GET", "/api/v1/trace", None, {Role.AUDITOR}),
+    ("GET", "/api/v1/trace/checkpoints", None, {Role.AUDITOR}),
+    ("GET", "/api/v1/trace/node-1/412/proof", None, {Role.AUDITOR}),
+]
+PUBLIC = {"/api/v1/login", "/api/v1/openapi.json", "/api/v1/docs", "/healthz", "/readyz", "/metrics"}
+
+_CASES = [
+    pytest.param(method, path, body, role, role in allowed, id=f"{method} {path} {role}")
+    for method, path, body, allowed in MATRIX
+    for role in Role
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "role", "allowed"), _CASES)
+async def test_a_role_may_do_what_the_interface_says_and_no_more(
+    client: TestClient[web.Request, web.Application],
+    fakes: FakeHouse,
+    method: str,
+    path: str,
+    body: dict[str, Any] | None,
+    role: Role,
+    allowed: bool,
+) -> None:  # L19, T10, T11
+    bearer = {"Authorization": f"Bearer {role}"}
+    async with client.request(method, path, json=body, headers=bearer) as answer:
+        problem = None if answer.status == 204 else await answer.json()
+    if allowed and not (role is Role.MACHINE and method == "DELETE"):
+        assert answer.status < 300, problem
+        assert "action.refused" not in fakes.trace.kinds()
+        return
+    assert problem is not None
+    assert (answer.status, problem["type"]) == (403, "urn:halfgateway:problem:not-habilitated")
+    refused = fakes.trace.entries[-1]
+    assert (refused.kind.value, refused.account) == ("action.refused", role.value)
+    assert refused.refusal == "not-habilitated"
+
+
+@pytest.mark.parametrize(("method", "path", "body"), [row[:3] for row in MATRIX])
+@pytest.mark.parametrize("authorization", [None, "Bearer unknown", "Basic b3BzOm9wcw==", "Bearer", "Bearer  "])
+async def test_without_a_session_nothing_is_done(
+    client: TestClient[web.Request, web.Application],
+    fakes: FakeHouse,
+    method: str,
+    path: str,
+    body: dict[str, Any] | None,
+    authorization: str | None,
+) -> None:  # C08
+    headers = {"Authorization": authorization} if authorization else {}
+    async with client.request(method, path, json=body, headers=headers) as answer:
+        problem = await answer.json()
+    assert (answer.status, problem["type"]) == (401, "urn:halfgateway:problem:unauthenticated")
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert fakes.trace.kinds() == (["auth.failed"] if authorization == "Bearer unknown" else [])
+
+
+async def test_a_token_that_opens_nothing_is_traced_with_its_reason(
+    client: TestClient[web.Request, web.Application], fakes: FakeHouse
+) -> None:  # C08
+    async with client.get("/api/v1/streams", headers={"Authorization": "Bearer guessed"}) as answer:
+        assert "session" not in await answer.text()
+    (failed,) = fakes.trace.entries
+    assert failed.detail == {"action": "GET /api/v1/streams", "reason": "session-unknown"}
+    assert failed.source == "127.0.0.1"
+
+
+def test_every_door_is_in_the_matrix_and_says_what_it_traces(fakes: FakeHouse) -> None:  # T10
+    application = build_application(fakes.ports())
+    declared = {(operation.method, operation.path) for operation in application[OPERATIONS]}
+    routed = {(route.method, route.resource.canonical) for route in application.router.routes() if route.resource}
+    assert routed == declared
+    assert len(declared) == len(MATRIX) + len(PUBLIC)
+    assert {operation.path for operation in application[OPERATIONS] if operation.roles is None} == PUBLIC
+    for operation in application[OPERATIONS]:
+        acts = operation.method != "GET" or bool(operation.traces)
+        assert acts == bool(operation.traces), f"{operation.name} acts and leaves no entry"
