@@ -130,7 +130,7 @@ class Connection:
         self._searched = 0
         self._starved = True
         self._ended = False
-        self._failure: RemoteProtocolError | None = None
+        self._failure: tuple[str, int] | None = None
         self._failed_cseq: str | None = None
         self._lost = False
         self._tries = 0
@@ -170,14 +170,15 @@ class Connection:
             RemoteProtocolError: its ``status`` is the answer that a server gives before it closes.
         """
         if self._failure is not None:
-            raise RemoteProtocolError(str(self._failure), status=self._failure.status)
+            message, status = self._failure
+            raise RemoteProtocolError(message, status=status)
         if self._ready is not None:
             batch, self._ready = self._ready, None
             return batch
         try:
             event = self._parse()
         except RemoteProtocolError as error:
-            self._failure = error
+            self._failure = str(error), error.status
             self._buffer.clear()
             raise
         if event is not None:
@@ -330,6 +331,7 @@ def _whole_frames(data: Bytes, start: int, shift: int, frames: list[Frame]) -> i
     """Append the whole frames of ``data`` from ``start`` on, offsets moved by ``shift``; gives their end."""
     limit = len(data)
     append = frames.append
+    # Plain numbers, not the constants above: each name looked up here is looked up once a frame.
     while start + 4 <= limit and data[start] == 0x24:
         end = start + 4 + (data[start + 2] << 8 | data[start + 3])
         if end > limit:

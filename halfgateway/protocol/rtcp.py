@@ -151,20 +151,18 @@ def unix_ns(ntp_timestamp: int, near_unix_ns: int) -> int:
 
 
 def _packet(packet_type: int, count: int, content: memoryview) -> RtcpPacket:
-    match packet_type:
-        case 200:
-            _require(content, _SENDER.size + count * _BLOCK.size)
-            ssrc, ntp, rtp, packet_count, octet_count = _SENDER.unpack_from(content)
-            blocks = _parsed_blocks(content, _SENDER.size, count)
-            return SenderReport(ssrc, ntp, rtp, packet_count, octet_count, blocks)
-        case 201:
-            _require(content, 4 + count * _BLOCK.size)
-            return ReceiverReport(int.from_bytes(content[:4], "big"), _parsed_blocks(content, 4, count))
-        case 203:
-            _require(content, 4 * count)
-            return Goodbye(struct.unpack_from(f"!{count}I", content))
-        case _:
-            return OtherPacket(packet_type, count, bytes(content))
+    if packet_type == SENDER_REPORT:
+        _require(content, _SENDER.size + count * _BLOCK.size)
+        ssrc, ntp, rtp, packet_count, octet_count = _SENDER.unpack_from(content)
+        blocks = _parsed_blocks(content, _SENDER.size, count)
+        return SenderReport(ssrc, ntp, rtp, packet_count, octet_count, blocks)
+    if packet_type == RECEIVER_REPORT:
+        _require(content, 4 + count * _BLOCK.size)
+        return ReceiverReport(int.from_bytes(content[:4], "big"), _parsed_blocks(content, 4, count))
+    if packet_type == GOODBYE:
+        _require(content, 4 * count)
+        return Goodbye(struct.unpack_from(f"!{count}I", content))
+    return OtherPacket(packet_type, count, bytes(content))
 
 
 def _require(content: memoryview, size: int) -> None:

@@ -223,6 +223,6 @@ def test_a_head_that_drips_in_is_no_work() -> None:
     started = time.process_time()
     connection.receive_data(b"OPTIONS * RTSP/1.0\r\n")
     for _ in range(5000):
-        connection.receive_data(b"X: y\n"[:1])
+        connection.receive_data(b"X")
         assert connection.next_event() is NEED_DATA
     assert time.process_time() - started < TIME_BOUND_S
