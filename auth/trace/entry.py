@@ -46,6 +46,8 @@ class Draft:
         """
         members = {name: getattr(self, name) for name in _PLAIN_MEMBERS}
         try:
+            if not all(value is None or isinstance(value, str) for value in members.values()):
+                raise TypeError("a member that is neither text nor null")
             body = f'{_PLAIN.encode(members)[1:-1]},"detail":{_SORTED.encode(dict(self.detail))}}}'.encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise EntryRefused(f"this {self.kind} entry is not JSON: {error}") from error
@@ -116,7 +118,7 @@ class Entry(Draft):
         """Read canonical JSON bytes back. Raises TraceDamaged for any other bytes: one entry, one reading."""
         try:
             members = json.loads(payload)
-            if list(members) != list(_MEMBERS) or not is_node_name(members["node"]):
+            if list(members) != list(_MEMBERS) or type(members["n"]) is not int or not is_node_name(members["node"]):
                 raise ValueError("its members are not those of an entry")
             kind, code, at = Kind(members.pop("kind")), members.pop("code"), members.pop("at")
             entry = cls(kind=kind, at=datetime.fromisoformat(at), **members)

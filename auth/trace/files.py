@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from auth.errors import TraceDamaged, TraceUnavailable
-from auth.trace.checkpoint import Checkpoint, sign_checkpoint
+from auth.errors import NoteError, TraceDamaged, TraceUnavailable
+from auth.trace.checkpoint import Checkpoint, KeyChain, parse_note, sign_checkpoint
 from auth.trace.layout import (
     CHECKPOINTS,
     LEAF,
@@ -27,7 +27,7 @@ from auth.trace.layout import (
     payloads_header,
     payloads_name,
 )
-from auth.trace.notes import record
+from auth.trace.notes import last_notes, record
 from auth.trace.scan import FrameReader, open_payloads, read_leaves, scan
 from auth.trace.storage import LOCK, PROBE, Storage, lock_exclusively
 from auth.trace.tree import Frontier, leaf_hash
@@ -113,7 +113,7 @@ class JournalFiles:
         """
         self.repair()
         with self._guarded():
-            if self.room() == 0:
+            if self.durable.frontier.size == self._first + SEGMENT_ENTRIES:
                 self._begin_segment()
             start = self.durable
             frames, leaves, frontier = bytearray(), bytearray(), start.frontier.copy()
@@ -129,8 +129,8 @@ class JournalFiles:
         return Position(frontier, start.leaves_end + len(leaves), start.payloads_end + len(frames), group[-1].at_us)
 
     def room(self) -> int:
-        """Entries that the present segment still takes."""
-        return self._first + SEGMENT_ENTRIES - self.durable.frontier.size
+        """Entries that the next group may have, 1 at least: a group lies in one segment."""
+        return self._first + SEGMENT_ENTRIES - self.durable.frontier.size or SEGMENT_ENTRIES
 
     def keep(self, written: Position) -> None:
         """Count what :meth:`write` wrote."""
@@ -258,9 +258,11 @@ class JournalFiles:
         ]
 
     def _check_durable(self) -> None:
-        """Read back what was written since the last checkpoint, from the medium. Raises TraceDamaged."""
+        """Read back the last checkpoint and what was written since, from the medium. Raises TraceDamaged."""
         for name, _ in self._ends():
             self._storage.forget_cached(self._descriptors[name])
+        if self.checkpoint and self._read_checkpoint() != self.checkpoint:
+            raise TraceDamaged("the last checkpoint is no longer what lies on disk")
         base, first = self._base, self._first
         records, _ = read_leaves(self._folder, self._node, first)
         payloads, _ = open_payloads(self._folder, self._node, first)
@@ -273,6 +275,14 @@ class JournalFiles:
                 frontier.append(digest)
         if frontier.root() != self.durable.frontier.root():
             raise TraceDamaged("what was durable is no longer what lies on disk", first_bad=size)
+
+    def _read_checkpoint(self) -> Checkpoint | None:
+        with (self._folder / CHECKPOINTS).open("rb") as file:
+            notes = last_notes(file, self._checkpoints_end, origin(self._node))
+        try:
+            return KeyChain(origin(self._node), [self._key.public_key()]).open_any(parse_note(notes[-1][1]))
+        except (IndexError, NoteError):
+            return None
 
     def _check_linked(self) -> None:
         for name, descriptor in self._descriptors.items():

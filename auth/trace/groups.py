@@ -147,7 +147,7 @@ class GroupWriter:
             if action is not Action.CLOSE:
                 with suppress(TraceUnavailable):
                     self._files.repair()
-        if not group.calls:
+        if reason and action is Action.WRITE and not group.calls:
             group = self._take_writes()
         with self._changed:
             self._group = None
@@ -159,7 +159,7 @@ class GroupWriter:
         """Take the writes that become one group: none when those who waited were refused meanwhile."""
         with self._changed:
             group = self._group = Group([])
-            entries = min(MAX_GROUP_ENTRIES, self._files.room() or MAX_GROUP_ENTRIES)
+            entries = min(MAX_GROUP_ENTRIES, self._files.room())
             size_bytes = 0
             while self._waiting and self._waiting[0].prepared and len(group.calls) < entries:
                 size_bytes += _FRAME_ROOM_BYTES + len(self._waiting[0].prepared[1])

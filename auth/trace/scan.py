@@ -110,6 +110,7 @@ def scan(node: str, first: int, records: bytes, frames: FrameReader, previous_at
     stamps = StampWriter(node)
     stepped = Kind.CLOCK_STEPPED.code
     earliest = previous_at_us
+    unwitnessed = False  # whether nothing but its leaf tells the time of the entry before
     for index, (n, at_us, code, commitment) in enumerate(LEAF.iter_unpack(records)):
         number = first + index
         if n != number:
@@ -129,8 +130,9 @@ def scan(node: str, first: int, records: bytes, frames: FrameReader, previous_at
             if not salted.startswith(stamp.encode(), SALT_BYTES):
                 raise TraceDamaged(f"the leaf and the payload of entry {number} disagree", first_bad=number)
         if earliest is not None and at_us < earliest and code != stepped:
-            raise TraceDamaged(f"time goes back at entry {number} without a clock step", first_bad=number)
-        earliest = at_us
+            culprit = number - 1 if unwitnessed else number
+            raise TraceDamaged(f"time goes back at entry {number} without a clock step", first_bad=culprit)
+        earliest, unwitnessed = at_us, erased
         record = records[index * LEAF.size : (index + 1) * LEAF.size]
         yield sha256(b"\x00" + record).digest(), at_us, erased
 
