@@ -95,7 +95,8 @@ def _success(operation: Operation, schemas: _Schemas) -> Json:
         schema = schemas.reference(operation.answer_model, "serialization")
         answer["content"] = {operation.media_type: {"schema": schema}}
     elif operation.status != HTTPStatus.NO_CONTENT:
-        answer["content"] = {operation.media_type: {"schema": {"type": "string"}}}
+        kind = "object" if operation.media_type == JSON_MEDIA_TYPE else "string"
+        answer["content"] = {operation.media_type: {"schema": {"type": kind}}}
     return answer
 
 

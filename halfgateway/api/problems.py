@@ -109,7 +109,7 @@ class UnknownEntry(Refusal):
 def faults_of(place: str, error: ValidationError) -> list[Fault]:
     """List what a model found wrong, without the input itself: it may hold a secret, or no UTF-8."""
     return [
-        Fault(where=".".join([place, *map(str, found["loc"])]), message=found["msg"])
+        Fault(where=".".join([place, *map(str, found["loc"])]), message=found["msg"].removeprefix("Value error, "))
         for found in error.errors(include_input=False, include_url=False, include_context=False)
     ]
 
