@@ -203,6 +203,7 @@ async def _open_records(
     cameras = CameraStore(database.sessions, sealing, clock=clock)
     await cameras.load()
     passwords = Passwords(random_bytes=secrets.token_bytes)
+    life.callback(passwords.close)
     return Records(database, sealing, AccountRepository(database.sessions, sealing, clock), passwords, cameras)
 
 

@@ -47,8 +47,8 @@ from halfgateway.keys import NodeKeys
 CAMERAS = 3
 """Simulated cameras: H.264 720p, H.265 1080p, and H.264 with sound that must never be heard."""
 
-RESUME_S = 2.0
-"""A lost connection keeps its slot for so long in the demo (interface.md)."""
+TIMINGS = TimingsSection(resume_s=2.0)
+"""A lost connection keeps its slot for two seconds in the demo (interface.md); all else is as in use."""
 
 SIMULATOR_START_S = 150.0
 """How long the simulator may take: it encodes its clips once on a new machine."""
@@ -75,7 +75,9 @@ class DemoPorts:
 
 
 @asynccontextmanager
-async def running_demo(root: Path, host: str, ports: DemoPorts) -> AsyncIterator[tuple[Node, dict[str, Any]]]:
+async def running_demo(
+    root: Path, host: str, ports: DemoPorts, timings: TimingsSection = TIMINGS
+) -> AsyncIterator[tuple[Node, dict[str, Any]]]:
     """Run the demo in ``root``; gives the node, and the document that says how to use it (interface.md).
 
     Raises DemoError, and what a node raises.
@@ -88,13 +90,13 @@ async def running_demo(root: Path, host: str, ports: DemoPorts) -> AsyncIterator
     accounts = await _accounts(folder, authority)
     _renew_revocations(folder, authority)
     async with _simulator() as cameras:
-        configuration = _configuration(folder, authority, cameras, host, ports)
+        configuration = _configuration(folder, authority, cameras, host, ports, timings)
         async with running_node(configuration) as node:
             yield node, _ready(node, folder, authority, accounts)
 
 
 def _configuration(
-    folder: DataFolder, authority: DemoAuthority, cameras: list[dict[str, Any]], host: str, ports: DemoPorts
+    folder: DataFolder, authority: DemoAuthority, cameras: list[dict[str, Any]], host: str, ports: DemoPorts, timings: TimingsSection
 ) -> Configuration:
     server = authority.server(datetime.now(UTC))
     return Configuration(
@@ -118,7 +120,7 @@ def _configuration(
             client_ca=authority.certificate_path,
             revoked=authority.revocation_list_path,
         ),
-        timings=TimingsSection(resume_s=RESUME_S),
+        timings=timings,
         cameras=tuple(_camera_section(folder, camera) for camera in cameras),
         machines=(MachineSection(id=MACHINE, agent="pp-garant-01", reason="L251-2-5", over_plain_rtsp=True),),
     )
@@ -142,14 +144,15 @@ async def _accounts(folder: DataFolder, authority: DemoAuthority) -> dict[str, d
         return accounts
     clock, keys = SystemClock(), NodeKeys.open(folder.secrets)
     database = Database(f"sqlite:///{folder.records}")
+    passwords = Passwords(random_bytes=secrets.token_bytes)
     try:
         await database.migrate()
         sealing = Sealing(keys.master, random_bytes=secrets.token_bytes)
         repository = AccountRepository(database.sessions, sealing, clock)
-        passwords = Passwords(random_bytes=secrets.token_bytes)
         enrolment = Enrolment(repository, passwords, random_bytes=secrets.token_bytes)
         accounts = await _enrol_everyone(enrolment, authority, folder)
     finally:
+        passwords.close()
         await database.close()
     _write_secret(kept, json.dumps(accounts, indent=1))
     return accounts

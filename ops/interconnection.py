@@ -1,6 +1,6 @@
 """The state of the interconnection, how it may change, and which of two states holds (article 8, C10).
 
-Pure: no clock, no file, no network. Two rules:
+Pure, but for the chance in a new incident's id: no clock, no file, no network. Two rules:
 
 1. A cut takes one person and is always accepted; a restoration names the incident that it ends, is made by a
    person, and by the security officer after a security measure.
@@ -11,6 +11,7 @@ Pure: no clock, no file, no network. Two rules:
 from __future__ import annotations
 
 import json
+import secrets
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -160,6 +161,11 @@ class InterconnectionState:
 def first_open(since: datetime) -> InterconnectionState:
     """Return the state that a new installation begins with."""
     return InterconnectionState(0, Status.OPEN, since, Author.OPS, "mise en service")
+
+
+def new_incident(at: datetime) -> str:
+    """Return a new incident's id: its instant in UTC, and chance enough that two nodes never choose the same."""
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 def cut(

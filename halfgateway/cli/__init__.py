@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+
 import typer
 
-from halfgateway.cli import interconnection, node, simulator, trace
-
-app = typer.Typer(
-    name="halfgateway",
-    help="La Demi-Passerelle Partenaire : the partner's half-gateway between SYN's cameras and the PVPP.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command("demo")(node.demo)
-app.command("serve")(node.serve)
-app.command("check")(node.check)
-app.command("simulate")(simulator.simulate)
-app.command("cut")(interconnection.cut)
-app.command("restore")(interconnection.restore)
-app.add_typer(trace.app, name="trace")
+MODULES = {
+    "demo": "node",
+    "serve": "node",
+    "check": "node",
+    "simulate": "simulator",
+    "cut": "interconnection",
+    "restore": "interconnection",
+    "trace": "trace",
+}
+"""The module of this package that holds each command, under the command's own name."""
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    build(sys.argv[1:])()
+
+
+def build(arguments: list[str]) -> typer.Typer:
+    """The application, with only the named command in it: a cut does not wait for the relay's libraries to load."""
+    app = typer.Typer(
+        name="halfgateway",
+        help="La Demi-Passerelle Partenaire : the partner's half-gateway between SYN's cameras and the PVPP.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_halfgateway)
+    named = [argument for argument in arguments if argument in MODULES][:1]
+    for name in named or MODULES:
+        command = getattr(importlib.import_module(f"halfgateway.cli.{MODULES[name]}"), name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
+def _halfgateway() -> None:
+    """La Demi-Passerelle Partenaire : the partner's half-gateway between SYN's cameras and the PVPP."""

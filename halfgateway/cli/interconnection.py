@@ -10,7 +10,6 @@ import typer
 from camera_registry.clock import SystemClock, rfc3339
 from halfgateway.cli.common import REFUSED, ConfigOption, DataOption, JsonOption, node_folder, say, stop
 from halfgateway.control.beacon import Followed, make_node_follow
-from halfgateway.control.interconnection import new_incident
 from halfgateway.folder import DataFolder
 from ops import interconnection as states
 from ops.errors import OpsError
@@ -31,7 +30,7 @@ def cut(
     """Interrompre l'Interconnexion : cut at once, also with API, database and Valkey down."""
     folder = node_folder(config, data)
     at = SystemClock().now()
-    incident = new_incident(at)
+    incident = states.new_incident(at)
     state = _change(
         folder,
         lambda current: states.cut(current, ground=ground, reason=reason, by=Author.OPS, since=at, incident=incident),

@@ -10,15 +10,15 @@ import typer
 from auth.trace.verify import verify_folder
 from halfgateway.cli.common import ConfigOption, DataOption, JsonOption, node_folder, say
 
-app = typer.Typer(help="Journal des accès: verify it.", no_args_is_help=True)
+trace = typer.Typer(help="Journal des accès: verify the history.", no_args_is_help=True)
 
 
-@app.callback()
-def trace() -> None:
-    """Journal des accès."""
+@trace.callback()
+def _trace() -> None:
+    """Journal des accès: verify the history."""
 
 
-@app.command()
+@trace.command()
 def verify(
     path: Annotated[Path | None, typer.Argument(help="A journal's folder; the node's own by default.")] = None,
     config: ConfigOption = None,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +19,16 @@ from halfgateway.control.closing import Closer
 from halfgateway.control.streams import StreamTable
 from halfgateway.control.tracing import Tracer
 from halfgateway.errors import ConventionNotInForce, InterconnectionCut, Refusal, StateStoreUnavailable
-from ops.interconnection import Author, Ground, InterconnectionState, Status, cut, merge, restore
+from ops.interconnection import (
+    Author,
+    Ground,
+    InterconnectionState,
+    Status,
+    cut,
+    merge,
+    new_incident,
+    restore,
+)
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +217,3 @@ class Interconnection:
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
 
-
-def new_incident(at: datetime) -> str:
-    """A new incident's id: its instant in UTC, and chance enough that two nodes never choose the same."""
-    return f"{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
