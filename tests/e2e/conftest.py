@@ -1,0 +1,145 @@
+"""A whole gateway: real Valkey, SQLite, certificates, journal, and simulated cameras in their own process."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pyotp
+import pytest
+
+from auth.trace import Entry
+from auth.trace.reader import TraceReader
+from halfgateway.app import Node
+from halfgateway.config import TimingsSection
+from halfgateway.demo import DemoPorts, running_demo
+from tests.raw_player import Credentials, RawPlayer
+
+SWIFT = TimingsSection(
+    play_before_s=3.0,
+    setup_to_play_s=2.0,
+    resume_s=0.5,
+    paused_s=2.0,
+    ticket_grace_s=2.0,
+    trace_grace_s=1.0,
+    lease_s=2.0,
+    renew_s=0.5,
+)
+"""As in use, but swift: no test waits for minutes."""
+
+WAIT_S = 20.0
+
+
+@dataclass
+class Gateway:
+    """A running node and how to come to it from outside."""
+
+    node: Node
+    ready: dict[str, Any]
+    http: aiohttp.ClientSession
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def machine(self) -> Credentials:
+        account = self.ready["accounts"]["machine"]
+        return Credentials(account["id"], account["password"])
+
+    @property
+    def cameras(self) -> list[str]:
+        cameras: list[str] = self.ready["cameras"]
+        return cameras
+
+    @property
+    def data(self) -> Path:
+        return Path(self.ready["data"])
+
+    def player(self, credentials: Credentials | None) -> RawPlayer:
+        host, _, port = self.ready["rtsp"].removeprefix("rtsp://").partition(":")
+        return RawPlayer(host, int(port), credentials)
+
+    def url(self, path: str, credentials: Credentials) -> str:
+        """The URL with credentials in it, as ordinary players take it."""
+        address = self.ready["rtsp"].removeprefix("rtsp://")
+        return f"rtsp://{credentials.username}:{credentials.password}@{address}{path}"
+
+    async def token(self, role: str) -> str:
+        """Log in as one of the demo's accounts, by the factors that its role needs."""
+        if role not in self.tokens:
+            account = self.ready["accounts"][role]
+            body = {"id": account["id"], "password": account["password"]}
+            tls = ssl.create_default_context(cafile=self.ready["ca"])
+            if "certificate" in account:
+                tls.load_cert_chain(account["certificate"], account["key"])
+            else:
+                body["totp"] = pyotp.TOTP(account["totp_secret"]).now()
+            async with self.http.post(self.ready["https"] + "/api/v1/login", json=body, ssl=tls) as answer:
+                assert answer.status == 200, await answer.text()
+                self.tokens[role] = (await answer.json())["token"]
+        return self.tokens[role]
+
+    async def call(self, role: str, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+        """One API call; its status and JSON."""
+        headers = {"Authorization": f"Bearer {await self.token(role)}"}
+        url = f"{self.ready['http']}/api/v1{path}"
+        async with self.http.request(method, url, json=body, headers=headers) as answer:
+            text = await answer.text()
+            return answer.status, await answer.json(content_type=None) if text else {}
+
+    async def ticket(self, camera: str, role: str = "operator") -> dict[str, Any]:
+        """A ticket for a live camera."""
+        wish = {"camera": camera, "mode": "live", "reason": "L251-2-5"}
+        status, ticket = await self.call(role, "POST", "/streams", wish)
+        assert status == 201, ticket
+        return ticket
+
+    async def slots_used(self) -> int:
+        used, _ = await self.node.control.slots.usage()
+        return used
+
+    async def trace(self) -> list[Entry]:
+        """The whole history, oldest first."""
+        reader = TraceReader.of(self.node.journal.folder, self.node.journal.node)
+        page = await reader.entries(limit=1000)
+        entries = list(page.items)
+        while page.next is not None:
+            page = await reader.entries(limit=1000, cursor=page.next)
+            entries += page.items
+        return entries[::-1]
+
+    async def traced(self, found: Callable[[Entry], bool]) -> list[Entry]:
+        """Wait until an entry is in the trace; all that match."""
+        async with asyncio.timeout(WAIT_S):
+            while not (entries := [entry for entry in await self.trace() if found(entry)]):
+                await asyncio.sleep(0.02)
+        return entries
+
+
+def credentials_of(ticket: dict[str, Any]) -> Credentials:
+    return Credentials(ticket["username"], ticket["password"])
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until a condition holds; a coroutine function is awaited."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            holds = condition()
+            if asyncio.iscoroutine(holds):
+                holds = await holds
+            if holds:
+                return
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+    """A gateway with swift timings."""
+    async with (
+        running_demo(tmp_path / "demo", "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT) as (node, ready),
+        aiohttp.ClientSession() as http,
+    ):
+        yield Gateway(node, ready, http)
