@@ -53,19 +53,22 @@ class Database:
         """Prepare for ``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST/NAME``; nothing is opened yet.
 
         Raises:
-            DatabaseError: the URL cannot be read, or names another kind of database.
+            DatabaseError: the URL cannot be read, names another kind of database, or its driver is missing.
         """
         self._url = _with_async_driver(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
-        self.engine = create_async_engine(
-            self._url,
-            pool_size=POOL_SIZE,
-            max_overflow=POOL_OVERFLOW,
-            pool_timeout=POOL_WAIT_S,
-            pool_recycle=POOL_RECYCLE_S,
-            pool_pre_ping=not self._is_sqlite,
-            connect_args=_SQLITE_CONNECT_ARGS if self._is_sqlite else {},
-        )
+        try:
+            self.engine = create_async_engine(
+                self._url,
+                pool_size=POOL_SIZE,
+                max_overflow=POOL_OVERFLOW,
+                pool_timeout=POOL_WAIT_S,
+                pool_recycle=POOL_RECYCLE_S,
+                pool_pre_ping=not self._is_sqlite,
+                connect_args=_SQLITE_CONNECT_ARGS if self._is_sqlite else {},
+            )
+        except ImportError as error:
+            raise DatabaseError(f"the driver {error.name} is not installed") from error
         if self._is_sqlite:
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(self.engine, expire_on_commit=False)

@@ -15,8 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from auth.accounts import Principal
 from auth.errors import AuthenticationError, AuthError
-from auth.trace.entry import Draft
-from auth.trace.kinds import Kind
+from auth.trace import Draft, Kind
 from camera_registry.errors import StoreUnavailable
 from halfgateway.api.operation import JSON_MEDIA_TYPE, Call, Forbidden, Operation, Text
 from halfgateway.api.ports import AccessTrace, SessionStore
@@ -65,17 +64,8 @@ class Dispatcher:
             inputs = await _read_inputs(operation, request)
             return await operation.handler(routes, call, principal=principal, **inputs)
         except (Forbidden, InvalidCall) as refusal:
-            self._trace.refusal(
-                Draft(
-                    kind=Kind.ACTION_REFUSED,
-                    agent=principal.agent,
-                    account=principal.account,
-                    attribution=principal.attribution,
-                    refusal=refusal.code,
-                    source=call.source,
-                    detail={"action": _action(operation), "role": principal.role.value},
-                )
-            )
+            attempt = {"action": _action(operation), "role": principal.role.value}
+            self._trace.refusal(call.entry(Kind.ACTION_REFUSED, principal, attempt, refusal=refusal.code))
             raise
 
     async def _identify(self, operation: Operation, call: Call) -> Principal:

@@ -7,14 +7,14 @@ needed; ``path``, ``query`` and ``body``, each a pydantic model. Its return anno
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel
 
 from auth.accounts import Principal, Role
-from auth.trace.kinds import Kind
+from auth.trace import Draft, Kind
 from halfgateway.errors import InvalidRequest, NotHabilitated, Refusal, StateStoreUnavailable, Unauthenticated
 
 API = "/api/v1"
@@ -44,6 +44,29 @@ class Call:
     token_from_cookie: bool
     certificate_der: bytes | None
     headers: dict[str, str] = field(default_factory=dict)
+
+    def entry(
+        self,
+        kind: Kind,
+        principal: Principal,
+        detail: Mapping[str, Any],
+        *,
+        camera: str | None = None,
+        mode: str | None = None,
+        refusal: str | None = None,
+    ) -> Draft:
+        """An entry of what ``principal`` does by this call."""
+        return Draft(
+            kind=kind,
+            agent=principal.agent,
+            account=principal.account,
+            attribution=principal.attribution,
+            camera=camera,
+            mode=mode,
+            refusal=refusal,
+            source=self.source,
+            detail=detail,
+        )
 
 
 class Forbidden(NotHabilitated):

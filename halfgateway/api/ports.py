@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from auth.accounts import Principal
 from auth.login import Credentials
 from auth.sessions import OpenedSession
-from auth.trace.entry import Draft, Entry
+from auth.trace import Draft, Entry, Kind
 from camera_registry.cameras import Camera
 from halfgateway.api.shapes import (
     Checkpoint,
@@ -46,7 +46,7 @@ class Page(Generic[Item]):
 class TraceFilter:
     """Which entries are wanted; None is no condition. ``since`` is inclusive, ``until`` exclusive."""
 
-    kind: str | None = None
+    kind: Kind | None = None
     agent: str | None = None
     camera: str | None = None
     stream: str | None = None

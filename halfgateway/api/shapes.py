@@ -27,7 +27,7 @@ from pydantic.config import JsonDict
 from auth.accounts import Attribution, Role
 from auth.policy import Mode
 from auth.purposes import Purpose, normalise
-from auth.trace.entry import Entry
+from auth.trace import Entry, Kind
 from camera_registry.cameras import Camera, CameraState
 from camera_registry.clock import rfc3339
 from halfgateway.control.streams import StreamState
@@ -350,7 +350,7 @@ class RestoreRequest(Shape):
 class TraceQuery(Paging):
     """Which entries of the history are wanted."""
 
-    kind: Annotated[str, StringConstraints(pattern=r"^[a-z-]{1,32}\.[a-z-]{1,32}$")] | None = None
+    kind: Kind | None = None
     agent: Identifier | None = None
     camera: Identifier | None = None
     stream: Identifier | None = None

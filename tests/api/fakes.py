@@ -13,8 +13,7 @@ from auth.errors import AuthenticationError, FailureReason
 from auth.login import Credentials
 from auth.policy import Mode
 from auth.sessions import OpenedSession
-from auth.trace.entry import Draft, Entry
-from auth.trace.kinds import Kind
+from auth.trace import Draft, Entry, Kind
 from camera_registry.cameras import Camera, CameraState, Profile
 from halfgateway.api.application import Ports
 from halfgateway.api.ports import CutOutcome, Page, TraceFilter

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from auth.accounts import Principal, Role
-from auth.trace.entry import Draft
-from auth.trace.kinds import Kind
+from auth.policy import Mode
+from auth.trace import Kind
 from camera_registry.clock import rfc3339
 from halfgateway.api.operation import API, EVERYONE, Call, operation
 from halfgateway.api.ports import AccessTrace, CameraCatalogue
@@ -70,19 +70,14 @@ class CameraRoutes:
         intervals: int = 0,
     ) -> None:
         period = {"start": query.start, "end": query.end}
+        asked = {name: rfc3339(instant) for name, instant in period.items() if instant is not None}
         await self._trace.durable(
-            Draft(
-                kind=Kind.RECORDING_SEARCHED,
-                agent=principal.agent,
-                account=principal.account,
-                attribution=principal.attribution,
+            call.entry(
+                Kind.RECORDING_SEARCHED,
+                principal,
+                {**asked, "intervals": intervals},
                 camera=path.id,
-                mode="recorded",
+                mode=Mode.RECORDED,
                 refusal=refusal,
-                source=call.source,
-                detail={
-                    **{name: rfc3339(instant) for name, instant in period.items() if instant is not None},
-                    "intervals": intervals,
-                },
             )
         )

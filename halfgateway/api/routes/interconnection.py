@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from auth.accounts import Principal, Role
-from auth.trace.kinds import Kind
+from auth.trace import Kind
 from camera_registry.clock import Clock
 from halfgateway.api.operation import API, EVERYONE, Call, Forbidden, operation
 from halfgateway.api.ports import Interconnection

@@ -7,9 +7,7 @@ from http.cookies import SimpleCookie
 from auth.accounts import Principal
 from auth.errors import AuthenticationError, ThrottledError
 from auth.login import Credentials
-from auth.sessions import OpenedSession
-from auth.trace.entry import Draft
-from auth.trace.kinds import Kind
+from auth.trace import Draft, Kind
 from camera_registry.clock import Clock
 from halfgateway.api.dispatch import SESSION_COOKIE
 from halfgateway.api.operation import API, EVERYONE, Call, operation
@@ -52,14 +50,15 @@ class LoginRoutes:
             if throttled.just_locked:
                 await self._trace.durable(Draft(kind=Kind.AUTH_LOCKED, refusal=Throttled.code, source=call.source))
             raise
+        principal = opened.principal
+        proof = {"factors": list(principal.factors), "role": principal.role.value}
         try:
-            await self._trace.durable(_succeeded(opened, call))
+            await self._trace.durable(call.entry(Kind.AUTH_SUCCEEDED, principal, proof))
         except TraceUnavailable:
             await self._sessions.close(opened.token)
             raise
         lasts_s = int((opened.expires_at - self._clock.now()).total_seconds())
         call.headers["Set-Cookie"] = _cookie(opened.token, lasts_s=lasts_s, secure=call.secure)
-        principal = opened.principal
         return LoginAnswer(
             token=opened.token,
             expires_at=opened.expires_at,
@@ -80,28 +79,7 @@ class LoginRoutes:
         """End the session that this call was made with."""
         await self._sessions.close(call.token or "")
         call.headers["Set-Cookie"] = _cookie("", lasts_s=0, secure=call.secure)
-        await self._trace.durable(
-            Draft(
-                kind=Kind.SESSION_CLOSED,
-                agent=principal.agent,
-                account=principal.account,
-                attribution=principal.attribution,
-                source=call.source,
-                detail={"cause": "logout"},
-            )
-        )
-
-
-def _succeeded(opened: OpenedSession, call: Call) -> Draft:
-    principal = opened.principal
-    return Draft(
-        kind=Kind.AUTH_SUCCEEDED,
-        agent=principal.agent,
-        account=principal.account,
-        attribution=principal.attribution,
-        source=call.source,
-        detail={"factors": list(principal.factors), "role": principal.role.value},
-    )
+        await self._trace.durable(call.entry(Kind.SESSION_CLOSED, principal, {"cause": "logout"}))
 
 
 def _failed(failure: AuthenticationError, call: Call) -> Draft:

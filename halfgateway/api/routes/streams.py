@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from auth.accounts import Attribution, Principal, Role
-from auth.trace.entry import Draft
-from auth.trace.kinds import Kind
+from auth.trace import Kind
 from halfgateway.api.operation import API, Call, Forbidden, operation
 from halfgateway.api.paging import page_of
 from halfgateway.api.ports import AccessTrace, Streams
@@ -112,16 +111,8 @@ class StreamRoutes:
     ) -> None:
         if principal.role not in UNMASKING_ROLES:
             raise Forbidden("Ce rôle ne permet pas de lever le masquage.")
-        await self._trace.durable(
-            Draft(
-                kind=Kind.STREAM_UNMASKED,
-                account=principal.account,
-                agent=principal.agent,
-                attribution=principal.attribution,
-                source=call.source,
-                detail={"motive": motive, "streams": [stream.id for stream in shown]},
-            )
-        )
+        unmasked = {"motive": motive, "streams": [stream.id for stream in shown]}
+        await self._trace.durable(call.entry(Kind.STREAM_UNMASKED, principal, unmasked))
 
 
 def _owns(principal: Principal, stream: StreamView) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from auth.accounts import Principal, Role
-from auth.trace.entry import Draft
-from auth.trace.kinds import Kind
+from auth.trace import Kind
 from halfgateway.api.operation import API, Call, operation
 from halfgateway.api.ports import AccessTrace, TraceFilter, TraceHistory
 from halfgateway.api.problems import UnknownEntry
@@ -75,13 +74,5 @@ class TraceRoutes:
         return proof
 
     async def _trace_reading(self, call: Call, principal: Principal, what: str, asked: dict[str, Any]) -> None:
-        await self._trace.durable(
-            Draft(
-                kind=Kind.TRACE_READ,
-                agent=principal.agent,
-                account=principal.account,
-                attribution=principal.attribution,
-                source=call.source,
-                detail={"what": what, "asked": asked, "scope": principal.scope},
-            )
-        )
+        read = {"what": what, "asked": asked, "scope": principal.scope}
+        await self._trace.durable(call.entry(Kind.TRACE_READ, principal, read))
