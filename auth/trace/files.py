@@ -227,12 +227,12 @@ class JournalFiles:
 
     def _headers(self, first: int) -> list[tuple[str, bytes]]:
         return [
-            (payloads_name(first), payloads_header(self._node, first)),
             (leaves_name(first), leaves_header(self._node, first)),
+            (payloads_name(first), payloads_header(self._node, first)),
         ]
 
     def _open_files(self, *, create: bool) -> None:
-        for name in (payloads_name(self._first), leaves_name(self._first), CHECKPOINTS):
+        for name, _ in self._ends():
             if name not in self._descriptors:
                 self._descriptors[name] = self._storage.open(self._folder / name, create=create)
 
@@ -251,9 +251,10 @@ class JournalFiles:
             self._storage.sync(descriptor)
 
     def _ends(self) -> list[tuple[str, int]]:
+        """Return each file's durable end, in the order of cutting: at no time may a leaf lack its payload."""
         return [
-            (payloads_name(self._first), self.durable.payloads_end),
             (leaves_name(self._first), self.durable.leaves_end),
+            (payloads_name(self._first), self.durable.payloads_end),
             (CHECKPOINTS, self._checkpoints_end),
         ]
 

@@ -1,8 +1,10 @@
 """Opening a journal: find the longest valid prefix, cut a torn tail, refuse what was damaged (T02, T03).
 
-Entries become durable a group at a time, so a crash tears one group at most, in the last segment, after the
-last checkpoint. That alone is cut; anything else that does not fit was changed or lost after it was
-acknowledged, and a person must look.
+Entries become durable a group at a time, payloads before leaves, so a crash tears one group at most: its
+payloads while no leaf of it was written, or its leaves. In the second case its payloads were durable, so a
+whole leaf whose payload does not fit was never torn. Torn is what is cut short, or what a lost sector left
+as zeros, in the last segment and after the last checkpoint. That alone is cut; anything else was changed or
+lost after it was acknowledged, and a person must look.
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ from auth.trace.layout import (
 from auth.trace.notes import MAX_OWN_NOTE_BYTES, is_torn, last_notes
 from auth.trace.scan import FrameReader, open_payloads, read_leaves, scan, segment_starts
 from auth.trace.tree import EMPTY_ROOT, Frontier, leaf_hash, merkle_root
+
+_SECTOR_BYTES = 512
+"""The least that a disk writes whole; pages and larger sectors are multiples of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +129,7 @@ class _Walk:
         records = self._last_records(first)
         damage = self._scan(first, records) if records else None
         size = self._here.frontier.size
-        if damage and size < self._signed.size:
+        if damage and (size < self._signed.size or not _is_torn(records, size - first, self._leaves_start(first))):
             raise damage
         if not records:
             self._base = self._here = self._segment_start(first)
@@ -169,13 +174,28 @@ class _Walk:
         payloads_end = len(payloads_header(self._node, first))
         return self._position(first, self._here.frontier.copy(), payloads_end, self._here.at_us)
 
+    def _leaves_start(self, first: int) -> int:
+        return len(leaves_header(self._node, first))
+
     def _position(self, first: int, frontier: Frontier, payloads_end: int, at_us: int | None) -> Position:
-        leaves_end = len(leaves_header(self._node, first)) + (frontier.size - first) * LEAF.size
+        leaves_end = self._leaves_start(first) + (frontier.size - first) * LEAF.size
         return Position(frontier, leaves_end, payloads_end, at_us)
 
     def _compare_root(self, frontier: Frontier) -> None:
         if frontier.size == self._signed.size and frontier.root() != self._signed.root:
             raise TraceDamaged(f"the first {frontier.size} entries are not those that were signed for")
+
+
+def _is_torn(records: bytes, index: int, start: int) -> bool:
+    """Tell whether a sector under a leaf record was never written: it reads as zeros.
+
+    ``start`` is the offset of the first of the records in its file.
+    """
+    begin, end = index * LEAF.size, (index + 1) * LEAF.size
+    sectors = range((start + begin) // _SECTOR_BYTES * _SECTOR_BYTES, start + end, _SECTOR_BYTES)
+    return any(
+        not any(records[max(begin, sector - start) : min(end, sector - start + _SECTOR_BYTES)]) for sector in sectors
+    )
 
 
 def _tail(path: Path, end: int) -> bytes:
