@@ -27,6 +27,7 @@ from auth.sessions import Sessions
 from auth.throttle import Throttle
 from auth.trace import Draft, Journal, Kind, OpenAct
 from auth.trace import TraceUnavailable as JournalUnavailable
+from auth.trace.reader import TraceFilter, TraceReader
 from camera_registry.clock import Clock, SystemClock, rfc3339
 from camera_registry.store import CameraStore
 from halfgateway.api.application import Ports, build_application
@@ -47,7 +48,7 @@ from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.desk import Desk
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
-from halfgateway.control.interconnection import Interconnection
+from halfgateway.control.interconnection import INTERCONNECTION_KINDS, Interconnection
 from halfgateway.control.machines import MachineDirectory, MachineUse
 from halfgateway.control.rtsp_door import RtspDoor
 from halfgateway.control.seat import House
@@ -181,6 +182,7 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
         now=time.monotonic,
         sweepers=(control.hub.sweep, rtsp.sweep, tracer.sweep),
     )
+    control.interconnection.trace_untold(await _told_serial(journal))
     await enforcement.renew()
     await _keep_running(life, failed, "enforcement", enforcement.run())
     await _keep_running(life, failed, "follow", control.shared.follow(_observer(control.interconnection)))
@@ -462,6 +464,14 @@ def _follow_commands(beacon: Beacon, interconnection: Interconnection, life: Asy
 
     loop.add_signal_handler(FOLLOW_SIGNAL, on_signal)
     life.callback(loop.remove_signal_handler, FOLLOW_SIGNAL)
+
+
+async def _told_serial(journal: Journal) -> int:
+    """The serial of the newest state of the interconnection that the trace tells of; 0 where it tells of none."""
+    newest = await TraceReader.of(journal.folder, journal.node).entries(
+        TraceFilter(kinds=INTERCONNECTION_KINDS), limit=1
+    )
+    return int(newest.items[0].detail["serial"]) if newest.items else 0
 
 
 def _observer(interconnection: Interconnection) -> Callable[[InterconnectionState], Awaitable[None]]:

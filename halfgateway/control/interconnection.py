@@ -36,6 +36,16 @@ MAX_VIEW_AGE_S = 15.0
 """How old the view of the shared state may be before nothing new is granted (interface.md, Numbers)."""
 
 
+ANOTHER_NODE = "another-node"
+COMMAND_LINE = "command-line"
+"""Who made a change that this node only follows; the maker's own entry, or the OS, knows more."""
+
+INTERCONNECTION_KINDS = frozenset(
+    {Kind.INTERCONNECTION_CUT, Kind.INTERCONNECTION_RESTORED, Kind.INTERCONNECTION_DEGRADED}
+)
+"""The entries that tell of the state; each has its serial in the detail."""
+
+
 class StateRecord(Protocol):
     """The node's own fsynced record."""
 
@@ -104,7 +114,7 @@ class Interconnection:
         self._seen_at_s = self._now()
         merged = merge(self._state, shared)
         if merged != self._state:
-            self.enforce(merged)
+            self._trace_change(merged, self.enforce(merged), actor=ANOTHER_NODE, source="shared")
             self._later(self._keep(merged))
         if merged != shared:
             self._later(self._share(merged))
@@ -116,9 +126,15 @@ class Interconnection:
         closed = 0
         if merged != self._state:
             closed = self.enforce(merged)
-            self._trace_change(merged, closed, actor="command-line", source="local")
+            self._trace_change(merged, closed, actor=COMMAND_LINE, source="local")
         self._later(self._share(merged))
         return closed
+
+    def trace_untold(self, told_serial: int) -> None:
+        """Trace the state that this node starts with, if the trace has not been told of it: ``told_serial`` is the
+        newest that it has."""
+        if self._state.serial > told_serial:
+            self._trace_change(self._state, 0, actor=COMMAND_LINE, source="local")
 
     async def cut(
         self,
@@ -216,4 +232,3 @@ class Interconnection:
         task = asyncio.ensure_future(chore)
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
-
