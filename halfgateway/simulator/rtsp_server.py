@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final, cast
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.connection import Connection, InterleavedBatch, Pause, Role
 from halfgateway.protocol.messages import Request, response, serialise
 from halfgateway.simulator.rtsp_session import RtspDesk, RtspDialogue
+
+log = logging.getLogger(__name__)
 
 CONNECTION_LIMIT: Final = 32
 """Connections that a camera takes; it closes further ones at once, as its small TCP stack would."""
@@ -84,6 +87,7 @@ class _CameraConnection(asyncio.Protocol):
         try:
             self._take_events()
         except RemoteProtocolError as error:
+            log.warning("simulated_camera.client_error camera=%s error=%s", self._desk.identity.id, error)
             self._transport.write(serialise(response(error.status)))
             self._transport.close()
 
