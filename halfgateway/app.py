@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from aiohttp import web
@@ -96,6 +96,11 @@ class Endpoints:
     https: int | None
     rtsp: int | None
     rtsps: int | None
+
+    def urls(self, host: str) -> dict[str, str | None]:
+        """Each scheme's URL on ``host``, a name or an address."""
+        shown = f"[{host}]" if ":" in host else host
+        return {scheme: port and f"{scheme}://{shown}:{port}" for scheme, port in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True)

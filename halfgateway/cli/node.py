@@ -39,11 +39,14 @@ def demo(
     _run(_demo(data, host, DemoPorts(http_port, https_port, rtsp_port, rtsps_port), as_json=as_json))
 
 
-def serve(config: Annotated[Path, typer.Option(envvar="HALFGATEWAY_CONFIG", help="The node's gateway.toml.")]) -> None:
-    """One node: relay and API, until SIGINT or SIGTERM."""
+def serve(
+    config: Annotated[Path, typer.Option(envvar="HALFGATEWAY_CONFIG", help="The node's gateway.toml.")],
+    as_json: JsonOption = False,
+) -> None:
+    """One node: relay and API, until SIGINT or SIGTERM. Says where, once it listens."""
     configuration = _read(config)
     _log_to_stderr(configuration.log_level)
-    _run(_serve(configuration))
+    _run(_serve(configuration, as_json=as_json))
 
 
 def check(
@@ -66,10 +69,12 @@ async def _demo(data: Path, host: str, ports: DemoPorts, *, as_json: bool) -> No
         await _until(node, ended)
 
 
-async def _serve(configuration: Configuration) -> None:
+async def _serve(configuration: Configuration, *, as_json: bool) -> None:
     ended = _ended_by_signal()
     async with running_node(configuration) as node:
-        logging.getLogger(__name__).info("node.ready id=%s endpoints=%s", configuration.node.id, node.endpoints)
+        urls = node.endpoints.urls(configuration.listen.host)
+        listening = "  ".join(url for url in urls.values() if url is not None)
+        say({"ready": True, **urls}, f"{configuration.node.id} : {listening}", as_json=as_json)
         await _until(node, ended)
 
 
