@@ -11,7 +11,7 @@ import logging
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from halfgateway.downstream.door import Caller
 from halfgateway.downstream.session import RtspSession
@@ -85,18 +85,17 @@ class RtspConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See :class:`asyncio.Protocol`."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("RTSP needs a byte stream")
-        self._transport = transport
+        stream = cast(asyncio.Transport, transport)  # uvloop's transports are of no asyncio class
+        self._transport = stream
         peer = transport.get_extra_info("peername") or ("",)
         self.source = str(peer[0])
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self.secure = tls is not None
         self.certificate = tls.getpeercert(binary_form=True) if tls is not None else None
         sockets.tune_downstream(transport)
-        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+        stream.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
         if not self._on_open(self):
-            sockets.abort(transport)
+            sockets.abort(stream)
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""

@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.net.sockets import tune_upstream
@@ -114,10 +115,8 @@ class CameraClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See :class:`asyncio.Protocol`."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("an RTSP client needs a byte stream")
         tune_upstream(transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are of no asyncio class
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pyotp
 import pytest
+import uvloop
 
 from auth.trace import Entry
 from auth.trace.reader import TraceReader
@@ -19,6 +20,12 @@ from halfgateway.app import Node
 from halfgateway.config import TimingsSection
 from halfgateway.demo import DemoPorts, running_demo
 from tests.raw_player import Credentials, RawPlayer
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The product's own event loop: what only asyncio's forgives is found here."""
+    return {"uvloop": uvloop.new_event_loop}
+
 
 SWIFT = TimingsSection(
     play_before_s=3.0,
