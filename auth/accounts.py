@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.errors import AccountConflictError, UnknownAccountError
+from auth.principals import Attribution, Factor, Principal, Role
 from auth.records import SessionMaker, transaction
 from auth.sealing import Sealing
 from auth.tables import AccountRow, CertificateRow
@@ -21,48 +21,6 @@ from camera_registry.clock import Clock
 _TOTP_PURPOSE = "totp secret"
 _HA1_MD5_PURPOSE = "digest HA1 MD5"
 _HA1_SHA256_PURPOSE = "digest HA1 SHA-256"
-
-
-class Role(StrEnum):
-    """What an account is for (``design.md``); PP's first three, SYN's next two, then whoever inspects."""
-
-    OPERATOR = "operator"
-    SUPERVISOR = "supervisor"
-    MACHINE = "machine"
-    OPS = "ops"
-    OFFICER = "officer"
-    AUDITOR = "auditor"
-
-
-class Attribution(StrEnum):
-    """How surely an access is one agent's (C08)."""
-
-    AGENT_ASSERTED = "agent-asserted"
-    AGENT_AUTHENTICATED = "agent-authenticated"
-    MACHINE_ONLY = "machine-only"
-
-
-class Factor(StrEnum):
-    """A proof of identity; a card is a personal certificate, a certificate a machine's."""
-
-    CARD = "card"
-    CERTIFICATE = "certificate"
-    PASSWORD = "password"  # noqa: S105 - names a factor, holds no secret
-    TOTP = "totp"
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks: what policy, services and the trace are given; it holds no secret and no name."""
-
-    account: str
-    role: Role
-    agent: str | None
-    service: str | None
-    site: str | None
-    attribution: Attribution | None
-    factors: tuple[str, ...]
-    scope: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 
-from auth.accounts import Account, AccountRepository, DigestSecret, Role
+from auth.accounts import Account, AccountRepository, DigestSecret
 from auth.passwords import Passwords
+from auth.principals import Role
 from auth.sealing import RandomBytes
 from auth.totp import new_secret
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from auth.accounts import Account, AccountRepository, Factor, Role
+from auth.accounts import Account, AccountRepository
 from auth.certificates import CertificateVerifier
 from auth.errors import AuthenticationError, FailureReason
 from auth.passwords import Passwords
+from auth.principals import Factor, Role
 from auth.sessions import OpenedSession, Sessions
 from auth.throttle import Throttle
 from auth.totp import find_step

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from auth.accounts import Attribution, Principal, Role
+from auth.principals import Attribution, Principal, Role
 from camera_registry.cameras import Camera
 
 CONVENTION_CAP = 10
@@ -49,13 +49,9 @@ class Convention:
         if self.cap < 1:
             raise ValueError("convention.cap must be at least 1")
         if self.cap > CONVENTION_CAP and not self.avenant:
-            raise ValueError(
-                f"convention.cap above {CONVENTION_CAP} takes convention.avenant (articles 4 and 11)"
-            )
+            raise ValueError(f"convention.cap above {CONVENTION_CAP} takes convention.avenant (articles 4 and 11)")
         if not 1 <= self.retention_days <= CONVENTION_RETENTION_DAYS:
-            raise ValueError(
-                f"convention.retention_days must be between 1 and {CONVENTION_RETENTION_DAYS} (article 6)"
-            )
+            raise ValueError(f"convention.retention_days must be between 1 and {CONVENTION_RETENTION_DAYS} (article 6)")
 
     def in_force(self, now: datetime) -> bool:
         """Whether the convention has begun and no one has recorded its end."""
@@ -81,9 +77,7 @@ WATCHING_ROLES = frozenset({Role.OPERATOR, Role.MACHINE})
 """Who may ask for a stream (interface.md)."""
 
 
-def decide(
-    requester: Principal, camera: Camera | None, mode: Mode, now: datetime, convention: Convention
-) -> Decision:
+def decide(requester: Principal, camera: Camera | None, mode: Mode, now: datetime, convention: Convention) -> Decision:
     """Whether ``requester`` may watch ``camera`` in this mode at ``now``."""
     if not convention.in_force(now):
         return Decision("convention-not-in-force", "La convention n'est pas en vigueur (article 11).")

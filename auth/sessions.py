@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth.accounts import Account, Factor, Principal, account_from_row
+from auth.accounts import Account, account_from_row
 from auth.errors import AuthenticationError, FailureReason
+from auth.principals import Factor, Principal
 from auth.records import SessionMaker, transaction
 from auth.sealing import RandomBytes
 from auth.tables import AccountRow, LoginSessionRow

@@ -273,6 +273,7 @@ async def _open_control(
     *,
     is_new: bool,
 ) -> Control:
+    certificates = _certificates(configuration.tls, clock)
     convention, timings = configuration.convention.record(), configuration.timings.record()
     slots = SlotTable(store, node=configuration.node.id, cap=convention.cap, clock=clock, lease_s=timings.lease_s)
     if configuration.state_store.url == EMBEDDED:
@@ -312,7 +313,7 @@ async def _open_control(
         clock=clock,
     )
     uses = [MachineUse(use.id, use.agent, use.reason, use.over_plain_rtsp) for use in configuration.machines]
-    machines = MachineDirectory(records.accounts, uses)
+    machines = MachineDirectory(records.accounts, certificates, uses)
     await machines.load()
     ticket_key, find_camera = TicketKey(keys.ticket), records.cameras.get
     desk = Desk(house=house, admission=admission, key=ticket_key, tickets=tickets, find_camera=find_camera, clock=clock)
@@ -392,7 +393,11 @@ def _ports(
         clock=clock,
     )
     health = HealthService(
-        [("trace", journal.probe), ("state-store", control.slots.usage), ("records", records.accounts.list_all)],
+        [
+            ("trace", journal.probe),
+            ("state-store", control.slots.usage),
+            ("records", lambda: records.accounts.find("")),
+        ],
         (JournalUnavailable, HalfGatewayError, RecordsUnavailableError),
     )
     return Ports(

@@ -20,10 +20,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from auth.accounts import AccountRepository, Role
+from auth.accounts import AccountRepository
 from auth.demo_authority import DemoAuthority, Issued
 from auth.enrolment import Enrolment
 from auth.passwords import Passwords
+from auth.principals import Role
 from auth.purposes import Purpose
 from auth.sealing import Sealing
 from camera_registry.clock import SystemClock
@@ -78,11 +79,11 @@ class DemoPorts:
 async def running_demo(
     root: Path, host: str, ports: DemoPorts, timings: TimingsSection = TIMINGS
 ) -> AsyncIterator[tuple[Node, dict[str, Any]]]:
-    """Run the demo in ``root``; gives the node, and the document that says how to use it (interface.md).
+    """Run the demo in ``root``, an absolute path; gives the node, and the document that says how to use it (interface.md).
 
     Raises DemoError, and what a node raises.
     """
-    folder = DataFolder(root.absolute())
+    folder = DataFolder(root)
     folder.make()
     for part in ("mail", "revoked"):
         (folder.root / part).mkdir(exist_ok=True)
@@ -96,7 +97,12 @@ async def running_demo(
 
 
 def _configuration(
-    folder: DataFolder, authority: DemoAuthority, cameras: list[dict[str, Any]], host: str, ports: DemoPorts, timings: TimingsSection
+    folder: DataFolder,
+    authority: DemoAuthority,
+    cameras: list[dict[str, Any]],
+    host: str,
+    ports: DemoPorts,
+    timings: TimingsSection,
 ) -> Configuration:
     server = authority.server(datetime.now(UTC))
     return Configuration(

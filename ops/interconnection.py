@@ -11,8 +11,8 @@ Pure, but for the chance in a new incident's id: no clock, no file, no network. 
 from __future__ import annotations
 
 import json
-import secrets
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime

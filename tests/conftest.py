@@ -8,11 +8,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import uvloop
 
 from halfgateway.database import Database
 from tests.held_clock import HeldClock
@@ -89,3 +91,10 @@ async def house(database: Database, clock: HeldClock, tmp_path: Path) -> AsyncIt
     """A migrated SQLite database with one account of each role in it."""
     async with open_house(database, clock, tmp_path) as furnished:
         yield furnished
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], AbstractEventLoop]]:
+    """Every test runs on the loop that the product runs on."""
+    return {"uvloop": uvloop.new_event_loop}

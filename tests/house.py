@@ -12,12 +12,13 @@ from typing import Literal
 
 from argon2 import PasswordHasher
 
-from auth.accounts import AccountRepository, Role
+from auth.accounts import AccountRepository
 from auth.certificates import CertificateVerifier
 from auth.demo_authority import DemoAuthority
 from auth.enrolment import Enrolment
 from auth.login import Credentials, Login
 from auth.passwords import Passwords
+from auth.principals import Role
 from auth.sealing import Sealing
 from auth.sessions import Sessions
 from auth.throttle import Throttle

@@ -10,6 +10,7 @@ import struct
 from datetime import UTC, datetime
 from hashlib import sha256
 
+from auth.trace.tree import leaf_hash
 from camera_registry.clock import rfc3339
 
 FORMAT = "halfgateway-journal/1"
@@ -88,9 +89,18 @@ def frame(salt: bytes, payload: bytes) -> bytes:
     return FRAME.pack(len(payload), len(payload) ^ _COMPLEMENT) + salt + payload
 
 
-def erased_frame(length: int) -> bytes:
-    """Frame what a purge leaves of a payload of ``length`` bytes: its length, and zeros (T09)."""
-    return FRAME.pack(length, length) + bytes(SALT_BYTES + length)
+def erased_frame(leaf_record: bytes, length: int) -> bytes:
+    """Frame what a purge leaves of a payload of ``length`` bytes: its length, its leaf's hash, zeros (T09).
+
+    The hash, in the salt's place, keeps a second witness of the leaf: a bit that changes in it is still
+    named at once.
+    """
+    return FRAME.pack(length, length) + erased_body(leaf_hash(leaf_record), SALT_BYTES + length)
+
+
+def erased_body(leaf_digest: bytes, size: int) -> bytes:
+    """Return what lies in place of the ``size`` bytes of salt and payload that a purge erased."""
+    return leaf_digest + bytes(size - SALT_BYTES)
 
 
 def frame_body(head: bytes) -> tuple[int, bool] | None:

@@ -20,6 +20,7 @@ MAX_OWN_NOTE_BYTES = 4_096
 _CHUNK_BYTES = 1 << 16
 _RECORD = re.compile(rb"(?s:.)*?\n\n(?:\xe2\x80\x94 [^\n]*\n)+\n")
 _END = b"\n\n"
+_TEXT_LINES = 4
 _PEM_BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----[^-]*-----END PUBLIC KEY-----\n?")
 
 
@@ -31,9 +32,10 @@ def record(note: SignedNote) -> bytes:
 def is_torn(tail: bytes) -> bool:
     """Tell whether bytes that are no whole record can be one whose write did not finish.
 
-    A lost page reads as zeros; whatever else ends like a record was written whole.
+    Either it does not end as a record does, or it ends before its signatures, or a lost sector left zeros.
     """
-    return len(tail) < MAX_OWN_NOTE_BYTES and (not tail.endswith(_END) or b"\0" in tail)
+    ends = tail.endswith(_END) and tail.count(b"\n") > _TEXT_LINES
+    return len(tail) < MAX_OWN_NOTE_BYTES and (not ends or b"\0" in tail)
 
 
 class NoteReader:

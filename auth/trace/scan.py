@@ -20,6 +20,7 @@ from auth.trace.layout import (
     SALT_BYTES,
     SEGMENT_ENTRIES,
     StampWriter,
+    erased_body,
     frame_body,
     leaves_header,
     leaves_name,
@@ -110,15 +111,15 @@ def scan(node: str, first: int, records: bytes, frames: FrameReader, previous_at
     stamps = StampWriter(node)
     stepped = Kind.CLOCK_STEPPED.code
     earliest = previous_at_us
-    unwitnessed = False  # whether nothing but its leaf tells the time of the entry before
     for index, (n, at_us, code, commitment) in enumerate(LEAF.iter_unpack(records)):
         number = first + index
         if n != number:
             raise TraceDamaged(f"the leaf in the place of entry {number} is of entry {n}", first_bad=number)
+        digest = sha256(b"\x00" + records[index * LEAF.size : (index + 1) * LEAF.size]).digest()
         salted, erased = frames.next(number)
         if erased:
-            if salted.count(0) != len(salted):
-                raise TraceDamaged(f"entry {number} is marked erased and is not", first_bad=number)
+            if salted != erased_body(digest, len(salted)):
+                raise TraceDamaged(f"entry {number} was not erased as a purge does it", first_bad=number)
         else:
             if sha256(salted).digest() != commitment:
                 raise TraceDamaged(f"the payload of entry {number} is not the one committed to", first_bad=number)
@@ -130,11 +131,9 @@ def scan(node: str, first: int, records: bytes, frames: FrameReader, previous_at
             if not salted.startswith(stamp.encode(), SALT_BYTES):
                 raise TraceDamaged(f"the leaf and the payload of entry {number} disagree", first_bad=number)
         if earliest is not None and at_us < earliest and code != stepped:
-            culprit = number - 1 if unwitnessed else number
-            raise TraceDamaged(f"time goes back at entry {number} without a clock step", first_bad=culprit)
-        earliest, unwitnessed = at_us, erased
-        record = records[index * LEAF.size : (index + 1) * LEAF.size]
-        yield sha256(b"\x00" + record).digest(), at_us, erased
+            raise TraceDamaged(f"time goes back at entry {number} without a clock step", first_bad=number)
+        earliest = at_us
+        yield digest, at_us, erased
 
 
 class FrameReader:

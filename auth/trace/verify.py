@@ -131,7 +131,6 @@ class _Verifier:
         self._frontier = Frontier()
         self._at_us: int | None = None
         self._erased = 0
-        self._first_erased: int | None = None
         self._checkpoints = 0
         self._signed = 0
         self._anchored = 0
@@ -264,8 +263,6 @@ class _Verifier:
         if self._next_head is None:
             raise TraceDamaged(f"entry {n} is erased, and no checkpoint covers it", first_bad=n)
         self._erased += 1
-        if self._first_erased is None:
-            self._first_erased = n
 
     def _target(self) -> int | None:
         """Return the next size at which there is something to compare."""
@@ -278,14 +275,13 @@ class _Verifier:
         head = self._next_head
         if head and head.size == size:
             if head.root != root:
-                first_bad = self._signed if self._first_erased is None else self._first_erased
                 raise TraceDamaged(
-                    f"the checkpoint of {size} entries was signed over other entries than those from"
-                    f" {first_bad} to {size - 1}",
-                    first_bad=first_bad,
+                    f"the checkpoint of {size} entries was signed over others than those from"
+                    f" {self._signed} to {size - 1}",
+                    first_bad=self._signed,
                 )
             self._checkpoints += 1
-            self._signed, self._first_erased = size, None
+            self._signed = size
             self._next_head = next(self._heads, None)
         while self._anchors and self._anchors[0].size == size:
             if self._anchors[0].root != root:

@@ -20,6 +20,7 @@ from auth.trace.layout import (
     SALT_BYTES,
     SEGMENT_ENTRIES,
     commitment,
+    erased_body,
     frame_body,
     leaves_header,
     leaves_name,
@@ -173,9 +174,11 @@ class PayloadFile:
         body = frame_body(framed[: FRAME.size]) if len(framed) == end - start else None
         if body is None:
             raise TraceDamaged(f"what lies in the place of entry {n}'s payload is no payload", first_bad=n)
-        if body[1]:
+        salted, erased = framed[FRAME.size :], body[1]
+        if erased:
+            if salted != erased_body(leaf_hash(self._segment.record(n)), len(salted)):
+                raise TraceDamaged(f"entry {n} was not erased as a purge does it", first_bad=n)
             return None
-        salted = framed[FRAME.size :]
         if commitment(salted) != self._segment.leaf(n).commitment:
             raise TraceDamaged(f"the payload of entry {n} is not the one committed to", first_bad=n)
         return salted

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from pydantic import BaseModel, ValidationError
 
-from auth.accounts import Principal
 from auth.errors import AuthenticationError, AuthError
+from auth.principals import Principal
 from auth.trace import Draft, Kind
 from camera_registry.errors import StoreUnavailable
 from halfgateway.api.operation import JSON_MEDIA_TYPE, Call, Forbidden, Operation, Text

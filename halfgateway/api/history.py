@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from auth.accounts import Principal
+from auth.principals import Principal
 from auth.trace import Entry, Journal, Kind, TraceDamaged
 from auth.trace import TraceUnavailable as JournalUnavailable
 from auth.trace.reader import TraceFilter, TraceReader

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel
 
-from auth.accounts import Principal, Role
+from auth.principals import Principal, Role
 from auth.trace import Draft, Kind
 from halfgateway.errors import InvalidRequest, NotHabilitated, Refusal, StateStoreUnavailable, Unauthenticated
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
-from auth.accounts import Principal
 from auth.login import Credentials
+from auth.principals import Principal
 from auth.sessions import OpenedSession
 from auth.trace import Draft, Entry, Kind
 from camera_registry.cameras import Camera

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from auth.accounts import Principal, Role
 from auth.policy import Convention, Mode
+from auth.principals import Principal, Role
 from camera_registry.cameras import Camera
 from camera_registry.clock import Clock
 from camera_registry.store import CameraStore

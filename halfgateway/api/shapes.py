@@ -24,8 +24,8 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 
-from auth.accounts import Attribution, Role
 from auth.policy import Mode
+from auth.principals import Attribution, Role
 from auth.purposes import Purpose, normalise
 from auth.trace import Entry, Kind
 from camera_registry.cameras import Camera, CameraState

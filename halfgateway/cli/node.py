@@ -36,7 +36,7 @@ def demo(
 ) -> None:
     """The whole product on embedded defaults, with simulated cameras, until Ctrl-C."""
     _log_to_stderr("warning")
-    _run(_demo(data, host, DemoPorts(http_port, https_port, rtsp_port, rtsps_port), as_json=as_json))
+    _run(_demo(data.absolute(), host, DemoPorts(http_port, https_port, rtsp_port, rtsps_port), as_json=as_json))
 
 
 def serve(

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from auth.accounts import Principal
 from auth.policy import Mode
+from auth.principals import Principal
 from auth.trace import Draft, Kind
 from halfgateway.errors import Refusal
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from auth.accounts import Principal, Role
+from auth.principals import Principal, Role
 from auth.trace import Kind
 from camera_registry.cameras import Camera
 from camera_registry.clock import Clock

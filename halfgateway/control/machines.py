@@ -6,7 +6,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from auth.accounts import Account, AccountRepository, Attribution, Principal
+from auth.accounts import Account, AccountRepository
+from auth.certificates import CertificateVerifier
+from auth.errors import AuthenticationError
+from auth.principals import Attribution, Principal
 from halfgateway.control.rtsp_door import MachineAccount
 from halfgateway.protocol.digest import Secrets
 
@@ -24,8 +27,11 @@ class MachineUse:
 class MachineDirectory:
     """Fills :class:`~halfgateway.control.rtsp_door.Machines`. Only machines with an agreed use are in it."""
 
-    def __init__(self, accounts: AccountRepository, uses: Iterable[MachineUse]) -> None:
+    def __init__(
+        self, accounts: AccountRepository, certificates: CertificateVerifier, uses: Iterable[MachineUse]
+    ) -> None:
         self._accounts = accounts
+        self._certificates = certificates
         self._uses = {use.account: use for use in uses}
         self._machines: Mapping[str, MachineAccount] = {}
         self._owners: dict[str, str] = {}
@@ -45,6 +51,10 @@ class MachineDirectory:
     async def presented(self, machine: MachineAccount, certificate: bytes | None) -> bool:
         """See :class:`~halfgateway.control.rtsp_door.Machines`."""
         if certificate is None:
+            return False
+        try:
+            self._certificates.verify(certificate)
+        except AuthenticationError:
             return False
         fingerprint = hashlib.sha256(certificate).hexdigest()
         if fingerprint not in self._owners:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-from auth.accounts import Attribution, Principal, Role
 from auth.policy import Mode
+from auth.principals import Attribution, Principal, Role
 from auth.trace import Draft, Kind
 from camera_registry.cameras import Camera
 from halfgateway.control.access import AccessRequest, Via

@@ -66,7 +66,7 @@ class Tracer:
 
     def refusal(self, draft: Draft) -> None:
         """Write a refusal; identical ones within a second are one entry with their count."""
-        key = (draft.kind, draft.account, draft.camera, draft.refusal, draft.source)
+        key = (draft.kind, draft.account, draft.camera, draft.refusal, draft.source, repr(draft.detail))
         now = self._now()
         first_s, count, first = self._refusals.get(key, (now, 0, draft))
         if count == 0:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
-from auth.accounts import Attribution, Factor, Principal, Role
 from auth.errors import AuthenticationError, FailureReason
 from auth.login import Credentials
 from auth.policy import Mode
+from auth.principals import Attribution, Factor, Principal, Role
 from auth.sessions import OpenedSession
 from auth.trace import Draft, Entry, Kind
 from camera_registry.cameras import Camera, CameraState, Profile

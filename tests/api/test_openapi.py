@@ -18,7 +18,7 @@ from schemathesis.checks import positive_data_acceptance
 from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 
-from auth.accounts import Role
+from auth.principals import Role
 from auth.purposes import Purpose
 from halfgateway.api.application import OPERATIONS, build_application
 from halfgateway.api.openapi import openapi_document

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from auth.accounts import Role
+from auth.principals import Role
 from halfgateway.api.application import OPERATIONS, build_application
 from tests.api.fakes import FakeHouse
 

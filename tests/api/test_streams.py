@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from auth.accounts import Attribution, Role
+from auth.principals import Attribution, Role
 from auth.purposes import Purpose
 from halfgateway.errors import CapReached, InterconnectionCut, TraceUnavailable
 from tests.api.conftest import Client

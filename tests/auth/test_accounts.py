@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from auth.accounts import Account, AccountRepository, DigestSecret, Factor, Role
+from auth.accounts import Account, AccountRepository, DigestSecret
 from auth.errors import (
     AccountConflictError,
     AuthenticationError,
@@ -20,6 +20,7 @@ from auth.errors import (
     SealError,
     UnknownAccountError,
 )
+from auth.principals import Factor, Role
 from auth.sealing import Sealing
 from auth.sessions import ABSOLUTE, IDLE, MAX_SESSIONS_PER_ACCOUNT, Sessions
 from auth.tables import LoginSessionRow

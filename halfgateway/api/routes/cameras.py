@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from auth.accounts import Principal, Role
 from auth.policy import Mode
+from auth.principals import Principal, Role
 from auth.trace import Kind
 from camera_registry.clock import rfc3339
 from halfgateway.api.operation import API, EVERYONE, Call, operation

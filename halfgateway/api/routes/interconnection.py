@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from auth.accounts import Principal, Role
+from auth.principals import Principal, Role
 from auth.trace import Kind
 from camera_registry.clock import Clock
 from halfgateway.api.operation import API, EVERYONE, Call, Forbidden, operation

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from http.cookies import SimpleCookie
 
-from auth.accounts import Principal
 from auth.errors import AuthenticationError, ThrottledError
 from auth.login import Credentials
+from auth.principals import Principal
 from auth.trace import Draft, Kind
 from camera_registry.clock import Clock
 from halfgateway.api.dispatch import SESSION_COOKIE

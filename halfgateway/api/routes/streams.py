@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auth.accounts import Attribution, Principal, Role
+from auth.principals import Attribution, Principal, Role
 from auth.trace import Kind
 from halfgateway.api.operation import API, Call, Forbidden, operation
 from halfgateway.api.paging import page_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from auth.accounts import Principal, Role
+from auth.principals import Principal, Role
 from auth.trace import Kind
 from halfgateway.api.operation import API, Call, operation
 from halfgateway.api.ports import AccessTrace, TraceFilter, TraceHistory

@@ -1,0 +1,48 @@
+"""Who asks, and how they proved it: what policy, services and the trace are given of an account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What an account is for (``design.md``); PP's first three, SYN's next two, then whoever inspects."""
+
+    OPERATOR = "operator"
+    SUPERVISOR = "supervisor"
+    MACHINE = "machine"
+    OPS = "ops"
+    OFFICER = "officer"
+    AUDITOR = "auditor"
+
+
+class Attribution(StrEnum):
+    """How surely an access is one agent's (C08)."""
+
+    AGENT_ASSERTED = "agent-asserted"
+    AGENT_AUTHENTICATED = "agent-authenticated"
+    MACHINE_ONLY = "machine-only"
+
+
+class Factor(StrEnum):
+    """A proof of identity; a card is a personal certificate, a certificate a machine's."""
+
+    CARD = "card"
+    CERTIFICATE = "certificate"
+    PASSWORD = "password"  # noqa: S105 - names a factor, holds no secret
+    TOTP = "totp"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks: what policy, services and the trace are given; it holds no secret and no name."""
+
+    account: str
+    role: Role
+    agent: str | None
+    service: str | None
+    site: str | None
+    attribution: Attribution | None
+    factors: tuple[str, ...]
+    scope: str | None
