@@ -105,7 +105,16 @@ async def test_gstreamer_decodes_every_frame(simulator: Simulator, number: int) 
     grey = ["!", f"video/x-raw,format=GRAY8,width={SIZE[0]},height={SIZE[1]}"]
     sink = ["!", "identity", f"eos-after={FRAMES}", "!", "fdsink", "fd=1"]
     video_only = ["!", "application/x-rtp,media=video"]
-    sound = ["camera.", "!", "application/x-rtp,media=audio", "!", "identity", f"eos-after={FRAMES}", "!", "fakesink"]
+    sound = [
+        "camera.",
+        "!",
+        "application/x-rtp,media=audio",
+        "!",
+        "identity",
+        f"eos-after={3 * FRAMES}",
+        "!",
+        "fakesink",
+    ]
     video = [*source, *video_only, *depayload, *decode, *grey, *sink]
     counters = await grey_frames("gst-launch-1.0", "-q", *video, *(sound if number == H264_WITH_AUDIO else []))
     assert len(counters) >= FRAMES - 1
