@@ -13,10 +13,10 @@ import pytest
 from camera_registry.clock import SystemClock
 from halfgateway.control.slots import MAX_OWED, Lease, SlotsTaken, SlotTable
 from halfgateway.errors import StateStoreUnavailable
-from tests.control.valkeys import LEASE_S, Nodes, SkewedClock, until
+from tests.control.valkeys import LEASE_S, LONG_S, Nodes, SkewedClock, until
 
 HOLDER = {"camera": "c1", "mode": "live"}
-CALL_LIMIT_S = 0.3
+CALL_LIMIT_S = 0.5
 
 
 async def granted_again(table: SlotTable, slot_id: str, keep: Callable[[], Coroutine[Any, Any, object]]) -> Lease:
@@ -49,7 +49,7 @@ async def each_question(table: SlotTable) -> list[Coroutine[Any, Any, object]]:
 
 async def test_a_store_that_was_never_used_grants_nothing_for_one_lease(nodes: Nodes) -> None:
     # C01
-    a = nodes.table("a")
+    a = nodes.table("a", lease_s=LEASE_S)
     started = time.monotonic()
     with pytest.raises(StateStoreUnavailable) as refused:
         await a.acquire("s", HOLDER)
@@ -69,7 +69,7 @@ async def test_the_owner_of_an_embedded_store_begins_at_once_and_without_its_dea
 
 async def test_an_embedded_store_that_died_is_opened_again_with_what_runs(nodes: Nodes) -> None:
     # C01
-    a = await nodes.opened("a", cap=2, lease_s=5)
+    a = await nodes.opened("a", cap=2)
     await take(a, ["s"])
     await nodes.killed()
     await nodes.server.start()
@@ -82,7 +82,7 @@ async def test_an_embedded_store_that_died_is_opened_again_with_what_runs(nodes:
 
 async def test_emptied_nothing_is_granted_until_what_runs_is_back(nodes: Nodes) -> None:
     # C01
-    a, b = await nodes.opened("a", cap=3), nodes.table("b", cap=3)
+    a, b = await nodes.opened("a", cap=3, lease_s=LEASE_S), nodes.table("b", cap=3, lease_s=LEASE_S)
     await take(a, ["a1", "a2"])
     await nodes.store().client.flushall()
     with pytest.raises(StateStoreUnavailable):
@@ -99,7 +99,7 @@ async def test_emptied_nothing_is_granted_until_what_runs_is_back(nodes: Nodes) 
 
 async def test_emptied_the_ten_that_run_stay_the_ten(nodes: Nodes) -> None:
     # C01
-    a, b = await nodes.opened("a"), nodes.table("b")
+    a, b = await nodes.opened("a", lease_s=LEASE_S), nodes.table("b", lease_s=LEASE_S)
     ids = [f"a{n}" for n in range(10)]
     await take(a, ids)
     await nodes.store().client.flushall()
@@ -115,7 +115,7 @@ async def test_emptied_the_ten_that_run_stay_the_ten(nodes: Nodes) -> None:
 
 async def test_what_was_not_put_back_in_time_is_lost(nodes: Nodes) -> None:
     # C01
-    a, b = await nodes.opened("a", cap=1), nodes.table("b", cap=1)
+    a, b = await nodes.opened("a", cap=1, lease_s=LEASE_S), nodes.table("b", cap=1, lease_s=LEASE_S)
     await take(a, ["s"])
     await nodes.store().client.flushall()
     await granted_again(b, "t", lambda: b.renew([]))
@@ -142,7 +142,7 @@ async def test_a_slot_of_ours_is_taken_again_in_the_hold(nodes: Nodes) -> None:
 
 async def test_a_slot_whose_deadline_has_passed_is_not_ours_in_the_hold(nodes: Nodes) -> None:
     # C01
-    a = await nodes.opened("a")
+    a = await nodes.opened("a", lease_s=LEASE_S)
     lease = await a.acquire("s", HOLDER)
     await nodes.store().client.flushall()
     await until(lambda: time.monotonic() >= lease.deadline)
@@ -153,7 +153,7 @@ async def test_a_slot_whose_deadline_has_passed_is_not_ours_in_the_hold(nodes: N
 
 async def test_a_renewal_that_comes_after_the_deadline_is_none(nodes: Nodes) -> None:
     # C01: its stream is being closed
-    a = await nodes.opened("a")
+    a = await nodes.opened("a", lease_s=LEASE_S)
     lease = await a.acquire("s", HOLDER)
     await nodes.store().client.flushall()
     nodes.signal(signal.SIGSTOP)
@@ -192,7 +192,7 @@ async def test_one_lease_that_is_lost_is_seen_as_a_loss(nodes: Nodes) -> None:
 
 async def test_killed_and_started_again_it_grants_after_one_lease(nodes: Nodes) -> None:
     # C01
-    a, b = await nodes.opened("a", cap=2), nodes.table("b", cap=2)
+    a, b = await nodes.opened("a", cap=2, lease_s=LEASE_S), nodes.table("b", cap=2, lease_s=LEASE_S)
     await take(a, ["s"])
     await nodes.killed()
     with pytest.raises(StateStoreUnavailable):
@@ -206,7 +206,7 @@ async def test_killed_and_started_again_it_grants_after_one_lease(nodes: Nodes) 
 
 async def test_failed_over_to_a_replica_it_grants_after_one_lease(nodes: Nodes) -> None:
     # C01: a promoted replica may lack what its primary acknowledged; here it says so by its replication id alone
-    a, b = await nodes.opened("a", cap=2), nodes.table("b", cap=2)
+    a, b = await nodes.opened("a", cap=2, lease_s=LEASE_S), nodes.table("b", cap=2, lease_s=LEASE_S)
     await take(a, ["s"])
     client = nodes.store().client
     await client.replicaof("127.0.0.1", "1")
@@ -295,7 +295,7 @@ async def test_a_server_that_answers_nonsense_is_unavailable(nodes: Nodes) -> No
 
 async def test_a_full_server_is_unavailable(nodes: Nodes) -> None:
     # C01
-    table = await nodes.opened("a")
+    table = await nodes.opened("a", lease_s=LEASE_S)
     client = nodes.store().client
     await client.config_set("maxmemory", "1")
     with pytest.raises(StateStoreUnavailable):
@@ -308,11 +308,11 @@ async def test_a_full_server_is_unavailable(nodes: Nodes) -> None:
 async def test_a_clock_set_forward_frees_nothing(nodes: Nodes) -> None:
     # C01: seen from a node, a server whose clock jumps and a clock of its own that stands still look the same
     clock = SkewedClock()
-    await nodes.opened("a", cap=2)
-    a = nodes.table("a", cap=2, call_limit_s=CALL_LIMIT_S, clock=clock)
-    b = nodes.table("b", cap=2)
+    await nodes.opened("a", cap=2, lease_s=LEASE_S)
+    a = nodes.table("a", cap=2, call_limit_s=CALL_LIMIT_S, clock=clock, lease_s=LEASE_S)
+    b = nodes.table("b", cap=2, lease_s=LEASE_S)
     await take(a, ["s"])
-    clock.behind_s += LEASE_S
+    clock.behind_s += 10 * LEASE_S
     with pytest.raises(StateStoreUnavailable):
         await a.acquire("t", HOLDER)
     with pytest.raises(StateStoreUnavailable):
@@ -324,9 +324,9 @@ async def test_a_clock_set_forward_frees_nothing(nodes: Nodes) -> None:
 async def test_a_node_that_slept_puts_back_only_where_there_is_room(nodes: Nodes) -> None:
     # C01: its own clock stood still, its leases lapsed, and another node has taken one of the two slots
     clock = SkewedClock()
-    await nodes.opened("a", cap=2)
-    a = nodes.table("a", cap=2, call_limit_s=CALL_LIMIT_S, clock=clock)
-    b = nodes.table("b", cap=2)
+    await nodes.opened("a", cap=2, lease_s=LEASE_S)
+    a = nodes.table("a", cap=2, call_limit_s=CALL_LIMIT_S, clock=clock, lease_s=LEASE_S)
+    b = nodes.table("b", cap=2, lease_s=LEASE_S)
     await take(a, ["s", "t"])
     slept_at = time.monotonic()
     async with asyncio.timeout(10):
@@ -344,7 +344,7 @@ async def test_a_node_that_slept_puts_back_only_where_there_is_room(nodes: Nodes
 
 async def test_a_clock_set_back_does_not_keep_slots_for_ever(nodes: Nodes) -> None:
     # C01
-    a = await nodes.opened("a", cap=1)
+    a = await nodes.opened("a", cap=1, lease_s=LEASE_S)
     await take(a, ["s"])
     store = nodes.store()
     await store.client.zadd(store.key("leases"), {"s": (time.time() + 3600) * 1000})
@@ -352,7 +352,7 @@ async def test_a_clock_set_back_does_not_keep_slots_for_ever(nodes: Nodes) -> No
     await store.client.hset(
         store.key("nodes"), "gone", f'{{"cap":0,"lease":{int(LEASE_S * 1000)},"lapse":{(time.time() + 3600) * 1000}}}'
     )
-    b = nodes.table("b", cap=1)
+    b = nodes.table("b", cap=1, lease_s=LEASE_S)
     async with asyncio.timeout(10):
         while True:
             try:
@@ -364,9 +364,9 @@ async def test_a_clock_set_back_does_not_keep_slots_for_ever(nodes: Nodes) -> No
 
 async def test_a_slot_granted_to_nobodys_knowledge_goes_back_with_the_next_question(nodes: Nodes) -> None:
     # C01: the table's first question, so that the script cannot tell that it comes too late
-    b = await nodes.opened("b", cap=1, lease_s=30)
+    b = await nodes.opened("b", cap=1)
     store = nodes.store(call_limit_s=CALL_LIMIT_S)
-    a = SlotTable(store, node="a", cap=1, clock=SystemClock(), lease_s=30)
+    a = SlotTable(store, node="a", cap=1, clock=SystemClock(), lease_s=LONG_S)
     await store.client.ping()
     nodes.signal(signal.SIGSTOP)
     try:
@@ -381,7 +381,7 @@ async def test_a_slot_granted_to_nobodys_knowledge_goes_back_with_the_next_quest
 @pytest.mark.parametrize("steps", range(24))
 async def test_cancelled_anywhere_no_slot_is_kept_and_no_answer_goes_astray(nodes: Nodes, steps: int) -> None:
     # C01
-    table = await nodes.opened("a", cap=2, lease_s=30)
+    table = await nodes.opened("a", cap=2)
     if steps % 2:
         await table.renew([])
     await take(table, ["kept"])
@@ -403,7 +403,7 @@ async def test_cancelled_anywhere_no_slot_is_kept_and_no_answer_goes_astray(node
 
 async def test_slots_that_are_owed_are_bounded_and_forgotten_after_a_lease(nodes: Nodes) -> None:
     # C01
-    table = await nodes.opened("a")
+    table = await nodes.opened("a", lease_s=LEASE_S)
     await nodes.server.stop()
     for n in range(MAX_OWED + 10):
         with pytest.raises(StateStoreUnavailable):

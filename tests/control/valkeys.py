@@ -17,8 +17,11 @@ from halfgateway.control.slots import SlotTable
 from halfgateway.control.store import StateStore
 from halfgateway.net.valkey import EmbeddedValkey, connect
 
-LEASE_S = 0.6
-"""Seconds of a lease in these tests: short to wait for, and far longer than this machine ever stalls."""
+LONG_S = 30.0
+"""Seconds of a lease in most of these tests: none lapses, however slow the machine."""
+
+LEASE_S = 0.8
+"""Seconds of a lease in the tests that wait for it to lapse, or for a hold to be over."""
 
 
 class SkewedClock(SystemClock):
@@ -50,7 +53,7 @@ class Nodes:
         node: str = "a",
         *,
         cap: int = 10,
-        lease_s: float = LEASE_S,
+        lease_s: float = LONG_S,
         call_limit_s: float = 2.0,
         clock: SystemClock | None = None,
     ) -> SlotTable:
@@ -62,7 +65,7 @@ class Nodes:
             clock=clock or SystemClock(),
         )
 
-    async def opened(self, node: str = "a", *, cap: int = 10, lease_s: float = LEASE_S) -> SlotTable:
+    async def opened(self, node: str = "a", *, cap: int = 10, lease_s: float = LONG_S) -> SlotTable:
         """Return a table whose convention grants at once."""
         table = self.table(node, cap=cap, lease_s=lease_s)
         await table.open_epoch()
