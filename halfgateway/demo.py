@@ -79,7 +79,7 @@ class DemoPorts:
 async def running_demo(
     root: Path, host: str, ports: DemoPorts, timings: TimingsSection = TIMINGS
 ) -> AsyncIterator[tuple[Node, dict[str, Any]]]:
-    """Run the demo in ``root``, an absolute path; gives the node, and the document that says how to use it (interface.md).
+    """Run the demo in ``root``, an absolute path; gives the node, and the document that says how to use it.
 
     Raises DemoError, and what a node raises.
     """
