@@ -76,7 +76,8 @@ def leaf_spans(folder: Path) -> list[tuple[int, int]]:
 def erase(folder: Path, n: int) -> None:
     """Do to an entry what a purge will."""
     start, end = frame_spans(folder)[n]
-    patch(folder / PAYLOADS, start, erased_frame(end - start - FRAME.size - 32))
+    record = (folder / LEAVES).read_bytes()[slice(*leaf_spans(folder)[n])]
+    patch(folder / PAYLOADS, start, erased_frame(record, end - start - FRAME.size - 32))
 
 
 def patch(path: Path, offset: int, data: bytes) -> None:

@@ -378,4 +378,9 @@ async def test_an_erased_entry_is_not_needed_to_open(tmp_path: Path) -> None:
     async with await open_journal(tmp_path / "trace") as journal:
         assert (await journal.record(draft())).n == 4
         assert [act.stream for act in journal.open_acts] == ["s-0", "s-1", "s-3"]
-    assert erased_frame(1) == bytes([0, 0, 0, 1, 0, 0, 0, 1]) + bytes(33)
+
+
+def test_what_a_purge_leaves_is_a_length_a_hash_and_zeros() -> None:
+    # T09
+    left = erased_frame(b"leaf", 2)
+    assert left == bytes([0, 0, 0, 2, 0, 0, 0, 2]) + hashlib.sha256(b"\0leaf").digest() + bytes(2)
