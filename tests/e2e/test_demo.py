@@ -1,0 +1,168 @@
+"""The product as a stranger starts it: the README's own commands, on a free port, leaving nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import until
+
+REPOSITORY = Path(__file__).parents[2]
+START_S = 150.0
+"""The first start encodes the clips; a later one takes seconds."""
+
+pytestmark = pytest.mark.demo
+
+
+def readme_commands() -> list[str]:
+    """Every command in the README's shell blocks, without its comment."""
+    blocks = re.findall(r"```sh\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+class Demo:
+    """A demo started by ``make demo`` in a process group of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, ready: dict[str, Any]) -> None:
+        self.process = process
+        self.ready = ready
+
+    async def stopped_by(self, number: signal.Signals) -> int:
+        """Send a signal to the node itself, as ``kill`` does; returns make's exit code."""
+        os.kill(node_pid(Path(self.ready["data"])), number)
+        async with asyncio.timeout(30):
+            return await self.process.wait()
+
+
+def node_pid(data: Path) -> int:
+    pid: int = json.loads((data / "run" / "node.lock").read_text())["pid"]
+    return pid
+
+
+def processes_of(data: Path) -> list[str]:
+    """The command lines of living processes that name the demo's folder or belong to its node."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            cwd = os.readlink(entry / "cwd")
+        except OSError:
+            continue
+        if str(data) in command or cwd.startswith(str(data)):
+            found.append(command)
+    return found
+
+
+def simulators() -> set[int]:
+    """Every simulator process on this machine."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"simulate" in command:
+            found.add(int(entry.name))
+    return found
+
+
+@asynccontextmanager
+async def made_demo(data: Path) -> AsyncIterator[Demo]:
+    arguments = f"--json --data {data} --http-port 0 --https-port 0 --rtsp-port 0 --rtsps-port 0"
+    process = await asyncio.create_subprocess_exec(
+        *["make", "--silent", "demo"],
+        f"ARGS={arguments}",
+        cwd=REPOSITORY,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(START_S):
+            line = await process.stdout.readline()
+        yield Demo(process, json.loads(line))
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGINT)
+            await process.wait()
+
+
+def test_the_readme_says_what_is_tested_here() -> None:
+    commands = readme_commands()
+    assert commands[:2] == ["make demo", "make test"]
+    assert (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8").rstrip().endswith("make test")
+
+
+async def test_make_demo_serves_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    data = tmp_path / "demo"
+    before = simulators()
+    async with made_demo(data) as demo:
+        assert demo.ready["ready"] is True
+        assert len(demo.ready["cameras"]) == 3
+        assert processes_of(data), "the embedded Valkey runs in the demo's folder"
+        machine = demo.ready["accounts"]["machine"]
+        url = demo.ready["rtsp"].replace("//", f"//{machine['id']}:{machine['password']}@")
+        player = f"ffmpeg -nostdin -loglevel error -rtsp_transport tcp -i {url}/live/{demo.ready['cameras'][0]}"
+        playing = await asyncio.create_subprocess_exec(*player.split(), "-frames:v", "5", "-f", "null", "-")
+        assert await playing.wait() == 0
+        outcomes = await readme_outcomes(data)
+        assert [code for _, code, _ in outcomes] == [0, 6], outcomes
+        assert "Interconnexion interrompue" in outcomes[0][2]
+        assert await demo.stopped_by(signal.SIGTERM) == 0
+    await until(lambda: not processes_of(data))
+    await until(lambda: simulators() <= before)
+
+
+async def readme_outcomes(data: Path) -> list[tuple[str, int, str]]:
+    """Run each ``halfgateway`` command of the README on this demo's folder."""
+    outcomes = []
+    for command in readme_commands():
+        if not command.startswith(".venv/bin/halfgateway"):
+            continue
+        process = await asyncio.create_subprocess_shell(
+            command.replace("--data demo", f"--data {data}"), cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await process.communicate()
+        outcomes.append((command, process.returncode or 0, output.decode()))
+    return outcomes
+
+
+async def test_a_folder_used_again_keeps_its_accounts_and_stays_cut_even_after_kill_9(tmp_path: Path) -> None:
+    # C10; decision 7: a later node takes over the Valkey that a killed one left
+    data = tmp_path / "demo"
+    before = simulators()
+    async with made_demo(data) as first:
+        cut = await asyncio.create_subprocess_exec(
+            str(REPOSITORY / ".venv/bin/halfgateway"), "cut", "--reason", "essai", "--data", str(data), "--json"
+        )
+        assert await cut.wait() == 0
+        assert await first.stopped_by(signal.SIGKILL) != 0
+    await until(lambda: simulators() <= before)
+    async with made_demo(data) as second:
+        assert second.ready["accounts"] == first.ready["accounts"]
+        assert await second.stopped_by(signal.SIGINT) == 0
+    await until(lambda: not processes_of(data))
+
+
+async def test_a_second_demo_in_one_folder_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "demo"
+    async with made_demo(data):
+        second = await asyncio.create_subprocess_exec(
+            str(REPOSITORY / ".venv/bin/halfgateway"),
+            *f"demo --json --data {data} --http-port 0 --https-port 0 --rtsp-port 0 --rtsps-port 0".split(),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, complaint = await second.communicate()
+        assert (second.returncode, output) == (1, b"")
+        assert b"another node serves" in complaint
