@@ -108,24 +108,30 @@ class OnvifClient:
         async with self._one_call:
             device = await self._service(DEVICE, self._url)
             answer = await device.call("GetDeviceInformation")
-        return DeviceInformation(
+        information = DeviceInformation(
             manufacturer=_text(answer, "Manufacturer"),
             model=_text(answer, "Model"),
             firmware=_text(answer, "FirmwareVersion"),
             serial=_text(answer, "SerialNumber"),
             hardware=_text(answer, "HardwareId"),
         )
+        if information == DeviceInformation():
+            raise Malformed("the device says nothing of itself")
+        return information
 
     async def profiles(self) -> tuple[VideoProfile, ...]:
-        """Ask Media2's GetProfiles where it is announced, Media1's otherwise or where that fails."""
+        """Ask Media2's GetProfiles where it is announced, Media1's otherwise or where that gives nothing."""
         async with self._one_call:
             addresses = await self._service_addresses()
             if MEDIA2 in addresses:
                 try:
-                    return await self._media2_profiles(addresses[MEDIA2])
+                    found = await self._media2_profiles(addresses[MEDIA2])
                 except (NotSupported, Malformed):
                     if MEDIA not in addresses:
                         raise
+                    found = ()
+                if found or MEDIA not in addresses:
+                    return found
             return await self._media1_profiles(addresses)
 
     async def stream_url(self, profile: VideoProfile) -> str:

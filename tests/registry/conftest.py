@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 
 import pytest
 
 from auth.sealing import MASTER_KEY_BYTES, Sealing
 from camera_registry.cameras import Camera, CameraState, Profile
 from camera_registry.connections import CameraRecord, Connection, Credentials, DeviceInformation
+from halfgateway.simulator.simulator import Simulator
 
 PASSWORD = "p@ss:w0rd/é"
 
@@ -16,6 +18,12 @@ PASSWORD = "p@ss:w0rd/é"
 @pytest.fixture
 def secret_box() -> Sealing:
     return Sealing(os.urandom(MASTER_KEY_BYTES), random_bytes=os.urandom)
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with Simulator() as running:
+        yield running
 
 
 @pytest.fixture

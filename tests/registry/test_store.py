@@ -147,7 +147,8 @@ async def test_the_data_plane_is_answered_without_the_database(
     assert store.snapshot is before
     assert before.camera(record.camera.id) == record.camera
     assert before.source(record.camera.id, "sub") == record.source("sub")
-    assert before.source("unknown") is before.camera("unknown") is None
+    assert before.source("unknown") is None
+    assert before.camera("unknown") is None
 
 
 async def test_a_snapshot_never_changes(store: CameraStore, record: CameraRecord) -> None:

@@ -1,0 +1,291 @@
+"""From devices to cameras on record: a failed call is a field, what was known stays, and the state says why."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import pytest
+from simulated_cameras import H264, H264_WITH_AUDIO, H265
+
+from camera_registry.cameras import CameraState, Profile
+from camera_registry.clock import SystemClock
+from camera_registry.connections import CameraRecord, Credentials, DeviceInformation, StreamSource
+from camera_registry.errors import (
+    AuthRejected,
+    Malformed,
+    NotSupported,
+    RegistryError,
+    Timeout,
+    Unreachable,
+)
+from camera_registry.guard import CredentialGuard
+from camera_registry.hosts import AllowedHosts
+from camera_registry.inventory import DEVICES_AT_ONCE, Device, Finding, StreamFacts, inventory
+from camera_registry.onvif_client import ClockReading, VideoProfile, onvif_opener
+from halfgateway.simulator.camera import SimulatedCamera
+from halfgateway.simulator.simulator import Simulator
+
+Answer = TypeVar("Answer")
+
+DEVICE = Device(
+    id="syn-78646-01",
+    name="Place d'Armes",
+    site="Place d'Armes",
+    commune="Versailles",
+    latitude=48.803,
+    longitude=2.1262,
+    onvif_url="http://10.78.1.20/onvif/device_service",
+    credentials=Credentials(username="passerelle", password="secret"),
+    recorded=True,
+)
+
+
+def profile(token: str, width: int, height: int, codec: str = "H264") -> VideoProfile:
+    return VideoProfile(token=token, codec=codec, width=width, height=height, fps=25.0, media2=True)
+
+
+@dataclass
+class Port:
+    """A device as the inventory sees it: each answer, or the error given instead of it."""
+
+    clock_answer: ClockReading | RegistryError = field(default_factory=lambda: ClockReading(0.2, "soap"))
+    information: DeviceInformation | RegistryError = field(
+        default_factory=lambda: DeviceInformation(manufacturer="Vigie", serial="V-1")
+    )
+    offered: Sequence[VideoProfile] | RegistryError = field(
+        default_factory=lambda: [profile("P2", 640, 360), profile("P1", 1920, 1080)]
+    )
+    urls: dict[str, RegistryError] = field(default_factory=dict)
+
+    async def clock(self) -> ClockReading:
+        return _or_raise(self.clock_answer)
+
+    async def device_information(self) -> DeviceInformation:
+        return _or_raise(self.information)
+
+    async def profiles(self) -> tuple[VideoProfile, ...]:
+        return tuple(_or_raise(self.offered))
+
+    async def stream_url(self, profile: VideoProfile) -> str:
+        if profile.token in self.urls:
+            raise self.urls[profile.token]
+        return f"rtsp://10.78.1.20/{profile.token}"
+
+
+def _or_raise(answer: Answer | RegistryError) -> Answer:
+    if isinstance(answer, RegistryError):
+        raise answer
+    return answer
+
+
+@dataclass
+class Streams:
+    """What each stream says of itself, by URL."""
+
+    facts: dict[str, StreamFacts | RegistryError] = field(default_factory=dict)
+    asked: list[StreamSource] = field(default_factory=list)
+
+    async def __call__(self, source: StreamSource) -> StreamFacts:
+        self.asked.append(source)
+        return _or_raise(self.facts.get(source.url, StreamFacts(codec="H264")))
+
+
+async def found(port: Port, streams: Streams | None = None, known: CameraRecord | None = None) -> Finding:
+    @asynccontextmanager
+    async def opened(url: str, credentials: Credentials | None) -> AsyncIterator[Port]:
+        assert (url, credentials) == (DEVICE.onvif_url, DEVICE.credentials)
+        yield port
+
+    (finding,) = await inventory(
+        [DEVICE],
+        onvif=opened,
+        probe_stream=streams or Streams(),
+        known={DEVICE.id: known} if known else {},
+    )
+    return finding
+
+
+async def test_profiles_are_named_by_rank_so_that_links_outlive_the_device() -> None:  # C06
+    first = await found(Port())
+    replaced = await found(Port(offered=[profile("Profile_1", 3840, 2160), profile("x", 704, 576)]))
+    assert [each.id for each in first.record.camera.profiles] == ["main", "sub"]
+    assert [each.id for each in replaced.record.camera.profiles] == ["main", "sub"]
+    assert dict(first.record.connection.streams) == {"main": "rtsp://10.78.1.20/P1", "sub": "rtsp://10.78.1.20/P2"}
+    third = await found(Port(offered=[profile(str(n), 100 * n, 100) for n in range(1, 5)]))
+    assert [each.id for each in third.record.camera.profiles] == ["main", "sub", "p3", "p4"]
+
+
+async def test_a_camera_in_order_is_available() -> None:
+    finding = await found(Port())
+    camera, connection = finding.record.camera, finding.record.connection
+    assert (camera.state, camera.cause, dict(finding.faults)) == (CameraState.AVAILABLE, None, {})
+    assert (camera.id, camera.name, camera.commune, camera.recorded) == (DEVICE.id, DEVICE.name, "Versailles", True)
+    assert connection.device.serial == "V-1"
+    assert connection.clock_offset_s == 0.2
+    assert connection.credentials == DEVICE.credentials
+
+
+async def test_the_stream_corrects_what_onvif_says_of_it() -> None:
+    facts = StreamFacts(codec="H265", width=2560, height=1440, fps=12.5, audio=True)
+    finding = await found(Port(), Streams({"rtsp://10.78.1.20/P1": facts}))
+    assert finding.record.camera.profiles[0] == Profile(id="main", codec="H265", width=2560, height=1440, fps=12.5)
+    assert finding.record.camera.profiles[1].codec == "H264"
+    assert finding.audio
+
+
+@pytest.mark.parametrize(
+    ("port", "fault"),
+    [
+        (Port(clock_answer=Malformed("x")), ("clock", "malformed")),
+        (Port(information=NotSupported("x")), ("device-information", "not-supported")),
+        (Port(urls={"P2": Timeout("x")}), ("stream-url P2", "timeout")),
+    ],
+)
+async def test_a_failed_call_is_a_field_and_the_camera_stays_available(port: Port, fault: tuple[str, str]) -> None:
+    finding = await found(port)
+    assert dict(finding.faults) == dict([fault])
+    assert finding.record.camera.state is CameraState.AVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("port", "cause"),
+    [
+        (Port(offered=AuthRejected("x")), "auth-rejected"),
+        (Port(offered=Unreachable("x")), "unreachable"),
+        (Port(offered=[]), "no-video"),
+        (Port(urls={"P1": Malformed("x"), "P2": Malformed("x")}), "no-video"),
+    ],
+)
+async def test_a_device_that_names_no_stream_is_unavailable_and_says_why(port: Port, cause: str) -> None:
+    finding = await found(port)
+    camera = finding.record.camera
+    assert (camera.state, camera.cause, camera.profiles) == (CameraState.UNAVAILABLE, cause, ())
+
+
+async def test_a_best_stream_that_does_not_answer_makes_it_unavailable_another_does_not() -> None:
+    broken = await found(Port(), Streams({"rtsp://10.78.1.20/P1": Unreachable("x")}))
+    assert (broken.record.camera.state, broken.record.camera.cause) == (CameraState.UNAVAILABLE, "unreachable")
+    assert len(broken.record.camera.profiles) == 2
+    half = await found(Port(), Streams({"rtsp://10.78.1.20/P2": Unreachable("x")}))
+    assert half.record.camera.state is CameraState.AVAILABLE
+    assert dict(half.faults) == {"probe sub": "unreachable"}
+
+
+@pytest.mark.parametrize("offset_s", [61.0, -7200.0])
+async def test_a_clock_that_is_far_off_is_an_anomaly(offset_s: float) -> None:
+    finding = await found(Port(clock_answer=ClockReading(offset_s, "soap")))
+    assert (finding.record.camera.state, finding.record.camera.cause) == (CameraState.ANOMALY, "clock-offset")
+    assert finding.record.connection.clock_offset_s == offset_s
+
+
+async def test_what_was_known_stays_where_the_device_is_silent() -> None:
+    known = (await found(Port())).record
+    silent = Port(clock_answer=Unreachable("x"), information=Unreachable("x"), offered=Unreachable("x"))
+    gone = Streams(dict.fromkeys(("rtsp://10.78.1.20/P1", "rtsp://10.78.1.20/P2"), Unreachable("x")))
+    off = await found(silent, gone, known)
+    assert off.record.camera.profiles == known.camera.profiles
+    assert off.record.connection.streams == known.connection.streams
+    assert off.record.connection.device == known.connection.device
+    assert (off.record.camera.state, off.record.camera.cause) == (CameraState.UNAVAILABLE, "unreachable")
+    onvif_only = await found(silent, Streams(), known)
+    assert (onvif_only.record.camera.state, onvif_only.record.camera.cause) == (CameraState.ANOMALY, "unreachable")
+
+
+async def test_a_bug_is_not_taken_for_a_fault() -> None:
+    async def broken(source: StreamSource) -> StreamFacts:
+        raise ZeroDivisionError
+
+    @asynccontextmanager
+    async def opened(url: str, credentials: Credentials | None) -> AsyncIterator[Port]:
+        yield Port()
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await inventory([DEVICE], onvif=opened, probe_stream=broken)
+    assert raised.group_contains(ZeroDivisionError)
+
+
+async def test_few_devices_are_asked_at_once() -> None:
+    open_now, most = 0, 0
+
+    @asynccontextmanager
+    async def opened(url: str, credentials: Credentials | None) -> AsyncIterator[Port]:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await asyncio.sleep(0)
+        yield Port()
+        open_now -= 1
+
+    devices = [replace(DEVICE, id=f"cam-{n}") for n in range(40)]
+    findings = await inventory(devices, onvif=opened, probe_stream=Streams())
+    assert [finding.record.camera.id for finding in findings] == [device.id for device in devices]
+    assert 1 < most <= DEVICES_AT_ONCE
+
+
+def listed(camera: SimulatedCamera, *, password: str | None = None) -> Device:
+    identity = camera.identity
+    return Device(
+        id=identity.id,
+        name=identity.name,
+        site=identity.site,
+        commune=identity.commune,
+        latitude=identity.latitude,
+        longitude=identity.longitude,
+        onvif_url=camera.onvif_url,
+        credentials=Credentials(username=identity.username, password=password or identity.password),
+    )
+
+
+async def test_the_simulated_cameras_come_into_the_registry(simulator: Simulator) -> None:
+    first, second, third = (simulator.cameras[number] for number in (H264, H265, H264_WITH_AUDIO))
+    second.behaviour.clock_offset_s = -7200.0
+    third.behaviour.announces_internal_address = True
+    streams = Streams({camera.rtsp_url: StreamFacts(codec="") for camera in simulator.cameras})
+    clock = SystemClock()
+    findings = await inventory(
+        [listed(first), listed(second), listed(third)],
+        onvif=onvif_opener(
+            allowed=AllowedHosts(["127.0.0.1"]),
+            guard=CredentialGuard(clock),
+            clock=clock,
+            random_bytes=os.urandom,
+        ),
+        probe_stream=streams,
+    )
+    cameras = [finding.record.camera for finding in findings]
+    assert [(each.state, each.cause) for each in cameras] == [
+        (CameraState.AVAILABLE, None),
+        (CameraState.ANOMALY, "clock-offset"),
+        (CameraState.AVAILABLE, None),
+    ]
+    assert [(each.profiles[0].codec, each.profiles[0].height) for each in cameras] == [
+        ("H264", 720),
+        ("H265", 1080),
+        ("H264", 720),
+    ]
+    assert sorted(source.url for source in streams.asked) == sorted(each.rtsp_url for each in simulator.cameras)
+    assert all(not finding.faults for finding in findings)
+    for camera, finding in zip(simulator.cameras, findings, strict=True):
+        assert finding.record.connection.device.serial == camera.identity.serial
+
+
+async def test_a_wrong_password_takes_one_try_of_each_camera(simulator: Simulator) -> None:
+    clock = SystemClock()
+    findings = await inventory(
+        [listed(camera, password="wrong") for camera in simulator.cameras],
+        onvif=onvif_opener(
+            allowed=AllowedHosts(["127.0.0.1"]),
+            guard=CredentialGuard(clock),
+            clock=clock,
+            random_bytes=os.urandom,
+        ),
+        probe_stream=Streams(),
+    )
+    for finding in findings:
+        assert dict(finding.faults) == {"device-information": "auth-rejected", "profiles": "locked"}
+        assert finding.record.camera.state is CameraState.UNAVAILABLE
