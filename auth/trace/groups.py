@@ -91,7 +91,7 @@ class GroupWriter:
         """Queue a call. Raises TraceUnavailable when too many wait or the thread has ended."""
         with self._changed:
             if not self._thread.is_alive():
-                raise TraceUnavailable("the journal is closed")
+                raise TraceUnavailable("nothing writes the journal any more")
             if len(self._waiting) >= MAX_WAITING and call.action is not Action.CLOSE:
                 raise TraceUnavailable("too many entries wait for the disk")
             self._waiting.append(call)

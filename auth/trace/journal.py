@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -193,11 +194,15 @@ class Journal:
         return call
 
     def _expire(self, call: Call) -> None:
-        """A call's deadline has come: refuse its group, and what waits behind a disk that slow."""
+        """A call's deadline has come: refuse its group, and what waits behind a disk that slow.
+
+        A probe is left in the queue: its outcome tells that the disk answers again.
+        """
         refused = self._writer.give_up(call)
         if refused:
             self._stalled = True
             self._refuse(refused, TraceUnavailable("the disk is too slow to record this in time"))
+            self._submit(Action.PROBE)
 
     def _report(self, group: Group, reason: TraceUnavailable | None) -> bool:
         try:
@@ -220,8 +225,12 @@ class Journal:
 
     def _sign(self) -> None:
         self._checkpoint_timer = None
+        self._submit(Action.CHECKPOINT)
+
+    def _submit(self, action: Action) -> None:
+        """Ask the thread for something that nobody waits for; its outcome shows in ``unwritable_since_s``."""
         try:
-            self._writer.submit(Call(Action.CHECKPOINT, self._unheard()))
+            self._writer.submit(Call(action, self._unheard()))
         except TraceUnavailable as reason:
             self._refuse([], reason)
 
@@ -229,7 +238,9 @@ class Journal:
         if self.unwritable_since_s is None:
             self.unwritable_since_s = self._clock.monotonic()
         for call in calls:
-            self._answer(call, type(reason)(str(reason)))
+            error = copy(reason)
+            error.__cause__ = reason
+            self._answer(call, error)
 
     @staticmethod
     def _answer(call: Call, error: TraceUnavailable | None) -> None:

@@ -18,6 +18,7 @@ from auth.trace.kinds import Kind
 from auth.trace.layout import is_node_name, segment_of
 from auth.trace.notes import key_name, read_keys, write_key
 from auth.trace.recovery import Found, examine
+from auth.trace.scan import segment_starts
 from auth.trace.storage import Storage
 from auth.trace.verify import verify_folder
 from auth.trace.view import JournalView
@@ -114,14 +115,24 @@ def _lock(files: JournalFiles, wait: Callable[[float], None]) -> None:
 
 
 def _publish_key(folder: Path, node: str, key: Ed25519PublicKey, storage: Storage) -> None:
-    """Put the public key beside the journal, or check that it is the one that signs now."""
+    """Put the public key beside the journal, or check that it is the one that signs now.
+
+    A key file that a crash left unfinished is written again: no segment is begun before it is there.
+    """
     path = folder / key_name(node)
-    if path.exists() and path.read_bytes().strip(b"\0"):
-        if read_keys(path)[-1] != key:
-            raise TraceDamaged(f"{path.name} is not the key that this node signs with")
-        return
+    if path.exists():
+        try:
+            present = read_keys(path)[-1]
+        except TraceDamaged:
+            if segment_starts(folder):
+                raise
+        else:
+            if present != key:
+                raise TraceDamaged(f"{path.name} is not the key that this node signs with")
+            return
     descriptor = storage.open(path, create=True)
     try:
+        storage.truncate(descriptor, 0)
         storage.write(descriptor, write_key(key), 0)
         storage.sync(descriptor)
         storage.sync_folder(folder)

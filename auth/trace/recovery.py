@@ -69,8 +69,8 @@ class Found:
 def examine(folder: Path, node: str, key: Ed25519PublicKey) -> Found:
     """Read a whole journal, changing nothing. Blocking.
 
-    Every leaf is hashed and the last checkpoint's root compared; payloads are checked from the last
-    segment or the last checkpoint on, whichever comes first (the others are the verifier's).
+    Every leaf is hashed and the last checkpoint's root compared; payloads are checked in the last segment
+    and in those after the last checkpoint (that the others' content is right, the verifier tells).
     Raises TraceDamaged, OSError.
     """
     return _Walk(folder, node, _last_checkpoint(folder, node, key)).run()
@@ -114,6 +114,7 @@ class _Walk:
             if damage := self._scan(first, records):
                 raise damage
             return
+        open_payloads(self._folder, self._node, first)[0].close()
         root = merkle_root([leaf_hash(record) for (record,) in struct.iter_unpack(f"{LEAF.size}s", records)])
         frontier = self._here.frontier.copy()
         frontier.append(root, SEGMENT_HEIGHT)

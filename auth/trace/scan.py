@@ -66,15 +66,17 @@ def read_leaves(folder: Path, node: str, first: int) -> tuple[bytes, int]:
     Raises TraceDamaged when the file is missing, too long, or its first line is not this segment's.
     """
     path = folder / leaves_name(first)
+    header = leaves_header(node, first)
+    most = SEGMENT_ENTRIES * LEAF.size
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(len(header) + most + 1)
     except FileNotFoundError as error:
         raise TraceDamaged(f"{path.name} is missing", first_bad=first, missing=True) from error
-    header = leaves_header(node, first)
     if not _has_header(data[: len(header)], header, path, first):
         return b"", len(data)
     length = len(data) - len(header)
-    if length > SEGMENT_ENTRIES * LEAF.size:
+    if length > most:
         raise TraceDamaged(f"{path.name} is longer than a segment", first_bad=first + SEGMENT_ENTRIES)
     torn = length % LEAF.size
     return data[len(header) : len(data) - torn], torn

@@ -169,6 +169,11 @@ def test_checkpoints_that_are_gone_are_damage(crashed: Path) -> None:
     assert damage(crashed).missing
 
 
+def test_a_damaged_key_is_damage_once_there_are_entries(crashed: Path) -> None:
+    (crashed / "gw1.pem").write_bytes(b"")
+    assert "gw1.pem" in str(damage(crashed))
+
+
 @pytest.mark.parametrize("position", [0, 20, 60, 100, 150])
 def test_a_damaged_last_checkpoint_is_damage(crashed: Path, position: int) -> None:
     # T03
@@ -222,8 +227,7 @@ async def test_a_crash_while_a_journal_begins(tmp_path: Path) -> None:
             folder.mkdir()
             for name in names[: there + 1]:
                 shutil.copy(tmp_path / "whole" / name, folder / name)
-            if names[there] != "gw1.pem":
-                cut(folder / names[there], size)
+            cut(folder / names[there], size)
             async with await open_journal(folder) as journal:
                 assert (await journal.record(draft())).n <= 1
             assert verify_folder(folder).status is Status.UNANCHORED
@@ -261,6 +265,11 @@ async def test_damage_before_the_last_segment_is_found(tmp_path: Path, small_seg
     with pytest.raises(TraceDamaged) as caught:
         await open_journal(tmp_path / "short")
     assert caught.value.first_bad == small_segments - 1
+    shutil.copytree(tmp_path / "trace", tmp_path / "lost")
+    (tmp_path / "lost" / PAYLOADS).unlink()
+    with pytest.raises(TraceDamaged) as caught:
+        await open_journal(tmp_path / "lost")
+    assert caught.value.first_bad == 0
     (tmp_path / "trace" / f"{small_segments:012d}.leaves").unlink()
     (tmp_path / "trace" / f"{small_segments:012d}.payloads").unlink()
     with pytest.raises(TraceDamaged, match="missing") as caught:
