@@ -1,0 +1,123 @@
+"""A wrong configuration lists every fault and starts nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from halfgateway.config import ConfigurationError, parse_configuration, read_configuration
+
+REPOSITORY = Path(__file__).parents[1]
+EXAMPLE = REPOSITORY / "examples" / "gateway.toml"
+
+MINIMAL: dict[str, Any] = {
+    "node": {"data": "data"},
+    "convention": {"in_force_from": "2025-10-21T00:00:00Z"},
+    "listen": {"https_port": None, "rtsps_port": None},
+}
+
+
+def changed(**sections: dict[str, Any]) -> dict[str, Any]:
+    return {**MINIMAL, **{name: {**MINIMAL.get(name, {}), **values} for name, values in sections.items()}}
+
+
+def faults_of(document: dict[str, Any]) -> list[str]:
+    with pytest.raises(ConfigurationError) as refused:
+        parse_configuration(document)
+    return refused.value.faults
+
+
+def test_the_convention_is_its_own_default() -> None:
+    # C01 C03
+    convention = parse_configuration(MINIMAL).convention.record()
+    assert (convention.cap, convention.retention_days, convention.machine_only_agreement) == (10, 10, None)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "fault"),
+    [
+        ("convention", {"cap": 11}, "avenant"),  # C01: more than ten takes an avenant
+        ("convention", {"cap": 0}, "cap"),
+        ("convention", {"retention_days": 32}, "retention_days"),  # L02
+        ("listen", {"http_port": 65536}, "http_port"),
+        ("listen", {"https_port": 8443}, "tls is missing"),
+        ("timings", {"lease_s": 5, "renew_s": 4}, "renew_s"),
+        ("timings", {"trace_grace_s": 31}, "trace_grace_s"),  # T01
+        ("node", {"id": "Node 1"}, "node.id"),
+        ("node", {"colour": "blue"}, "colour"),
+    ],
+)
+def test_each_fault_is_named(section: str, values: dict[str, Any], fault: str) -> None:
+    (told,) = faults_of(changed(**{section: values}))
+    assert fault in told
+
+
+def test_every_fault_is_listed_at_once() -> None:
+    wrong = changed(convention={"cap": -1}, listen={"http_port": -1}, node={"id": ""}, timings={"resume_s": 0})
+    assert len(faults_of(wrong)) == 4
+
+
+def test_an_avenant_raises_the_cap() -> None:
+    # C01
+    document = changed(convention={"cap": 20, "avenant": "avenant n° 1"})
+    assert parse_configuration(document).convention.record().cap == 20
+
+
+def test_cameras_and_machines_have_names_of_their_own() -> None:
+    machine = {"id": "vms", "agent": "pp-1", "reason": "L251-2-5"}
+    document = {**MINIMAL, "machines": [machine, machine]}
+    assert "vms appears twice" in faults_of(document)[0]
+
+
+def test_the_example_is_complete_and_names_what_is_missing(tmp_path: Path) -> None:
+    copy = tmp_path / "gateway.toml"
+    copy.write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
+    with pytest.raises(ConfigurationError) as refused:
+        read_configuration(copy)
+    files = [fault.split(": ")[0] for fault in refused.value.faults]
+    assert files == [
+        "cameras.mairie.password_file",
+        "tls.certificate",
+        "tls.key",
+        "tls.client_ca",
+        "tls.revoked",
+    ]
+    example = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
+    for name in ("tls/server.pem", "tls/server.key", "tls/client-ca.pem", "tls/revoked.pem", "secrets/mairie.password"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    configuration = read_configuration(copy)
+    assert configuration.node.data == tmp_path / example["node"]["data"]
+    assert configuration.cameras[0].password_file == tmp_path / "secrets/mairie.password"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "halfgateway", *arguments], capture_output=True, text=True, check=False, cwd=REPOSITORY
+    )
+
+
+def test_check_and_serve_exit_with_2_and_every_fault(tmp_path: Path) -> None:
+    wrong = tmp_path / "gateway.toml"
+    wrong.write_text(
+        '[node]\ndata = "d"\n[convention]\nin_force_from = 2025-10-21T00:00:00Z\ncap = 11\n[listen]\nx = 1\n'
+    )
+    checked = run("check", "--config", str(wrong), "--json")
+    assert checked.returncode == 2
+    faults = json.loads(checked.stdout)["faults"]
+    assert len(faults) == 2
+    served = run("serve", "--config", str(wrong))
+    assert served.returncode == 2
+    assert [line.removeprefix("halfgateway: ") for line in served.stderr.splitlines()] == faults
+
+
+def test_a_command_that_names_no_node_is_wrong_usage(tmp_path: Path) -> None:
+    assert run("cut", "--reason", "essai").returncode == 2
+    assert run("cut", "--reason", "essai", "--data", str(tmp_path / "nowhere")).returncode == 2
+    assert run("trace", "verify", "--config", str(tmp_path / "nowhere.toml")).returncode == 2
