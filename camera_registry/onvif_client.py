@@ -174,11 +174,21 @@ class OnvifClient:
                 announced = await self._from_services(device)
             except (NotSupported, Malformed):
                 announced = await self._from_capabilities(device)
-            self._addresses = {
-                namespace: reachable_url(url, endpoint=self._url, allowed=self._allowed, schemes=_HTTP)
-                for namespace, url in announced.items()
-            }
+            self._addresses = self._usable(announced)
         return self._addresses
+
+    def _usable(self, announced: Mapping[str, str]) -> dict[str, str]:
+        """Return those addresses that can be used; Malformed if none can."""
+        usable: dict[str, str] = {}
+        failure: Malformed | None = None
+        for namespace, url in announced.items():
+            try:
+                usable[namespace] = reachable_url(url, endpoint=self._url, allowed=self._allowed, schemes=_HTTP)
+            except Malformed as error:
+                failure = error
+        if failure is not None and not usable:
+            raise failure
+        return usable
 
     async def _from_services(self, device: Service) -> dict[str, str]:
         answer = await device.call("GetServices", {"IncludeCapability": False})

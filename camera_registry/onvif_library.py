@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from camera_registry.errors import Malformed, NotSupported
+from camera_registry.errors import Malformed
 from camera_registry.onvif_transport import DeviceTransport
 
 DEVICE: Final = "http://www.onvif.org/ver10/device/wsdl"
@@ -85,8 +85,6 @@ class _Library:
             import onvif  # noqa: PLC0415 (its import costs what the module's text says)
             from onvif.client import ONVIFService  # noqa: PLC0415
             from zeep.exceptions import Error as ZeepError  # noqa: PLC0415
-        except ImportError as error:
-            raise NotSupported("onvif-zeep-async is not installed") from error
         finally:
             root.handlers[:], root.level = handlers, level
         self.onvif_service = ONVIFService

@@ -257,6 +257,24 @@ async def test_a_device_without_getservices_is_asked_for_its_capabilities(opener
     assert device.asked[-1].path == "/m"
 
 
+async def test_a_service_whose_address_is_none_does_not_hide_the_other(opener: Opener) -> None:
+    async def answer(request: web.Request, operation: str) -> web.StreamResponse:
+        media2 = _SERVICES[1].format(path="ver20/media", url="ftp://127.0.0.1/")
+        media1 = _SERVICES[1].format(path="ver10/media", url=f"http://127.0.0.1:{request.url.port}/m")
+        known = {"GetServices": _SERVICES[0].format(entries=media2 + media1), "GetProfiles": _MEDIA1}
+        return soap_answer(known[operation])
+
+    async with odd_device(answer) as device, opener(device.url, SOME) as client:
+        assert len(await client.profiles()) == 1
+
+
+@pytest.mark.parametrize("announced", ["", "ftp://127.0.0.1/", "not an address"])
+async def test_a_device_without_a_usable_media_service_is_said_to_be_one(opener: Opener, announced: str) -> None:
+    async with odd_device(device_with({}, announced=announced)) as device, opener(device.url, SOME) as client:
+        with pytest.raises((Malformed, NotSupported)):
+            await client.profiles()
+
+
 @pytest.mark.parametrize("host", ["192.168.1.108", "10.0.0.1", "198.51.100.7", "evil.example"])
 async def test_it_never_goes_where_a_device_sends_it(opener: Opener, host: str) -> None:
     answers = stream_uri(f"rtsp://admin:admin@{host}:5554/live")
