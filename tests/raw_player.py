@@ -60,6 +60,10 @@ class RawPlayer:
         """Be gone without a word, as a killed player is."""
         self._writer.transport.abort()
 
+    def end_sending(self) -> None:
+        """Close this side's half of the connection."""
+        self._writer.write_eof()
+
     def url(self, path: str) -> str:
         return f"rtsp://{self.host}:{self.port}{path}"
 
@@ -115,15 +119,19 @@ class RawPlayer:
                 if answer is not None:
                     return answer
 
-    async def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    def request(self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> bytes:
+        """The next request, numbered, and signed if a challenge is known: to be sent as a test likes."""
         self._cseq += 1
         lines = [f"{method} {url} RTSP/1.0", f"CSeq: {self._cseq}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         if self._challenge is not None and self.credentials is not None:
             lines.append(f"Authorization: {self._authorization(self.credentials, method, url)}")
         if body:
             lines.append(f"Content-Length: {len(body)}")
-        await self.send("\r\n".join([*lines, "", ""]).encode() + body)
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+    async def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        await self.send(self.request(method, url, headers, body))
         answer = await self.next_answer()
         assert answer.headers.get("cseq") == [str(self._cseq)], answer
         return answer

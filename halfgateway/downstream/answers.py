@@ -9,7 +9,7 @@ from halfgateway.downstream.connection import Answer, RtspConnection
 from halfgateway.downstream.door import Door
 from halfgateway.downstream.paths import TRACK, base_url, stream_path
 from halfgateway.downstream.session import SESSION_TIMEOUT_S, RtspSession
-from halfgateway.errors import Refusal, RemoteProtocolError, UnknownCamera
+from halfgateway.errors import Refusal, RemoteProtocolError, Unauthenticated, UnknownCamera
 from halfgateway.protocol.digest import DigestVerifier, Outcome, Verdict
 from halfgateway.protocol.headers import Headers
 from halfgateway.protocol.messages import Request, response
@@ -24,6 +24,13 @@ CUT_RETRY_AFTER_S = 30
 """What a refused client is asked to wait where the refusal itself names no time."""
 
 REALM = "halfgateway"
+
+MAX_SESSIONS = 32
+"""Sessions of one connection. Three times the convention's cap, and few enough that a free pair of its 256
+channels is left whichever pairs a client has chosen; one more is refused with 461."""
+
+ALLOW = {405: ", ".join(PUBLIC_METHODS), 455: ", ".join(allowed(ServerState.INIT))}
+"""``Allow`` of the statuses that must have it (RFC 2326 section 12.4): only what has not begun cannot go on."""
 
 
 class RtspAnswers:
@@ -62,12 +69,15 @@ class RtspAnswers:
         connection.authenticated = True
         try:
             return await self._answer_authenticated(connection, request, verdict.username)
+        except Unauthenticated:
+            return self._challenge(stale=False)
         except Refusal as refusal:
             return _refused(refusal)
         except RemoteProtocolError as error:
-            if error.status == 455:
-                return _status(455, Allow=", ".join(allowed(ServerState.INIT)))
-            return _status(error.status)
+            answer = _status(error.status)
+            if error.status in ALLOW:
+                answer.response.headers.set("Allow", ALLOW[error.status])
+            return answer
 
     async def _answer_authenticated(self, connection: RtspConnection, request: Request, username: str) -> Answer:
         unsupported = [*request.headers.get_all("Require"), *request.headers.get_all("Proxy-Require")]
@@ -97,6 +107,7 @@ class RtspAnswers:
         answer = _status(401)
         for challenge in self._verifier.challenges(self._now_s(), stale=stale):
             answer.response.headers.add("WWW-Authenticate", challenge)
+        answer.response.headers.add("X-Refusal", Unauthenticated.code)
         return answer
 
     async def _describe(self, connection: RtspConnection, request: Request, username: str) -> Answer:
@@ -119,15 +130,18 @@ class RtspAnswers:
             return _status(461)
         if request.headers.get("Session") is not None:
             session = self._session(connection, request, username)
-            next_server_state(session.state, "SETUP")
             if session.path != path:
                 return _status(459)
-            session.channels = self._channels(connection, transport, session)
+            if session.state is not ServerState.PLAYING:
+                session.channels = _channels(connection, transport, session)
         else:
-            session = RtspSession(connection, username, path, self._channels(connection, transport, None))
+            if len(connection.sessions) >= MAX_SESSIONS:
+                return _status(461)
+            session = RtspSession(connection, username, path)
             session.seat = await self._door.take_seat(connection.caller(username), path, session)
+            session.channels = _channels(connection, transport, session)
             connection.sessions[session.id] = session
-        session.state = ServerState.READY
+        session.state = next_server_state(session.state, "SETUP")
         chosen = Transport(lower="TCP", interleaved=session.channels)
         return _status(200, Transport=str(chosen), Session=_session_header(session))
 
@@ -151,8 +165,8 @@ class RtspAnswers:
 
     async def _pause(self, connection: RtspConnection, request: Request, username: str) -> Answer:
         session = self._session(connection, request, username)
-        session.state = next_server_state(session.state, "PAUSE")
-        if session.seat is not None:
+        was, session.state = session.state, next_server_state(session.state, "PAUSE")
+        if was is ServerState.PLAYING and session.seat is not None:
             await session.seat.pause()
         return _status(200, Session=_session_header(session))
 
@@ -173,10 +187,12 @@ class RtspAnswers:
     def _session(self, connection: RtspConnection, request: Request, username: str) -> RtspSession:
         """The session that a request names, on its own connection and by the one who set it up.
 
-        Raises RemoteProtocolError 454.
+        Raises RemoteProtocolError: 454, or 455 for what cannot be asked before there is any session.
         """
-        named = Session.parse(request.headers.get("Session") or "").id
-        session = connection.sessions.get(named)
+        header = request.headers.get("Session")
+        if header is None and not connection.sessions:
+            next_server_state(ServerState.INIT, request.method)
+        session = connection.sessions.get((header or "").partition(";")[0].strip())
         if session is None or session.username != username:
             raise RemoteProtocolError("no such session", status=454)
         return session
@@ -187,24 +203,19 @@ class RtspAnswers:
         if header is None:
             raise RemoteProtocolError("SETUP without Transport")
         for transport in parse_transports(header):
-            if transport.profile == "RTP/AVP" and transport.lower == "TCP" and not transport.multicast:
+            interleaved = transport.profile == "RTP/AVP" and transport.lower == "TCP" and not transport.multicast
+            if interleaved and transport.mode == "PLAY":
                 return transport
         return None
 
-    def _channels(
-        self, connection: RtspConnection, transport: Transport, session: RtspSession | None
-    ) -> tuple[int, int]:
-        """The client's channel numbers, or others where it names none or they are taken (rtsp.md row 34)."""
-        taken = {
-            channel for other in connection.sessions.values() if other is not session for channel in other.channels
-        }
-        wanted = transport.interleaved
-        if wanted is not None and wanted[0] != wanted[1] and not taken.intersection(wanted):
-            return wanted
-        for first in range(0, 256, 2):
-            if not taken.intersection((first, first + 1)):
-                return first, first + 1
-        raise RemoteProtocolError("no interleaved channel is left", status=461)
+
+def _channels(connection: RtspConnection, transport: Transport, session: RtspSession) -> tuple[int, int]:
+    """The client's channel numbers, or others where it names none or they are taken (rtsp.md row 34)."""
+    taken = {channel for other in connection.sessions.values() if other is not session for channel in other.channels}
+    wanted = transport.interleaved
+    if wanted is not None and wanted[0] != wanted[1] and not taken.intersection(wanted):
+        return wanted
+    return next((first, first + 1) for first in range(0, 256, 2) if not taken.intersection((first, first + 1)))
 
 
 def _session_header(session: RtspSession) -> str:

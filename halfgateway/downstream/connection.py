@@ -29,6 +29,10 @@ MAX_PIPELINED_REQUESTS = 32
 WRITE_HIGH_WATER_BYTES = 64 * 1024
 """What the event loop may hold unsent for one reader before its queue takes over."""
 
+MAX_UNREAD_BYTES = 1024 * 1024
+"""Answers and media that a client may leave unread. Readers stop at the high water, so past it are answers to a
+client that asks and never reads: it is aborted."""
+
 FIRST_REQUEST_TIMEOUT_S = 10.0
 """How long a stranger may take for its first authenticated request before it is closed (slow loris)."""
 
@@ -78,6 +82,7 @@ class RtspConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._requests: deque[Request | RemoteProtocolError] = deque()
         self._worker: asyncio.Task[None] | None = None
+        self._ended = False
 
     def caller(self, username: str) -> Caller:
         """This connection, speaking for ``username``."""
@@ -114,8 +119,9 @@ class RtspConnection(asyncio.Protocol):
         self._work()
 
     def eof_received(self) -> bool:
-        """Answer what was asked before the end, then close."""
-        return self._worker is not None
+        """Answer what was asked before the end, then close. (TLS has no half-closed connection.)"""
+        self._ended = True
+        return self._worker is not None and not self.secure
 
     def pause_writing(self) -> None:
         """See :class:`asyncio.Protocol`."""
@@ -172,6 +178,7 @@ class RtspConnection(asyncio.Protocol):
     def _work(self) -> None:
         if self._requests and self._worker is None:
             self._worker = asyncio.create_task(self._answer_requests())
+            self._worker.add_done_callback(self._abort_if_failed)
         if len(self._requests) >= MAX_PIPELINED_REQUESTS and self._transport is not None:
             self._transport.pause_reading()
 
@@ -186,12 +193,29 @@ class RtspConnection(asyncio.Protocol):
                 self.write(serialise(answer.response))
                 if answer.after is not None:
                     answer.after()
+                self._abort_if_unread()
                 if len(self._requests) == MAX_PIPELINED_REQUESTS // 2 and self._transport is not None:
                     self._transport.resume_reading()
+            if self._ended:
+                self.close()
         finally:
             self._worker = None
 
+    def _abort_if_failed(self, worker: asyncio.Task[None]) -> None:
+        """An answer that could not be made is a bug: its connection ends, and with it what it holds."""
+        if not worker.cancelled() and worker.exception() is not None:
+            log.critical("connection.failed source=%s", self.source, exc_info=worker.exception())
+            self.abort()
+
+    def _abort_if_unread(self) -> None:
+        if self._transport is not None and self._transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+            log.info("connection.unread source=%s", self.source)
+            self.abort()
+
     def _refuse_and_close(self, error: RemoteProtocolError) -> None:
         log.info("connection.rubbish source=%s status=%d", self.source, error.status)
-        self.write(serialise(response(error.status, Headers([("Connection", "close")]))))
+        headers = Headers([("Connection", "close")])
+        if self._framing.failed_cseq is not None:
+            headers.set("CSeq", self._framing.failed_cseq)
+        self.write(serialise(response(error.status, headers)))
         self.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from urllib.parse import unquote
 
 from halfgateway.downstream.door import StreamPath
 from halfgateway.errors import UnknownCamera
@@ -24,7 +25,7 @@ def stream_path(uri: str) -> StreamPath:
     Raises UnknownCamera for a URL that can name none, RemoteProtocolError for one that is no URL.
     """
     presentation, track = RtspUri.parse(uri).split_track()
-    match = _PATH.fullmatch(presentation.path)
+    match = _PATH.fullmatch(unquote(presentation.path))
     if match is None:
         raise UnknownCamera("L'adresse demandée ne désigne aucune caméra.")
     return StreamPath(match["mode"], match["camera"], match["profile"], track)

@@ -10,6 +10,7 @@ from halfgateway.errors import Refusal
 from halfgateway.protocol.connection import frame
 from halfgateway.protocol.rtcp import bye
 from halfgateway.protocol.states import ServerState
+from halfgateway.relay.chunk import RTCP_CHANNEL, RTP_CHANNEL
 from halfgateway.relay.reader import Reader
 
 if TYPE_CHECKING:
@@ -31,12 +32,12 @@ class Replaced(Refusal):
 class RtspSession:
     """The server's half of one RTSP session on one connection. A :class:`~halfgateway.downstream.door.Viewer`."""
 
-    def __init__(self, connection: RtspConnection, username: str, path: StreamPath, channels: tuple[int, int]) -> None:
+    def __init__(self, connection: RtspConnection, username: str, path: StreamPath) -> None:
         self.id = secrets.token_hex(SESSION_ID_BYTES)
         self.state = ServerState.INIT
         self.username = username
         self.path = path
-        self.channels = channels
+        self.channels = (RTP_CHANNEL, RTCP_CHANNEL)
         self.seat: Seat | None = None
         self.reader: Reader | None = None
         self._connection = connection

@@ -1,0 +1,164 @@
+"""Who speaks: challenges to the byte, the URLs that clients sign, nonces that grow old (rtsp.md rows 44-49)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import pytest
+
+from tests.downstream.stage import NONCE_LIFE_S, OTHER, PATH, SDP, STRANGER, VIEWER, Stage
+from tests.raw_player import Answer, Credentials, RawPlayer
+
+NONCE = r"[0-9a-f]{44}"
+TRANSPORT = {"Transport": "RTP/AVP/TCP;unicast;interleaved=0-1"}
+
+
+def digest(
+    credentials: Credentials,
+    nonce: str,
+    method: str,
+    uri: str,
+    *,
+    algorithm: str | None = None,
+    realm: str = "halfgateway",
+) -> str:
+    """An Authorization value, as a client of that algorithm computes it (RFC 2617, RFC 7616)."""
+    name = "sha256" if algorithm == "SHA-256" else "md5"
+
+    def h(text: str) -> str:
+        return hashlib.new(name, text.encode()).hexdigest()
+
+    secret = h(f"{credentials.username}:{realm}:{credentials.password}")
+    response = h(f"{secret}:{nonce}:{h(f'{method}:{uri}')}")
+    suffix = f", algorithm={algorithm}" if algorithm else ""
+    return (
+        f'Digest username="{credentials.username}", realm="{realm}", nonce="{nonce}", uri="{uri}", '
+        f'response="{response}"{suffix}'
+    )
+
+
+async def nonce_of(player: RawPlayer) -> str:
+    answer = await player.ask("DESCRIBE", player.url(PATH))
+    found = re.search(rf'nonce="({NONCE})"', answer.headers["www-authenticate"][-1])
+    assert found is not None
+    return found[1]
+
+
+async def described(player: RawPlayer, authorization: str) -> Answer:
+    return await player.ask("DESCRIBE", player.url(PATH), {"Authorization": authorization})
+
+
+async def test_the_challenges_are_these_bytes_in_this_order(stage: Stage) -> None:
+    # rtsp.md rows 44, 45: SHA-256 first; MD5 last, as VLC's sscanf reads it
+    async with stage.player(None) as player:
+        answer = await player.ask("DESCRIBE", player.url(PATH))
+    assert answer.status == 401
+    sha256, md5 = answer.headers["www-authenticate"]
+    assert re.fullmatch(rf'Digest realm="halfgateway", nonce="{NONCE}", algorithm=SHA-256', sha256)
+    assert re.fullmatch(rf'Digest realm="halfgateway", nonce="{NONCE}"', md5)
+    assert re.search(rb'\r\nWWW-Authenticate: Digest realm="halfgateway", nonce="[0-9a-f]{44}"\r\n', player.captured)
+    assert answer.header("x-refusal") == "unauthenticated"
+    assert not answer.body
+
+
+@pytest.mark.parametrize("algorithm", [None, "MD5", "SHA-256"])
+async def test_each_algorithm_that_is_offered_is_taken(stage: Stage, algorithm: str | None) -> None:
+    async with stage.player(None) as player:
+        nonce = await nonce_of(player)
+        proof = digest(VIEWER, nonce, "DESCRIBE", player.url(PATH), algorithm=algorithm)
+        answer = await described(player, proof)
+        assert (answer.status, answer.body) == (200, SDP)
+
+
+async def test_every_method_but_options_wants_a_proof(stage: Stage) -> None:
+    # rtsp.md rows 11, 48
+    async with stage.player(None) as player:
+        assert (await player.ask("OPTIONS", player.url(PATH))).status == 200
+        for method in ("DESCRIBE", "SETUP", "PLAY", "PAUSE", "TEARDOWN", "GET_PARAMETER", "ANNOUNCE", "FLY"):
+            assert (await player.ask(method, player.url(PATH), TRANSPORT)).status == 401
+    assert stage.door.seats == []
+
+
+async def test_a_session_alone_proves_nothing(stage: Stage) -> None:
+    # rtsp.md row 26, 48: each request of a session bears its own proof
+    async with stage.player() as player:
+        await player.set_up(PATH)
+        player.credentials = None
+        for method in ("PLAY", "TEARDOWN"):
+            assert (await player.ask(method, player.url(PATH), {"Session": player.session or ""})).status == 401
+    assert "leave" not in stage.door.seats[0].done
+
+
+async def test_wrong_credentials_look_alike_and_are_noted(stage: Stage) -> None:
+    # C08, rtsp.md row 49: neither names nor cameras can be told apart
+    async with stage.player(None) as player:
+        nonce = await nonce_of(player)
+        answers = []
+        for who in (STRANGER, Credentials("nobody", "x")):
+            for path in (PATH, "/live/none"):
+                proof = {"Authorization": digest(who, nonce, "DESCRIBE", player.url(path))}
+                answers.append(await player.ask("DESCRIBE", player.url(path), proof))
+    assert {answer.status for answer in answers} == {401}
+    assert {tuple(sorted(answer.headers)) for answer in answers} == {("cseq", "www-authenticate", "x-refusal")}
+    assert stage.door.noted == [
+        ("wrong-credentials", name, "127.0.0.1") for name in ("viewer", "viewer", "nobody", "nobody")
+    ]
+
+
+@pytest.mark.parametrize("part", ["method", "uri", "nonce", "user"])
+async def test_a_proof_is_good_for_what_it_signs(stage: Stage, part: str) -> None:
+    # rtsp.md row 46: lenient of form, still bound to method and resource
+    async with stage.player(None) as player:
+        nonce, url = await nonce_of(player), player.url(PATH)
+        proofs = {
+            "method": digest(VIEWER, nonce, "SETUP", url),
+            "uri": digest(VIEWER, nonce, "DESCRIBE", player.url("/live/none")),
+            "nonce": digest(VIEWER, nonce[:-1] + ("0" if nonce[-1] != "0" else "1"), "DESCRIBE", url),
+            "user": digest(VIEWER, nonce, "DESCRIBE", url).replace("viewer", OTHER.username),
+        }
+        assert (await described(player, proofs[part])).status == 401
+
+
+@pytest.mark.parametrize(
+    ("asked", "signed"),
+    [
+        ("{url}", "/live/cam-1"),
+        ("{url}", "{url}/"),
+        ("{url}/", "{url}"),
+        ("{url}/trackID=0", "{url}/"),
+        ("{url}/trackID=0", "{url}"),
+        ("{url}?x=1/trackID=0", "{url}?x=1"),
+    ],
+    ids=["bosch", "vlc", "slash", "vlc-setup", "happytime", "query"],
+)
+async def test_forms_in_which_clients_sign_one_url(stage: Stage, asked: str, signed: str) -> None:
+    # rtsp.md row 46
+    async with stage.player(None) as player:
+        nonce, url = await nonce_of(player), player.url(PATH)
+        proof = digest(VIEWER, nonce, "SETUP", signed.format(url=url))
+        answer = await player.ask("SETUP", asked.format(url=url), TRANSPORT | {"Authorization": proof})
+        assert answer.status == 200
+
+
+async def test_an_old_nonce_is_renewed_without_asking_anyone(stage: Stage) -> None:
+    # rtsp.md row 47: stale, unquoted, last
+    async with stage.player() as player:
+        await player.set_up(PATH)
+        stage.clocks.wall_s += NONCE_LIFE_S + 1
+        await player.send(player.request("GET_PARAMETER", player.url(PATH)))
+        stale = await player.next_answer()
+        sha256, md5 = stale.headers["www-authenticate"]
+        assert re.fullmatch(rf'Digest realm="halfgateway", nonce="{NONCE}", algorithm=SHA-256, stale=true', sha256)
+        assert re.fullmatch(rf'Digest realm="halfgateway", nonce="{NONCE}", stale=true', md5)
+        assert (await player.play(PATH)).status == 200
+    assert stage.door.noted == []
+
+
+async def test_a_wrong_proof_under_an_old_nonce_is_wrong(stage: Stage) -> None:
+    async with stage.player(STRANGER) as player:
+        await player.ask("DESCRIBE", player.url(PATH))
+        stage.clocks.wall_s += NONCE_LIFE_S + 1
+        await player.send(player.request("DESCRIBE", player.url(PATH)))
+        answer = await player.next_answer()
+        assert "stale" not in " ".join(answer.headers["www-authenticate"])
