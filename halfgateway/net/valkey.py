@@ -332,6 +332,7 @@ async def _pid_behind(socket: Path) -> int | None:
     try:
         while True:
             try:
+                await client.ping()  # INFO is answered before the data is there, PING is not.
                 info = await client.info("server")
                 return int(info["process_id"])
             except BusyLoadingError:

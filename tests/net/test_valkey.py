@@ -226,6 +226,19 @@ async def test_a_damaged_append_only_file_never_keeps_the_node_down(tmp_path: Pa
     await server.stop()
 
 
+async def test_it_has_started_once_its_data_is_there(tmp_path: Path) -> None:
+    # C01
+    server = EmbeddedValkey(tmp_path)
+    await server.start()
+    await server.stop()
+    (journal,) = (tmp_path / "appendonlydir").glob("*.incr.aof")
+    with journal.open("ab") as entries:
+        for n in range(200_000):
+            entries.write(b"*3\r\n$3\r\nSET\r\n$6\r\n%06d\r\n$1\r\nx\r\n" % n)
+    assert await read(await server.start(), "199999") == b"x"
+    await server.stop()
+
+
 async def test_a_server_that_cannot_start_is_a_declared_error_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedValkeyError, match="ended at once"):
         await EmbeddedValkey(tmp_path / "a", binary=Path("/bin/false")).start()
