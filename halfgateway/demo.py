@@ -93,6 +93,7 @@ async def running_demo(
     async with _simulator() as cameras:
         configuration = _configuration(folder, authority, cameras, host, ports, timings)
         async with running_node(configuration) as node:
+            await node.survey.taken.wait()
             yield node, _ready(node, folder, authority, accounts)
 
 

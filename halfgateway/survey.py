@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from auth.trace import Draft, Kind
@@ -29,8 +31,15 @@ from halfgateway.upstream.presentation import probe
 log = logging.getLogger(__name__)
 
 
+SURVEY_S = 3600.0
+"""How often devices are asked again: their clocks drift, their profiles change (onvif.md, quirk 1)."""
+
+
 class Survey:
-    """Asks devices and keeps what they said. Only hosts that the configuration names are ever dialled."""
+    """Asks devices and keeps what they said. Only hosts that the configuration names are ever dialled.
+
+    ``taken`` is set once every device has been asked.
+    """
 
     def __init__(self, *, store: CameraStore, descriptions: Descriptions, tracer: Tracer, clock: Clock) -> None:
         self._store = store
@@ -38,6 +47,17 @@ class Survey:
         self._tracer = tracer
         self._clock = clock
         self._guard = CredentialGuard(clock)
+        self.taken = asyncio.Event()
+
+    async def run(self, cameras: Sequence[CameraSection], *, every_s: float = SURVEY_S) -> NoReturn:
+        """Ask every configured device, again and again; what cannot be kept now is kept the next time."""
+        while True:
+            try:
+                await self.take(cameras)
+            except RegistryError as error:
+                log.error("survey.failed error=%s", error)
+            self.taken.set()
+            await asyncio.sleep(every_s)
 
     async def take(self, cameras: Sequence[CameraSection]) -> None:
         """Ask every configured device, keep what is found, and trace what has changed. Raises RegistryError."""

@@ -1,0 +1,138 @@
+"""The door and what it stands on, put together."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+
+from auth.certificates import CertificateVerifier
+from auth.policy import Convention
+from camera_registry.clock import Clock
+from camera_registry.store import CameraStore
+from halfgateway.app.keeping import EMBEDDED, Records
+from halfgateway.config import Configuration, TlsSection
+from halfgateway.control.admission import Admission
+from halfgateway.control.closing import Closer
+from halfgateway.control.descriptions import Descriptions
+from halfgateway.control.desk import Desk
+from halfgateway.control.interconnection import Interconnection
+from halfgateway.control.machines import MachineDirectory, MachineUse
+from halfgateway.control.rtsp_door import RtspDoor
+from halfgateway.control.seat import House
+from halfgateway.control.shared_state import SharedInterconnection
+from halfgateway.control.slots import SlotTable
+from halfgateway.control.store import StateStore
+from halfgateway.control.streams import StreamTable
+from halfgateway.control.tickets import TicketKey, TicketStore
+from halfgateway.control.tracing import Tracer
+from halfgateway.downstream.answers import REALM
+from halfgateway.keys import NodeKeys
+from halfgateway.protocol.sdp import SessionDescription
+from halfgateway.relay.hub import Hub
+from halfgateway.relay.source import SourceKey
+from halfgateway.survey import target_of
+from halfgateway.upstream.client import Target
+from halfgateway.upstream.pull import Puller
+from ops.local_record import LocalRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The door and what it stands on."""
+
+    convention: Convention
+    tracer: Tracer
+    store: StateStore
+    slots: SlotTable
+    tickets: TicketStore
+    shared: SharedInterconnection
+    table: StreamTable
+    closer: Closer
+    interconnection: Interconnection
+    hub: Hub
+    descriptions: Descriptions
+    desk: Desk
+    door: RtspDoor
+
+
+async def open_control(
+    configuration: Configuration,
+    keys: NodeKeys,
+    record: LocalRecord,
+    records: Records,
+    store: StateStore,
+    tracer: Tracer,
+    clock: Clock,
+) -> Control:
+    certificates = certificates_of(configuration.tls, clock)
+    convention, timings = configuration.convention.record(), configuration.timings.record()
+    slots = SlotTable(store, node=configuration.node.id, cap=convention.cap, clock=clock, lease_s=timings.lease_s)
+    if configuration.state_store.url == EMBEDDED:
+        await slots.open_epoch()
+    tickets, shared = TicketStore(store), SharedInterconnection(store)
+    table = StreamTable(now=time.monotonic)
+    closer = Closer(table=table, slots=slots, tickets=tickets, tracer=tracer, clock=clock)
+    interconnection = Interconnection(
+        record=record,
+        publish=shared.publish,
+        table=table,
+        closer=closer,
+        tracer=tracer,
+        clock=clock,
+        now=time.monotonic,
+    )
+    puller = Puller(
+        lambda key: _target(records.cameras, key),
+        chance=random.random,
+        now=time.monotonic,
+        on_described=lambda key, presentation: descriptions.remember(key, presentation.description),
+    )
+    descriptions = Descriptions(lambda key: _description(puller, key))
+    hub = Hub(puller.pull, now=time.monotonic)
+    house = House(hub=hub, table=table, closer=closer, tracer=tracer, timings=timings, now=time.monotonic)
+    admission = Admission(
+        state=interconnection,
+        convention=convention,
+        find_camera=records.cameras.get,
+        slots=slots,
+        tracer=tracer,
+        table=table,
+        closer=closer,
+        clock=clock,
+    )
+    uses = [MachineUse(use.id, use.agent, use.reason, use.over_plain_rtsp) for use in configuration.machines]
+    machines = MachineDirectory(records.accounts, certificates, uses)
+    await machines.load()
+    ticket_key, find_camera = TicketKey(keys.ticket), records.cameras.get
+    desk = Desk(house=house, admission=admission, key=ticket_key, tickets=tickets, find_camera=find_camera, clock=clock)
+    door = RtspDoor(
+        house=house,
+        admission=admission,
+        machines=machines,
+        ticket_key=ticket_key,
+        tickets=tickets,
+        find_camera=find_camera,
+        descriptions=descriptions,
+        realm=REALM,
+    )
+    return Control(
+        convention, tracer, store, slots, tickets, shared, table, closer, interconnection, hub, descriptions, desk, door
+    )
+
+
+def certificates_of(tls: TlsSection | None, clock: Clock) -> CertificateVerifier:
+    """Who vouches for client certificates; without TLS, nobody."""
+    if tls is None:
+        return CertificateVerifier((), (), clock)
+    revoked = tls.revoked.read_bytes() if tls.revoked is not None else b""
+    return CertificateVerifier.from_pem(tls.client_ca.read_bytes(), revoked, clock)
+
+
+def _target(cameras: CameraStore, key: SourceKey) -> Target | None:
+    source = cameras.snapshot.source(key.camera, key.profile)
+    return target_of(source) if source is not None else None
+
+
+async def _description(puller: Puller, key: SourceKey) -> SessionDescription:
+    return (await puller.describe(key)).description

@@ -1,0 +1,101 @@
+"""What a node keeps: records in SQL, shared state in Valkey, the journal on its own disk."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from auth.accounts import AccountRepository
+from auth.passwords import Passwords
+from auth.sealing import Sealing
+from auth.trace import Draft, Journal, Kind, OpenAct
+from auth.trace import TraceUnavailable as JournalUnavailable
+from camera_registry.clock import Clock, rfc3339
+from camera_registry.store import CameraStore
+from halfgateway.config import Configuration
+from halfgateway.database import Database
+from halfgateway.folder import DataFolder
+from halfgateway.keys import NodeKeys
+from halfgateway.net.valkey import EmbeddedValkey, connect
+
+log = logging.getLogger(__name__)
+
+EMBEDDED = "embedded"
+"""The URL of what the node brings itself: a Valkey, an SQLite database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What is kept in SQL, and how it is reached."""
+
+    database: Database
+    sealing: Sealing
+    accounts: AccountRepository
+    passwords: Passwords
+    cameras: CameraStore
+
+
+async def open_records(
+    configuration: Configuration, folder: DataFolder, keys: NodeKeys, clock: Clock, life: AsyncExitStack
+) -> Records:
+    url = configuration.database.url
+    database = Database(f"sqlite:///{folder.records}" if url == EMBEDDED else url)
+    life.push_async_callback(database.close)
+    await database.migrate()
+    sealing = Sealing(keys.master, random_bytes=secrets.token_bytes)
+    cameras = CameraStore(database.sessions, sealing, clock=clock)
+    await cameras.load()
+    passwords = Passwords(random_bytes=secrets.token_bytes)
+    life.callback(passwords.close)
+    return Records(database, sealing, AccountRepository(database.sessions, sealing, clock), passwords, cameras)
+
+
+async def open_state_store(configuration: Configuration, folder: DataFolder, life: AsyncExitStack) -> Any:
+    address: str = configuration.state_store.url
+    if address == EMBEDDED:
+        valkey = EmbeddedValkey(folder.valkey)
+        life.push_async_callback(valkey.stop)
+        address = await valkey.start()
+    client = connect(address)
+    life.push_async_callback(client.aclose)
+    return client
+
+
+async def open_journal(
+    configuration: Configuration, folder: DataFolder, keys: NodeKeys, clock: Clock, life: AsyncExitStack
+) -> Journal:
+    """The journal, with a result for each act that a crash left open (T02)."""
+    journal = await Journal.open(folder.trace, node=configuration.node.id, key=keys.trace, clock=clock)
+    life.push_async_callback(_close_journal, journal)
+    for act in journal.open_acts:
+        await journal.record(_recovered(act))
+    await journal.record(Draft(kind=Kind.NODE_STARTED, detail={"convention": configuration.convention.id}))
+    return journal
+
+
+def _recovered(act: OpenAct) -> Draft:
+    """The result of a stream that a crash cut short, at its last proven instant."""
+    intent, last = act.intent, act.last
+    return Draft(
+        kind=Kind.STREAM_STOPPED,
+        agent=intent.agent,
+        account=intent.account,
+        attribution=intent.attribution,
+        camera=intent.camera,
+        stream=intent.stream,
+        mode=intent.mode,
+        reason=intent.reason,
+        source=intent.source,
+        detail={"cause": "node-crashed", "last_proven": rfc3339(last.at), "last_entry": last.n},
+    )
+
+
+async def _close_journal(journal: Journal) -> None:
+    try:
+        await journal.record(Draft(kind=Kind.NODE_STOPPED))
+        await journal.close()
+    except JournalUnavailable as error:
+        log.critical("trace.not_closed error=%s", error)

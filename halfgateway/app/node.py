@@ -1,0 +1,170 @@
+"""A node's life: started in order, kept running, stopped in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from auth.trace import Journal
+from auth.trace.reader import TraceFilter, TraceReader
+from camera_registry.clock import SystemClock
+from halfgateway.app.door import Control, open_control
+from halfgateway.app.keeping import Records, open_journal, open_records, open_state_store
+from halfgateway.app.listening import Endpoints, listen
+from halfgateway.config import Configuration
+from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon
+from halfgateway.control.endings import NodeStopped
+from halfgateway.control.enforcement import Enforcement
+from halfgateway.control.interconnection import INTERCONNECTION_KINDS, Interconnection
+from halfgateway.control.store import StateStore
+from halfgateway.control.tracing import Tracer
+from halfgateway.downstream.answers import REALM, RtspAnswers
+from halfgateway.downstream.server import RtspServer
+from halfgateway.folder import DataFolder
+from halfgateway.keys import NodeKeys
+from halfgateway.protocol.digest import DigestVerifier
+from halfgateway.survey import Survey
+from ops.interconnection import InterconnectionState, first_open
+from ops.local_record import LocalRecord
+
+log = logging.getLogger(__name__)
+
+SETTLE_S = 5.0
+"""How long a stopping node waits for its last slots and entries to be where they belong."""
+
+NONCE_LIFE_S = 300.0
+"""How long a Digest nonce is good before a client is told ``stale=true``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A running node, as its commands and tests see it. ``failed`` is set when one of its loops has died."""
+
+    configuration: Configuration
+    endpoints: Endpoints
+    records: Records
+    control: Control
+    journal: Journal
+    rtsp: RtspServer
+    survey: Survey
+    failed: asyncio.Event
+
+
+@asynccontextmanager
+async def running_node(configuration: Configuration) -> AsyncIterator[Node]:
+    """Start a node, and stop it in good order at the end: no process, task or slot is left behind.
+
+    Raises HalfGatewayError and its packages' errors (another node here, a damaged trace, no database, ...).
+    """
+    async with AsyncExitStack() as life:
+        yield await _start(configuration, life)
+
+
+async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
+    clock = SystemClock()
+    failed = asyncio.Event()
+    folder = DataFolder(configuration.node.data.absolute())
+    is_new = not folder.trace.exists()
+    folder.make()
+    beacon = life.enter_context(Beacon(folder.run, configuration.node.id))
+    keys = NodeKeys.open(folder.secrets)
+    record = LocalRecord(folder.interconnection, clock=clock)
+    if is_new:
+        record.initialise(first_open(clock.now()))
+    records = await open_records(configuration, folder, keys, clock, life)
+    store = StateStore(await open_state_store(configuration, folder, life), configuration.convention.id)
+    journal = await open_journal(configuration, folder, keys, clock, life)
+    tracer = Tracer(journal, now=time.monotonic)
+    await _keep_running(life, failed, "tracer", tracer.run())
+    life.push_async_callback(tracer.settle, SETTLE_S)
+
+    control = await open_control(configuration, keys, record, records, store, tracer, clock)
+    life.push_async_callback(control.hub.close)
+    rtsp = RtspServer(
+        RtspAnswers(control.door, DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S), now_s=time.time), now=time.monotonic
+    )
+    enforcement = Enforcement(
+        table=control.table,
+        slots=control.slots,
+        tickets=control.tickets,
+        closer=control.closer,
+        interconnection=control.interconnection,
+        journal=journal,
+        timings=configuration.timings.record(),
+        now=time.monotonic,
+        sweepers=(control.hub.sweep, rtsp.sweep, tracer.sweep),
+    )
+    control.interconnection.trace_untold(await _told_serial(journal))
+    await enforcement.renew()
+    await _keep_running(life, failed, "enforcement", enforcement.run())
+    await _keep_running(life, failed, "follow", control.shared.follow(_observer(control.interconnection)))
+    _follow_commands(beacon, control.interconnection, life)
+    life.push_async_callback(_end_streams, control)
+    endpoints = await listen(configuration, records, control, journal, rtsp, clock, life)
+    survey = Survey(store=records.cameras, descriptions=control.descriptions, tracer=tracer, clock=clock)
+    await _keep_running(life, failed, "survey", survey.run(configuration.cameras))
+    return Node(configuration, endpoints, records, control, journal, rtsp, survey, failed)
+
+
+async def _keep_running(
+    life: AsyncExitStack, failed: asyncio.Event, name: str, loop: Coroutine[Any, Any, object]
+) -> None:
+    """Run one of the node's loops until the end of its life; its death is the node's."""
+    task = asyncio.create_task(loop, name=name)
+
+    def notice(task: asyncio.Task[object]) -> None:
+        if not task.cancelled():
+            log.critical("node.loop_died loop=%s", name, exc_info=task.exception())
+            failed.set()
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    task.add_done_callback(notice)
+    life.push_async_callback(end)
+
+
+def _follow_commands(beacon: Beacon, interconnection: Interconnection, life: AsyncExitStack) -> None:
+    """Follow the record whenever the command line has changed it."""
+    loop = asyncio.get_running_loop()
+    following: set[asyncio.Task[None]] = set()
+
+    async def follow() -> None:
+        closed = await interconnection.follow_record()
+        await asyncio.to_thread(beacon.followed, interconnection.state.serial, closed)
+
+    def on_signal() -> None:
+        task = asyncio.create_task(follow(), name="follow record")
+        following.add(task)
+        task.add_done_callback(following.discard)
+
+    loop.add_signal_handler(FOLLOW_SIGNAL, on_signal)
+    life.callback(loop.remove_signal_handler, FOLLOW_SIGNAL)
+
+
+async def _told_serial(journal: Journal) -> int:
+    """The serial of the newest state of the interconnection that the trace tells of; 0 where it tells of none."""
+    newest = await TraceReader.of(journal.folder, journal.node).entries(
+        TraceFilter(kinds=INTERCONNECTION_KINDS), limit=1
+    )
+    return int(newest.items[0].detail["serial"]) if newest.items else 0
+
+
+def _observer(interconnection: Interconnection) -> Callable[[InterconnectionState], Awaitable[None]]:
+    async def observe(state: InterconnectionState) -> None:
+        interconnection.observe(state)
+
+    return observe
+
+
+async def _end_streams(control: Control) -> None:
+    for stream in control.table:
+        control.closer.end(stream, NodeStopped())
+    await control.closer.settle()
+    await control.interconnection.settle()
