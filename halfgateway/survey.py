@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from auth.trace import Draft, Kind
 from camera_registry.clock import Clock
 from camera_registry.connections import CameraRecord, Credentials, StreamSource
-from camera_registry.errors import RegistryError
+from camera_registry.errors import AuthRejected, NotSupported, NoVideo, RegistryError, Unreachable
 from camera_registry.guard import CredentialGuard
 from camera_registry.hosts import AllowedHosts
 from camera_registry.inventory import Device, StreamFacts, inventory
@@ -90,11 +90,19 @@ class Survey:
         try:
             presentation = await probe(target_of(stream))
             video = first_video(presentation.description)
-        except (CameraFailure, RemoteProtocolError) as error:
-            raise RegistryError(str(error)) from error
+        except CameraFailure as failure:
+            raise _as_registry_error(failure) from failure
+        except RemoteProtocolError as error:
+            raise NoVideo(str(error)) from error
         self._descriptions.remember(SourceKey(stream.camera, stream.profile), presentation.description)
         audio = any(media.kind == "audio" for media in presentation.description.media)
         return StreamFacts(codec=video.codec.value, audio=audio)
+
+
+def _as_registry_error(failure: CameraFailure) -> RegistryError:
+    """What the inventory records of a stream that could not be described."""
+    kind = {401: AuthRejected, 404: NoVideo, None: Unreachable}.get(failure.status, NotSupported)
+    return kind(str(failure))
 
 
 def target_of(stream: StreamSource) -> Target:

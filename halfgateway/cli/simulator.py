@@ -11,7 +11,7 @@ from halfgateway.simulator.process import run
 
 
 def simulate(
-    cameras: Annotated[int, typer.Option(min=1, max=3, help="How many cameras.")] = 3,
+    cameras: Annotated[int, typer.Option(min=1, max=1000, help="How many cameras.")] = 3,
     host: Annotated[str, typer.Option(help="Where they listen.")] = "127.0.0.1",
     rtsp_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 0,
     onvif_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 0,
