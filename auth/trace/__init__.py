@@ -12,7 +12,6 @@ from auth.trace.checkpoint import Checkpoint
 from auth.trace.entry import Draft, Entry
 from auth.trace.journal import Journal
 from auth.trace.kinds import Kind
-from auth.trace.opening import Recovery
 from auth.trace.reader import (
     ConsistencyProof,
     InclusionProof,
@@ -21,6 +20,7 @@ from auth.trace.reader import (
     TraceFilter,
     TraceReader,
 )
+from auth.trace.recovered import Recovery
 from auth.trace.storage import Storage, SystemStorage
 from auth.trace.tree import leaf_hash, verify_consistency, verify_inclusion
 from auth.trace.verify import Status, Verification, verify_folder

@@ -203,12 +203,20 @@ class GroupWriter:
         elif action is Action.CHECKPOINT:
             self._files.write_checkpoint()
         elif action is Action.CLOSE:
-            try:
-                self._files.write_checkpoint()
-            finally:
-                self._files.close()
+            self._close()
         if not self._decide(group):
             raise TraceUnavailable(_TOO_SLOW)
+
+    def _close(self) -> None:
+        """Sign what is there and let the files go; a half written checkpoint is cut off where that is possible."""
+        try:
+            self._files.write_checkpoint()
+        except TraceUnavailable:
+            with suppress(TraceUnavailable):
+                self._files.repair()
+            raise
+        finally:
+            self._files.close()
 
     def _decide(self, group: Group) -> bool:
         """Keep a group, unless it was given up before."""

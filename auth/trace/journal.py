@@ -22,8 +22,9 @@ from auth.trace.acts import OpenAct
 from auth.trace.checkpoint import Checkpoint
 from auth.trace.entry import Draft, Entry
 from auth.trace.groups import Action, Call, Group, GroupWriter
-from auth.trace.opening import Opened, Recovery, open_journal
+from auth.trace.opening import Opened, open_journal
 from auth.trace.reader import TraceReader
+from auth.trace.recovered import Recovery
 from auth.trace.stamp import Prepared, Stamper
 from auth.trace.storage import Storage, SystemStorage
 from auth.trace.view import JournalView
@@ -57,7 +58,7 @@ class Journal:
     ) -> None:
         self.node = node
         self.folder = folder
-        self.recovery: Recovery | None = opened.recovery
+        self.recovery: Recovery | None = opened.recoveries[-1] if opened.recoveries else None
         self.open_acts: tuple[OpenAct, ...] = opened.open_acts
         self.unwritable_since_s: float | None = None
         self._files = opened.files
@@ -108,13 +109,15 @@ class Journal:
             checkpoint_interval_s=checkpoint_interval_s,
             random_bytes=random_bytes,
         )
-        if journal.recovery:
-            try:
-                await journal.record(journal.recovery.draft())
+        try:
+            for recovery in opened.recoveries:
+                await journal.record(recovery.draft())
+            if opened.recoveries:
                 await journal.write_checkpoint()
-            except BaseException:
-                await journal._shut()
-                raise
+                await asyncio.to_thread(opened.pending.forget)
+        except BaseException:
+            await journal._shut()
+            raise
         return journal
 
     async def __aenter__(self) -> Self:

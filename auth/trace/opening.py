@@ -12,17 +12,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from auth.errors import TraceDamaged, TraceUnavailable
 from auth.trace.acts import OpenAct, open_streams
-from auth.trace.entry import Draft, instant
 from auth.trace.files import JournalFiles
 from auth.trace.kinds import Kind
 from auth.trace.layout import is_node_name, segment_of
 from auth.trace.notes import key_name, read_keys, write_key
+from auth.trace.recovered import PendingRecoveries, Recovery
 from auth.trace.recovery import Found, examine
 from auth.trace.scan import segment_starts
 from auth.trace.storage import Storage
 from auth.trace.verify import verify_folder
 from auth.trace.view import JournalView
-from camera_registry.clock import rfc3339
 
 LOCK_WAIT_S = 1.0
 """Seconds to wait for the folder's lock: a predecessor that is stopping, or a verifier's glance."""
@@ -33,39 +32,12 @@ _STREAM_CODES = range(2100, 2200)
 
 
 @dataclass(frozen=True, slots=True)
-class Recovery:
-    """What an unclean end left: bytes never acknowledged, now cut off, and where the trace goes on.
-
-    ``dropped_sha256`` is over the dropped bytes of payloads, leaves and checkpoints, in this order; None
-    when there were none. ``size`` is the number of entries kept, ``last_at_us`` the time of the last of
-    them in Unix microseconds: the last proven instant.
-    """
-
-    dropped_entries: int
-    dropped_bytes: int
-    dropped_sha256: str | None
-    size: int
-    last_at_us: int | None
-
-    def draft(self) -> Draft:
-        """Return the ``node.recovered`` entry."""
-        return Draft(
-            kind=Kind.NODE_RECOVERED,
-            detail={
-                "dropped_entries": self.dropped_entries,
-                "dropped_bytes": self.dropped_bytes,
-                "dropped_sha256": self.dropped_sha256,
-                "last_at": None if self.last_at_us is None else rfc3339(instant(self.last_at_us)),
-            },
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Opened:
     """A journal ready to be written, and what was found on the way."""
 
     files: JournalFiles
-    recovery: Recovery | None
+    recoveries: tuple[Recovery, ...]
+    pending: PendingRecoveries
     open_acts: tuple[OpenAct, ...]
     segment_roots: dict[int, bytes]
 
@@ -91,8 +63,9 @@ def open_journal(
         _lock(files, wait)
         _publish_key(folder, node, key.public_key(), storage)
         found = examine(folder, node, key.public_key())
+        opened = _look_back(folder, node, files, found, PendingRecoveries(folder, storage))
         files.begin(found.first, found.base, found.durable, found.head.checkpoint, found.head.end)
-        return _opened(folder, node, files, found)
+        return opened
     except TraceDamaged as damage:
         files.close()
         if damage.first_bad is None:
@@ -140,16 +113,21 @@ def _publish_key(folder: Path, node: str, key: Ed25519PublicKey, storage: Storag
         storage.close(descriptor)
 
 
-def _opened(folder: Path, node: str, files: JournalFiles, found: Found) -> Opened:
+def _look_back(folder: Path, node: str, files: JournalFiles, found: Found, pending: PendingRecoveries) -> Opened:
+    """Tell what the last run left open, and remember what is to be cut before it is."""
     size = found.durable.frontier.size
     view = JournalView(folder, node, lambda: size)
     started, last_life = _last_run(view, size)
     acts = open_streams(view.entries(started, size, codes=_STREAM_CODES))
-    recovery = None
-    if found.dropped or last_life == Kind.NODE_STARTED.code:
-        digest = sha256(found.dropped).hexdigest() if found.dropped else None
-        recovery = Recovery(found.dropped_entries, len(found.dropped), digest, size, found.durable.at_us)
-    return Opened(files, recovery, tuple(acts), found.segment_roots)
+    digest = sha256(found.dropped).hexdigest() if found.dropped else None
+    end = Recovery(found.dropped_entries, len(found.dropped), digest, size, found.durable.at_us)
+    recoveries = pending.unsaid(view)
+    if found.dropped and end not in recoveries:
+        recoveries.append(end)
+    pending.remember(recoveries)
+    if not recoveries and last_life == Kind.NODE_STARTED.code:
+        recoveries.append(end)
+    return Opened(files, tuple(recoveries), pending, tuple(acts), found.segment_roots)
 
 
 def _last_run(view: JournalView, size: int) -> tuple[int, int | None]:

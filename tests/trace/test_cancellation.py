@@ -80,6 +80,27 @@ async def test_the_other_calls_can_be_cancelled_at_every_await(tmp_path: Path, c
     assert verify_folder(tmp_path / "trace").unsigned_tail == 0
 
 
+def test_a_loop_that_ends_without_closing_lets_the_folder_go(tmp_path: Path) -> None:
+    storage = FaultyStorage()
+
+    async def leave() -> None:
+        journal = await open_journal(tmp_path / "trace", storage=storage)
+        await journal.record(draft())
+        storage.gate.clear()
+        before = storage.syncs
+        writing = asyncio.create_task(journal.record(draft("in flight")))
+        await until(lambda: storage.syncs > before)
+        writing.cancel()
+
+    async def open_again() -> int:
+        async with await open_journal(tmp_path / "trace") as journal:
+            return journal.size
+
+    asyncio.run(leave())
+    storage.gate.set()
+    assert asyncio.run(open_again()) == 2
+
+
 async def test_opening_can_be_cancelled_at_every_await(tmp_path: Path) -> None:
     # The thread that opens is not stopped: what it opened is closed again, so the folder is free.
     for turns in range(MOST_TURNS):

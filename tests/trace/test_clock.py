@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth.trace import Entry, Journal, Kind, Status, verify_folder
+from auth.trace import Entry, Journal, Kind, Status, TraceUnavailable, verify_folder
 from auth.trace.stamp import Stamper
-from tests.trace.journals import NODE, draft, open_journal
+from tests.trace.journals import NODE, FaultyStorage, draft, open_journal
 
 START = datetime(2026, 11, 21, 10, 15, tzinfo=UTC)
 SECOND_US = 1_000_000
@@ -130,6 +130,20 @@ async def test_any_time_zone_is_recorded_as_utc(tmp_path: Path, stepping: Steppi
         entry = await journal.record(draft())
         assert entry.at == START
         assert entry.to_json()["at"] == "2026-11-21T10:15:00.000000Z"
+
+
+async def test_a_step_that_cannot_be_recorded_refuses_what_it_concerns(tmp_path: Path, stepping: SteppingClock) -> None:
+    # T01, T08
+    storage = FaultyStorage()
+    async with await open_journal(tmp_path / "trace", clock=stepping, storage=storage) as journal:
+        await journal.record(draft())
+        stepping.pass_(1, step=60)
+        storage.break_("write", ".payloads")
+        refused = await asyncio.gather(*(journal.record(draft()) for _ in range(3)), return_exceptions=True)
+        assert [type(each) for each in refused] == [TraceUnavailable] * 3
+        storage.mend()
+        assert (await journal.record(draft())).n == 2
+        assert [kind for kind, _ in await told(journal)].count(Kind.CLOCK_STEPPED) == 1
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e5), st.one_of(st.just(0.0), st.floats(-1e5, 1e5))), max_size=20))

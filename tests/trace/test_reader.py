@@ -277,6 +277,9 @@ async def test_an_erased_entry_shows_what_its_leaf_holds(tmp_path: Path) -> None
     proof = await reader.prove_inclusion(1, 3)
     root = (await reader.checkpoints(limit=1)).items[0].checkpoint.root
     assert verify_inclusion(1, 3, leaf_hash(proof.leaf), proof.path, root)
+    patch(tmp_path / "trace" / PAYLOADS, frame_spans(tmp_path / "trace")[1][1] - 1, b"x")
+    with pytest.raises(TraceDamaged):
+        await reader.entry(1)
 
 
 async def test_a_folder_that_cannot_be_read_says_so(tmp_path: Path) -> None:

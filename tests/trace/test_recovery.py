@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 from held_clock import HeldClock
 
-from auth.trace import Draft, Entry, Kind, OpenAct, Status, TraceDamaged, TraceFilter, open_streams, verify_folder
+from auth.trace import (
+    Draft,
+    Entry,
+    Kind,
+    OpenAct,
+    Status,
+    TraceDamaged,
+    TraceFilter,
+    TraceUnavailable,
+    open_streams,
+    verify_folder,
+)
 from auth.trace import recovery as recovery_module
 from auth.trace.layout import LEAF, MAX_GROUP_ENTRIES, erased_frame, frame, leaves_header, payloads_header
 from auth.trace.recovery import examine
@@ -21,6 +32,7 @@ from tests.trace.journals import (
     LEAVES,
     NODE,
     PAYLOADS,
+    FaultyStorage,
     cut,
     draft,
     erase,
@@ -167,6 +179,79 @@ def test_checkpoints_that_are_gone_are_damage(crashed: Path) -> None:
     # T03
     (crashed / CHECKPOINTS).unlink()
     assert damage(crashed).missing
+
+
+@pytest.mark.parametrize("more", [b"x" * 5_000, b"a\nb\nc\n\nd\n\n"])
+def test_what_no_crash_leaves_after_the_last_checkpoint_is_damage(crashed: Path, more: bytes) -> None:
+    # T03
+    with (crashed / CHECKPOINTS).open("ab") as file:
+        file.write(more)
+    assert "does not end with a checkpoint" in str(damage(crashed))
+
+
+@pytest.mark.parametrize("file", [LEAVES, PAYLOADS])
+def test_a_damaged_first_line_is_damage(crashed: Path, file: str) -> None:
+    # T03
+    patch(crashed / file, 30, b"?")
+    assert damage(crashed).first_bad == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "suffix"),
+    [
+        ("truncate", LEAVES), ("sync", PAYLOADS), ("write", PAYLOADS), ("write", LEAVES),
+        ("write", "recovery.json"), ("sync", "recovery.json"),
+    ],
+)  # fmt: skip
+async def test_what_was_cut_is_told_however_often_the_telling_fails(crashed: Path, call: str, suffix: str) -> None:
+    # T02: a node that dies while it recovers
+    leaf = leaf_spans(crashed)[4][0]
+    cut(crashed / LEAVES, leaf + 7)
+    torn = (crashed / PAYLOADS).read_bytes()[frame_spans(crashed)[4][0] :] + (crashed / LEAVES).read_bytes()[leaf:]
+    storage = FaultyStorage()
+    storage.break_(call, suffix)
+    for _ in range(3):
+        with pytest.raises(TraceUnavailable):
+            await open_journal(crashed, storage=storage)
+    storage.mend()
+    async with await open_journal(crashed) as journal:
+        told = await journal.reader().entries(TraceFilter(kinds=frozenset({Kind.NODE_RECOVERED})))
+        assert [entry.detail["dropped_sha256"] for entry in told.items] == [hashlib.sha256(torn).hexdigest()]
+        assert (crashed / "recovery.json").read_bytes() == b""
+    assert verify_folder(crashed).status is Status.UNANCHORED
+
+
+async def test_two_torn_tails_are_two_entries(crashed: Path) -> None:
+    # T02: it died, and died again half through telling so
+    cut(crashed / PAYLOADS, frame_spans(crashed)[4][1])
+    cut(crashed / LEAVES, leaf_spans(crashed)[3][1])
+    storage = FaultyStorage()
+    storage.break_("write", LEAVES)
+    with pytest.raises(TraceUnavailable):
+        await open_journal(crashed, storage=storage)
+    with (crashed / PAYLOADS).open("ab") as file:
+        file.write(b"half of node.recovered")
+    async with await open_journal(crashed) as journal:
+        told = await journal.reader().entries(TraceFilter(kinds=frozenset({Kind.NODE_RECOVERED})))
+        assert len({entry.detail["dropped_sha256"] for entry in told.items}) == len(told.items) == 2
+        assert journal.recovery is not None
+        assert journal.recovery.dropped_bytes == len(b"half of node.recovered")
+    async with await open_journal(crashed) as journal:
+        assert journal.recovery is None
+
+
+async def test_what_was_told_is_not_told_twice(crashed: Path) -> None:
+    # T02: it died after the entry and before it could forget
+    cut(crashed / LEAVES, leaf_spans(crashed)[4][0] + 7)
+    storage = FaultyStorage()
+    storage.break_("write", CHECKPOINTS)
+    with pytest.raises(TraceUnavailable):
+        await open_journal(crashed, storage=storage)
+    assert (crashed / "recovery.json").read_bytes()
+    async with await open_journal(crashed) as journal:
+        assert journal.recovery is None
+        assert journal.size == 5
+    assert (crashed / "recovery.json").read_bytes() == b""
 
 
 def test_a_damaged_key_is_damage_once_there_are_entries(crashed: Path) -> None:

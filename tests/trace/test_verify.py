@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymerkle import InmemoryTree
@@ -473,3 +475,37 @@ async def test_time_that_goes_back_in_silence_is_named(tmp_path: Path, monkeypat
     backwards = count()
     await write_journal(tmp_path / "trace", 3)
     assert verdict(tmp_path / "trace") == ("invalid", 1)
+
+
+async def test_a_segment_that_others_follow_is_whole(tmp_path: Path, small_segments: int) -> None:
+    # T03
+    await write_journal(tmp_path / "trace", 2 * small_segments)
+    short = copy(tmp_path / "trace", "short")
+    cut(short / LEAVES, leaf_spans(short)[-1][0])
+    assert verdict(short) == ("incomplete", small_segments - 1)
+    for n in (0, 1):
+        longer = copy(tmp_path / "trace", f"longer-{n}")
+        with (longer / f"{n * small_segments:012d}.payloads").open("ab") as file:
+            file.write(frame(bytes(32), b"{}"))
+        assert verdict(longer) == ("invalid", (n + 1) * small_segments)
+    for n in (0, 1):
+        longer = copy(tmp_path / "trace", f"leaves-{n}")
+        with (longer / f"{n * small_segments:012d}.leaves").open("ab") as file:
+            file.write(b"x")
+        assert verdict(longer) == ("invalid", (n + 1) * small_segments)
+
+
+async def test_more_payloads_than_a_group_without_leaves_are_lost_entries(tmp_path: Path) -> None:
+    # T03
+    await write_journal(tmp_path / "trace", 1)
+    with (tmp_path / "trace" / PAYLOADS).open("ab") as file:
+        file.write(frame(bytes(32), bytes(16_000)) * 70)
+    assert verdict(tmp_path / "trace") == ("incomplete", 1)
+
+
+def test_a_key_of_another_kind_is_refused(journal: Path) -> None:
+    key = X25519PrivateKey.from_private_bytes(bytes(32)).public_key()
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for text in (pem, pem.replace(b"M", b"N", 1)):
+        (journal / "gw1.pem").write_bytes(text)
+        assert verdict(journal) == ("invalid", None)
