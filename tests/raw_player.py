@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import socket
 import struct
 import time
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ class Credentials:
 
 @dataclass
 class RawPlayer:
-    """One RTSP connection. ``captured`` is everything received; ``media_bytes`` what of it was interleaved."""
+    """One RTSP connection. ``captured`` is everything received; a small ``receive_buffer_bytes`` makes it slow."""
 
     host: str
     port: int
@@ -44,9 +45,19 @@ class RawPlayer:
     captured: bytearray = field(default_factory=bytearray)
     packets: list[tuple[int, bytes, float]] = field(default_factory=list)
     session: str | None = None
+    receive_buffer_bytes: int | None = None
 
     async def __aenter__(self) -> RawPlayer:
-        self._reader, self._writer = await asyncio.open_connection(self.host, self.port)
+        connected = socket.socket()
+        connected.setblocking(False)
+        if self.receive_buffer_bytes is not None:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer_bytes)
+        try:
+            await asyncio.get_running_loop().sock_connect(connected, (self.host, self.port))
+            self._reader, self._writer = await asyncio.open_connection(sock=connected)
+        except BaseException:
+            connected.close()
+            raise
         self._challenge: tuple[str, str] | None = None
         self._cseq = 0
         self._buffer = bytearray()

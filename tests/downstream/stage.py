@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import dataclass, field
 
@@ -62,6 +63,7 @@ class StageSeat:
     async def leave(self) -> None:
         self.done.append("leave")
         self._stop()
+        await self._door.may_leave.wait()
 
     def lose(self) -> None:
         self.done.append("lose")
@@ -88,6 +90,11 @@ class StageDoor:
     refuses_start: Refusal | None = None
     seats: list[StageSeat] = field(default_factory=list)
     noted: list[tuple[str, ...]] = field(default_factory=list)
+    described: int = 0
+    may_leave: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.may_leave.set()
 
     def secrets(self, username: str) -> Secrets | None:
         known = {each.username: each.password for each in (VIEWER, OTHER)}
@@ -104,6 +111,7 @@ class StageDoor:
 
     async def describe(self, caller: Caller, path: StreamPath) -> bytes:
         self._check(path)
+        self.described += 1
         return SDP
 
     async def take_seat(self, caller: Caller, path: StreamPath, viewer: Viewer) -> StageSeat:
@@ -155,8 +163,8 @@ class Stage:
     async def open(self) -> None:
         self.port = await self.server.listen("127.0.0.1", 0)
 
-    def player(self, credentials: Credentials | None = VIEWER) -> RawPlayer:
-        return RawPlayer("127.0.0.1", self.port, credentials)
+    def player(self, credentials: Credentials | None = VIEWER, *, receive_buffer_bytes: int | None = None) -> RawPlayer:
+        return RawPlayer("127.0.0.1", self.port, credentials, receive_buffer_bytes=receive_buffer_bytes)
 
     def send(self, size_bytes: int = 100) -> bytes:
         """One whole key picture in one packet, to every reader; returns the packet."""

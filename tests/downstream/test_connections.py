@@ -11,10 +11,11 @@ import pytest
 from halfgateway.downstream.connection import FIRST_REQUEST_TIMEOUT_S, IDLE_TIMEOUT_S, MAX_UNREAD_BYTES
 from halfgateway.errors import InterconnectionCut
 from halfgateway.protocol.rtcp import Goodbye, parse_compound
-from tests.downstream.stage import PATH, SSRC, Stage
+from tests.downstream.stage import PATH, SDP, SSRC, Stage
 from tests.raw_player import RawPlayer
 
 BOUND = 20
+SMALL_BYTES = 64 * 1024
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -92,6 +93,7 @@ async def test_a_client_that_asks_and_never_reads_is_aborted(stage: Stage) -> No
         asked = player.request("DESCRIBE", player.url(PATH)) * 200
         with pytest.raises(ConnectionError):
             await ask_and_never_read(stage.port, asked, at_most_bytes=100 * MAX_UNREAD_BYTES)
+        assert stage.door.described * len(SDP) < 2 * MAX_UNREAD_BYTES
         await eventually(lambda: len(stage.server.connections) == 1)
         assert (await player.ask("GET_PARAMETER", player.url(PATH))).status == 200
 
@@ -126,12 +128,15 @@ async def test_a_client_that_says_goodbye_and_closes_its_half_has_its_answers(st
     async with stage.player() as player:
         await player.set_up(PATH)
         await player.play(PATH)
+        stage.door.may_leave.clear()
         session = {"Session": player.session or ""}
         await player.send(player.request("TEARDOWN", player.url(PATH), session))
         player.end_sending()
+        await eventually(lambda: stage.door.occupied == 0)
+        await asyncio.sleep(0.02)
+        stage.door.may_leave.set()
         assert (await player.next_answer()).status == 200
         assert await player.read_to_end() == "fin"
-        assert stage.door.occupied == 0
     await eventually(lambda: not stage.server.connections)
 
 
@@ -170,7 +175,7 @@ async def test_an_end_of_one_session_leaves_the_connection_to_the_others(stage: 
 
 async def test_a_full_reader_gets_no_bye_inside_a_frame(stage: Stage) -> None:
     # C10: what is queued is dropped, not delivered
-    async with stage.player() as player:
+    async with stage.player(receive_buffer_bytes=SMALL_BYTES) as player:
         await player.set_up(PATH)
         await player.play(PATH)
         connection = next(iter(stage.server.connections))
@@ -183,7 +188,7 @@ async def test_a_full_reader_gets_no_bye_inside_a_frame(stage: Stage) -> None:
 
 async def test_a_slow_reader_loses_pictures_and_no_other_does(stage: Stage) -> None:
     # L10, rtsp.md T10: counted, never in part
-    async with stage.player() as slow, stage.player() as prompt:
+    async with stage.player(receive_buffer_bytes=SMALL_BYTES) as slow, stage.player() as prompt:
         for player in (slow, prompt):
             await player.set_up(PATH)
             await player.play(PATH)
