@@ -16,6 +16,7 @@ from halfgateway.control.admission import Admission
 from halfgateway.control.closing import Closer
 from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.desk import Desk
+from halfgateway.control.freshness import Freshness
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.machines import MachineDirectory, MachineUse
 from halfgateway.control.rtsp_door import RtspDoor
@@ -42,6 +43,7 @@ class Control:
     """The door and what it stands on."""
 
     convention: Convention
+    rights: Freshness
     tracer: Tracer
     store: StateStore
     slots: SlotTable
@@ -70,6 +72,7 @@ async def open_control(
     slots = SlotTable(store, node=configuration.node.id, cap=convention.cap, clock=clock, lease_s=timings.lease_s)
     if configuration.state_store.url == EMBEDDED:
         await slots.open_epoch()
+    rights = Freshness(now=time.monotonic)
     tickets, shared = TicketStore(store), SharedInterconnection(store)
     table = StreamTable(now=time.monotonic)
     closer = Closer(table=table, slots=slots, tickets=tickets, tracer=tracer, clock=clock)
@@ -93,6 +96,7 @@ async def open_control(
     house = House(hub=hub, table=table, closer=closer, tracer=tracer, timings=timings, now=time.monotonic)
     admission = Admission(
         state=interconnection,
+        rights=rights,
         convention=convention,
         find_camera=records.cameras.get,
         slots=slots,
@@ -117,7 +121,20 @@ async def open_control(
         realm=REALM,
     )
     return Control(
-        convention, tracer, store, slots, tickets, shared, table, closer, interconnection, hub, descriptions, desk, door
+        convention=convention,
+        rights=rights,
+        tracer=tracer,
+        store=store,
+        slots=slots,
+        tickets=tickets,
+        shared=shared,
+        table=table,
+        closer=closer,
+        interconnection=interconnection,
+        hub=hub,
+        descriptions=descriptions,
+        desk=desk,
+        door=door,
     )
 
 

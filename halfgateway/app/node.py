@@ -95,12 +95,15 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
         closer=control.closer,
         interconnection=control.interconnection,
         journal=journal,
+        check_records=lambda: records.accounts.find(""),
+        rights=control.rights,
         timings=configuration.timings.record(),
         now=time.monotonic,
         sweepers=(control.hub.sweep, rtsp.sweep, tracer.sweep),
     )
     control.interconnection.trace_untold(await _told_serial(journal))
     await enforcement.renew()
+    await enforcement.probe_records()
     await _keep_running(life, failed, "enforcement", enforcement.run())
     await _keep_running(life, failed, "follow", control.shared.follow(_observer(control.interconnection)))
     _follow_commands(beacon, control.interconnection, life)

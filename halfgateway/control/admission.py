@@ -19,10 +19,11 @@ from halfgateway import errors
 from halfgateway.control.access import AccessRequest
 from halfgateway.control.cap_text import cap_reached
 from halfgateway.control.closing import Closer
+from halfgateway.control.freshness import Freshness
 from halfgateway.control.slots import Lease, SlotsTaken, SlotTable
 from halfgateway.control.streams import Stream, StreamState, StreamTable
 from halfgateway.control.tracing import Tracer
-from halfgateway.errors import Refusal
+from halfgateway.errors import Refusal, StateStoreUnavailable
 
 POLICY_REFUSALS: dict[str, type[Refusal]] = {
     refusal.code: refusal
@@ -48,12 +49,13 @@ class StateView(Protocol):
 
 
 class Admission:
-    """Grants streams. ``find_camera`` answers from memory."""
+    """Grants streams. ``find_camera`` answers from memory; ``rights`` is how fresh the records of who may are."""
 
     def __init__(
         self,
         *,
         state: StateView,
+        rights: Freshness,
         convention: Convention,
         find_camera: Callable[[str], Camera | None],
         slots: SlotTable,
@@ -63,6 +65,7 @@ class Admission:
         clock: Clock,
     ) -> None:
         self._state = state
+        self._rights = rights
         self._convention = convention
         self._find_camera = find_camera
         self._slots = slots
@@ -99,6 +102,8 @@ class Admission:
             raise POLICY_REFUSALS[decision.refusal](decision.detail)
 
     async def _grant(self, request: AccessRequest) -> Stream:
+        if not self._rights.holds:
+            raise StateStoreUnavailable("Les habilitations ne peuvent être vérifiées.")
         try:
             lease = await self._take_slot(request)
             kind = Kind.STREAM_RESUMED if request.ticket else Kind.STREAM_REQUESTED

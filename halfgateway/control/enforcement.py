@@ -7,9 +7,11 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from auth.errors import RecordsUnavailableError
 from auth.trace import TraceUnavailable as JournalUnavailable
 from halfgateway.control.closing import Closer
 from halfgateway.control.endings import MovedToAnotherNode
+from halfgateway.control.freshness import Freshness
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.streams import Stream, StreamTable, Timings
@@ -23,6 +25,10 @@ SWEEP_S = 0.1
 
 PROBE_S = 1.0
 """How often the journal is asked whether it can still be written."""
+
+
+RECORDS_TIMEOUT_S = 5.0
+"""How long the database may take to answer the question whether it is there."""
 
 
 class Probed(Protocol):
@@ -44,6 +50,8 @@ class Enforcement:
         closer: Closer,
         interconnection: Interconnection,
         journal: Probed,
+        check_records: Callable[[], Awaitable[object]],
+        rights: Freshness,
         timings: Timings,
         now: Callable[[], float],
         sweepers: Sequence[Callable[[], None]],
@@ -54,6 +62,8 @@ class Enforcement:
         self._closer = closer
         self._interconnection = interconnection
         self._journal = journal
+        self._check_records = check_records
+        self._rights = rights
         self._timings = timings
         self._now = now
         self._sweepers = (self.end_what_is_over, *sweepers)
@@ -63,6 +73,7 @@ class Enforcement:
         """Keep going until cancelled."""
         async with asyncio.TaskGroup() as loops:
             loops.create_task(_every(self._timings.renew_s, self.renew), name="renew leases")
+            loops.create_task(_every(self._timings.renew_s, self.probe_records), name="probe records")
             loops.create_task(_every(PROBE_S, self.probe_trace), name="probe trace")
             loops.create_task(_every(SWEEP_S, self._sweep), name="sweep")
 
@@ -91,6 +102,15 @@ class Enforcement:
         life_s = self._timings.lease_s * 2
         if not await self._tickets.keep(stream.ticket.id, life_s) and stream in self._table:
             await self._tickets.put(stream.ticket, life_s)
+
+    async def probe_records(self) -> None:
+        """See that the records of who may answer; while they do not, nothing new is granted."""
+        try:
+            async with asyncio.timeout(RECORDS_TIMEOUT_S):
+                await self._check_records()
+            self._rights.seen()
+        except (RecordsUnavailableError, TimeoutError) as error:
+            log.warning("records.unavailable error=%s", error)
 
     async def probe_trace(self) -> None:
         """Close what plays when the journal has been unwritable for the grace (T01)."""

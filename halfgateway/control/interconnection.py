@@ -16,6 +16,7 @@ from typing import Protocol
 from auth.trace import Draft, Kind
 from camera_registry.clock import Clock, rfc3339
 from halfgateway.control.closing import Closer
+from halfgateway.control.freshness import MAX_AGE_S, Freshness
 from halfgateway.control.streams import StreamTable
 from halfgateway.control.tracing import Tracer
 from halfgateway.errors import ConventionNotInForce, InterconnectionCut, Refusal, StateStoreUnavailable
@@ -31,9 +32,6 @@ from ops.interconnection import (
 )
 
 log = logging.getLogger(__name__)
-
-MAX_VIEW_AGE_S = 15.0
-"""How old the view of the shared state may be before nothing new is granted (interface.md, Numbers)."""
 
 
 ANOTHER_NODE = "another-node"
@@ -81,7 +79,7 @@ class Interconnection:
         tracer: Tracer,
         clock: Clock,
         now: Callable[[], float],
-        max_view_age_s: float = MAX_VIEW_AGE_S,
+        max_view_age_s: float = MAX_AGE_S,
     ) -> None:
         self._record = record
         self._publish = publish
@@ -89,10 +87,8 @@ class Interconnection:
         self._closer = closer
         self._tracer = tracer
         self._clock = clock
-        self._now = now
-        self._max_view_age_s = max_view_age_s
+        self._view = Freshness(now=now, max_age_s=max_view_age_s)
         self._state = record.load()
-        self._seen_at_s: float | None = None
         self._writing = asyncio.Lock()
         self._chores: set[asyncio.Task[None]] = set()
 
@@ -106,12 +102,12 @@ class Interconnection:
         cause = self._closing_cause()
         if cause is not None:
             raise cause
-        if self._seen_at_s is None or self._now() - self._seen_at_s > self._max_view_age_s:
+        if not self._view.holds:
             raise StateStoreUnavailable("L'état de l'Interconnexion n'est pas connu avec certitude.")
 
     def observe(self, shared: InterconnectionState | None) -> None:
         """The state that all nodes share was read just now. Never opens what this node's own record holds cut."""
-        self._seen_at_s = self._now()
+        self._view.seen()
         merged = merge(self._state, shared)
         if merged != self._state:
             self._trace_change(merged, self.enforce(merged), actor=ANOTHER_NODE, source="shared")

@@ -105,10 +105,8 @@ class RtspDoor:
 
     def wrong_credentials(self, username: str, source: str) -> None:
         """See :class:`~halfgateway.downstream.door.Door`."""
-        draft = Draft(
-            kind=Kind.AUTH_FAILED, refusal=Unauthenticated.code, source=source, detail={"reason": "wrong-digest"}
-        )
-        self._house.tracer.refusal(draft)
+        known = self._machines.find(username) is not None
+        self._trace_failure("wrong-digest", account=username if known else None, source=source)
 
     def refused_action(self, caller: Caller, action: str, path: str) -> None:
         """See :class:`~halfgateway.downstream.door.Door`."""
@@ -194,22 +192,36 @@ class RtspDoor:
         if served is not None:
             request = replace(served.request, source=caller.source, via=via)
         else:
-            request = request_of_ticket(await self._good_ticket(caller.username), source=caller.source, via=via)
+            ticket = await self._good_ticket(caller.username, caller.source)
+            request = request_of_ticket(ticket, source=caller.source, via=via)
         bound = request.camera == path.camera and request.mode.value == path.mode
         if not bound or path.profile not in {None, request.profile}:
             raise self._traced(request, NotHabilitated("Ce titre d'accès vaut pour un autre Flux."))
         return request
 
-    async def _good_ticket(self, ticket_id: str) -> Ticket:
+    async def _good_ticket(self, ticket_id: str, source: str) -> Ticket:
         ticket = await self._tickets.get(ticket_id)
         if ticket is None:
+            self._trace_failure("ticket-ended", account=None, source=source)
             raise Unauthenticated("Ce titre d'accès a pris fin.")
         return ticket
+
+    def _trace_failure(self, reason: str, *, account: str | None, source: str) -> None:
+        detail = {"reason": reason}
+        self._house.tracer.refusal(
+            Draft(
+                kind=Kind.AUTH_FAILED,
+                account=account,
+                refusal=Unauthenticated.code,
+                source=source,
+                detail=detail,
+            )
+        )
 
     async def _stream_of_ticket(self, request: AccessRequest) -> Stream:
         stream = self._house.table.get(request.stream)
         if stream is None:
-            ticket = await self._good_ticket(request.ticket or "")
+            ticket = await self._good_ticket(request.ticket or "", request.source)
             stream = await self._admission.admit(request)
             stream.ticket = ticket
             stream.end_unless(NotPlayed, self._house.timings.setup_to_play_s, self._house.now())
