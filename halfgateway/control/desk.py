@@ -16,7 +16,7 @@ from halfgateway.control.endings import ClosedOnRequest, NotPlayed
 from halfgateway.control.seat import House
 from halfgateway.control.streams import Stream
 from halfgateway.control.tickets import Credentials, Ticket, TicketKey, TicketStore
-from halfgateway.errors import NotHabilitated, Refusal, UnknownCamera
+from halfgateway.errors import NotHabilitated, Refusal, StateStoreUnavailable, UnknownCamera
 
 
 class Desk:
@@ -58,6 +58,9 @@ class Desk:
         except BaseException:
             house.closer.end(stream, NotPlayed())
             raise
+        if stream not in house.table:
+            self._admission.recheck(stream.request)
+            raise StateStoreUnavailable("Le Flux a pris fin avant d'avoir commencé.")
         return stream, ticket, credentials
 
     def close(self, stream: Stream, *, by: Principal, reason: str | None) -> None:
