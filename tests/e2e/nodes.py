@@ -1,0 +1,384 @@
+"""Nodes as they are in use: processes of their own that share one Valkey, one database and the same cameras."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import select
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from argon2 import PasswordHasher
+
+from auth.accounts import AccountRepository
+from auth.demo_authority import DemoAuthority, Issued
+from auth.enrolment import Enrolment
+from auth.passwords import Passwords
+from auth.principals import Role
+from auth.sealing import Sealing
+from auth.trace import Entry, Kind
+from auth.trace.acts import open_streams
+from auth.trace.reader import TraceReader
+from camera_registry.clock import SystemClock
+from halfgateway.database import Database
+from halfgateway.downstream.answers import REALM
+from halfgateway.folder import DataFolder
+from halfgateway.keys import NodeKeys
+from halfgateway.net.valkey import connect, find_binary
+from tests.e2e.watching import Watcher
+from tests.raw_player import Credentials
+
+START_LIMIT_S = 60.0
+"""How long a process may take to be ready: thirty times the usual."""
+
+WAIT_S = 30.0
+
+LEASE_S = 3.0
+"""A lease in these tests: short to wait for, and longer than this machine ever stalls."""
+
+TIMINGS = {
+    "play_before_s": 6.0,
+    "setup_to_play_s": 4.0,
+    "resume_s": 1.0,
+    "paused_s": 3.0,
+    "ticket_grace_s": 3.0,
+    "trace_grace_s": 1.0,
+    "lease_s": LEASE_S,
+    "renew_s": LEASE_S / 4,
+}
+"""As in use (interface.md, Numbers), but swift."""
+
+OPERATOR, MACHINE = "pp-operator-01", "pvpp-vms"
+SHARED_KEYS = ("master.key", "ticket.key", "nonce.key")
+
+
+class Process:
+    """A process of a session of its own, watched from outside; it is never left behind."""
+
+    def __init__(self, command: list[str], log: Path, *, piped: bool = False) -> None:
+        self._command = command
+        self._log = log
+        self._piped = piped
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def runs(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    def spawn(self) -> None:
+        pipe = subprocess.PIPE if self._piped else subprocess.DEVNULL
+        with self._log.open("ab") as log:
+            self._child = subprocess.Popen(
+                self._command, stdin=pipe, stdout=pipe, stderr=log, start_new_session=True, bufsize=0
+            )
+
+    def first_line(self) -> dict[str, Any]:
+        """The JSON line that says that it is ready."""
+        assert self._child is not None
+        assert self._child.stdout is not None
+        said, deadline = b"", time.monotonic() + START_LIMIT_S
+        while not said.endswith(b"\n"):
+            ready, _, _ = select.select([self._child.stdout], [], [], max(0.0, deadline - time.monotonic()))
+            chunk = os.read(self._child.stdout.fileno(), 65536) if ready else b""
+            assert chunk, f"{self._command[-3:]} did not start:\n{self.log()[-3000:]}"
+            said += chunk
+        line: dict[str, Any] = json.loads(said)
+        return line
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._child is not None
+        os.kill(self._child.pid, number)
+
+    def kill(self) -> None:
+        """As ``kill -9`` does, and wait until it is gone."""
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+            self._child.wait(START_LIMIT_S)
+            self._forget()
+
+    def end(self) -> int:
+        """Stop in good order; the exit code."""
+        assert self._child is not None
+        self._child.send_signal(signal.SIGTERM)
+        code = self._child.wait(START_LIMIT_S)
+        self._forget()
+        return code
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
+    def _forget(self) -> None:
+        if self._child is not None:
+            for pipe in (self._child.stdin, self._child.stdout):
+                if pipe is not None:
+                    pipe.close()
+        self._child = None
+
+
+class Valkey(Process):
+    """A real Valkey on a Unix socket that keeps nothing: started again, it is empty."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "valkey.sock"
+        command = [str(find_binary()), "--port", "0", "--unixsocket", str(self.socket)]
+        super().__init__([*command, "--save", "", "--appendonly", "no", "--dir", str(folder)], folder / "valkey.log")
+
+    def start(self) -> None:
+        self.socket.unlink(missing_ok=True)
+        self.spawn()
+        deadline = time.monotonic() + START_LIMIT_S
+        while not self.socket.exists():
+            assert self.runs, self.log()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    async def flush(self) -> None:
+        client = connect(self.socket)
+        await client.flushall()
+        await client.aclose()
+
+
+@dataclass
+class Ready:
+    """A node's addresses, as ``serve --json`` says them."""
+
+    http: str
+    https: str
+    rtsp: str
+
+    @property
+    def rtsp_address(self) -> tuple[str, int]:
+        host, _, port = self.rtsp.removeprefix("rtsp://").rpartition(":")
+        return host, int(port)
+
+
+class ServedNode(Process):
+    """``halfgateway serve`` with a data folder of its own."""
+
+    def __init__(self, name: str, estate: Estate, *, data: Path | None = None) -> None:
+        self.name = name
+        self.estate = estate
+        self.folder = DataFolder(data or estate.folder / name)
+        self.config = estate.folder / f"{name}.toml"
+        self.ready = Ready("", "", "")
+        serve = [sys.executable, "-m", "halfgateway", "serve", "--config", str(self.config), "--json"]
+        super().__init__(serve, estate.folder / f"{name}.log", piped=True)
+
+    def start(self) -> None:
+        self.spawn()
+        line = self.first_line()
+        self.ready = Ready(line["http"], line["https"], line["rtsp"])
+
+    def watcher(self, credentials: Credentials, camera: str) -> Watcher:
+        """A player of this node that will notice what it is sent."""
+        host, port = self.ready.rtsp_address
+        return Watcher(host, port, credentials, path=f"/live/{camera}", watch=self.estate.watch)
+
+    async def trace(self) -> list[Entry]:
+        """The node's whole journal, oldest first, read from its folder."""
+        reader, cursor, entries = TraceReader.of(self.folder.trace, self.name), None, list[Entry]()
+        while True:
+            page = await reader.entries(limit=1000, cursor=cursor)
+            entries += page.items
+            if page.next is None:
+                return entries[::-1]
+            cursor = page.next
+
+    async def open_acts(self) -> list[str]:
+        """The streams of which the trace has an intent and no result (T02)."""
+        return [act.stream for act in open_streams(await self.trace())]
+
+    def verify(self) -> int:
+        """The exit code of ``halfgateway trace verify``."""
+        command = [sys.executable, "-m", "halfgateway", "trace", "verify", str(self.folder.trace)]
+        return subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
+
+
+@dataclass
+class Estate:
+    """What the nodes of one convention share, and who may come."""
+
+    folder: Path
+    authority: DemoAuthority
+    operator: dict[str, Any]
+    machine: Credentials
+    cameras: list[dict[str, Any]]
+    valkey: Valkey
+    watch: list[Watcher] = field(default_factory=list)
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def camera_ids(self) -> list[str]:
+        return [camera["id"] for camera in self.cameras]
+
+    def node(self, name: str, *, database: Path | None = None) -> ServedNode:
+        """A node that is configured, and not started."""
+        node = ServedNode(name, self)
+        node.folder.make()
+        node.folder.secrets.mkdir(mode=0o700, exist_ok=True)
+        for key in SHARED_KEYS:
+            (node.folder.secrets / key).write_bytes((self.folder / "secrets" / key).read_bytes())
+        document = self._configuration(node, database or self.folder / "records.sqlite")
+        node.config.write_text("\n".join(_toml(document)))
+        return node
+
+    async def call(
+        self, node: ServedNode, http: aiohttp.ClientSession, method: str, path: str, body: object = None
+    ) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """One API call as the operator: status, JSON, headers."""
+        headers = {"Authorization": f"Bearer {await self._token(node, http)}"}
+        url = f"{node.ready.http}/api/v1{path}"
+        async with http.request(method, url, json=body, headers=headers) as answer:
+            text = await answer.text()
+            return answer.status, json.loads(text) if text else {}, dict(answer.headers)
+
+    async def ask(self, node: ServedNode, http: aiohttp.ClientSession, camera: str) -> tuple[int, dict[str, Any], Any]:
+        """Ask for a ticket."""
+        wish = {"camera": camera, "mode": "live", "reason": "L251-2-5"}
+        return await self.call(node, http, "POST", "/streams", wish)
+
+    async def ticket(self, node: ServedNode, http: aiohttp.ClientSession, camera: str) -> Credentials:
+        """A ticket that is granted."""
+        status, ticket, _ = await self.ask(node, http, camera)
+        assert status == 201, ticket
+        return Credentials(ticket["username"], ticket["password"])
+
+    async def slots_used(self) -> int:
+        """How many leases the store holds; lapsed ones that nobody has swept do not count."""
+        client = connect(self.valkey.socket)
+        seconds, microseconds = await client.time()
+        now_ms = seconds * 1000 + microseconds // 1000
+        used: int = await client.zcount("hg:{syn-pp}:leases", f"({now_ms}", "+inf")
+        await client.aclose()
+        return used
+
+    async def _token(self, node: ServedNode, http: aiohttp.ClientSession) -> str:
+        if "operator" not in self.tokens:
+            tls = ssl.create_default_context(cafile=str(self.authority.certificate_path))
+            tls.load_cert_chain(self.operator["certificate"], self.operator["key"])
+            body = {"id": OPERATOR, "password": self.operator["password"]}
+            async with http.post(f"{node.ready.https}/api/v1/login", json=body, ssl=tls) as answer:
+                assert answer.status == 200, await answer.text()
+                self.tokens["operator"] = (await answer.json())["token"]
+        return self.tokens["operator"]
+
+    def _configuration(self, node: ServedNode, database: Path) -> dict[str, Any]:
+        server = self.authority.server(datetime.now(UTC))
+        described = ("id", "name", "site", "commune", "latitude", "longitude", "onvif_url", "username")
+        return {
+            "log_level": "warning",
+            "node": {"id": node.name, "data": str(node.folder.root)},
+            "convention": {
+                "id": "syn-pp",
+                "in_force_from": datetime(2025, 10, 21, tzinfo=UTC),
+                "machine_only_agreement": "accord d'essai",
+            },
+            "listen": {"http_port": 0, "https_port": 0, "rtsp_port": 0, "rtsps_port": 0, "full_api_on_http": True},
+            "tls": {
+                "certificate": str(server.certificate_path),
+                "key": str(server.key_path),
+                "client_ca": str(self.authority.certificate_path),
+                "revoked": str(self.authority.revocation_list_path),
+            },
+            "state_store": {"url": str(self.valkey.socket)},
+            "database": {"url": f"sqlite:///{database}"},
+            "timings": TIMINGS,
+            "machines": [{"id": MACHINE, "agent": "pp-garant-01", "reason": "L251-2-5", "over_plain_rtsp": True}],
+            "cameras": [
+                {name: camera[name] for name in described} | {"password_file": str(self._password_file(camera))}
+                for camera in self.cameras
+            ],
+        }
+
+    def _password_file(self, camera: dict[str, Any]) -> Path:
+        path = self.folder / "secrets" / f"{camera['id']}.password"
+        path.write_text(camera["password"])
+        return path
+
+
+@contextlib.contextmanager
+def estate(folder: Path) -> Iterator[Estate]:
+    """Three cameras, a Valkey, accounts and an authority; nothing of it is left running."""
+    folder.mkdir(exist_ok=True)
+    simulate = [sys.executable, "-m", "halfgateway", "simulate", "--cameras", "3", "--json"]
+    simulator, valkey = Process(simulate, folder / "simulator.log", piped=True), Valkey(folder)
+    try:
+        simulator.spawn()
+        valkey.start()
+        authority = DemoAuthority.open(folder / "ca", datetime.now(UTC))
+        authority.write_revocation_list([], datetime.now(UTC))
+        operator, machine = asyncio.run(_enrolled(folder, authority))
+        yield Estate(folder, authority, operator, machine, simulator.first_line()["cameras"], valkey)
+    finally:
+        valkey.kill()
+        simulator.kill()
+
+
+async def _enrolled(folder: Path, authority: DemoAuthority) -> tuple[dict[str, Any], Credentials]:
+    keys, now = NodeKeys.open(folder / "secrets"), datetime.now(UTC)
+    database = Database(f"sqlite:///{folder / 'records.sqlite'}")
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    passwords = Passwords(random_bytes=secrets.token_bytes, hasher=cheap)
+    try:
+        await database.migrate()
+        sealing = Sealing(keys.master, random_bytes=secrets.token_bytes)
+        accounts = AccountRepository(database.sessions, sealing, SystemClock())
+        enrolment = Enrolment(accounts, passwords, random_bytes=secrets.token_bytes)
+        password, card = secrets.token_urlsafe(12), authority.client(OPERATOR, now)
+        await enrolment.create(OPERATOR, Role.OPERATOR, password, agent=OPERATOR, service="DOPC", site="PP-CITE")
+        await enrolment.bind_certificate(OPERATOR, card.der)
+        await enrolment.create(MACHINE, Role.MACHINE, password, agent=MACHINE, service="DOPC", site="PP-CITE")
+        secret = await enrolment.enrol_machine_secret(MACHINE, realm=REALM)
+    finally:
+        passwords.close()
+        await database.close()
+    return _card(card, password), Credentials(MACHINE, secret)
+
+
+def _card(card: Issued, password: str) -> dict[str, Any]:
+    return {"password": password, "certificate": str(card.certificate_path), "key": str(card.key_path)}
+
+
+def _toml(document: dict[str, Any]) -> Iterator[str]:
+    """The document as TOML: plain values first, then its tables, then its lists of tables."""
+    for name, value in document.items():
+        if not isinstance(value, dict | list):
+            yield f"{name} = {_value(value)}"
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield f"[{name}]"
+            yield from _toml(value)
+        elif isinstance(value, list):
+            for item in value:
+                yield f"[[{name}]]"
+                yield from _toml(item)
+
+
+def _value(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else json.dumps(value, ensure_ascii=False)
+
+
+def kinds_of(entries: list[Entry], stream: str) -> list[Kind]:
+    """What the trace tells of one stream, in order."""
+    return [entry.kind for entry in entries if entry.stream == stream]
