@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 
 import pytest
@@ -96,6 +97,25 @@ async def test_deadlines_count_from_before_the_question_and_renewing_moves_them(
     assert lease.deadline < renewal.deadlines["s"] < renewal.asked_at + LONG_S
     assert renewal.lost == {"never-had"}
     assert (renewal.used, renewal.cap, renewal.hold_s, renewal.state) == (1, 10, 0, None)
+
+
+async def test_a_slot_taken_again_or_given_back_while_it_is_renewed(nodes: Nodes) -> None:
+    # C01, S15
+    a = await nodes.opened("a")
+    await a.acquire("again", HOLDER)
+    await a.acquire("gone", HOLDER)
+    nodes.signal(signal.SIGSTOP)
+    renewing = asyncio.create_task(a.renew(["again", "gone"]))
+    await asyncio.sleep(0)
+    giving_back = asyncio.create_task(a.release("gone"))
+    taking_again = asyncio.create_task(a.acquire("again", HOLDER | {"service": "DRPJ"}))
+    await asyncio.sleep(0)
+    nodes.signal(signal.SIGCONT)
+    renewal, _, lease = await asyncio.gather(renewing, giving_back, taking_again)
+    assert renewal.deadlines.keys() == {"again"}
+    assert renewal.deadlines["again"] <= lease.deadline
+    assert renewal.lost == {"gone"}
+    assert [holder.slot_id for holder in await a.holders()] == ["again"]
 
 
 async def test_a_node_that_dies_gives_its_slots_back_within_a_lease(nodes: Nodes) -> None:

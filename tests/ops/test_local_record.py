@@ -139,6 +139,13 @@ def test_anything_else_reads_as_cut_and_is_kept_aside(tmp_path: Path, path: Path
     assert raw in {kept.read_bytes() for kept in tmp_path.iterdir() if kept != path and kept.suffix != ".lock"}
 
 
+def test_a_record_of_another_format_reads_as_cut(path: Path, record: LocalRecord) -> None:
+    # C10, D02: a node that was rolled back does not guess what its successor wrote
+    text = record.load().to_json().replace('"format":1', '"format":2').encode()
+    path.write_bytes(hashlib.sha256(text).hexdigest().encode() + b" " + text + b"\n")
+    assert LocalRecord(path).load().closed
+
+
 def test_a_line_repeated_or_out_of_order_reads_as_cut(tmp_path: Path, path: Path, record: LocalRecord) -> None:
     # C10
     record.update(a_cut)
