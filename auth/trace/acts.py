@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from auth.trace.entry import Entry
 from auth.trace.kinds import Kind
 
-OPENING = frozenset({Kind.STREAM_REQUESTED, Kind.STREAM_GRANTED, Kind.STREAM_STARTED})
-CLOSING = frozenset({Kind.STREAM_STOPPED, Kind.STREAM_REFUSED})
+_OPENING = frozenset({Kind.STREAM_REQUESTED, Kind.STREAM_GRANTED, Kind.STREAM_STARTED})
+_CLOSING = frozenset({Kind.STREAM_STOPPED, Kind.STREAM_REFUSED})
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +28,20 @@ def open_streams(entries: Iterable[Entry]) -> list[OpenAct]:
 
     In the order in which they were asked for.
     """
-    acts: dict[str, OpenAct] = {}
-    for entry in entries:
-        stream = entry.stream
+    unclosed = unclosed_streams((entry.kind, entry.stream, entry) for entry in entries)
+    return [OpenAct(stream, intent, last) for stream, (intent, last) in unclosed.items()]
+
+
+def unclosed_streams(told: Iterable[tuple[Kind, str | None, Told]]) -> dict[str, tuple[Told, Told]]:
+    """Return the first and the last that was told of each stream that nothing closed."""
+    unclosed: dict[str, tuple[Told, Told]] = {}
+    for kind, stream, entry in told:
         if stream is None:
             continue
-        if entry.kind in CLOSING:
-            acts.pop(stream, None)
-        elif stream in acts:
-            acts[stream] = OpenAct(stream, acts[stream].intent, entry)
-        elif entry.kind in OPENING:
-            acts[stream] = OpenAct(stream, entry, entry)
-    return list(acts.values())
+        if kind in _CLOSING:
+            unclosed.pop(stream, None)
+        elif stream in unclosed:
+            unclosed[stream] = (unclosed[stream][0], entry)
+        elif kind in _OPENING:
+            unclosed[stream] = (entry, entry)
+    return unclosed

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -11,10 +13,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from auth.errors import TraceDamaged, TraceUnavailable
-from auth.trace.acts import OpenAct, open_streams
+from auth.trace.acts import OpenAct, unclosed_streams
 from auth.trace.files import JournalFiles
-from auth.trace.kinds import Kind
-from auth.trace.layout import is_node_name, segment_of
+from auth.trace.kinds import KIND_BY_CODE, Kind
+from auth.trace.layout import SALT_BYTES, is_node_name, segment_of
 from auth.trace.notes import key_name, read_keys, write_key
 from auth.trace.recovered import PendingRecoveries, Recovery
 from auth.trace.recovery import Found, examine
@@ -28,7 +30,8 @@ LOCK_WAIT_S = 1.0
 
 _LOCK_POLL_S = 0.02
 _LIFE = frozenset({Kind.NODE_STARTED.code, Kind.NODE_STOPPED.code, Kind.NODE_RECOVERED.code})
-_STREAM_CODES = range(2100, 2200)
+_STREAM_CODES = frozenset(kind.code for kind in Kind if kind.value.startswith("stream."))
+_STREAM = re.compile(rb'"stream":(null|"(?:[^"\\]|\\.)*")')
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,6 @@ def _look_back(folder: Path, node: str, files: JournalFiles, found: Found, pendi
     size = found.durable.frontier.size
     view = JournalView(folder, node, lambda: size)
     started, last_life = _last_run(view, size)
-    acts = open_streams(view.entries(started, size, codes=_STREAM_CODES))
     digest = sha256(found.dropped).hexdigest() if found.dropped else None
     end = Recovery(found.dropped_entries, len(found.dropped), digest, size, found.durable.at_us)
     recoveries = pending.unsaid(view)
@@ -127,7 +129,19 @@ def _look_back(folder: Path, node: str, files: JournalFiles, found: Found, pendi
     pending.remember(recoveries)
     if not recoveries and last_life == Kind.NODE_STARTED.code:
         recoveries.append(end)
-    return Opened(files, tuple(recoveries), pending, tuple(acts), found.segment_roots)
+    return Opened(files, tuple(recoveries), pending, _open_acts(view, started), found.segment_roots)
+
+
+def _open_acts(view: JournalView, started: int) -> tuple[OpenAct, ...]:
+    """Find the acts left open since an entry; all but theirs stay undecoded, for they may be a year's."""
+
+    def told() -> Iterator[tuple[Kind, str | None, int]]:
+        for leaf, salted in view.payloads(started, view.size, _STREAM_CODES):
+            if salted and (stream := _STREAM.search(salted, SALT_BYTES)):
+                yield KIND_BY_CODE[leaf.code], json.loads(stream[1]), leaf.n
+
+    unclosed = unclosed_streams(told())
+    return tuple(OpenAct(stream, view.entry(intent), view.entry(last)) for stream, (intent, last) in unclosed.items())
 
 
 def _last_run(view: JournalView, size: int) -> tuple[int, int | None]:

@@ -24,7 +24,7 @@ from auth.trace.kinds import Kind
 from auth.trace.layout import CHECKPOINTS, origin
 from auth.trace.notes import last_notes
 from auth.trace.tree import consistency_path, inclusion_path, leaf_hash
-from auth.trace.view import JournalView, Leaf, PayloadFile, stored_size
+from auth.trace.view import JournalView, Leaf, PayloadFile, decode, stored_size
 
 MAX_WORK = 131_072
 """Leaves that one page looks at, some 80 ms of one core; the page then ends early, with a cursor."""
@@ -174,7 +174,8 @@ class TraceReader:
                     end, work = leaf.n, work + 1
                     if match.leaf(leaf):
                         work += PAYLOAD_WORK
-                        if entry := match.payload(payloads, leaf.n):
+                        salted = payloads.salted(leaf.n)
+                        if match.payload(salted) and match.entry(entry := decode(self._view.node, leaf, salted)):
                             found.append(entry)
                     if len(found) == limit or work >= MAX_WORK:
                         break
@@ -184,8 +185,7 @@ class TraceReader:
         size = self._view.size
         if not 0 <= n < size:
             raise ValueError(f"no entry {n} among {size}")
-        (entry,) = self._view.entries(n, n + 1)
-        return entry
+        return self._view.entry(n)
 
     def _checkpoints(self, limit: int, cursor: str | None) -> Page[SignedCheckpoint]:
         try:
@@ -242,14 +242,13 @@ class _Match:
             and (self._until_us is None or leaf.at_us < self._until_us)
         )
 
-    def payload(self, payloads: PayloadFile, n: int) -> Entry | None:
-        salted = payloads.salted(n)
+    def payload(self, salted: bytes | None) -> bool:
         if salted is None:
-            return None if self._needles else payloads.entry(n, salted)
-        if not all(needle in salted for needle in self._needles):
-            return None
-        entry = payloads.entry(n, salted)
-        return entry if all(getattr(entry, name) == value for name, value in self._members.items()) else None
+            return not self._needles
+        return all(needle in salted for needle in self._needles)
+
+    def entry(self, entry: Entry) -> bool:
+        return all(getattr(entry, name) == value for name, value in self._members.items())
 
 
 def _bounded(limit: int) -> int:

@@ -26,7 +26,7 @@ from auth.trace.layout import (
     leaves_name,
     segment_of,
 )
-from auth.trace.scan import FrameReader, open_payloads, read_leaves, segment_starts
+from auth.trace.scan import open_payloads, read_leaves, segment_starts
 from auth.trace.tree import leaf_hash, merkle_root, node_hash
 
 CACHED_SEGMENTS = 4
@@ -109,15 +109,26 @@ class JournalView:
             raise TraceDamaged(f"entry {n} is missing", first_bad=n, missing=True)
         return segment
 
+    def entry(self, n: int) -> Entry:
+        """Return entry ``n``. Raises TraceDamaged, OSError."""
+        ((leaf, salted),) = self.payloads(n, n + 1)
+        return decode(self.node, leaf, salted)
+
     def entries(self, start: int, end: int, codes: Container[int] | None = None) -> Iterator[Entry]:
         """Yield the entries from ``start`` to ``end``, exclusive, oldest first; of these kinds only, if given."""
+        return (decode(self.node, leaf, salted) for leaf, salted in self.payloads(start, end, codes))
+
+    def payloads(
+        self, start: int, end: int, codes: Container[int] | None = None
+    ) -> Iterator[tuple[Leaf, bytes | None]]:
+        """Yield the same entries undecoded: their leaves, and their salts and payloads where not erased."""
         while start < end:
             segment = self.segment(min(end, segment_of(start) + SEGMENT_ENTRIES) - 1)
             stop = min(end, segment.end)
             with closing(PayloadFile(self.folder, self.node, segment)) as payloads:
                 for leaf in segment.leaves(start, stop):
                     if codes is None or leaf.code in codes:
-                        yield payloads.entry(leaf.n, payloads.salted(leaf.n))
+                        yield leaf, payloads.salted(leaf.n)
             start = stop
 
     def range_root(self, start: int, end: int) -> bytes:
@@ -143,11 +154,16 @@ class JournalView:
         file, offset = open_payloads(self.folder, self.node, first)
         with file:
             segment.offsets = known.offsets[:] if known else array("Q", [offset])
-            file.seek(segment.offsets[-1])
-            frames = FrameReader(file, segment.offsets[-1])
+            position, descriptor = segment.offsets[-1], file.fileno()
             while segment.end - first < count:
-                frames.next(segment.end)
-                segment.offsets.append(frames.offset)
+                head = os.pread(descriptor, FRAME.size, position)
+                body = frame_body(head) if len(head) == FRAME.size else None
+                if body is None:
+                    raise TraceDamaged(
+                        f"what lies in the place of entry {segment.end}'s payload is no payload", first_bad=segment.end
+                    )
+                position += FRAME.size + body[0]
+                segment.offsets.append(position)
         return segment
 
 
@@ -155,7 +171,6 @@ class PayloadFile:
     """A segment's payloads, open for reading at any entry."""
 
     def __init__(self, folder: Path, node: str, segment: Segment) -> None:
-        self._node = node
         self._segment = segment
         self._file, _ = open_payloads(folder, node, segment.first)
 
@@ -183,18 +198,18 @@ class PayloadFile:
             raise TraceDamaged(f"the payload of entry {n} is not the one committed to", first_bad=n)
         return salted
 
-    def entry(self, n: int, salted: bytes | None) -> Entry:
-        """Return an entry of what :meth:`salted` read; of an erased one what its leaf holds, and that it was.
 
-        Raises TraceDamaged.
-        """
-        if salted is not None:
-            return Entry.from_payload(salted[SALT_BYTES:])
-        leaf = self._segment.leaf(n)
-        kind = KIND_BY_CODE.get(leaf.code)
-        if kind is None:
-            raise TraceDamaged(f"entry {n} is of a kind that this program does not know", first_bad=n)
-        return Entry(kind=kind, detail={"erased": True}, node=self._node, n=n, at=instant(leaf.at_us))
+def decode(node: str, leaf: Leaf, salted: bytes | None) -> Entry:
+    """Return an entry of its salt and payload; of an erased one what its leaf holds, and that it was erased.
+
+    Raises TraceDamaged.
+    """
+    if salted is not None:
+        return Entry.from_payload(salted[SALT_BYTES:])
+    kind = KIND_BY_CODE.get(leaf.code)
+    if kind is None:
+        raise TraceDamaged(f"entry {leaf.n} is of a kind that this program does not know", first_bad=leaf.n)
+    return Entry(kind=kind, detail={"erased": True}, node=node, n=leaf.n, at=instant(leaf.at_us))
 
 
 def stored_size(folder: Path, node: str) -> int:
