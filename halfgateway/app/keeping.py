@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import NoReturn
 
 from auth.accounts import AccountRepository
 from auth.passwords import Passwords
@@ -16,10 +17,13 @@ from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock, rfc3339
 from camera_registry.store import CameraStore
 from halfgateway.config import Configuration
+from halfgateway.control.slots import SlotTable
+from halfgateway.control.store import StateStore
 from halfgateway.database import Database
+from halfgateway.errors import StateStoreUnavailable
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
-from halfgateway.net.valkey import EmbeddedValkey, connect
+from halfgateway.net.valkey import EmbeddedValkey, EmbeddedValkeyError, connect
 
 log = logging.getLogger(__name__)
 
@@ -53,15 +57,37 @@ async def open_records(
     return Records(database, sealing, AccountRepository(database.sessions, sealing, clock), passwords, cameras)
 
 
-async def open_state_store(configuration: Configuration, folder: DataFolder, life: AsyncExitStack) -> Any:
-    address: str = configuration.state_store.url
+@dataclass(frozen=True, slots=True)
+class SharedState:
+    """What the nodes of a convention share; ``embedded`` is the server, where it is this node's own."""
+
+    store: StateStore
+    embedded: EmbeddedValkey | None
+
+
+async def open_state_store(configuration: Configuration, folder: DataFolder, life: AsyncExitStack) -> SharedState:
+    """Connect to the shared state, having started the server that is ours."""
+    embedded, address = None, configuration.state_store.url
     if address == EMBEDDED:
-        valkey = EmbeddedValkey(folder.valkey)
-        life.push_async_callback(valkey.stop)
-        address = await valkey.start()
+        embedded = EmbeddedValkey(folder.valkey)
+        life.push_async_callback(embedded.stop)
+        address = await embedded.start()
     client = connect(address)
     life.push_async_callback(client.aclose)
-    return client
+    return SharedState(StateStore(client, configuration.convention.id), embedded)
+
+
+async def keep_embedded(embedded: EmbeddedValkey, slots: SlotTable, every_s: float) -> NoReturn:
+    """Start our own server again whenever it has died; our leases, and no others, are put back at once."""
+    while True:
+        await asyncio.sleep(every_s)
+        if embedded.pid is None:
+            log.error("valkey.died: it is started again")
+            try:
+                await embedded.start()
+                await slots.open_epoch()
+            except (EmbeddedValkeyError, StateStoreUnavailable) as error:
+                log.error("valkey.not_started error=%s", error)
 
 
 async def open_journal(

@@ -14,14 +14,13 @@ from auth.trace import Journal
 from auth.trace.reader import TraceFilter, TraceReader
 from camera_registry.clock import SystemClock
 from halfgateway.app.door import Control, open_control
-from halfgateway.app.keeping import Records, open_journal, open_records, open_state_store
+from halfgateway.app.keeping import Records, keep_embedded, open_journal, open_records, open_state_store
 from halfgateway.app.listening import Endpoints, listen
 from halfgateway.config import Configuration
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
 from halfgateway.control.interconnection import INTERCONNECTION_KINDS, Interconnection
-from halfgateway.control.store import StateStore
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.server import RtspServer
@@ -77,13 +76,13 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     if is_new:
         record.initialise(first_open(clock.now()))
     records = await open_records(configuration, folder, keys, clock, life)
-    store = StateStore(await open_state_store(configuration, folder, life), configuration.convention.id)
+    shared = await open_state_store(configuration, folder, life)
     journal = await open_journal(configuration, folder, keys, clock, life)
     tracer = Tracer(journal, now=time.monotonic)
     await _keep_running(life, failed, "tracer", tracer.run())
     life.push_async_callback(tracer.settle, SETTLE_S)
 
-    control = await open_control(configuration, keys, record, records, store, tracer, clock)
+    control = await open_control(configuration, keys, record, records, shared.store, tracer, clock)
     life.push_async_callback(control.hub.close)
     rtsp = RtspServer(
         RtspAnswers(control.door, DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S), now_s=time.time), now=time.monotonic
@@ -106,6 +105,9 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     await enforcement.probe_records()
     await _keep_running(life, failed, "enforcement", enforcement.run())
     await _keep_running(life, failed, "follow", control.shared.follow(_observer(control.interconnection)))
+    if shared.embedded is not None:
+        keeping = keep_embedded(shared.embedded, control.slots, configuration.timings.renew_s)
+        await _keep_running(life, failed, "keep valkey", keeping)
     _follow_commands(beacon, control.interconnection, life)
     life.push_async_callback(_end_streams, control)
     endpoints = await listen(configuration, records, control, journal, rtsp, clock, life)

@@ -13,7 +13,7 @@ from halfgateway.control.closing import Closer
 from halfgateway.control.endings import MovedToAnotherNode
 from halfgateway.control.freshness import Freshness
 from halfgateway.control.interconnection import Interconnection
-from halfgateway.control.slots import SlotTable
+from halfgateway.control.slots import Renewal, SlotTable
 from halfgateway.control.streams import Stream, StreamTable, Timings
 from halfgateway.control.tickets import TicketStore
 from halfgateway.errors import StateStoreUnavailable, TraceUnavailable
@@ -81,11 +81,13 @@ class Enforcement:
         """Renew every lease, and learn in the same round trip how the interconnection stands."""
         try:
             renewal = await self._slots.renew([stream.id for stream in self._table])
+            self._follow(renewal)
             for stream in self._table:
                 await self._keep_ticket(stream)
         except StateStoreUnavailable as error:
             log.warning("lease.not_renewed streams=%d error=%s", len(self._table), error)
-            return
+
+    def _follow(self, renewal: Renewal) -> None:
         self._interconnection.observe(renewal.state)
         for stream in self._table:
             if stream.id in renewal.deadlines:
