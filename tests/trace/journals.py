@@ -22,6 +22,8 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 LEAVES = "000000000000.leaves"
 PAYLOADS = "000000000000.payloads"
 CHECKPOINTS = "checkpoints"
+ERASED = 1
+"""The entry that is erased in the ``journal`` fixture."""
 
 
 def draft(stream: str = "s-1", kind: Kind = Kind.STREAM_REQUESTED, **members: Any) -> Draft:
