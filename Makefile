@@ -44,7 +44,7 @@ soak: $(VENV)/.installed-test  ## What takes too long for the gate
 lock:  ## Resolve the requirements anew
 	$(BIN)/pip --quiet install uv
 	for extra in build test; do \
-	  $(BIN)/uv --no-config pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header \
+	  $(BIN)/uv --no-config pip compile pyproject.toml --universal --generate-hashes --no-header \
 	    --extra build $$([ $$extra = test ] && echo --extra test) --python-version 3.11 --quiet --upgrade \
 	    -o requirements$$([ $$extra = test ] && echo -test).lock; done
 
