@@ -9,7 +9,7 @@ from typing import TypeVar
 from auth.trace.entry import Entry
 from auth.trace.kinds import Kind
 
-_OPENING = frozenset({Kind.STREAM_REQUESTED, Kind.STREAM_GRANTED, Kind.STREAM_STARTED})
+_OPENING = frozenset({Kind.STREAM_REQUESTED, Kind.STREAM_GRANTED, Kind.STREAM_STARTED, Kind.STREAM_RESUMED})
 _CLOSING = frozenset({Kind.STREAM_STOPPED, Kind.STREAM_REFUSED})
 Told = TypeVar("Told")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from auth.principals import Principal
 from auth.trace import Entry, Journal, Kind, TraceDamaged
 from auth.trace import TraceUnavailable as JournalUnavailable
-from auth.trace.reader import TraceFilter, TraceReader
+from auth.trace.reader import TraceFilter
 from halfgateway.api import ports
 from halfgateway.api.ports import Page
 from halfgateway.api.shapes import Checkpoint, Proof
@@ -19,7 +19,7 @@ class HistoryService:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._reader = TraceReader.of(journal.folder, journal.node)
+        self._reader = journal.reader()
 
     async def entries(
         self, viewer: Principal, wanted: ports.TraceFilter, *, limit: int, cursor: str | None

@@ -120,8 +120,8 @@ def _recovered(act: OpenAct) -> Draft:
 
 
 async def _close_journal(journal: Journal) -> None:
-    try:
-        await journal.record(Draft(kind=Kind.NODE_STOPPED))
-        await journal.close()
-    except JournalUnavailable as error:
-        log.critical("trace.not_closed error=%s", error)
+    for step in (lambda: journal.record(Draft(kind=Kind.NODE_STOPPED)), journal.close):
+        try:
+            await step()
+        except JournalUnavailable as error:
+            log.critical("trace.not_closed error=%s", error)

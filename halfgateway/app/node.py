@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auth.trace import Journal
-from auth.trace.reader import TraceFilter, TraceReader
+from auth.trace.reader import TraceFilter
 from camera_registry.clock import SystemClock
 from halfgateway.app.door import Control, open_control
 from halfgateway.app.keeping import Records, keep_embedded, open_journal, open_records, open_state_store
@@ -155,10 +155,14 @@ def _follow_commands(beacon: Beacon, interconnection: Interconnection, life: Asy
 
 async def _told_serial(journal: Journal) -> int:
     """The serial of the newest state of the interconnection that the trace tells of; 0 where it tells of none."""
-    newest = await TraceReader.of(journal.folder, journal.node).entries(
-        TraceFilter(kinds=INTERCONNECTION_KINDS), limit=1
-    )
-    return int(newest.items[0].detail["serial"]) if newest.items else 0
+    reader, wanted, cursor = journal.reader(), TraceFilter(kinds=INTERCONNECTION_KINDS), None
+    while True:
+        page = await reader.entries(wanted, limit=1, cursor=cursor)
+        if page.items:
+            return int(page.items[0].detail["serial"])
+        if page.next is None:
+            return 0
+        cursor = page.next
 
 
 def _observer(interconnection: Interconnection) -> Callable[[InterconnectionState], Awaitable[None]]:

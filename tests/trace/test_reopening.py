@@ -96,6 +96,17 @@ def test_open_streams_are_those_without_a_result(clock: HeldClock) -> None:
     assert open_streams(told) == [OpenAct("a", told[0], told[7]), OpenAct("d", told[6], told[6])]
 
 
+def test_a_stream_taken_up_again_after_its_result_is_open_again(clock: HeldClock) -> None:
+    # T02: a ticket is good for a while after TEARDOWN
+    kinds = (Kind.STREAM_REQUESTED, Kind.STREAM_STOPPED, Kind.STREAM_RESUMED)
+    told = [entry_of(clock, n, kind) for n, kind in enumerate(kinds)]
+    assert open_streams(told) == [OpenAct("a", told[2], told[2])]
+
+
+def entry_of(clock: HeldClock, n: int, kind: Kind) -> Entry:
+    return Entry(kind=kind, stream="a", node="n", n=n, at=clock.now())
+
+
 async def test_an_erased_entry_is_not_needed_to_open(tmp_path: Path) -> None:
     # T09
     await write_journal(tmp_path / "trace", 4)
