@@ -34,6 +34,11 @@ class Continuity:
         if self._ssrc is not None:
             self._rebase = True
 
+    @property
+    def awaits_packet(self) -> bool:
+        """Whether the camera has come back and its first RTP packet has not: how to renumber is not known yet."""
+        return self._rebase
+
     def apply(self, data: bytes, frames: Sequence[Frame], now: float) -> bytes:
         """The frames as the sequel of all before; ``now`` is the monotonic time of arrival in seconds."""
         packets = [

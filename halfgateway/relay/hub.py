@@ -6,11 +6,14 @@ The hub dials nothing itself: it is given a start function, and owns the task th
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeAlias
 
 from halfgateway.errors import CameraUnreachable
 from halfgateway.relay.source import Source, SourceKey
+
+log = logging.getLogger(__name__)
 
 StartPull: TypeAlias = Callable[[Source], Coroutine[Any, Any, None]]
 """Pulls a camera into the source until cancelled, reconnecting as it sees fit."""
@@ -46,6 +49,7 @@ class Hub:
         self._pulls: dict[SourceKey, asyncio.Task[None]] = {}
         self._users: dict[SourceKey, int] = {}
         self._idle_since: dict[SourceKey, float] = {}
+        self._ending: dict[asyncio.Task[None], SourceKey] = {}
 
     def __iter__(self) -> Iterator[Source]:
         return iter(tuple(self._sources.values()))
@@ -89,19 +93,22 @@ class Hub:
 
     async def close(self) -> None:
         """End every pull and wait until each has said goodbye to its camera."""
-        pulls = tuple(self._pulls.values())
         for key in tuple(self._pulls):
             self._end_pull(key)
-        await asyncio.gather(*pulls, return_exceptions=True)
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     def _begin_pull(self, key: SourceKey) -> Source:
         source = Source(key, now=self._now)
+        earlier = {pull for pull, pulled in self._ending.items() if pulled == key}
         self._sources[key] = source
-        self._pulls[key] = asyncio.create_task(self._run_pull(source), name=f"pull {key.camera}/{key.profile}")
+        self._pulls[key] = asyncio.create_task(self._run_pull(source, earlier), name=f"pull {key.camera}/{key.profile}")
         return source
 
-    async def _run_pull(self, source: Source) -> None:
+    async def _run_pull(self, source: Source, earlier: set[asyncio.Task[None]]) -> None:
+        """Pull, once the camera has its earlier session back: it may have no second one to give."""
         try:
+            if earlier:
+                await asyncio.wait(earlier)
             await self._start_pull(source)
         finally:
             if self._sources.get(source.key) is source:
@@ -114,4 +121,11 @@ class Hub:
         self._sources.pop(key, None)
         pull = self._pulls.pop(key, None)
         if pull is not None:
+            self._ending[pull] = key
+            pull.add_done_callback(self._ended)
             pull.cancel()
+
+    def _ended(self, pull: asyncio.Task[None]) -> None:
+        del self._ending[pull]
+        if not pull.cancelled() and pull.exception() is not None:
+            log.critical("pull.died task=%s", pull.get_name(), exc_info=pull.exception())

@@ -119,9 +119,7 @@ class Reader:
             self._hand_over(data, packets)
 
     def restart(self) -> None:
-        """Forget what waits and begin again at the next keyframe (after a PAUSE)."""
-        self._queue.clear()
-        self._queued_bytes = 0
+        """Go on at the next keyframe: what comes now is no sequel of what came before (a camera reconnected)."""
         self._waits_for_keyframe = True
 
     def _push(self, data: bytes, packets: int) -> None:

@@ -109,15 +109,16 @@ class Source:
         """
         while self.state is not SourceState.LIVE:
             if self.state is SourceState.INTERRUPTED:
-                raise self.cause or CameraUnreachable()
+                raise (self.cause or CameraUnreachable()).with_traceback(None)
             await self._changed.wait()
 
     def feed(self, data: bytes, frames: Sequence[Frame]) -> None:
         """Hand a run of whole frames (channels 0 and 1 only) to every reader; it is scanned once."""
         if self._finder is None or self._continuity is None:
             return
-        now = self._now()
-        data = self._continuity.apply(data, frames, now)
+        data = self._continuity.apply(data, frames, self._now())
+        if self._continuity.awaits_packet:  # a report of the camera's new numbers would tell of another stream
+            return
         chunk = Chunk(data, tuple(frames), self._first_keyframe(self._finder, data, frames))
         self.received_bytes += len(data)
         self.received_packets += chunk.packets_from(0)

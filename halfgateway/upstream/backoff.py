@@ -18,6 +18,13 @@ BUSY_DELAY_S = 10.0
 LOCKOUT_DELAY_S = 300.0
 """After 401 with our own password: devices lock an account for 5 to 30 minutes after a few wrong attempts."""
 
+LONGEST_RETRY_AFTER_S = 300.0
+"""A camera that asks to be left alone for longer is not believed."""
+
+STEADY_S = 10.0
+"""How long a camera must have played for its earlier failures to be forgotten: one that drops each connection as
+soon as it plays is not dialled twice a second for ever."""
+
 
 class CameraFailure(CameraUnreachable):
     """An attempt to pull a camera failed.
@@ -32,7 +39,7 @@ class CameraFailure(CameraUnreachable):
 
 
 class Backoff:
-    """The delays of one camera since it last played. ``chance`` gives a number in [0, 1)."""
+    """The delays of one camera since it last played steadily. ``chance`` gives a number in [0, 1)."""
 
     def __init__(self, chance: Callable[[], float]) -> None:
         self._chance = chance
@@ -45,5 +52,10 @@ class Backoff:
         if failure.status == 401:
             delay_s = LOCKOUT_DELAY_S
         elif failure.status in {453, 503}:
-            delay_s = max(delay_s, failure.wait_s or BUSY_DELAY_S)
+            delay_s = max(delay_s, min(failure.wait_s or BUSY_DELAY_S, LONGEST_RETRY_AFTER_S))
         return delay_s * (1.0 + self._chance() / 2)
+
+    def played(self, duration_s: float) -> None:
+        """The camera played for so long before it failed."""
+        if duration_s >= STEADY_S:
+            self._failures = 0

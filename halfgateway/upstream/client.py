@@ -53,17 +53,18 @@ class CameraClient(asyncio.Protocol):
         self._next_cseq = 1
         self._challenge: digest.Challenge | None = None
         self._nonce_count = 0
+        self._accepted = False
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
     async def connect(cls, target: Target, on_media: Callable[[InterleavedBatch], None]) -> CameraClient:
         """Open the connection. Raises CameraFailure."""
-        uri = RtspUri.parse(target.url)
         client = cls(target, on_media)
         try:
+            uri = RtspUri.parse(target.url)
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await asyncio.get_running_loop().create_connection(lambda: client, uri.host, uri.port)
-        except (OSError, TimeoutError) as error:
+                await asyncio.get_running_loop().create_connection(lambda: client, uri.address, uri.port)
+        except (OSError, TimeoutError, RemoteProtocolError) as error:
             raise CameraFailure("La caméra est injoignable.") from error
         return client
 
@@ -84,6 +85,7 @@ class CameraClient(asyncio.Protocol):
             if response.status != 401 or not self._take_challenge(response):
                 break
             response = await self._exchange(method, uri, headers or {}, timeout_s)
+        self._accepted = self._challenge is not None and response.status != 401
         if response.status != 200:
             raise CameraFailure(
                 f"La caméra refuse la demande ({response.status}).",
@@ -91,17 +93,6 @@ class CameraClient(asyncio.Protocol):
                 wait_s=_retry_after_s(response),
             )
         return response
-
-    def send(self, method: str, uri: str, headers: Mapping[str, str]) -> int:
-        """Send a request without waiting for its answer; returns its CSeq."""
-        cseq = self._next_cseq
-        self._next_cseq += 1
-        lines = Headers([("CSeq", str(cseq)), ("User-Agent", USER_AGENT), *headers.items()])
-        if self._challenge is not None:
-            lines.add("Authorization", self._authorisation(self._challenge, method, uri))
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(serialise(Request(method, uri, lines)))
-        return cseq
 
     def send_media(self, data: bytes) -> None:
         """Send interleaved bytes (our receiver reports)."""
@@ -148,7 +139,7 @@ class CameraClient(asyncio.Protocol):
         if self.closed.done():
             raise CameraFailure("La caméra a fermé la connexion.")
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        cseq = self.send(method, uri, headers)
+        cseq = self._send(method, uri, headers)
         self._answers[cseq] = answer
         try:
             async with asyncio.timeout(timeout_s):
@@ -158,12 +149,29 @@ class CameraClient(asyncio.Protocol):
         finally:
             self._answers.pop(cseq, None)
 
+    def _send(self, method: str, uri: str, headers: Mapping[str, str]) -> int:
+        cseq = self._next_cseq
+        self._next_cseq += 1
+        lines = Headers([("CSeq", str(cseq)), ("User-Agent", USER_AGENT), *headers.items()])
+        if self._challenge is not None:
+            lines.add("Authorization", self._authorisation(self._challenge, method, uri))
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(serialise(Request(method, uri, lines)))
+        return cseq
+
     def _take_challenge(self, response: Response) -> bool:
-        """Keep the camera's best challenge; False when it renewed none, so that asking again is useless."""
+        """Keep the camera's best challenge; False when asking again would be guessing.
+
+        A first challenge is answered, and one that the camera calls stale; so is a new nonce after our password
+        has been accepted, for many cameras renew theirs without a word.
+        """
         best = digest.best(digest.parse_challenges(response.headers.get_all("WWW-Authenticate")))
-        if best is None or not self._target.username or (self._challenge is not None and not best.stale):
+        if best is None or not self._target.username:
             return False
-        self._challenge, self._nonce_count = best, 0
+        renewed = best.stale or (self._accepted and best != self._challenge)
+        if self._challenge is not None and not renewed:
+            return False
+        self._challenge, self._nonce_count, self._accepted = best, 0, False
         return True
 
     def _authorisation(self, challenge: digest.Challenge, method: str, uri: str) -> str:

@@ -35,8 +35,8 @@ async def describe(client: CameraClient, target: Target) -> Presentation:
         media = sdp.first_video(description)
         return Presentation(
             description,
-            aggregate_url=str(join(base, description.control or "*")),
-            track_url=str(join(base, media.control or "*")),
+            aggregate_url=_signable(join(base, description.control or "*")),
+            track_url=_signable(join(base, media.control or "*")),
             video=_video_format(media),
         )
     except RemoteProtocolError as error:
@@ -44,12 +44,17 @@ async def describe(client: CameraClient, target: Target) -> Presentation:
 
 
 async def probe(target: Target) -> Presentation:
-    """Connect, ask OPTIONS and DESCRIBE, and leave: no media. Raises CameraFailure."""
+    """Connect, ask DESCRIBE, and leave: no media. Raises CameraFailure."""
     client = await CameraClient.connect(target, lambda batch: None)
     try:
         return await describe(client, target)
     finally:
         client.close()
+
+
+def _signable(uri: RtspUri) -> str:
+    """A URL that can stand between the quotes of ``Authorization``, whatever the camera wrote in its control."""
+    return str(uri).replace('"', "%22")
 
 
 def _video_format(media: sdp.Media) -> VideoFormat:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
+import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from halfgateway.errors import RemoteProtocolError
-from halfgateway.protocol.connection import InterleavedBatch
+from halfgateway.protocol.connection import InterleavedBatch, frame
+from halfgateway.protocol.rtcp import Goodbye, ReceiverReport, parse_compound, receiver_report
 from halfgateway.protocol.session import Session
 from halfgateway.protocol.transport import parse_transports
 from halfgateway.relay.chunk import RTCP_CHANNEL, RTP_CHANNEL, Frame
 from halfgateway.relay.source import Source, SourceKey
 from halfgateway.upstream.backoff import Backoff, CameraFailure
-from halfgateway.upstream.client import CameraClient, Target
+from halfgateway.upstream.client import USER_AGENT, CameraClient, Target
 from halfgateway.upstream.presentation import Presentation, describe, probe
 
 log = logging.getLogger(__name__)
@@ -21,8 +26,14 @@ log = logging.getLogger(__name__)
 DEFAULT_SESSION_TIMEOUT_S = 60
 """What a camera means that names no timeout (RFC 2326 section 12.37)."""
 
+SHORTEST_KEEP_ALIVE_S = 0.5
+"""Between two signs of life, whatever timeout a camera names."""
+
+GOODBYE_TIMEOUT_S = 1.0
+"""How long a camera may take to answer TEARDOWN."""
+
 SILENCE_LIMIT_S = 10.0
-"""A camera that is connected and sends nothing for so long is gone (onvif.md, quirk 5)."""
+"""A camera that is connected and sends no picture for so long is gone (onvif.md, quirk 5)."""
 
 
 class Puller:
@@ -45,85 +56,115 @@ class Puller:
         self._on_described = on_described
         self._sleep = sleep
         self._backoffs: dict[SourceKey, Backoff] = {}
-        self._not_before: dict[SourceKey, tuple[float, CameraFailure]] = {}
+        self._troubles: dict[SourceKey, _Trouble] = {}
 
     async def pull(self, source: Source) -> None:
         """Pull one camera into ``source`` until cancelled."""
-        key = source.key
-        due, failure = self._not_before.get(key, (0.0, None))
-        if failure is not None and due > self._now():
-            source.interrupt(failure)
-            await self._sleep(due - self._now())
         while True:
+            trouble = self._trouble(source.key)
+            if trouble is not None:
+                source.interrupt(trouble.failure)
+                await self._sleep(trouble.until_s - self._now())
             try:
                 await self._play_once(source)
             except CameraFailure as failure:
-                source.interrupt(failure)
-                await self._sleep(self._note(key, failure))
+                self._note(source.key, failure)
 
     async def describe(self, key: SourceKey) -> Presentation:
         """What a camera says of itself; one that failed a moment ago is not dialled again. Raises CameraFailure."""
-        due, failure = self._not_before.get(key, (0.0, None))
-        if failure is not None and due > self._now():
-            raise failure
-        target = self._find_target(key)
-        if target is None:
-            raise CameraFailure("La caméra n'a pas d'adresse connue.")
+        trouble = self._trouble(key)
+        if trouble is not None:
+            raise trouble.failure.with_traceback(None)  # or it would grow with each refusal
         try:
-            return await probe(target)
+            return await probe(self._target(key))
         except CameraFailure as failure:
             self._note(key, failure)
             raise
 
-    def _note(self, key: SourceKey, failure: CameraFailure) -> float:
-        """Remember a failure; returns the seconds to leave the camera alone."""
-        delay_s = self._backoffs.setdefault(key, Backoff(self._chance)).failed(failure)
-        self._not_before[key] = (self._now() + delay_s, failure)
-        log.warning("pull.failed camera=%s status=%s retry_in_s=%.1f", key.camera, failure.status, delay_s)
-        return delay_s
+    def _trouble(self, key: SourceKey) -> _Trouble | None:
+        """Why this camera is not to be dialled now, if so. One whose address or password has changed is."""
+        trouble = self._troubles.get(key)
+        if trouble is None or trouble.until_s <= self._now() or trouble.target != self._find_target(key):
+            return None
+        return trouble
 
-    async def _play_once(self, source: Source) -> None:
-        target = self._find_target(source.key)
+    def _note(self, key: SourceKey, failure: CameraFailure) -> None:
+        """Remember a failure, and how long to leave the camera alone."""
+        delay_s = self._backoffs.setdefault(key, Backoff(self._chance)).failed(failure)
+        self._troubles[key] = _Trouble(failure, self._now() + delay_s, self._find_target(key))
+        log.warning("pull.failed camera=%s status=%s retry_in_s=%.1f", key.camera, failure.status, delay_s)
+
+    def _target(self, key: SourceKey) -> Target:
+        target = self._find_target(key)
         if target is None:
             raise CameraFailure("La caméra n'a pas d'adresse connue.")
+        return target
+
+    async def _play_once(self, source: Source) -> None:
+        key, live_since_s = source.key, math.inf
 
         def on_live(presentation: Presentation) -> None:
-            self._backoffs.pop(source.key, None)
-            self._not_before.pop(source.key, None)
-            self._on_described(source.key, presentation)
-            log.info("pull.live camera=%s codec=%s", source.key.camera, presentation.video.codec)
+            nonlocal live_since_s
+            live_since_s = self._now()
+            self._on_described(key, presentation)
+            log.info("pull.live camera=%s codec=%s", key.camera, presentation.video.codec)
 
-        await _Pull(source, target, self._silence_limit_s, self._now).run(on_live)
+        try:
+            await _Pull(source, self._target(key), self._silence_limit_s, self._now, on_live).run()
+        finally:
+            if key in self._backoffs:
+                self._backoffs[key].played(self._now() - live_since_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """A camera failed so, and is left alone until then (monotonic seconds), unless its target changes."""
+
+    failure: CameraFailure
+    until_s: float
+    target: Target | None
 
 
 class _Pull:
     """One connection to one camera, from SETUP to its end."""
 
-    def __init__(self, source: Source, target: Target, silence_limit_s: float, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        target: Target,
+        silence_limit_s: float,
+        now: Callable[[], float],
+        on_live: Callable[[Presentation], None],
+    ) -> None:
         self._source = source
         self._target = target
         self._silence_limit_s = silence_limit_s
         self._now = now
+        self._on_live = on_live
         self._channels = {RTP_CHANNEL: RTP_CHANNEL, RTCP_CHANNEL: RTCP_CHANNEL}
-        self._last_media_s = now()
+        self._presentation: Presentation | None = None
+        self._is_live = False
+        self._last_video_s = now()
         self._session = ""
         self._keep_alive_method = "OPTIONS"
         self._keep_alive_s = DEFAULT_SESSION_TIMEOUT_S / 2
         self._aggregate_url = target.url
 
-    async def run(self, on_live: Callable[[Presentation], None]) -> None:
+    async def run(self) -> None:
         """Play until the camera is lost, then raise CameraFailure; a cancelled run says goodbye."""
         client = await CameraClient.connect(self._target, self._take)
         try:
-            presentation = await self._set_up(client)
-            self._source.prepare(presentation.video)
+            self._presentation = await self._set_up(client)
+            self._source.prepare(self._presentation.video)
             await client.request("PLAY", self._aggregate_url, {"Session": self._session, "Range": "npt=0.000-"})
-            self._last_media_s = self._now()
-            self._source.begin()
-            on_live(presentation)
-            await self._keep_alive(client)
+            self._last_video_s = self._now()
+            keeping_alive = asyncio.create_task(self._keep_alive(client))
+            try:
+                await self._watch(client)
+            finally:
+                keeping_alive.cancel()
         finally:
-            self._say_goodbye(client)
+            await self._say_goodbye(client)
 
     async def _set_up(self, client: CameraClient) -> Presentation:
         options = await client.request("OPTIONS", self._target.url)
@@ -140,49 +181,90 @@ class _Pull:
         except RemoteProtocolError as error:
             raise CameraFailure("La caméra répond à SETUP de façon illisible.") from error
         self._session = session.id
-        self._keep_alive_s = max(1.0, (session.timeout_s or DEFAULT_SESSION_TIMEOUT_S) / 2)
+        self._keep_alive_s = max(SHORTEST_KEEP_ALIVE_S, (session.timeout_s or DEFAULT_SESSION_TIMEOUT_S) / 2)
         if chosen and chosen[0].interleaved is not None:
             self._channels = dict(zip(chosen[0].interleaved, (RTP_CHANNEL, RTCP_CHANNEL), strict=True))
+        if len(self._channels) < 2:
+            raise CameraFailure("La caméra donne un seul canal au flux et à son contrôle.")
         return presentation
 
-    async def _keep_alive(self, client: CameraClient) -> None:
-        """Keep the session until the connection ends or falls silent.
-
-        No answer to a keep-alive is not a fault while media flows: some cameras never answer it.
-        """
-        due_s = self._now() + self._keep_alive_s
+    async def _watch(self, client: CameraClient) -> None:
+        """Return never; raise CameraFailure once the connection has ended or no picture has come for the limit."""
         while True:
-            await asyncio.wait({client.closed}, timeout=min(self._keep_alive_s, self._silence_limit_s / 2))
+            await asyncio.wait({client.closed}, timeout=self._silence_limit_s / 4)
             if client.closed.done():
                 raise CameraFailure("La caméra a fermé la connexion.")
-            now = self._now()
-            if now - self._last_media_s >= self._silence_limit_s:
+            if self._now() - self._last_video_s >= self._silence_limit_s:
                 raise CameraFailure("La caméra n'envoie plus d'images.")
-            if now >= due_s:
-                due_s = now + self._keep_alive_s
-                client.send(self._keep_alive_method, self._aggregate_url, {"Session": self._session})
 
-    def _say_goodbye(self, client: CameraClient) -> None:
-        if self._session and not client.closed.done():
-            client.send("TEARDOWN", self._aggregate_url, {"Session": self._session})
-        client.close()
+    async def _keep_alive(self, client: CameraClient) -> None:
+        """Give signs of life of both kinds, for some cameras heed only one.
+
+        No answer, or a refusal, is not a fault while pictures come: some cameras never answer, some announce
+        GET_PARAMETER and do not have it.
+        """
+        report = frame(
+            self._own_channel(RTCP_CHANNEL), receiver_report(ReceiverReport(secrets.randbits(32)), USER_AGENT)
+        )
+        while True:
+            await asyncio.sleep(self._keep_alive_s)
+            client.send_media(report)
+            try:
+                await client.request(self._keep_alive_method, self._aggregate_url, {"Session": self._session})
+            except CameraFailure as failure:
+                if failure.status is not None:
+                    self._keep_alive_method = "OPTIONS"
+
+    async def _say_goodbye(self, client: CameraClient) -> None:
+        """TEARDOWN, and a moment for its answer: a camera has few sessions to give, and ours should be free again."""
+        try:
+            if self._session and not client.closed.done():
+                goodbye = client.request(
+                    "TEARDOWN", self._aggregate_url, {"Session": self._session}, timeout_s=GOODBYE_TIMEOUT_S
+                )
+                with contextlib.suppress(CameraFailure):
+                    await goodbye
+        finally:
+            client.close()
+
+    def _own_channel(self, ours: int) -> int:
+        """The channel number that the camera gave to one of ours."""
+        return next(channel for channel, known in self._channels.items() if known == ours)
 
     def _take(self, batch: InterleavedBatch) -> None:
-        self._last_media_s = self._now()
         data, frames = batch.data, batch.frames
-        if any(self._channels.get(channel) != channel for channel, _, _ in frames):
-            data, frames = self._only_video(batch)
-        if frames:
-            self._source.feed(data, frames)
+        if any(channel != RTP_CHANNEL or self._channels.get(channel) != channel for channel, _, _ in frames):
+            data, frames = self._only_ours(batch)
+        if not frames:
+            return
+        if any(channel == RTP_CHANNEL for channel, _, _ in frames):
+            self._last_video_s = self._now()
+            if not self._is_live and self._presentation is not None:
+                self._is_live = True
+                self._source.begin()
+                self._on_live(self._presentation)
+        self._source.feed(data, frames)
 
-    def _only_video(self, batch: InterleavedBatch) -> tuple[bytes, tuple[Frame, ...]]:
-        """The batch without what was not asked for, on the channels that the hub knows."""
+    def _only_ours(self, batch: InterleavedBatch) -> tuple[bytes, tuple[Frame, ...]]:
+        """The batch without what was not asked for, on the channels that the hub knows.
+
+        And without the camera's BYE: it would end the readers' players, who are held while it comes back.
+        """
         kept = bytearray()
         frames: list[Frame] = []
         for channel, start, end in batch.frames:
             ours = self._channels.get(channel)
-            if ours is not None:
-                frames.append((ours, len(kept), len(kept) + end - start))
-                kept += batch.data[start:end]
-                kept[frames[-1][1] + 1] = ours
+            if ours is None or (ours == RTCP_CHANNEL and _says_goodbye(batch.data[start + 4 : end])):
+                continue
+            frames.append((ours, len(kept), len(kept) + end - start))
+            kept += batch.data[start:end]
+            kept[frames[-1][1] + 1] = ours
         return bytes(kept), tuple(frames)
+
+
+def _says_goodbye(compound: bytes) -> bool:
+    """Whether an RTCP packet says BYE; one that cannot be read says nothing that a player should hear."""
+    try:
+        return any(isinstance(packet, Goodbye) for packet in parse_compound(compound))
+    except RemoteProtocolError:
+        return True

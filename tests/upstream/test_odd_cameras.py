@@ -1,0 +1,195 @@
+"""Cameras as makers build them: how they log one in, keep sessions, number channels, say goodbye."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import AsyncIterator
+
+import pytest
+
+from halfgateway.protocol import rtcp
+from halfgateway.protocol.messages import Request, Response, response
+from halfgateway.protocol.rtcp import ReceiverReport, parse_compound
+from halfgateway.upstream.backoff import CameraFailure
+from halfgateway.upstream.client import Target
+from tests.relay.packets import rtp, sender_report
+from tests.upstream.conftest import OpenLine
+from tests.upstream.line import KEY, Line, eventually
+from tests.upstream.scripted import SDP, ScriptedCamera, challenge, scripted_camera
+
+SSRC = 0x11223344
+
+
+@pytest.fixture
+async def odd() -> AsyncIterator[ScriptedCamera]:
+    async with scripted_camera() as camera:
+        yield camera
+
+
+@pytest.fixture
+def odd_line(open_line: OpenLine, odd: ScriptedCamera) -> Line:
+    return open_line(Target(odd.url, "gateway", 'p@ss "word"'))
+
+
+async def test_basic_is_spoken_where_nothing_better_is_offered(odd: ScriptedCamera, odd_line: Line) -> None:
+    expected = "Basic " + base64.b64encode(b'gateway:p@ss "word"').decode()
+    odd.script = lambda request: (
+        None if request.headers.get("Authorization") == expected else challenge('Basic realm="cam"')
+    )
+    await (await odd_line.watch()).packets(3)
+    assert odd.methods()[:4] == ["OPTIONS", "OPTIONS", "DESCRIBE", "SETUP"]
+
+
+async def test_digest_is_preferred_to_basic_and_sha_256_to_md5(odd: ScriptedCamera, odd_line: Line) -> None:
+    # onvif.md quirk 11: several challenges; the password does not go over the wire
+    offers = [
+        'Basic realm="cam"',
+        'Digest realm="cam", nonce="n1"',
+        'Digest realm="cam", nonce="n1", algorithm=SHA-256',
+    ]
+    odd.script = lambda request: None if "Authorization" in request.headers else challenge(*offers)
+    await (await odd_line.watch()).packets(3)
+    proofs = {request.headers.get("Authorization", "") for request in odd.asked[1:]}
+    assert all(proof.startswith("Digest ") and "algorithm=SHA-256" in proof for proof in proofs if proof)
+
+
+@pytest.mark.parametrize("word", ["", ", stale=true"], ids=["silently", "stale"])
+async def test_a_nonce_that_is_renewed_while_it_plays_is_no_wrong_password(
+    odd: ScriptedCamera, odd_line: Line, word: str
+) -> None:
+    # a session whose keep-alives are refused dies at its timeout
+    nonces = itertools.count()
+    good = f"n{next(nonces)}"
+
+    def renew_at_each_keep_alive(request: Request) -> Response | None:
+        nonlocal good
+        proof = request.headers.get("Authorization") or ""
+        if f'nonce="{good}"' not in proof:
+            return challenge(f'Digest realm="cam", nonce="{good}"{word if proof else ""}')
+        if request.method == "GET_PARAMETER":
+            good = f"n{next(nonces)}"
+        return None
+
+    odd.script = renew_at_each_keep_alive
+    watcher = await odd_line.watch()
+    await eventually(lambda: good == "n3")
+    await watcher.packets(3)
+    assert odd.connections == 1
+    assert odd.methods().count("GET_PARAMETER") >= 5  # the first is right, each later one is asked twice
+
+
+async def test_a_password_that_is_refused_after_a_new_nonce_is_not_tried_a_third_time(
+    odd: ScriptedCamera, odd_line: Line
+) -> None:
+    # onvif.md quirk 7
+    numbers = itertools.count()
+    odd.script = lambda request: challenge(f'Digest realm="cam", nonce="n{next(numbers)}"')
+    with pytest.raises(CameraFailure) as failed:
+        await odd_line.puller.describe(KEY)
+    assert failed.value.status == 401
+    assert odd.methods() == ["DESCRIBE", "DESCRIBE"]
+
+
+async def test_signs_of_life_are_both_a_request_and_a_report(odd: ScriptedCamera, odd_line: Line) -> None:
+    # onvif.md quirk 6
+    await odd_line.watch()
+    await eventually(lambda: "GET_PARAMETER" in odd.methods())
+    channel, report = odd.heard[0]
+    assert channel == 1
+    assert isinstance(parse_compound(report)[0], ReceiverReport)
+
+
+async def test_a_keep_alive_that_is_refused_gives_way_to_options(odd: ScriptedCamera, odd_line: Line) -> None:
+    # onvif.md quirk 6: announced, and not there
+    odd.script = lambda request: response(501) if request.method == "GET_PARAMETER" else None
+    watcher = await odd_line.watch()
+    await eventually(lambda: odd.methods().count("OPTIONS") >= 3)
+    await watcher.packets(3)
+    assert odd.methods().count("GET_PARAMETER") == 1
+    assert odd.connections == 1
+
+
+@pytest.mark.parametrize("channels", [(2, 3), (1, 0), (0, 5)])
+async def test_channels_of_its_own_choice_are_carried_as_ours(
+    odd: ScriptedCamera, odd_line: Line, channels: tuple[int, int]
+) -> None:
+    odd.channels = channels
+    watcher = await odd_line.watch()
+    await watcher.packets(1)
+    odd.send((channels[1], sender_report(SSRC, 0)), (9, rtp(7, 7, b"\x65", ssrc=9)))
+    await watcher.packets(5)
+    await eventually(lambda: watcher.reports)
+    assert watcher.sources == {SSRC}
+    assert watcher.sequence_steps == {1}
+
+
+async def test_what_was_not_set_up_is_not_carried(odd: ScriptedCamera, odd_line: Line) -> None:
+    # L08: a camera that sends its sound unasked
+    watcher = await odd_line.watch()
+    await watcher.packets(1)
+    odd.send((2, rtp(1, 1, b"sound", ssrc=0xA0D10)), (3, sender_report(0xA0D10, 1)))
+    await watcher.packets(5)
+    assert watcher.sources == {SSRC}
+    assert watcher.reports == []
+
+
+async def test_the_cameras_goodbye_does_not_end_the_players(odd: ScriptedCamera, odd_line: Line) -> None:
+    # rtsp.md row 53: readers are held while it comes back
+    watcher = await odd_line.watch()
+    await watcher.packets(1)
+    odd.send((1, sender_report(SSRC, 0)), (1, rtcp.bye(SSRC)), (1, b"\x80\xc8\x00\x00"))
+    await watcher.packets(5)
+    kinds = [type(packet) for data in watcher.reports for packet in parse_compound(data)]
+    assert kinds == [rtcp.SenderReport]
+
+
+async def test_a_report_that_comes_before_the_first_packet_of_a_new_connection_waits_for_it(
+    odd: ScriptedCamera, odd_line: Line
+) -> None:
+    # rtsp.md row 52: it would tell of another source
+    watcher = await odd_line.watch()
+    await watcher.packets(3)
+    await odd.close()
+    odd.script = lambda request: response(200) if request.method == "PLAY" else None
+    await eventually(lambda: odd.methods().count("PLAY") == 2)
+    odd.send((1, sender_report(0x99999999, 5)))
+    odd.send((0, rtp(500, 5, b"\x65\x88\x80", ssrc=0x99999999)), (1, sender_report(0x99999999, 5)))
+    await watcher.packets(1)
+    await eventually(lambda: watcher.reports)
+    reports = [packet for data in watcher.reports for packet in parse_compound(data)]
+    assert [report.ssrc for report in reports if isinstance(report, rtcp.SenderReport)] == [SSRC]
+    assert watcher.sources == {SSRC}
+
+
+@pytest.mark.parametrize(
+    "sdp",
+    [
+        SDP.replace(b"a=control:trackID=0", b'a=control:track"0'),
+        SDP.replace(b"a=control:trackID=0", b"a=control:a track"),
+        SDP.replace(b"a=control:trackID=0", b"a=control:"),
+        SDP.replace(b"a=control:*\r\n", b""),
+    ],
+)
+async def test_controls_that_are_hard_to_write_are_written(odd: ScriptedCamera, odd_line: Line, sdp: bytes) -> None:
+    odd.sdp = sdp
+    odd.script = lambda request: (
+        None if "Authorization" in request.headers else challenge('Digest realm="c", nonce="n"')
+    )
+    await (await odd_line.watch()).packets(2)
+
+
+@pytest.mark.parametrize(
+    "sdp",
+    [b"", b"<html>no</html>", SDP.replace(b"m=video", b"m=audio"), SDP.replace(b"trackID=0", b"http://elsewhere/x")],
+)
+async def test_a_description_without_video_is_a_failure(odd: ScriptedCamera, odd_line: Line, sdp: bytes) -> None:
+    odd.sdp = sdp
+    with pytest.raises(CameraFailure):
+        await odd_line.puller.describe(KEY)
+
+
+async def test_a_camera_that_gives_no_session_is_a_failure(odd: ScriptedCamera, odd_line: Line) -> None:
+    odd.script = lambda request: response(200) if request.method == "SETUP" else None
+    with pytest.raises(CameraFailure):
+        await odd_line.watch()
