@@ -82,6 +82,8 @@ class RtspConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._requests: deque[Request | RemoteProtocolError] = deque()
         self._worker: asyncio.Task[None] | None = None
+        self._answering = ""
+        self._parting: asyncio.Task[None] | None = None
         self._ended = False
 
     def caller(self, username: str) -> Caller:
@@ -105,6 +107,10 @@ class RtspConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
         self.last_heard_s = self.now()
+        self._read(data)
+        self._work()
+
+    def _read(self, data: bytes) -> None:
         try:
             self._framing.receive_data(data)
             while (event := self._framing.next_event()) is not NEED_DATA and event is not CLOSED:
@@ -116,7 +122,6 @@ class RtspConnection(asyncio.Protocol):
             self._requests.append(error)
             if self._transport is not None:
                 self._transport.pause_reading()
-        self._work()
 
     def eof_received(self) -> bool:
         """Answer what was asked before the end, then close. (TLS has no half-closed connection.)"""
@@ -135,13 +140,29 @@ class RtspConnection(asyncio.Protocol):
                 session.reader.drain()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See :class:`asyncio.Protocol`."""
-        if self._worker is not None:
+        """See :class:`asyncio.Protocol`. A goodbye that came with the end is heard: ffmpeg says it and closes."""
+        self.writable = False
+        if exc is not None and self._transport is not None and not self.secure:
+            self._read(sockets.last_words(self._transport))
+        goodbyes = [each for each in self._requests if isinstance(each, Request) and each.method == "TEARDOWN"]
+        self._requests.clear()
+        if self._worker is not None and self._answering != "TEARDOWN":
             self._worker.cancel()
-        for session in self.drop_sessions():
-            if session.seat is not None:
-                session.seat.lose()
-        self._on_closed(self)
+        self._parting = asyncio.create_task(self._part(self._worker, goodbyes))
+        self._parting.add_done_callback(self._abort_if_failed)
+
+    async def _part(self, worker: asyncio.Task[None] | None, goodbyes: list[Request]) -> None:
+        """Let the client give back what it said it gives back, and lose the rest."""
+        try:
+            if worker is not None:
+                await asyncio.wait({worker})
+            for request in goodbyes:
+                await self._answerer.answer(self, request)
+        finally:
+            for session in self.drop_sessions():
+                if session.seat is not None:
+                    session.seat.lose()
+            self._on_closed(self)
 
     def write(self, data: bytes) -> None:
         """Take whole interleaved frames, or a whole answer."""
@@ -189,6 +210,7 @@ class RtspConnection(asyncio.Protocol):
                 if isinstance(request, RemoteProtocolError):
                     self._refuse_and_close(request)
                     return
+                self._answering = request.method
                 answer = await self._answerer.answer(self, request)
                 self.write(serialise(answer.response))
                 if answer.after is not None:

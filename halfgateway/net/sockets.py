@@ -18,6 +18,9 @@ Measured (rtsp.md section 2): 64 KiB costs a fast reader nothing, 16 KiB throttl
 DEAD_PEER_MS = 10_000
 """How long written data may stay unacknowledged before a pulled cable is noticed (rtsp.md row 29)."""
 
+LAST_WORDS_BYTES = 64 * 1024
+"""What is read of a connection that has failed: a client's last requests have a few hundred bytes."""
+
 _TCP_NOTSENT_LOWAT = 25
 _TCP_USER_TIMEOUT = 18
 
@@ -48,6 +51,18 @@ def write_now(transport: asyncio.BaseTransport, data: bytes) -> bool:
         return os.write(_socket_of(transport).fileno(), data) == len(data)
     except OSError:
         return False
+
+
+def last_words(transport: asyncio.BaseTransport) -> bytes:
+    """What the peer had sent before it reset the connection, and the event loop has not read.
+
+    The loop closes a connection when a write fails, whatever waits to be read. Only right in ``connection_lost``,
+    while the socket is still open, and without TLS, whose records the loop alone can open.
+    """
+    try:
+        return os.read(_socket_of(transport).fileno(), LAST_WORDS_BYTES)
+    except OSError:
+        return b""
 
 
 def abort(transport: asyncio.Transport) -> None:

@@ -63,7 +63,9 @@ class StageSeat:
     async def leave(self) -> None:
         self.done.append("leave")
         self._stop()
-        await self._door.may_leave.wait()
+        if not self._door.may_leave.is_set():
+            await self._door.may_leave.wait()
+            self.done.append("left")
 
     def lose(self) -> None:
         self.done.append("lose")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 
@@ -138,6 +139,44 @@ async def test_a_client_that_says_goodbye_and_closes_its_half_has_its_answers(st
         assert (await player.next_answer()).status == 200
         assert await player.read_to_end() == "fin"
     await eventually(lambda: not stage.server.connections)
+
+
+async def test_a_goodbye_that_came_with_the_reset_is_heard(stage: Stage) -> None:
+    # rtsp.md row 19: media was being written to it at that moment, and the write failed
+    loop, url = asyncio.get_running_loop(), f"rtsp://127.0.0.1:{stage.port}{PATH}"
+    async with stage.player() as signer:
+        await signer.ask("GET_PARAMETER", url)
+        with socket.create_connection(("127.0.0.1", stage.port)) as hasty:
+            hasty.setblocking(False)
+            transport = {"Transport": "RTP/AVP/TCP;unicast"}
+            await loop.sock_sendall(hasty, signer.request("SETUP", url, transport))
+            found = re.search(rb"Session: (\w+)", await loop.sock_recv(hasty, 4096))
+            assert found is not None
+            session = {"Session": found[1].decode()}
+            await loop.sock_sendall(hasty, signer.request("PLAY", url, session))
+            await loop.sock_recv(hasty, 4096)
+            stage.send()
+            hasty.send(signer.request("TEARDOWN", url, session))
+        stage.send()
+        await eventually(lambda: stage.door.occupied == 0)
+        assert stage.door.seats[0].done == ["start", "flow", "leave"]
+    await eventually(lambda: not stage.server.connections)
+
+
+async def test_a_goodbye_in_hand_is_finished_though_the_client_is_gone(stage: Stage) -> None:
+    # rtsp.md row 19: what it gives back is given back, and only then is the rest lost
+    async with stage.player() as player:
+        for channels in ("0-1", "2-3"):
+            await player.set_up(PATH, transport=f"RTP/AVP/TCP;unicast;interleaved={channels}")
+        stage.door.may_leave.clear()
+        await player.send(player.request("TEARDOWN", player.url(PATH), {"Session": player.session or ""}))
+        await eventually(lambda: stage.door.occupied == 1)
+        player.vanish()
+        await asyncio.sleep(0.02)
+        assert [seat.done for seat in stage.door.seats] == [[], ["leave"]]
+        stage.door.may_leave.set()
+        await eventually(lambda: stage.door.occupied == 0)
+        assert [seat.done for seat in stage.door.seats] == [["lose"], ["leave", "left"]]
 
 
 async def test_an_end_stops_media_says_bye_and_resets(stage: Stage) -> None:

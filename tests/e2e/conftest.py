@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import aiohttp
 import pyotp
 import pytest
-import uvloop
+import pytest_asyncio
 
 from auth.trace import Entry
 from auth.trace.reader import TraceReader
@@ -20,12 +21,6 @@ from halfgateway.app import Node
 from halfgateway.config import TimingsSection
 from halfgateway.demo import DemoPorts, running_demo
 from tests.raw_player import Credentials, RawPlayer
-
-
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The product's own event loop: what only asyncio's forgives is found here."""
-    return {"uvloop": uvloop.new_event_loop}
-
 
 SWIFT = TimingsSection(
     play_before_s=3.0,
@@ -38,6 +33,9 @@ SWIFT = TimingsSection(
     renew_s=0.5,
 )
 """As in use, but swift: no test waits for minutes."""
+
+STEADY = TimingsSection(resume_s=2.0, ticket_grace_s=2.0)
+"""As in use, but for what a test waits for: nothing lapses on a machine that is busy with real players."""
 
 WAIT_S = 20.0
 
@@ -142,11 +140,35 @@ async def until(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
-    """A gateway with swift timings."""
+@asynccontextmanager
+async def open_gateway(folder: Path, timings: TimingsSection) -> AsyncIterator[Gateway]:
     async with (
-        running_demo(tmp_path / "demo", "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT) as (node, ready),
+        running_demo(folder, "127.0.0.1", DemoPorts(0, 0, 0, 0), timings) as (node, ready),
         aiohttp.ClientSession() as http,
     ):
         yield Gateway(node, ready, http)
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+    """A gateway with swift timings."""
+    async with open_gateway(tmp_path / "demo", SWIFT) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def module_gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    """One gateway for all tests of a module, whose loop they must share."""
+    async with open_gateway(tmp_path_factory.mktemp("gateway") / "demo", STEADY) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shared(module_gateway: Gateway) -> AsyncIterator[Gateway]:
+    """The module's gateway; a test leaves no slot taken behind."""
+    yield module_gateway
+
+    async def is_free() -> bool:
+        return await module_gateway.slots_used() == 0
+
+    await until(is_free)
