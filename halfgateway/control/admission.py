@@ -81,10 +81,12 @@ class Admission:
         """
         try:
             self._check(request)
-            return await self._grant(request)
+            lease = await self._take_slot(request)
+            await self._record_intent(request, lease)
         except Refusal as refusal:
             self._tracer.refusal(request.refused(refusal))
             raise
+        return self._grant(request, lease)
 
     def recheck(self, request: AccessRequest) -> None:
         """Whether what was granted may still be used: nothing is taken. Raises a Refusal, traced."""
@@ -101,42 +103,50 @@ class Admission:
         if decision.refusal is not None:
             raise POLICY_REFUSALS[decision.refusal](decision.detail)
 
-    async def _grant(self, request: AccessRequest) -> Stream:
+    async def _take_slot(self, request: AccessRequest) -> Lease:
         if not self._rights.holds:
             raise StateStoreUnavailable("Les habilitations ne peuvent être vérifiées.")
-        try:
-            lease = await self._take_slot(request)
-            kind = Kind.STREAM_RESUMED if request.ticket else Kind.STREAM_REQUESTED
-            slot = f"{lease.used}/{lease.cap}"
-            await self._tracer.durable(request.entry(kind, {"slot": slot}))
-            self._state.require_open()
-            stream = Stream(request, slot, lease.deadline, self._clock.now())
-            self._table.add(stream)
-        except Refusal:
-            self._closer.give_back(request.stream)
-            raise
-        except BaseException:
-            self._closer.give_back(request.stream)
-            self._tracer.eventual(request.entry(Kind.STREAM_STOPPED, {"cause": "requester-gone"}))
-            raise
-        return stream
-
-    async def _take_slot(self, request: AccessRequest) -> Lease:
         holder = {
             "camera": request.camera,
             "mode": request.mode.value,
             "account": request.principal.account,
             "service": request.principal.service or "",
         }
-        if request.ticket is not None:
-            claimed = await self._slots.claim(request.stream)
-            if claimed is not None:
-                return claimed
         try:
-            return await self._slots.acquire(request.stream, holder)
+            claimed = await self._slots.claim(request.stream) if request.ticket is not None else None
+            return claimed or await self._slots.acquire(request.stream, holder)
         except SlotsTaken as taken:
             raise cap_reached(taken, request.stream, self._is_idle) from taken
+        except BaseException:
+            self._closer.give_back(request.stream)
+            raise
+
+    async def _record_intent(self, request: AccessRequest, lease: Lease) -> None:
+        """Make the intent durable. One whose requester is gone by then may be in the trace: it gets its result."""
+        kind = Kind.STREAM_RESUMED if request.ticket else Kind.STREAM_REQUESTED
+        try:
+            await self._tracer.durable(request.entry(kind, {"slot": _shown(lease)}))
+        except BaseException as error:
+            self._closer.give_back(request.stream)
+            if not isinstance(error, Refusal):
+                self._tracer.eventual(request.entry(Kind.STREAM_STOPPED, {"cause": "requester-gone"}))
+            raise
+
+    def _grant(self, request: AccessRequest, lease: Lease) -> Stream:
+        try:
+            self._state.require_open()
+        except Refusal as refusal:
+            self._closer.give_back(request.stream)
+            self._tracer.eventual(request.refused(refusal))
+            raise
+        stream = Stream(request, _shown(lease), lease.deadline, self._clock.now())
+        self._table.add(stream)
+        return stream
 
     def _is_idle(self, slot_id: str) -> bool:
         stream = self._table.get(slot_id)
         return stream is not None and stream.state is not StreamState.PLAYING
+
+
+def _shown(lease: Lease) -> str:
+    return f"{lease.used}/{lease.cap}"

@@ -30,7 +30,7 @@ class Closer:
         self._tickets = tickets
         self._tracer = tracer
         self._clock = clock
-        self._chores: set[asyncio.Task[None]] = set()
+        self._chores: dict[asyncio.Task[None], str] = {}
 
     def end(self, stream: Stream, cause: Refusal, *, by: str | None = None) -> None:
         """Stop a stream now; its slot goes back as soon as the state store takes it. ``by`` is who closed it."""
@@ -39,28 +39,37 @@ class Closer:
         self._trace_result(stream, cause, by)
         if isinstance(cause, MovedToAnotherNode):
             return
-        self.give_back(stream.id)
-        if stream.request.ticket is not None:
-            self._later(self._end_ticket(stream.request.ticket, 0.0))
+        self._later(stream.id, self._let_go(stream, 0.0))
 
     async def leave(self, stream: Stream, ticket_grace_s: float) -> None:
-        """The holder said goodbye: the slot is free when this returns, its ticket good for a little longer."""
+        """The holder said goodbye: the slot is free when this returns, its ticket good for a little longer.
+
+        Goes on when it is cancelled.
+        """
         goodbye = Teardown()
         if not self._table.remove(stream, goodbye):
             return
         self._trace_result(stream, goodbye, None)
-        await self._give_back(stream.id)
-        if stream.request.ticket is not None:
-            await self._end_ticket(stream.request.ticket, ticket_grace_s)
+        await asyncio.shield(self._later(stream.id, self._let_go(stream, ticket_grace_s)))
 
     def give_back(self, slot_id: str) -> None:
         """Give a slot back as soon as the state store takes it; one that was never taken is no fault."""
-        self._later(self._give_back(slot_id))
+        self._later(slot_id, self._give_back(slot_id))
+
+    async def let_go(self, slot_id: str) -> None:
+        """Wait until this slot, if it is on its way back, has gone or could not: then it may be taken again."""
+        while chores := [chore for chore, about in self._chores.items() if about == slot_id]:
+            await asyncio.wait(chores)
 
     async def settle(self) -> None:
         """Wait until every slot that was to go back has gone, or could not."""
         while self._chores:
-            await asyncio.gather(*self._chores, return_exceptions=True)
+            await asyncio.wait(self._chores)
+
+    async def _let_go(self, stream: Stream, ticket_grace_s: float) -> None:
+        await self._give_back(stream.id)
+        if stream.request.ticket is not None:
+            await self._end_ticket(stream.request.ticket, ticket_grace_s)
 
     async def _give_back(self, slot_id: str) -> None:
         try:
@@ -87,7 +96,8 @@ class Closer:
         }
         self._tracer.eventual(stream.request.entry(Kind.STREAM_STOPPED, result))
 
-    def _later(self, chore: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(chore)
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
+    def _later(self, slot_id: str, chore: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(chore, name=f"let go of {slot_id}")
+        self._chores[task] = slot_id
+        task.add_done_callback(self._chores.pop)
+        return task

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from auth.accounts import Account, AccountRepository
 from auth.certificates import CertificateVerifier
-from auth.errors import AuthenticationError
+from auth.errors import AuthenticationError, RecordsUnavailableError
 from auth.principals import Attribution, Principal
 from halfgateway.control.rtsp_door import MachineAccount
+from halfgateway.errors import StateStoreUnavailable
 from halfgateway.protocol.digest import Secrets
 
 
@@ -58,7 +59,10 @@ class MachineDirectory:
             return False
         fingerprint = hashlib.sha256(certificate).hexdigest()
         if fingerprint not in self._owners:
-            owner = await self._accounts.owner_of_certificate(certificate)
+            try:
+                owner = await self._accounts.owner_of_certificate(certificate)
+            except RecordsUnavailableError as error:
+                raise StateStoreUnavailable("Le certificat du compte de service ne peut être vérifié.") from error
             if owner is None:
                 return False
             self._owners[fingerprint] = owner

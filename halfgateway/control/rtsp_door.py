@@ -61,7 +61,7 @@ class Machines(Protocol):
         """The machine of this name."""
 
     async def presented(self, machine: MachineAccount, certificate: bytes | None) -> bool:
-        """Whether this certificate is the machine's own."""
+        """Whether this certificate is the machine's own. Raises StateStoreUnavailable when that cannot be known."""
 
 
 class RtspDoor:
@@ -126,7 +126,8 @@ class RtspDoor:
         try:
             description = await self._descriptions.of(key)
         except Refusal as refusal:
-            raise self._traced(request, refusal) from refusal
+            self._traced(request, refusal)
+            raise
         if self._first_for_a_while(request.principal.account, camera.id):
             await self._house.tracer.durable(request.entry(Kind.STREAM_DESCRIBED))
         return describe_for_reader(description, control=TRACK, session_id=SDP_SESSION_ID, name=camera.name)
@@ -134,19 +135,19 @@ class RtspDoor:
     async def take_seat(self, caller: Caller, path: StreamPath, viewer: Viewer) -> Seat:
         """See :class:`~halfgateway.downstream.door.Door`."""
         request = await self._request(caller, path)
-        if request.ticket is not None:
-            return await self._seat(request, viewer)
-        one_at_a_time = self._arrivals.setdefault((request.principal.account, request.camera), asyncio.Lock())
+        holder = (request.ticket or request.principal.account, request.camera)
+        one_at_a_time = self._arrivals.setdefault(holder, asyncio.Lock())
         async with one_at_a_time:
             return await self._seat(request, viewer)
 
     async def _seat(self, request: AccessRequest, viewer: Viewer) -> Seat:
+        self._admission.recheck(request)
+        _, key = self._source_of(request)
         stream = await (self._stream_of_machine(request) if request.ticket is None else self._stream_of_ticket(request))
         try:
-            _, key = self._source_of(request)
             source = await self._house.hub.enter(key)
         except BaseException as error:
-            self._not_seated(stream, error)
+            self._not_seated(stream, request, error)
             raise
         seat = StreamSeat(self._house, stream, source, viewer)
         if stream not in self._house.table:
@@ -178,14 +179,18 @@ class RtspDoor:
             source=caller.source,
             via=via,
         )
-        if caller.secure:
-            allowed = await self._machines.presented(machine, caller.certificate)
-        else:
-            allowed = machine.over_plain_rtsp
-        if not allowed:
-            refusal = NotHabilitated("Le compte de service doit présenter son certificat, par RTSPS.")
-            raise self._traced(request, refusal)
+        try:
+            if not await self._may_come(machine, caller):
+                raise NotHabilitated("Le compte de service doit présenter son certificat, par RTSPS.")
+        except Refusal as refusal:
+            self._traced(request, refusal)
+            raise
         return request
+
+    async def _may_come(self, machine: MachineAccount, caller: Caller) -> bool:
+        if caller.secure:
+            return await self._machines.presented(machine, caller.certificate)
+        return machine.over_plain_rtsp
 
     async def _request_of_ticket(self, caller: Caller, path: StreamPath, via: Via) -> AccessRequest:
         served = self._house.table.of_ticket(caller.username)
@@ -221,13 +226,12 @@ class RtspDoor:
     async def _stream_of_ticket(self, request: AccessRequest) -> Stream:
         stream = self._house.table.get(request.stream)
         if stream is None:
+            await self._house.closer.let_go(request.stream)
             ticket = await self._good_ticket(request.ticket or "", request.source)
             stream = await self._admission.admit(request)
             stream.ticket = ticket
             stream.end_unless(NotPlayed, self._house.timings.setup_to_play_s, self._house.now())
-            return stream
-        self._admission.recheck(request)
-        if stream.parked:
+        elif stream.parked:
             await self._house.tracer.durable(request.entry(Kind.STREAM_RESUMED, {"slot": stream.slot}))
         return stream
 
@@ -236,23 +240,20 @@ class RtspDoor:
         table, account = self._house.table, request.principal.account
         stream = table.shareable(account, request.camera, request.profile or "")
         if stream is not None:
-            self._admission.recheck(request)
             return stream
         stream = table.parked(account, request.camera, request.source)
         if stream is not None:
-            self._admission.recheck(request)
-            stream.parked = False
-            stream.end_unless(NotPlayed, self._house.timings.setup_to_play_s, self._house.now())
             await self._house.tracer.durable(stream.request.entry(Kind.STREAM_RESUMED, {"slot": stream.slot}))
-            return stream
-        stream = await self._admission.admit(request)
+            stream.parked = False
+        else:
+            stream = await self._admission.admit(request)
         stream.end_unless(NotPlayed, self._house.timings.setup_to_play_s, self._house.now())
         return stream
 
-    def _not_seated(self, stream: Stream, error: BaseException) -> None:
+    def _not_seated(self, stream: Stream, request: AccessRequest, error: BaseException) -> None:
         """The camera did not come: a ticket keeps its reservation, a machine its slot only if it is used elsewise."""
         if isinstance(error, Refusal):
-            self._house.tracer.refusal(stream.request.refused(error))
+            self._house.tracer.refusal(request.refused(error))
         if stream.request.ticket is None and not stream.seats:
             self._house.closer.end(stream, error if isinstance(error, Refusal) else NotPlayed())
 

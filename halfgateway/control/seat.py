@@ -89,20 +89,23 @@ class StreamSeat:
     async def pause(self) -> None:
         """See :class:`~halfgateway.downstream.door.Seat`."""
         self._stop_flow()
-        if not any(seat.playing for seat in self._stream.seats):
-            self._stream.end_unless(PausedTooLong, self._house.timings.paused_s, self._house.now())
+        self._rest()
         await self._house.tracer.durable(self._stream.request.entry(Kind.STREAM_MOVED, {"to": "paused"}))
 
     async def leave(self) -> None:
         """See :class:`~halfgateway.downstream.door.Seat`."""
         self._rise()
-        if not self._stream.seats:
+        if self._stream.seats:
+            self._rest()
+        else:
             await self._house.closer.leave(self._stream, self._house.timings.ticket_grace_s)
 
     def lose(self) -> None:
         """See :class:`~halfgateway.downstream.door.Seat`."""
         self._rise()
         stream = self._stream
+        if stream.seats:
+            self._rest()
         if stream.seats or stream not in self._house.table:
             return
         stream.parked = True
@@ -137,6 +140,12 @@ class StreamSeat:
         self._stop_flow()
         self._leave_hub()
         self._stream.unseat(self)
+
+    def _rest(self) -> None:
+        """Where nothing plays any more in a stream that did, it is kept as a paused one is."""
+        stream = self._stream
+        if stream.expires_at_s is None and not any(seat.playing for seat in stream.seats):
+            stream.end_unless(PausedTooLong, self._house.timings.paused_s, self._house.now())
 
     def _stop_flow(self) -> None:
         self._flowing = False

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from auth.trace import Draft, Entry
@@ -34,6 +34,15 @@ class Journal(Protocol):
         """Write one entry; it is durable when this returns. Raises auth.trace.TraceUnavailable."""
 
 
+@dataclass(slots=True)
+class _Told:
+    """A refusal that was told at ``at_s``, and how often it has come again since."""
+
+    draft: Draft
+    at_s: float
+    again: int = 0
+
+
 class Tracer:
     """Writes entries, now or as soon as can be. ``now`` is the monotonic clock in seconds."""
 
@@ -45,7 +54,7 @@ class Tracer:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._refusals: dict[tuple[object, ...], tuple[float, int, Draft]] = {}
+        self._refusals: dict[tuple[object, ...], _Told] = {}
 
     async def durable(self, draft: Draft) -> Entry:
         """Write an entry that what follows depends on. Raises TraceUnavailable."""
@@ -65,22 +74,26 @@ class Tracer:
         self._wake.set()
 
     def refusal(self, draft: Draft) -> None:
-        """Write a refusal; identical ones within a second are one entry with their count."""
+        """Write a refusal; identical ones are one entry a second, with their count."""
         key = (draft.kind, draft.account, draft.camera, draft.refusal, draft.source, repr(draft.detail))
-        now = self._now()
-        first_s, count, first = self._refusals.get(key, (now, 0, draft))
-        if count == 0:
+        told = self._refusals.get(key)
+        if told is None:
+            self._refusals[key] = _Told(draft, self._now())
             self.eventual(draft)
-        self._refusals[key] = (first_s, count + 1, first)
+        else:
+            told.again += 1
 
     def sweep(self) -> None:
         """Write the count of refusals that were repeated, once their window has passed."""
         now = self._now()
-        for key, (first_s, count, draft) in tuple(self._refusals.items()):
-            if now - first_s >= REPEAT_WINDOW_S:
+        for key, told in tuple(self._refusals.items()):
+            if now - told.at_s < REPEAT_WINDOW_S:
+                continue
+            if told.again == 0:
                 del self._refusals[key]
-                if count > 1:
-                    self.eventual(replace(draft, detail={**draft.detail, "repeated": count - 1}))
+            else:
+                self._tell_again(told)
+                self._refusals[key] = _Told(told.draft, now)
 
     async def run(self) -> None:
         """Write what is owed until cancelled."""
@@ -99,7 +112,14 @@ class Tracer:
                 await asyncio.sleep(self._retry_s)
 
     async def settle(self, timeout_s: float) -> None:
-        """Wait until nothing is owed, at most ``timeout_s`` seconds."""
+        """Wait until nothing is owed, the counts of repeated refusals included, at most ``timeout_s`` seconds."""
+        for told in self._refusals.values():
+            if told.again:
+                self._tell_again(told)
+        self._refusals.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
+
+    def _tell_again(self, told: _Told) -> None:
+        self.eventual(replace(told.draft, detail={**told.draft.detail, "repeated": told.again}))
