@@ -241,10 +241,12 @@ def merge(local: InterconnectionState, shared: InterconnectionState | None) -> I
     if shared is None:
         return local
     earlier, later = sorted((local, shared), key=precedence)
-    if not earlier.closed or earlier.incident in {later.incident, *later.settled}:
+    if not earlier.closed or earlier.incident in later.settled:
         return later
     if not later.closed:
         return replace(earlier, serial=later.serial)
+    if earlier.incident == later.incident:
+        return later
     return replace(later, officer_only=True) if earlier.officer_only else later
 
 

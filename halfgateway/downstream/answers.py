@@ -72,7 +72,7 @@ class RtspAnswers:
         except Unauthenticated:
             return self._challenge(stale=False)
         except Refusal as refusal:
-            return _refused(refusal)
+            return _refused(refusal, request.method)
         except RemoteProtocolError as error:
             answer = _status(error.status)
             if error.status in ALLOW:
@@ -226,13 +226,16 @@ def _status(status: int, **headers: str) -> Answer:
     return Answer(response(status, Headers(headers.items())))
 
 
-def _refused(refusal: Refusal) -> Answer:
+def _refused(refusal: Refusal, method: str) -> Answer:
     """A refusal as RTSP says it: the standard phrase, its reason code, and its French text in the body."""
+    status = refusal.rtsp_status
+    if status == 457 and method != "PLAY":  # RFC 2326 table 1 gives 457 to PLAY only
+        status = 404
     headers = Headers([("X-Refusal", refusal.code)])
     body = b""
     if refusal.detail:
         headers.add("Content-Type", "text/plain; charset=utf-8")
         body = refusal.detail.encode()
-    if refusal.rtsp_status in {453, 503}:
+    if status in {453, 503}:
         headers.add("Retry-After", str(refusal.retry_after_s or CUT_RETRY_AFTER_S))
-    return Answer(response(refusal.rtsp_status, headers, body))
+    return Answer(response(status, headers, body))
