@@ -20,6 +20,7 @@ from halfgateway.control.freshness import MAX_AGE_S, Freshness
 from halfgateway.control.streams import StreamTable
 from halfgateway.control.tracing import Tracer
 from halfgateway.errors import ConventionNotInForce, InterconnectionCut, Refusal, StateStoreUnavailable
+from ops.errors import LocalRecordError
 from ops.interconnection import (
     Author,
     Ground,
@@ -88,7 +89,7 @@ class Interconnection:
         self._tracer = tracer
         self._clock = clock
         self._view = Freshness(now=now, max_age_s=max_view_age_s)
-        self._state = record.load()
+        self._state = self._kept = record.load()
         self._writing = asyncio.Lock()
         self._chores: set[asyncio.Task[None]] = set()
 
@@ -109,15 +110,17 @@ class Interconnection:
         """The state that all nodes share was read just now. Never opens what this node's own record holds cut."""
         self._view.seen()
         merged = merge(self._state, shared)
-        if merged != self._state:
+        is_news = merged != self._state
+        if is_news:
             self._trace_change(merged, self.enforce(merged), actor=ANOTHER_NODE, source="shared")
-            self._later(self._keep(merged))
+        if is_news or (merged != self._kept and not self._writing.locked()):
+            self._later(self._keep_if_possible(merged))
         if merged != shared:
             self._later(self._share(merged))
 
     async def follow_record(self) -> int:
         """The record was changed by another process (the command line): enforce it. Returns the streams closed."""
-        recorded = await asyncio.to_thread(self._record.load)
+        self._kept = recorded = await asyncio.to_thread(self._record.load)
         merged = merge(self._state, recorded)
         closed = 0
         if merged != self._state:
@@ -158,7 +161,7 @@ class Interconnection:
         """Restore, once it is durable. Raises ops.errors.TransitionRefused, LocalRecordError."""
         at = self._clock.now()
         async with self._writing:
-            changed = await asyncio.to_thread(
+            self._kept = changed = await asyncio.to_thread(
                 self._record.update,
                 lambda current: restore(current, incident=incident, reason=reason, by=by, since=at),
             )
@@ -192,9 +195,15 @@ class Interconnection:
 
     async def _keep(self, state: InterconnectionState) -> None:
         async with self._writing:
-            in_force = await asyncio.to_thread(self._record.append, state)
+            self._kept = in_force = await asyncio.to_thread(self._record.append, state)
         if in_force != self._state:
             self.enforce(merge(self._state, in_force))
+
+    async def _keep_if_possible(self, state: InterconnectionState) -> None:
+        try:
+            await self._keep(state)
+        except LocalRecordError as error:
+            log.critical("interconnection.not_durable serial=%d error=%s: tried again", state.serial, error)
 
     async def _share(self, state: InterconnectionState) -> None:
         try:
