@@ -16,6 +16,8 @@ from tests.raw_player import Credentials
 
 CAP = 10
 WAIT_S = 30.0
+LOG_CHARS = 6000
+"""What pytest shows of each node's log when a test has failed."""
 
 
 async def until(condition: Callable[[], Awaitable[bool]], limit_s: float = WAIT_S) -> None:
@@ -122,7 +124,11 @@ async def open_cluster(shared: Estate, nodes: Sequence[ServedNode]) -> AsyncIter
                 await cluster.start(node)
         await until(cluster.grants)
         await until(cluster.free)
-        async with cluster.players:
-            yield cluster
+        try:
+            async with cluster.players:
+                yield cluster
+        finally:
+            for node in nodes:
+                print(f"--- {node.name} ---\n{node.log()[-LOG_CHARS:]}")
         await until(cluster.free)
         await until(cluster.nothing_open)

@@ -287,7 +287,7 @@ class Estate:
         server = self.authority.server(datetime.now(UTC))
         described = ("id", "name", "site", "commune", "latitude", "longitude", "onvif_url", "username")
         return {
-            "log_level": "warning",
+            "log_level": "info",
             "node": {"id": node.name, "data": str(node.folder.root)},
             "convention": {
                 "id": "syn-pp",
