@@ -17,6 +17,7 @@ from camera_registry.cameras import Camera
 from camera_registry.clock import Clock
 from halfgateway import errors
 from halfgateway.control.access import AccessRequest
+from halfgateway.control.cancellation import raise_if_cancelled
 from halfgateway.control.cap_text import cap_reached
 from halfgateway.control.closing import Closer
 from halfgateway.control.freshness import Freshness
@@ -113,8 +114,10 @@ class Admission:
             "service": request.principal.service or "",
         }
         try:
-            claimed = await self._slots.claim(request.stream) if request.ticket is not None else None
-            return claimed or await self._slots.acquire(request.stream, holder)
+            lease = await self._slots.claim(request.stream) if request.ticket is not None else None
+            lease = lease or await self._slots.acquire(request.stream, holder)
+            raise_if_cancelled()
+            return lease
         except SlotsTaken as taken:
             raise cap_reached(taken, request.stream, self._is_idle) from taken
         except BaseException:

@@ -1,0 +1,303 @@
+"""A door of real parts but for the cameras: Valkey, journal, hub, tables, and the one way in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from auth.policy import Convention, Mode
+from auth.principals import Attribution, Principal, Role
+from auth.trace import Entry, Journal, Kind
+from auth.trace.acts import OpenAct, open_streams
+from camera_registry.cameras import Camera, Profile
+from camera_registry.clock import SystemClock
+from halfgateway.control.access import AccessRequest, Via
+from halfgateway.control.admission import Admission
+from halfgateway.control.closing import Closer
+from halfgateway.control.descriptions import Descriptions
+from halfgateway.control.desk import Desk
+from halfgateway.control.endings import ClosedOnRequest
+from halfgateway.control.freshness import Freshness
+from halfgateway.control.rtsp_door import MachineAccount, RtspDoor
+from halfgateway.control.seat import House
+from halfgateway.control.slots import SlotTable
+from halfgateway.control.streams import Stream, StreamTable, Timings
+from halfgateway.control.tickets import TicketKey, TicketStore
+from halfgateway.control.tracing import Tracer
+from halfgateway.downstream.door import Caller, StreamPath, Viewer
+from halfgateway.errors import Refusal
+from halfgateway.protocol.codec import Codec
+from halfgateway.protocol.digest import Secrets
+from halfgateway.protocol.sdp import SessionDescription, parse
+from halfgateway.relay.hub import Hub
+from halfgateway.relay.reader import Reader
+from halfgateway.relay.source import Source, SourceKey, VideoFormat
+from tests.control.valkeys import Nodes
+
+CAMERA, MACHINE, OPERATOR = "cam-1", "vms", "operator"
+SOURCE = "198.51.100.7"
+LEASE_S = 10.0
+REALM = "halfgateway"
+SDP = b"v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+
+
+def principal(role: Role) -> Principal:
+    machine = role is Role.MACHINE
+    return Principal(
+        account=MACHINE if machine else role.value,
+        role=role,
+        agent="agent-1",
+        service="DOPC",
+        site="PP-CITE",
+        attribution=Attribution.MACHINE_ONLY if machine else Attribution.AGENT_AUTHENTICATED,
+        factors=(),
+        scope=None,
+    )
+
+
+def wish(role: Role = Role.OPERATOR, profile: str | None = "main", camera: str = CAMERA) -> AccessRequest:
+    """A request as the API builds it."""
+    return AccessRequest(
+        principal=principal(role),
+        camera=camera,
+        profile=profile,
+        mode=Mode.LIVE,
+        reason="L251-2-5",
+        reference=None,
+        source=SOURCE,
+        via=Via.API,
+    )
+
+
+@dataclass(eq=False)
+class Player:
+    """An RTSP session, as the door sees it."""
+
+    ended_by: Refusal | None = None
+    gave_way_to: Viewer | None = None
+
+    def end(self, cause: Refusal) -> None:
+        self.ended_by = cause
+
+    def give_way(self, other: Viewer) -> None:
+        self.gave_way_to = other
+
+
+class Nowhere:
+    """A sink that is always writable."""
+
+    writable = True
+
+    def write(self, data: bytes) -> None:
+        """Forget it."""
+
+
+@dataclass
+class Machines:
+    """One machine, whose certificate is ``b"its"``."""
+
+    account: MachineAccount = field(
+        default_factory=lambda: MachineAccount(
+            principal(Role.MACHINE), Secrets("", ""), "L251-2-5", over_plain_rtsp=True
+        )
+    )
+
+    def find(self, username: str) -> MachineAccount | None:
+        return self.account if username == MACHINE else None
+
+    async def presented(self, machine: MachineAccount, certificate: bytes | None) -> bool:
+        await asyncio.sleep(0)
+        return certificate == b"its"
+
+
+@dataclass
+class State:
+    """The interconnection, as the door asks for it."""
+
+    closed_by: Refusal | None = None
+
+    def require_open(self) -> None:
+        if self.closed_by is not None:
+            raise self.closed_by
+
+
+@dataclass
+class Cameras:
+    """Cameras that play at once, unless they are told not to."""
+
+    camera: Camera
+    failure: Refusal | None = None
+    plays: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def find(self, camera: str) -> Camera | None:
+        return self.camera if camera == self.camera.id else None
+
+    async def pull(self, source: Source) -> None:
+        await asyncio.sleep(0)
+        if self.failure is not None:
+            source.interrupt(self.failure)
+        else:
+            await self.plays.wait()
+            source.prepare(VideoFormat(Codec.H264, 90_000))
+            source.begin()
+        await asyncio.Event().wait()
+
+    async def describe(self, key: SourceKey) -> SessionDescription:
+        await asyncio.sleep(0)
+        if self.failure is not None:
+            raise self.failure
+        return parse(SDP)
+
+
+@dataclass
+class Place:
+    """The door and what it stands on, of one node."""
+
+    state: State
+    cameras: Cameras
+    rights: Freshness
+    journal: Journal
+    tracer: Tracer
+    slots: SlotTable
+    tickets: TicketStore
+    table: StreamTable
+    closer: Closer
+    hub: Hub
+    house: House
+    admission: Admission
+    desk: Desk
+    door: RtspDoor
+
+    async def open(self) -> tuple[Stream, Caller]:
+        """A ticket's reserved stream, and its holder."""
+        stream, _, credentials = await self.desk.open(wish())
+        return stream, Caller(credentials.username, SOURCE, secure=False)
+
+    async def sit(self, caller: Caller, player: Player | None = None, profile: str | None = None) -> Any:
+        """SETUP."""
+        return await self.door.take_seat(caller, path(profile), player or Player())
+
+    async def play(self, seat: Any) -> Reader:
+        """PLAY, to nobody's eyes."""
+        await seat.start()
+        reader = Reader(Nowhere(), seat.gate, now=time.monotonic)
+        seat.flow(reader)
+        return reader
+
+    async def from_the_beginning(self) -> None:
+        """Nothing is open, and no camera is pulled."""
+        for stream in self.table:
+            self.closer.end(stream, ClosedOnRequest())
+        await self.settle()
+        await self.hub.close()
+
+    async def settle(self) -> None:
+        """Everything that was to be done later is done."""
+        await self.closer.settle()
+        async with asyncio.timeout(10):
+            await self.tracer.settle(10)
+
+    async def told(self, stream: str | None = None) -> list[Entry]:
+        """What the trace tells, oldest first."""
+        page = await self.journal.reader().entries(limit=1000)
+        return [entry for entry in reversed(page.items) if stream is None or entry.stream == stream]
+
+    async def kinds(self, stream: str) -> list[Kind]:
+        return [entry.kind for entry in await self.told(stream)]
+
+    async def open_acts(self) -> list[OpenAct]:
+        """What the trace has an intent of, and no result."""
+        return open_streams(await self.told())
+
+    async def ticket_life_s(self, ticket: str) -> float:
+        """How much longer a ticket is good."""
+        store = self.tickets._store
+        left_ms: int = await store.client.pttl(store.key(f"ticket:{ticket}"))
+        return left_ms / 1000
+
+    def users(self) -> int:
+        """How many take part in the hub's pulls."""
+        return sum(self.hub._users.values())
+
+    async def holds_only(self, where: str, *streams: Stream, users: int = 0) -> None:
+        """Nothing is held by anybody but these streams: no slot, no place in table or hub; every intent is answered."""
+        await self.settle()
+        ids = {stream.id for stream in streams}
+        assert set(self.table) == set(streams), where
+        assert {holder.slot_id for holder in await self.slots.holders()} == ids, where
+        assert self.users() == users, where
+        assert {act.stream for act in await self.open_acts()} == ids, where
+
+
+def path(profile: str | None = None, camera: str = CAMERA) -> StreamPath:
+    return StreamPath("live", camera, profile, None)
+
+
+BY_MACHINE = Caller(MACHINE, SOURCE, secure=True, certificate=b"its")
+
+
+@asynccontextmanager
+async def open_place(
+    nodes: Nodes, folder: Path, node: str = "a", *, timings: Timings | None = None, slots: SlotTable | None = None
+) -> AsyncIterator[Place]:
+    """A node's door; its timings let nothing end by itself unless they are given."""
+    timings = timings or Timings(lease_s=LEASE_S, play_before_s=600, setup_to_play_s=600, resume_s=600)
+    clock, now = SystemClock(), time.monotonic
+    async with AsyncExitStack() as life:
+        journal = await Journal.open(folder / node, node=node, key=Ed25519PrivateKey.generate(), clock=clock)
+        life.push_async_callback(journal.close)
+        tracer = Tracer(journal, now=now, retry_s=0.01)
+        writing = asyncio.create_task(tracer.run())
+        life.push_async_callback(_cancelled, writing)
+        slots = slots or await nodes.opened(node, lease_s=LEASE_S)
+        tickets = TicketStore(nodes.store())
+        table = StreamTable(now=now)
+        closer = Closer(table=table, slots=slots, tickets=tickets, tracer=tracer, clock=clock)
+        profiles = tuple(Profile(id=name, codec="H264", width=0, height=0, fps=0) for name in ("main", "sub"))
+        described = Camera(id=CAMERA, name="Place", site="", commune="", latitude=0, longitude=0, profiles=profiles)
+        cameras = Cameras(described)
+        cameras.plays.set()
+        hub = Hub(cameras.pull, now=now)
+        life.push_async_callback(hub.close)
+        house = House(hub=hub, table=table, closer=closer, tracer=tracer, timings=timings, now=now)
+        state, rights = State(), Freshness(now=now)
+        rights.seen()
+        admission = Admission(
+            state=state,
+            rights=rights,
+            convention=Convention("c", datetime(2025, 1, 1, tzinfo=UTC), machine_only_agreement="agreed"),
+            find_camera=cameras.find,
+            slots=slots,
+            tracer=tracer,
+            table=table,
+            closer=closer,
+            clock=clock,
+        )
+        key = TicketKey(b"k" * 32)
+        desk = Desk(house=house, admission=admission, key=key, tickets=tickets, find_camera=cameras.find, clock=clock)
+        door = RtspDoor(
+            house=house,
+            admission=admission,
+            machines=Machines(),
+            ticket_key=key,
+            tickets=tickets,
+            find_camera=cameras.find,
+            descriptions=Descriptions(cameras.describe),
+            realm=REALM,
+        )
+        yield Place(
+            state, cameras, rights, journal, tracer, slots, tickets, table, closer, hub, house, admission, desk, door
+        )
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
