@@ -36,6 +36,7 @@ needs_gstreamer = pytest.mark.skipif(
 _DECODE = {
     Codec.H264: ["rtph264depay", "!", "h264parse", "!", "avdec_h264"],
     Codec.H265: ["rtph265depay", "!", "h265parse", "!", "avdec_h265"],
+    Codec.JPEG: ["rtpjpegdepay", "!", "jpegdec"],
 }
 
 
