@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from auth.trace import Draft, Entry
@@ -26,6 +26,10 @@ owes one result. Past it the oldest are given up and logged; a restart's recover
 REPEAT_WINDOW_S = 1.0
 """Identical refusals within it are one entry with their count (interface.md)."""
 
+MAX_NAMED_REPEATS = 100
+"""Streams that such an entry names: those who were refused were told under which number that was recorded (C05).
+Further ones are counted, and not named; ten times what a control room asks in a second."""
+
 
 class Journal(Protocol):
     """The journal, as far as the door writes it."""
@@ -41,6 +45,12 @@ class _Told:
     draft: Draft
     at_s: float
     again: int = 0
+    streams: list[str] = field(default_factory=list)
+
+    def repeat(self, stream: str | None) -> None:
+        self.again += 1
+        if stream is not None and len(self.streams) < MAX_NAMED_REPEATS:
+            self.streams.append(stream)
 
 
 class Tracer:
@@ -81,7 +91,7 @@ class Tracer:
             self._refusals[key] = _Told(draft, self._now())
             self.eventual(draft)
         else:
-            told.again += 1
+            told.repeat(draft.stream)
 
     def sweep(self) -> None:
         """Write the count of refusals that were repeated, once their window has passed."""
@@ -122,4 +132,5 @@ class Tracer:
                 await self._idle.wait()
 
     def _tell_again(self, told: _Told) -> None:
-        self.eventual(replace(told.draft, detail={**told.draft.detail, "repeated": told.again}))
+        again = {"repeated": told.again} | ({"streams": told.streams} if told.streams else {})
+        self.eventual(replace(told.draft, detail={**told.draft.detail, **again}))
