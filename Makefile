@@ -56,7 +56,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python requirements.lock pyproject.toml
-	@echo "installing into $(VENV) ..."
+	@echo "installing into $(VENV) ..." >&2
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@

@@ -63,17 +63,29 @@ def processes_of(data: Path) -> list[str]:
     return found
 
 
-def simulators() -> set[int]:
-    """Every simulator process on this machine."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        try:
-            command = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"simulate" in command:
-            found.add(int(entry.name))
-    return found
+def family_of(data: Path) -> set[tuple[int, str]]:
+    """The node and its children, each by its process id and the instant it began."""
+    node = node_pid(data)
+    stats = {int(entry.name): stat for entry in Path("/proc").glob("[0-9]*") if (stat := stat_of(entry))}
+    return {(pid, stat[19]) for pid, stat in stats.items() if pid == node or int(stat[1]) == node}
+
+
+def command_of(pid: int) -> str:
+    return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+
+
+def living(family: set[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Those of a family that still live."""
+    return {(pid, began) for pid, began in family if (stat := stat_of(Path(f"/proc/{pid}"))) and stat[19] == began}
+
+
+def stat_of(entry: Path) -> list[str]:
+    """The fields of a process's ``stat`` from its state on; empty once it is gone."""
+    try:
+        fields = (entry / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+    return [] if fields[0] in "ZX" else fields
 
 
 @asynccontextmanager
@@ -105,8 +117,9 @@ def test_the_readme_says_what_is_tested_here() -> None:
 
 async def test_make_demo_serves_and_leaves_nothing_behind(tmp_path: Path) -> None:
     data = tmp_path / "demo"
-    before = simulators()
     async with made_demo(data) as demo:
+        family = family_of(data)
+        assert len(family) == 3, "the node, its simulated cameras, its Valkey"
         assert demo.ready["ready"] is True
         assert len(demo.ready["cameras"]) == 3
         assert processes_of(data), "the embedded Valkey runs in the demo's folder"
@@ -120,7 +133,7 @@ async def test_make_demo_serves_and_leaves_nothing_behind(tmp_path: Path) -> Non
         assert "Interconnexion interrompue" in outcomes[0][2]
         assert await demo.stopped_by(signal.SIGTERM) == 0
     await until(lambda: not processes_of(data))
-    await until(lambda: simulators() <= before)
+    await until(lambda: not living(family))
 
 
 async def readme_outcomes(data: Path) -> list[tuple[str, int, str]]:
@@ -140,14 +153,15 @@ async def readme_outcomes(data: Path) -> list[tuple[str, int, str]]:
 async def test_a_folder_used_again_keeps_its_accounts_and_stays_cut_even_after_kill_9(tmp_path: Path) -> None:
     # C10; decision 7: a later node takes over the Valkey that a killed one left
     data = tmp_path / "demo"
-    before = simulators()
     async with made_demo(data) as first:
+        simulated = {member for member in family_of(data) if "simulate" in command_of(member[0])}
+        assert len(simulated) == 1
         cut = await asyncio.create_subprocess_exec(
             str(REPOSITORY / ".venv/bin/halfgateway"), "cut", "--reason", "essai", "--data", str(data), "--json"
         )
         assert await cut.wait() == 0
         assert await first.stopped_by(signal.SIGKILL) != 0
-    await until(lambda: simulators() <= before)
+    await until(lambda: not living(simulated))
     async with made_demo(data) as second:
         assert second.ready["accounts"] == first.ready["accounts"]
         assert await second.stopped_by(signal.SIGINT) == 0
