@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from camera_registry.cameras import Camera, CameraState, Profile
-from camera_registry.connections import CameraRecord, Connection, Credentials
+from camera_registry.connections import Credentials
 from halfgateway.protocol import sdp
 from halfgateway.simulator.clips import default_cache, ensure_clip
 from tests.depacketise import access_units
 from tests.e2e.conftest import Gateway
+from tests.e2e.inventory import record_of
 from tests.e2e.players import (
     Codec,
     counters_of,
@@ -32,7 +32,7 @@ from tests.simulated_cameras import SMALL
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 CAMERA = Path(__file__).parent / "gst_camera.py"
-USER, PASSWORD = "gateway", "p@ss:w0rd/&"
+CREDENTIALS = Credentials(username="gateway", password="p@ss:w0rd/&")
 START_LIMIT_S = 60.0
 
 PATHS = {
@@ -60,7 +60,7 @@ pytestmark = [
 async def ports() -> AsyncIterator[dict[str, int]]:
     """The ports of a GStreamer camera that wants Digest, and of one that wants Basic."""
     clip = await asyncio.to_thread(ensure_clip, SMALL, default_cache(os.environ))
-    command = [SYSTEM_PYTHON, str(CAMERA), str(clip), USER, PASSWORD]
+    command = [SYSTEM_PYTHON, str(CAMERA), str(clip), CREDENTIALS.username, CREDENTIALS.password]
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -77,30 +77,14 @@ async def taken_in(shared: Gateway, ports: dict[str, int]) -> Gateway:
     """The gateway, with every GStreamer camera in its inventory."""
     for authentication, port in ports.items():
         for path, codec in PATHS.items():
-            await shared.node.records.cameras.upsert(record(authentication, port, path, codec))
+            url = f"rtsp://127.0.0.1:{port}{path}"
+            record = record_of(camera_id(authentication, path), url, CREDENTIALS, codec=codec)
+            await shared.node.records.cameras.upsert(record)
     return shared
 
 
 def camera_id(authentication: str, path: str) -> str:
     return f"gst-{authentication}-{path[1:]}"
-
-
-def record(authentication: str, port: int, path: str, codec: Codec) -> CameraRecord:
-    profile = Profile(id="main", codec=codec.value, width=320, height=180, fps=25.0)
-    camera = Camera(
-        id=camera_id(authentication, path),
-        name="Caméra GStreamer",
-        site="Essai",
-        commune="Versailles",
-        latitude=48.8,
-        longitude=2.1,
-        state=CameraState.AVAILABLE,
-        profiles=(profile,),
-    )
-    address = f"127.0.0.1:{port}"
-    credentials = Credentials(username=USER, password=PASSWORD)
-    streams = {"main": f"rtsp://{address}{path}"}
-    return CameraRecord(camera, Connection(onvif_url=f"http://{address}/", credentials=credentials, streams=streams))
 
 
 @needs_ffmpeg
