@@ -8,14 +8,14 @@ import logging
 import math
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.connection import InterleavedBatch, frame
-from halfgateway.protocol.rtcp import Goodbye, ReceiverReport, parse_compound, receiver_report
+from halfgateway.protocol.rtcp import ReceiverReport, SenderReport, parse_compound, receiver_report, sender_report
 from halfgateway.protocol.session import Session
 from halfgateway.protocol.transport import parse_transports
-from halfgateway.relay.chunk import RTCP_CHANNEL, RTP_CHANNEL, Frame
+from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_CHANNEL, Frame
 from halfgateway.relay.source import Source, SourceKey
 from halfgateway.upstream.backoff import Backoff, CameraFailure
 from halfgateway.upstream.client import USER_AGENT, CameraClient, Target
@@ -246,25 +246,29 @@ class _Pull:
         self._source.feed(data, frames)
 
     def _only_ours(self, batch: InterleavedBatch) -> tuple[bytes, tuple[Frame, ...]]:
-        """The batch without what was not asked for, on the channels that the hub knows.
-
-        And without the camera's BYE: it would end the readers' players, who are held while it comes back.
-        """
+        """The batch without what was not asked for, on the channels that the hub knows; reports written anew."""
         kept = bytearray()
         frames: list[Frame] = []
         for channel, start, end in batch.frames:
             ours = self._channels.get(channel)
-            if ours is None or (ours == RTCP_CHANNEL and _says_goodbye(batch.data[start + 4 : end])):
-                continue
-            frames.append((ours, len(kept), len(kept) + end - start))
-            kept += batch.data[start:end]
-            kept[frames[-1][1] + 1] = ours
+            payload = batch.data[start + INTERLEAVED_HEADER_BYTES : end]
+            if ours == RTCP_CHANNEL:
+                payload = _sender_report(payload, self._source.key.camera)
+            if ours is not None and payload:
+                begin = len(kept)
+                kept += frame(ours, payload)
+                frames.append((ours, begin, len(kept)))
         return bytes(kept), tuple(frames)
 
 
-def _says_goodbye(compound: bytes) -> bool:
-    """Whether an RTCP packet says BYE; one that cannot be read says nothing that a player should hear."""
+def _sender_report(compound: bytes, cname: str) -> bytes:
+    """The sender report in a camera's RTCP packet, in a packet of ours; empty where there is none.
+
+    Nothing else passes. A camera's SDES names it by its address (RFC 3550 section 6.5.1; C16), and its BYE would end
+    the readers' players, who are held while it comes back.
+    """
     try:
-        return any(isinstance(packet, Goodbye) for packet in parse_compound(compound))
+        found = next((packet for packet in parse_compound(compound) if isinstance(packet, SenderReport)), None)
     except RemoteProtocolError:
-        return True
+        found = None
+    return sender_report(replace(found, reports=()), cname) if found is not None else b""

@@ -141,7 +141,21 @@ async def test_the_cameras_goodbye_does_not_end_the_players(odd: ScriptedCamera,
     odd.send((1, sender_report(SSRC, 0)), (1, rtcp.bye(SSRC)), (1, b"\x80\xc8\x00\x00"))
     await watcher.packets(5)
     kinds = [type(packet) for data in watcher.reports for packet in parse_compound(data)]
-    assert kinds == [rtcp.SenderReport]
+    assert kinds == [rtcp.SenderReport, rtcp.OtherPacket]
+
+
+async def test_the_cameras_name_for_itself_stays_behind(odd: ScriptedCamera, odd_line: Line) -> None:
+    # C16: RFC 3550 has a CNAME of user@host, and cameras write their address
+    watcher = await odd_line.watch()
+    await watcher.packets(1)
+    report = rtcp.SenderReport(SSRC, rtcp.ntp_timestamp(10**18), 77, 5, 500)
+    odd.send((1, rtcp.sender_report(report, "root@10.78.0.20")))
+    await eventually(lambda: watcher.reports)
+    told, description = parse_compound(watcher.reports[0])
+    assert told == report
+    assert isinstance(description, rtcp.OtherPacket)
+    assert b"10.78.0.20" not in watcher.reports[0]
+    assert KEY.camera.encode() in watcher.reports[0]
 
 
 async def test_a_report_that_comes_before_the_first_packet_of_a_new_connection_waits_for_it(
