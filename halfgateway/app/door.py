@@ -17,6 +17,7 @@ from halfgateway.control.closing import Closer
 from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.desk import Desk
 from halfgateway.control.freshness import Freshness
+from halfgateway.control.handover import Handover
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.machines import MachineDirectory, MachineUse
 from halfgateway.control.rtsp_door import RtspDoor
@@ -47,6 +48,7 @@ class Control:
     tracer: Tracer
     store: StateStore
     slots: SlotTable
+    handover: Handover
     tickets: TicketStore
     shared: SharedInterconnection
     table: StreamTable
@@ -75,6 +77,7 @@ async def open_control(
     rights = Freshness(now=time.monotonic)
     tickets, shared = TicketStore(store), SharedInterconnection(store)
     table = StreamTable(now=time.monotonic)
+    handover = Handover(store, slots, table, node=configuration.node.id)
     closer = Closer(table=table, slots=slots, tickets=tickets, tracer=tracer, clock=clock)
     interconnection = Interconnection(
         record=record,
@@ -100,6 +103,7 @@ async def open_control(
         convention=convention,
         find_camera=records.cameras.get,
         slots=slots,
+        handover=handover,
         tracer=tracer,
         table=table,
         closer=closer,
@@ -126,6 +130,7 @@ async def open_control(
         tracer=tracer,
         store=store,
         slots=slots,
+        handover=handover,
         tickets=tickets,
         shared=shared,
         table=table,

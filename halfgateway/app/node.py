@@ -104,6 +104,7 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     await enforcement.renew()
     await enforcement.probe_records()
     await _keep_running(life, failed, "enforcement", enforcement.run())
+    await _keep_running(life, failed, "handover", control.handover.follow(enforcement.renew))
     await _keep_running(life, failed, "follow", control.shared.follow(_observer(control.interconnection)))
     if shared.embedded is not None:
         keeping = keep_embedded(shared.embedded, control.slots, configuration.timings.renew_s)

@@ -21,6 +21,7 @@ from halfgateway.control.cancellation import raise_if_cancelled
 from halfgateway.control.cap_text import cap_reached
 from halfgateway.control.closing import Closer
 from halfgateway.control.freshness import Freshness
+from halfgateway.control.handover import Handover
 from halfgateway.control.slots import Lease, SlotsTaken, SlotTable
 from halfgateway.control.streams import Stream, StreamState, StreamTable
 from halfgateway.control.tracing import Tracer
@@ -60,6 +61,7 @@ class Admission:
         convention: Convention,
         find_camera: Callable[[str], Camera | None],
         slots: SlotTable,
+        handover: Handover,
         tracer: Tracer,
         table: StreamTable,
         closer: Closer,
@@ -70,6 +72,7 @@ class Admission:
         self._convention = convention
         self._find_camera = find_camera
         self._slots = slots
+        self._handover = handover
         self._tracer = tracer
         self._table = table
         self._closer = closer
@@ -114,7 +117,7 @@ class Admission:
             "service": request.principal.service or "",
         }
         try:
-            lease = await self._slots.claim(request.stream) if request.ticket is not None else None
+            lease = await self._handover.claim(request.stream) if request.ticket is not None else None
             lease = lease or await self._slots.acquire(request.stream, holder)
             raise_if_cancelled()
             return lease

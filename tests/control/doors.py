@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,8 +25,9 @@ from halfgateway.control.admission import Admission
 from halfgateway.control.closing import Closer
 from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.desk import Desk
-from halfgateway.control.endings import ClosedOnRequest
+from halfgateway.control.endings import ClosedOnRequest, MovedToAnotherNode
 from halfgateway.control.freshness import Freshness
+from halfgateway.control.handover import Handover
 from halfgateway.control.rtsp_door import MachineAccount, RtspDoor
 from halfgateway.control.seat import House
 from halfgateway.control.slots import SlotTable
@@ -167,6 +169,7 @@ class Place:
     journal: Journal
     tracer: Tracer
     slots: SlotTable
+    handover: Handover
     tickets: TicketStore
     table: StreamTable
     closer: Closer
@@ -191,6 +194,13 @@ class Place:
         reader = Reader(Nowhere(), seat.gate, now=time.monotonic)
         seat.flow(reader)
         return reader
+
+    async def renew(self) -> None:
+        """What the node's enforcement does every few seconds."""
+        renewal = await self.slots.renew([stream.id for stream in self.table])
+        for stream in self.table:
+            if stream.id in renewal.moved | renewal.lost:
+                self.closer.end(stream, MovedToAnotherNode())
 
     async def from_the_beginning(self) -> None:
         """Nothing is open, and no camera is pulled."""
@@ -268,11 +278,13 @@ async def open_place(
         hub = Hub(cameras.pull, now=now)
         life.push_async_callback(hub.close)
         house = House(hub=hub, table=table, closer=closer, tracer=tracer, timings=timings, now=now)
-        state, rights = State(), Freshness(now=now)
+        state, rights = State(), Freshness(now=now, max_age_s=math.inf)
         rights.seen()
+        handover = Handover(nodes.store(), slots, table, node=node)
         admission = Admission(
             state=state,
             rights=rights,
+            handover=handover,
             convention=Convention("c", datetime(2025, 1, 1, tzinfo=UTC), machine_only_agreement="agreed"),
             find_camera=cameras.find,
             slots=slots,
@@ -294,7 +306,21 @@ async def open_place(
             realm=REALM,
         )
         yield Place(
-            state, cameras, rights, journal, tracer, slots, tickets, table, closer, hub, house, admission, desk, door
+            state,
+            cameras,
+            rights,
+            journal,
+            tracer,
+            slots,
+            handover,
+            tickets,
+            table,
+            closer,
+            hub,
+            house,
+            admission,
+            desk,
+            door,
         )
 
 
