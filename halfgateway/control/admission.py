@@ -92,6 +92,10 @@ class Admission:
             raise
         return self._grant(request, lease)
 
+    def require_open(self) -> None:
+        """Return if streams may run at all, from memory alone. Raises a Refusal, not traced."""
+        self._state.require_open()
+
     def recheck(self, request: AccessRequest) -> None:
         """Whether what was granted may still be used: nothing is taken. Raises a Refusal, traced."""
         try:

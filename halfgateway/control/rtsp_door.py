@@ -197,12 +197,28 @@ class RtspDoor:
         if served is not None:
             request = replace(served.request, source=caller.source, via=via)
         else:
+            self._refuse_while_closed(caller, path)
             ticket = await self._good_ticket(caller.username, caller.source)
             request = request_of_ticket(ticket, source=caller.source, via=via)
         bound = request.camera == path.camera and request.mode.value == path.mode
         if not bound or path.profile not in {None, request.profile}:
             raise self._traced(request, NotHabilitated("Ce titre d'accès vaut pour un autre Flux."))
         return request
+
+    def _refuse_while_closed(self, caller: Caller, path: StreamPath) -> None:
+        """While cut, a ticket that this node does not serve is refused from memory, without asking the store."""
+        try:
+            self._admission.require_open()
+        except Refusal as refusal:
+            draft = Draft(
+                kind=Kind.STREAM_REFUSED,
+                camera=path.camera,
+                mode=path.mode,
+                refusal=refusal.code,
+                source=caller.source,
+            )
+            self._house.tracer.refusal(draft)
+            raise
 
     async def _good_ticket(self, ticket_id: str, source: str) -> Ticket:
         ticket = await self._tickets.get(ticket_id)

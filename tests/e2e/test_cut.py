@@ -138,8 +138,9 @@ async def test_the_command_line_cuts_with_valkey_frozen_and_sql_gone(gateway: Ga
             assert answer["nodes"] == [{"id": "demo", "streams_closed": 10}]
             assert await asyncio.gather(*reading) == ["reset"] * 10
             assert time.monotonic() - cut_at < PROMPT_S
-            async with gateway.player(gateway.machine) as player:
-                assert (await player.set_up(f"/live/{gateway.cameras[0]}")).status == 503
+            for credentials in (gateway.machine, *(player.credentials for player in players)):
+                async with gateway.player(credentials) as player:
+                    assert (await player.set_up(f"/live/{gateway.cameras[0]}")).status == 503
         finally:
             os.kill(valkey, signal.SIGCONT)
             (gateway.data / "gone").rename(gateway.data / "records.sqlite")
