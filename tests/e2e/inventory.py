@@ -53,12 +53,14 @@ def record_of_simulated(camera: SimulatedCamera, camera_id: str, profiles: tuple
 
 
 @asynccontextmanager
-async def simulated_camera(spec: ClipSpec = SMALL, *, frames: int | None = None) -> AsyncIterator[SimulatedCamera]:
+async def simulated_camera(
+    spec: ClipSpec = SMALL, *, frames: int | None = None, username: str = sites.USERNAME
+) -> AsyncIterator[SimulatedCamera]:
     """A simulated camera in this very process, so that a test can look into it; ``frames`` shortens its loop."""
     clip = load_clip(spec, ensure_clip(spec, default_cache(os.environ)))
     if frames is not None:
         clip = replace(clip, access_units=clip.access_units[:frames])
-    identity = sites.identity(0, random_bytes=os.urandom)
+    identity = replace(sites.identity(0, random_bytes=os.urandom), username=username)
     camera = SimulatedCamera(identity, clip, Behaviour(), clock=SystemClock(), random_bytes=os.urandom)
     await camera.start("127.0.0.1")
     try:
