@@ -77,19 +77,19 @@ async def test_a_player_decodes_every_picture(shared: Gateway, player: str, numb
 
 @needs_ffmpeg
 @needs_gstreamer
-@pytest.mark.parametrize("player", ["ffmpeg", "gstreamer"])
-async def test_a_player_ends_by_itself_when_its_stream_does(shared: Gateway, player: str) -> None:
-    # C10: it does not hang on a picture that stands still
+async def test_players_end_by_themselves_on_a_cut_and_play_again_once_it_is_restored(shared: Gateway) -> None:
+    # C10, rtsp.md T3: they do not hang on a picture that stands still; who comes back is told 503
     camera = sorted_cameras(shared)[0]
-    ticket = await shared.ticket(camera)
-    credentials = credentials_of(ticket)
-    commands = {
-        "ffmpeg": ffmpeg_command(shared.url(f"/live/{camera}", credentials), frames=None),
-        "gstreamer": gstreamer_command(shared.ready["rtsp"] + f"/live/{camera}", credentials, Codec.H264, frames=None),
-    }
-    async with playing(commands[player]) as process:
-        status, _ = await shared.call("operator", "DELETE", f"/streams/{ticket['id']}")
-        assert status < 300
+    url = shared.url(f"/live/{camera}", shared.machine)
+    by_gstreamer = gstreamer_command(shared.ready["rtsp"] + f"/live/{camera}", shared.machine, Codec.H264, frames=None)
+    async with playing(ffmpeg_command(url, frames=None)) as ffmpeg, playing(by_gstreamer) as gstreamer:
+        ground = {"ground": "critical-incident", "reason": "essai"}
+        status, cut = await shared.call("ops", "POST", "/interconnection/cut", ground)
+        assert status == 200
         async with asyncio.timeout(LIMIT_S):
-            await process.communicate()
-        assert process.returncode is not None
+            await asyncio.gather(ffmpeg.communicate(), gstreamer.communicate())
+    with pytest.raises(AssertionError, match="503"):
+        await counters_of(ffmpeg_command(url))
+    restoration = {"incident": cut["incident"], "reason": "fin de l'essai"}
+    assert (await shared.call("ops", "POST", "/interconnection/restore", restoration))[0] == 200
+    assert in_turn(await counters_of(ffmpeg_command(url, frames=5)))
