@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import re
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Mapping
@@ -37,7 +38,10 @@ class Credentials:
 
 @dataclass
 class RawPlayer:
-    """One RTSP connection. ``captured`` is everything received; a small ``receive_buffer_bytes`` makes it slow."""
+    """One RTSP connection, over TLS with a context for it.
+
+    ``captured`` is everything received; a small ``receive_buffer_bytes`` makes it slow.
+    """
 
     host: str
     port: int
@@ -46,6 +50,7 @@ class RawPlayer:
     packets: list[tuple[int, bytes, float]] = field(default_factory=list)
     session: str | None = None
     receive_buffer_bytes: int | None = None
+    tls: ssl.SSLContext | None = None
 
     async def __aenter__(self) -> RawPlayer:
         connected = socket.socket()
@@ -54,7 +59,10 @@ class RawPlayer:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer_bytes)
         try:
             await asyncio.get_running_loop().sock_connect(connected, (self.host, self.port))
-            self._reader, self._writer = await asyncio.open_connection(sock=connected)
+            name = self.host if self.tls is not None else None
+            self._reader, self._writer = await asyncio.open_connection(
+                sock=connected, ssl=self.tls, server_hostname=name
+            )
         except BaseException:
             connected.close()
             raise
@@ -76,7 +84,7 @@ class RawPlayer:
         self._writer.write_eof()
 
     def url(self, path: str) -> str:
-        return f"rtsp://{self.host}:{self.port}{path}"
+        return f"{'rtsp' if self.tls is None else 'rtsps'}://{self.host}:{self.port}{path}"
 
     async def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
         """Ask, answering one Digest challenge (MD5) where there are credentials."""
