@@ -250,10 +250,15 @@ async def test_without_sql_what_runs_goes_on_and_tickets_are_good(cluster: Clust
             assert (await waiting.start()).status == 200
             await all_deliver([*players, waiting])
             await stop([*players, waiting])
-        stopped = {entry.stream for entry in await node.trace() if entry.kind is Kind.STREAM_STOPPED}
-        started = {entry.stream for entry in await node.trace() if entry.kind is Kind.STREAM_STARTED}
-        assert len(started) == len(players) + 1
-        assert started == stopped
+
+        async def all_told() -> bool:
+            told = await node.trace()
+            stopped = {entry.stream for entry in told if entry.kind is Kind.STREAM_STOPPED}
+            started = {entry.stream for entry in told if entry.kind is Kind.STREAM_STARTED}
+            assert len(started) == len(players) + 1
+            return started == stopped
+
+        await until(all_told)
     assert most_at_once(cluster.estate.watch) <= CAP
 
 
