@@ -14,7 +14,7 @@ help:  ## What can be made
 
 install: $(VENV)/.installed  ## .venv with halfgateway in it
 
-demo: $(VENV)/.installed  ## The whole product, with three simulated cameras, on this machine
+demo: $(VENV)/.installed  ## The whole product, with twelve simulated cameras, on this machine
 	@$(BIN)/halfgateway demo $(ARGS)
 
 test: $(VENV)/.installed-test lint  ## The whole gate: format, lint, types, imports, tests, coverage

@@ -33,6 +33,10 @@ TIMEOUT_S: Final = 10.0
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 """Size of one answer. A recorder with a hundred profiles sends 1 MB; a larger one is refused as malformed."""
 
+DOUBTFUL_OFFSET: Final = timedelta(minutes=10)
+"""An offset from which a refused signature may be the clock's fault: devices let signatures be 5 minutes off, and those
+that call their local time UTC are off by a quarter of an hour at least."""
+
 _CHUNK_BYTES: Final = 64 * 1024
 _NONCE_BYTES: Final = 16
 # Without credentials even once they are known: its answer decides how the others are signed (Core 8.3.1).
@@ -71,7 +75,8 @@ class DeviceTransport:
     """Sends envelopes to one device. Not for concurrent calls: devices dislike them.
 
     ``clock_offset`` (the device's clock minus ours) is added to the time that a UsernameToken is signed with;
-    set it once it is known.
+    set it once it is known. Some devices tell their local time as UTC: a refusal is followed by one more try, once in
+    a transport's life, signed with our own time (onvif.md, quirk 1).
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class DeviceTransport:
         self._random_bytes = random_bytes
         self._timeout_s = timeout_s
         self._scheme = _Scheme.UNKNOWN
+        self._clock_disbelieved = False
         self._date: DateHeader | None = None
         digest = DigestAuthMiddleware(credentials.username, credentials.password) if credentials else None
         self._digest = (digest,) if digest else ()
@@ -135,15 +141,25 @@ class DeviceTransport:
     async def _send_signed(self, request: _Request) -> Reply:
         if self._scheme is _Scheme.HTTP_DIGEST:
             return await self._send(request, middlewares=self._digest)
+        offset = timedelta(0) if self._clock_disbelieved else self.clock_offset
+        try:
+            return await self._send(self._with_token(request, offset))
+        except AuthRejected:
+            if self._clock_disbelieved or abs(offset) < DOUBTFUL_OFFSET:
+                raise
+            self._clock_disbelieved = True
+        return await self._send(self._with_token(request, timedelta(0)))
+
+    def _with_token(self, request: _Request, offset: timedelta) -> _Request:
         signed = copy.deepcopy(request.envelope)
         if self._credentials is not None:
             soap.add_username_token(
                 signed,
                 self._credentials,
-                created=self._clock.now() + self.clock_offset,
+                created=self._clock.now() + offset,
                 nonce=self._random_bytes(_NONCE_BYTES),
             )
-        return await self._send(_Request(request.address, signed, request.action))
+        return _Request(request.address, signed, request.action)
 
     async def _send(self, request: _Request, *, middlewares: tuple[DigestAuthMiddleware, ...] = ()) -> Reply:
         try:

@@ -1,4 +1,4 @@
-"""The whole product on embedded defaults: a demo authority, one account of each role, three simulated cameras.
+"""The whole product on embedded defaults: a demo authority, one account of each role, twelve simulated cameras.
 
 A data folder used again keeps its accounts, its trace and its state: what was cut stays cut.
 """
@@ -45,8 +45,8 @@ from halfgateway.errors import HalfGatewayError
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 
-CAMERAS = 3
-"""Simulated cameras: H.264 720p, H.265 1080p, and H.264 with sound that must never be heard."""
+CAMERAS = 12
+"""Simulated cameras, one of each kind that :mod:`halfgateway.simulator.sites` knows."""
 
 TIMINGS = TimingsSection(resume_s=2.0)
 """A lost connection keeps its slot for two seconds in the demo (interface.md); all else is as in use."""
@@ -77,7 +77,7 @@ class DemoPorts:
 
 @asynccontextmanager
 async def running_demo(
-    root: Path, host: str, ports: DemoPorts, timings: TimingsSection = TIMINGS
+    root: Path, host: str, ports: DemoPorts, timings: TimingsSection = TIMINGS, *, cameras: int = CAMERAS
 ) -> AsyncIterator[tuple[Node, dict[str, Any]]]:
     """Run the demo in ``root``, an absolute path; gives the node, and the document that says how to use it.
 
@@ -90,8 +90,8 @@ async def running_demo(
     authority = DemoAuthority.open(folder.root / "ca", datetime.now(UTC))
     accounts = await _accounts(folder, authority)
     _renew_revocations(folder, authority)
-    async with _simulator() as cameras:
-        configuration = _configuration(folder, authority, cameras, host, ports, timings)
+    async with _simulator(cameras) as listed:
+        configuration = _configuration(folder, authority, listed, host, ports, timings)
         async with running_node(configuration) as node:
             await node.survey.taken.wait()
             yield node, _ready(node, folder, authority, accounts)
@@ -238,7 +238,7 @@ def _ready(
 
 
 @asynccontextmanager
-async def _simulator() -> AsyncIterator[list[dict[str, Any]]]:
+async def _simulator(cameras: int) -> AsyncIterator[list[dict[str, Any]]]:
     """The simulated cameras, in a process of their own that leaves when its standard input is closed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -246,7 +246,7 @@ async def _simulator() -> AsyncIterator[list[dict[str, Any]]]:
         "halfgateway",
         "simulate",
         "--cameras",
-        str(CAMERAS),
+        str(cameras),
         "--json",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

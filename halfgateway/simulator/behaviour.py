@@ -33,7 +33,10 @@ class Behaviour:
     without ``answers_keep_alive`` it leaves OPTIONS and GET_PARAMETER of a running session unanswered.
     ``rtsp_refusal`` is the answer to every DESCRIBE, SETUP and PLAY; with ``onvif_refused`` no credentials are
     good for ONVIF, otherwise those given in one of the ways ``onvif_auth``. With ``announces_internal_address``
-    it writes its own address, where nothing answers, into every ONVIF answer, as devices behind NAT do.
+    it writes its own address, where nothing answers, into every ONVIF answer, as devices behind NAT do. With
+    ``odd_soap`` it tells no UTC time, answers what it does not have by a bare HTTP 400, and writes its faults with
+    a prefix that it never declares (onvif.md, quirk 14). Every ``drop_every_s`` all its connections break; None:
+    never.
     """
 
     session_limit: int = 8
@@ -46,3 +49,5 @@ class Behaviour:
     onvif_refused: bool = False
     onvif_auth: frozenset[OnvifAuth] = frozenset(OnvifAuth)
     announces_internal_address: bool = False
+    odd_soap: bool = False
+    drop_every_s: float | None = None

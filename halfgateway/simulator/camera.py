@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -19,7 +20,10 @@ _RUBBISH: Final = b"\x00\x01\xfe\xffrubbish that no camera should send, and some
 
 
 class SimulatedCamera:
-    """A camera with two ports; ``behaviour`` may be changed while it runs."""
+    """A camera with two ports; ``behaviour`` may be changed while it runs.
+
+    ``sub_clip`` is what its smaller profile plays, where its identity has a path for one.
+    """
 
     def __init__(
         self,
@@ -29,18 +33,23 @@ class SimulatedCamera:
         *,
         clock: Clock,
         random_bytes: Callable[[int], bytes],
+        sub_clip: Clip | None = None,
     ) -> None:
         self.identity = identity
         self.behaviour = behaviour
         self._host = ""
         gate = DigestGate(identity, behaviour, clock=clock, random_bytes=random_bytes)
+        clips = {identity.stream_path: clip}
+        if sub_clip is not None and identity.sub_stream_path is not None:
+            clips[identity.sub_stream_path] = sub_clip
         self._desk = RtspDesk(
-            identity=identity, clip=clip, behaviour=behaviour, gate=gate, clock=clock, random_bytes=random_bytes
+            identity=identity, clips=clips, behaviour=behaviour, gate=gate, clock=clock, random_bytes=random_bytes
         )
+        self._dropping: asyncio.TimerHandle | None = None
         self._rtsp = RtspServer(self._desk)
         self._onvif = OnvifDevice(
             identity=identity,
-            spec=clip.spec,
+            specs={path: each.spec for path, each in clips.items()},
             behaviour=behaviour,
             gate=gate,
             clock=clock,
@@ -56,9 +65,12 @@ class SimulatedCamera:
         except OSError:
             await self._rtsp.stop()
             raise
+        self._drop_now_and_then()
 
     async def stop(self) -> None:
         """Abort every connection and listen no more."""
+        if self._dropping is not None:
+            self._dropping.cancel()
         await self._rtsp.stop()
         await self._onvif.stop()
 
@@ -95,6 +107,14 @@ class SimulatedCamera:
     def drop_connections(self) -> None:
         """Abort every RTSP connection now, as a camera that restarts does."""
         self._rtsp.drop_connections()
+
+    def _drop_now_and_then(self) -> None:
+        after_s = self.behaviour.drop_every_s
+        if after_s is None:
+            return
+        if self._dropping is not None:
+            self.drop_connections()
+        self._dropping = asyncio.get_running_loop().call_later(after_s, self._drop_now_and_then)
 
     def write_rubbish(self) -> None:
         """Write bytes that are neither RTSP nor a frame to every RTSP connection, between two frames."""

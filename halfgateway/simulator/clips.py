@@ -30,10 +30,10 @@ FPS: Final = 25
 """Frames a second of every clip."""
 
 GOP_FRAMES: Final = 2 * FPS
-"""Frames from one key frame to the next: two seconds, as cameras are usually set."""
+"""Frames from one key frame to the next where a clip does not say: two seconds, as cameras are usually set."""
 
 CLIP_FRAMES: Final = 4 * GOP_FRAMES
-"""Frames of a clip: eight seconds, whole groups of pictures. The burned-in counter stays below it."""
+"""Frames of a clip that does not say: eight seconds. The burned-in counter stays below it."""
 
 AUDIO_RATE_HZ: Final = 8000
 """Sampling rate of the audio track: PCMA's only one (RFC 3551 section 4.5.14)."""
@@ -52,7 +52,10 @@ class ClipError(HalfGatewayError):
 
 @dataclass(frozen=True, slots=True)
 class ClipSpec:
-    """What a clip shows and how it is encoded; equal specifications share one file."""
+    """What a clip shows and how it is encoded; equal specifications share one file.
+
+    ``gop_frames`` lie from one key frame to the next, and ``frames`` are a whole number of such groups.
+    """
 
     title: str
     codec: Codec
@@ -60,11 +63,13 @@ class ClipSpec:
     height: int
     bit_rate: int
     audio: bool = False
+    gop_frames: int = GOP_FRAMES
+    frames: int = CLIP_FRAMES
 
     @property
     def key(self) -> str:
         """The file's name without suffix: readable, and unlike that of any other content."""
-        content = json.dumps({**asdict(self), "version": _VERSION, "frames": CLIP_FRAMES}, sort_keys=True)
+        content = json.dumps({**asdict(self), "version": _VERSION}, sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         return f"{self.codec}-{self.height}p-{digest}"
 
@@ -131,14 +136,14 @@ def _encode_into(spec: ClipSpec, path: Path, abandoned: Callable[[], bool]) -> N
 
 
 def _encode(spec: ClipSpec, path: Path, abandoned: Callable[[], bool]) -> None:
-    scene = DuskScene(width=spec.width, height=spec.height, period=CLIP_FRAMES, title=spec.title)
+    scene = DuskScene(width=spec.width, height=spec.height, period=spec.frames, title=spec.title)
     with av.open(str(path), "w", format="mov") as container:
         video = container.add_stream(_ENCODERS[spec.codec], rate=FPS, options=_options(spec))
         video.width, video.height, video.pix_fmt = spec.width, spec.height, "yuv420p"
         video.bit_rate = spec.bit_rate
         video.codec_context.thread_count = 1  # Slices of several threads would change with the machine.
         sound = container.add_stream("pcm_alaw", rate=AUDIO_RATE_HZ, layout="mono") if spec.audio else None
-        for counter in range(CLIP_FRAMES):
+        for counter in range(spec.frames):
             _continue_unless(abandoned)
             frame = av.VideoFrame.from_ndarray(scene.frame(counter), format="bgr24")
             frame.pts, frame.time_base = counter, Fraction(1, FPS)
@@ -162,12 +167,11 @@ def _tone(block: int) -> av.AudioFrame:
 
 _ENCODERS: Final[Mapping[Codec, Literal["libx264", "libx265"]]] = {"h264": "libx264", "h265": "libx265"}
 
-_GROUPS: Final = f"keyint={GOP_FRAMES}:min-keyint={GOP_FRAMES}:scenecut=0:bframes=0:open-gop=0"
-
 
 def _options(spec: ClipSpec) -> dict[str, str]:
     kbit = spec.bit_rate // 1000
-    common = f"{_GROUPS}:repeat-headers=1:vbv-maxrate={kbit * 4 // 3}:vbv-bufsize={kbit}"
+    groups = f"keyint={spec.gop_frames}:min-keyint={spec.gop_frames}:scenecut=0:bframes=0:open-gop=0"
+    common = f"{groups}:repeat-headers=1:vbv-maxrate={kbit * 4 // 3}:vbv-bufsize={kbit}"
     if spec.codec == "h264":
         parameters = {"profile": "baseline", "x264-params": common}
     else:

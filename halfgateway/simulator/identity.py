@@ -10,6 +10,7 @@ class CameraIdentity:
     """All that is fixed about one simulated camera.
 
     ``stream_path`` is path and query of its RTSP URL, in one of the ways that makers write them;
+    ``sub_stream_path`` is that of its smaller profile, None where it has none;
     ``internal_address`` is the address it believes to have, and tells in its SDP: nothing answers there.
     """
 
@@ -25,5 +26,6 @@ class CameraIdentity:
     mac_address: str
     internal_address: str
     stream_path: str
+    sub_stream_path: str | None = None
     username: str
     password: str = field(repr=False)

@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -24,10 +24,10 @@ from camera_registry.clock import Clock
 from camera_registry.errors import Malformed
 from halfgateway.simulator import onvif_messages as messages
 from halfgateway.simulator.behaviour import Behaviour, OnvifAuth
-from halfgateway.simulator.clips import CLIP_FRAMES, ClipSpec
+from halfgateway.simulator.clips import ClipSpec
 from halfgateway.simulator.digest_gate import DigestGate
 from halfgateway.simulator.identity import CameraIdentity
-from halfgateway.simulator.onvif_messages import DEVICE, MEDIA, MEDIA2, Addresses
+from halfgateway.simulator.onvif_messages import DEVICE, MEDIA, MEDIA2, Addresses, OfferedProfile
 from halfgateway.simulator.picture import DuskScene
 
 MAX_REQUEST_BYTES: Final = 64 * 1024
@@ -52,14 +52,15 @@ class OnvifDevice:
         self,
         *,
         identity: CameraIdentity,
-        spec: ClipSpec,
+        specs: Mapping[str, ClipSpec],
         behaviour: Behaviour,
         gate: DigestGate,
         clock: Clock,
         rtsp_port: Callable[[], int],
     ) -> None:
+        """``specs`` are what its streams show, the best first, by path and query of their URLs."""
         self._identity = identity
-        self._spec = spec
+        self._specs = specs
         self._behaviour = behaviour
         self._gate = gate
         self._clock = clock
@@ -94,49 +95,62 @@ class OnvifDevice:
             root = soap.read_envelope(await request.read())
             call = _Call(root)
         except Malformed as error:
-            return _fault(400, "Sender", "WellFormed", str(error))
+            return self._fault(400, "Sender", "WellFormed", str(error))
         if call.name not in _PRE_AUTH:
             refusal = self._refusal(request, root)
             if refusal is not None:
                 return refusal
-        body = self._answer(call, self._addresses(request))
+        body = self._answer(call, self._addresses(request), self._profiles(self._host(request)))
         if body is None:
-            return _fault(500, "Receiver", "ActionNotSupported", "Optional action not implemented")
+            return self._not_supported()
         return web.Response(body=messages.envelope(body), content_type=_SOAP)
 
-    def _answer(self, call: _Call, addresses: Addresses) -> str | None:
-        """Return the body of the answer, or None for an action that this camera does not have."""
+    def _answer(self, call: _Call, addresses: Addresses, profiles: Sequence[OfferedProfile]) -> str | None:
+        """Return the body of the answer, or None for an action, or a profile, that this camera does not have."""
+        best = profiles[0]
+        wanted = next((each for each in profiles if each.token == call.profile_token), None)
+        if call.profile_token and wanted is None:
+            return None
+        stream_url = (wanted or best).url
         answers: Mapping[tuple[str, str], Callable[[], str]] = {
-            (DEVICE, "GetSystemDateAndTime"): lambda: messages.system_date_and_time(self._now()),
+            (DEVICE, "GetSystemDateAndTime"): lambda: messages.system_date_and_time(
+                self._now(), tells_utc=not self._behaviour.odd_soap
+            ),
             (DEVICE, "GetServices"): lambda: messages.services(addresses),
             (DEVICE, "GetCapabilities"): lambda: messages.capabilities(addresses),
             (DEVICE, "GetDeviceInformation"): lambda: messages.device_information(self._identity),
             (DEVICE, "GetScopes"): lambda: messages.scopes(self._identity),
             (DEVICE, "GetHostname"): lambda: messages.hostname(self._identity),
             (DEVICE, "GetNetworkInterfaces"): lambda: messages.network_interfaces(self._identity),
-            (MEDIA, "GetProfiles"): lambda: messages.media1_profiles(self._spec),
-            (MEDIA, "GetVideoSources"): lambda: messages.video_sources(self._spec),
-            (MEDIA, "GetStreamUri"): lambda: messages.media1_uri(call.name, addresses.stream),
+            (MEDIA, "GetProfiles"): lambda: messages.media1_profiles(profiles),
+            (MEDIA, "GetVideoSources"): lambda: messages.video_sources(best.spec),
+            (MEDIA, "GetStreamUri"): lambda: messages.media1_uri(call.name, stream_url),
             (MEDIA, "GetSnapshotUri"): lambda: messages.media1_uri(call.name, addresses.snapshot),
-            (MEDIA, "GetVideoEncoderConfiguration"): lambda: self._encoders(call),
-            (MEDIA, "GetVideoEncoderConfigurations"): lambda: self._encoders(call),
-            (MEDIA2, "GetProfiles"): lambda: messages.media2_profiles(self._spec),
-            (MEDIA2, "GetStreamUri"): lambda: messages.media2_uri(addresses.stream),
+            (MEDIA, "GetVideoEncoderConfiguration"): lambda: messages.encoder_configurations(profiles, name=call.name),
+            (MEDIA, "GetVideoEncoderConfigurations"): lambda: messages.encoder_configurations(profiles, name=call.name),
+            (MEDIA2, "GetProfiles"): lambda: messages.media2_profiles(profiles),
+            (MEDIA2, "GetStreamUri"): lambda: messages.media2_uri(stream_url),
         }
         answer = answers.get((call.namespace, call.name))
         return answer() if answer else None
 
-    def _encoders(self, call: _Call) -> str:
-        return messages.encoder_configurations(self._spec, name=call.name)
+    def _host(self, request: web.Request) -> str:
+        """Return where this camera says that it is: the address that the client used, or the wrong one."""
+        wrong = self._behaviour.announces_internal_address
+        return self._identity.internal_address if wrong else request.url.host or ""
+
+    def _profiles(self, host: str) -> list[OfferedProfile]:
+        return [
+            OfferedProfile(number, spec, f"rtsp://{host}:{self._rtsp_port()}{path}")
+            for number, (path, spec) in enumerate(self._specs.items())
+        ]
 
     def _addresses(self, request: web.Request) -> Addresses:
-        host = self._identity.internal_address if self._behaviour.announces_internal_address else request.url.host
-        base = f"http://{host}:{self.port}"
+        base = f"http://{self._host(request)}:{self.port}"
         return Addresses(
             device=f"{base}{_DEVICE_PATH}",
             media=f"{base}{_MEDIA_PATH}",
             media2=f"{base}{_MEDIA2_PATH}",
-            stream=f"rtsp://{host}:{self._rtsp_port()}{self._identity.stream_path}",
             snapshot=f"{base}{_SNAPSHOT_PATH}",
         )
 
@@ -150,7 +164,16 @@ class OnvifDevice:
                 return None
         if OnvifAuth.HTTP_DIGEST in self._behaviour.onvif_auth:
             return _unauthorised(self._gate.challenges())
-        return _fault(400, "Sender", "NotAuthorized", "Sender not authorized")
+        return self._fault(400, "Sender", "NotAuthorized", "Sender not authorized")
+
+    def _not_supported(self) -> web.Response:
+        if self._behaviour.odd_soap:
+            return web.Response(status=400, text="Bad request")
+        return self._fault(500, "Receiver", "ActionNotSupported", "Optional action not implemented")
+
+    def _fault(self, status: int, code: str, subcode: str, reason: str) -> web.Response:
+        body = messages.fault(code, subcode, reason, declares_errors=not self._behaviour.odd_soap)
+        return web.Response(status=status, body=body, content_type=_SOAP)
 
     def _token_is_good(self, root: etree._Element) -> bool:
         token = soap.first(root, "Header", "Security", "UsernameToken")
@@ -173,7 +196,9 @@ class OnvifDevice:
         challenges = self._gate.check(request.headers.get("Authorization"), request.method, request.path_qs)
         if challenges:
             return _unauthorised(challenges)
-        return web.Response(body=await asyncio.to_thread(_jpeg, self._spec), content_type="image/jpeg")
+        return web.Response(
+            body=await asyncio.to_thread(_jpeg, next(iter(self._specs.values()))), content_type="image/jpeg"
+        )
 
     def _now(self) -> datetime:
         return self._clock.now().astimezone(UTC) + timedelta(seconds=self._behaviour.clock_offset_s)
@@ -189,10 +214,7 @@ class _Call:
         qualified = etree.QName(body[0])
         self.namespace = qualified.namespace or ""
         self.name = qualified.localname
-
-
-def _fault(status: int, code: str, subcode: str, reason: str) -> web.Response:
-    return web.Response(status=status, body=messages.fault(code, subcode, reason), content_type=_SOAP)
+        self.profile_token = soap.text_of(body[0], "ProfileToken")
 
 
 def _unauthorised(challenges: tuple[str, ...]) -> web.Response:
@@ -203,6 +225,6 @@ def _unauthorised(challenges: tuple[str, ...]) -> web.Response:
 
 
 def _jpeg(spec: ClipSpec) -> bytes:
-    scene = DuskScene(width=spec.width, height=spec.height, period=CLIP_FRAMES, title=spec.title)
+    scene = DuskScene(width=spec.width, height=spec.height, period=spec.frames, title=spec.title)
     _, encoded = cv2.imencode(".jpg", scene.frame(0))
     return encoded.tobytes()

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from xml.sax.saxutils import escape
 
-from halfgateway.simulator.clips import FPS, GOP_FRAMES, ClipSpec
+from halfgateway.simulator.clips import FPS, ClipSpec
 from halfgateway.simulator.identity import CameraIdentity
 
 DEVICE: Final = "http://www.onvif.org/ver10/device/wsdl"
 MEDIA: Final = "http://www.onvif.org/ver10/media/wsdl"
 MEDIA2: Final = "http://www.onvif.org/ver20/media/wsdl"
 
-PROFILE_TOKEN: Final = "0_ProfileToken0"  # noqa: S105 (ONVIF's word for an identifier; real cameras name it so)
 _SOURCE: Final = "VideoSource_0"
-_ENCODER: Final = "VideoEncoder_0"
 
 _ENVELOPE: Final = (
     '<?xml version="1.0" encoding="UTF-8"?>'
@@ -26,46 +24,69 @@ _ENVELOPE: Final = (
     ' xmlns:trt="http://www.onvif.org/ver10/media/wsdl"'
     ' xmlns:tr2="http://www.onvif.org/ver20/media/wsdl"'
     ' xmlns:tt="http://www.onvif.org/ver10/schema"'
-    ' xmlns:ter="http://www.onvif.org/ver10/error">'
-    "<s:Body>{body}</s:Body></s:Envelope>"
+    "{error_namespace}><s:Body>{body}</s:Body></s:Envelope>"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where this camera says that it is found: device, media, stream and snapshot."""
+    """Where this camera says that it is found: its device and media services, and its snapshot."""
 
     device: str
     media: str
     media2: str
-    stream: str
     snapshot: str
 
 
-def envelope(body: str) -> bytes:
-    """Return a whole answer."""
-    return _ENVELOPE.format(body=body).encode()
+@dataclass(frozen=True, slots=True)
+class OfferedProfile:
+    """One of the profiles of a camera: which of them, what it shows and where, over RTSP."""
+
+    number: int
+    spec: ClipSpec
+    url: str
+
+    @property
+    def token(self) -> str:
+        """Its token, as real cameras write theirs."""
+        return f"{self.number}_ProfileToken0"
+
+    @property
+    def name(self) -> str:
+        """What the camera calls it."""
+        return "subStream" if self.number else "mainStream"
 
 
-def fault(code: str, subcode: str, reason: str) -> bytes:
+def envelope(body: str, *, declares_errors: bool = True) -> bytes:
+    """Return a whole answer; without ``declares_errors`` its faults have a prefix that nothing declares."""
+    namespace = ' xmlns:ter="http://www.onvif.org/ver10/error"' if declares_errors else ""
+    return _ENVELOPE.format(body=body, error_namespace=namespace).encode()
+
+
+def fault(code: str, subcode: str, reason: str, *, declares_errors: bool = True) -> bytes:
     """Return a fault; ``code`` is Sender or Receiver, ``subcode`` one of ONVIF's (Core 5.11.2)."""
     return envelope(
         f"<s:Fault><s:Code><s:Value>s:{code}</s:Value><s:Subcode><s:Value>ter:{subcode}</s:Value></s:Subcode>"
-        f'</s:Code><s:Reason><s:Text xml:lang="en">{escape(reason)}</s:Text></s:Reason></s:Fault>'
+        f'</s:Code><s:Reason><s:Text xml:lang="en">{escape(reason)}</s:Text></s:Reason></s:Fault>',
+        declares_errors=declares_errors,
     )
 
 
-def system_date_and_time(now: datetime) -> str:
-    """Answer GetSystemDateAndTime; ``now`` is in UTC."""
+def system_date_and_time(now: datetime, *, tells_utc: bool = True) -> str:
+    """Answer GetSystemDateAndTime; ``now`` is in UTC. Without ``tells_utc`` only its kind and zone are told."""
     return (
         "<tds:GetSystemDateAndTimeResponse><tds:SystemDateAndTime>"
         "<tt:DateTimeType>NTP</tt:DateTimeType><tt:DaylightSavings>false</tt:DaylightSavings>"
-        "<tt:TimeZone><tt:TZ>CET-1CEST,M3.5.0,M10.5.0/3</tt:TZ></tt:TimeZone><tt:UTCDateTime>"
-        f"<tt:Time><tt:Hour>{now.hour}</tt:Hour><tt:Minute>{now.minute}</tt:Minute>"
-        f"<tt:Second>{now.second}</tt:Second></tt:Time>"
-        f"<tt:Date><tt:Year>{now.year}</tt:Year><tt:Month>{now.month}</tt:Month>"
-        f"<tt:Day>{now.day}</tt:Day></tt:Date></tt:UTCDateTime>"
-        "</tds:SystemDateAndTime></tds:GetSystemDateAndTimeResponse>"
+        "<tt:TimeZone><tt:TZ>CET-1CEST,M3.5.0,M10.5.0/3</tt:TZ></tt:TimeZone>"
+        f"{_utc(now) if tells_utc else ''}</tds:SystemDateAndTime></tds:GetSystemDateAndTimeResponse>"
+    )
+
+
+def _utc(now: datetime) -> str:
+    return (
+        f"<tt:UTCDateTime><tt:Time><tt:Hour>{now.hour}</tt:Hour><tt:Minute>{now.minute}</tt:Minute>"
+        f"<tt:Second>{now.second}</tt:Second></tt:Time><tt:Date><tt:Year>{now.year}</tt:Year>"
+        f"<tt:Month>{now.month}</tt:Month><tt:Day>{now.day}</tt:Day></tt:Date></tt:UTCDateTime>"
     )
 
 
@@ -139,15 +160,20 @@ def network_interfaces(identity: CameraIdentity) -> str:
     )
 
 
-def media1_profiles(spec: ClipSpec) -> str:
+def media1_profiles(profiles: Sequence[OfferedProfile]) -> str:
     """Answer Media1's GetProfiles; a profile in H.265, which Media1 cannot name, comes without its encoder."""
-    encoder = f"<tt:VideoEncoderConfiguration {_encoder1(spec)}</tt:VideoEncoderConfiguration>"
+    return f"<trt:GetProfilesResponse>{''.join(map(_media1_profile, profiles))}</trt:GetProfilesResponse>"
+
+
+def _media1_profile(profile: OfferedProfile) -> str:
+    spec = profile.spec
+    encoder = f"<tt:VideoEncoderConfiguration {_encoder1(profile)}</tt:VideoEncoderConfiguration>"
     return (
-        f'<trt:GetProfilesResponse><trt:Profiles token="{PROFILE_TOKEN}" fixed="true"><tt:Name>mainStream</tt:Name>'
+        f'<trt:Profiles token="{profile.token}" fixed="true"><tt:Name>{profile.name}</tt:Name>'
         f'<tt:VideoSourceConfiguration token="{_SOURCE}"><tt:Name>source</tt:Name><tt:UseCount>1</tt:UseCount>'
         f"<tt:SourceToken>{_SOURCE}</tt:SourceToken>"
         f'<tt:Bounds x="0" y="0" width="{spec.width}" height="{spec.height}"/></tt:VideoSourceConfiguration>'
-        f"{encoder if spec.codec == 'h264' else ''}</trt:Profiles></trt:GetProfilesResponse>"
+        f"{encoder if spec.codec == 'h264' else ''}</trt:Profiles>"
     )
 
 
@@ -160,10 +186,11 @@ def video_sources(spec: ClipSpec) -> str:
     )
 
 
-def encoder_configurations(spec: ClipSpec, *, name: str) -> str:
+def encoder_configurations(profiles: Sequence[OfferedProfile], *, name: str) -> str:
     """Answer Media1's GetVideoEncoderConfiguration or GetVideoEncoderConfigurations, as ``name`` says."""
-    element = "Configurations" if name.endswith("s") else "Configuration"
-    listed = f"<trt:{element} {_encoder1(spec)}</trt:{element}>" if spec.codec == "h264" else ""
+    element, told = ("Configurations", profiles) if name.endswith("s") else ("Configuration", profiles[:1])
+    named = [profile for profile in told if profile.spec.codec == "h264"]
+    listed = "".join(f"<trt:{element} {_encoder1(profile)}</trt:{element}>" for profile in named)
     return f"<trt:{name}Response>{listed}</trt:{name}Response>"
 
 
@@ -176,17 +203,22 @@ def media1_uri(name: str, url: str) -> str:
     )
 
 
-def media2_profiles(spec: ClipSpec) -> str:
+def media2_profiles(profiles: Sequence[OfferedProfile]) -> str:
     """Answer Media2's GetProfiles with the encoder, as asked by Type."""
+    return f"<tr2:GetProfilesResponse>{''.join(map(_media2_profile, profiles))}</tr2:GetProfilesResponse>"
+
+
+def _media2_profile(profile: OfferedProfile) -> str:
+    spec = profile.spec
     return (
-        f'<tr2:GetProfilesResponse><tr2:Profiles token="{PROFILE_TOKEN}" fixed="true">'
-        f'<tr2:Name>mainStream</tr2:Name><tr2:Configurations><tr2:VideoEncoder token="{_ENCODER}"'
-        f' GovLength="{GOP_FRAMES}" Profile="{_PROFILES[spec.codec]}"><tt:Name>encoder</tt:Name>'
+        f'<tr2:Profiles token="{profile.token}" fixed="true"><tr2:Name>{profile.name}</tr2:Name>'
+        f'<tr2:Configurations><tr2:VideoEncoder token="VideoEncoder_{profile.number}"'
+        f' GovLength="{spec.gop_frames}" Profile="{_PROFILES[spec.codec]}"><tt:Name>encoder</tt:Name>'
         f"<tt:UseCount>1</tt:UseCount><tt:Encoding>{spec.codec.upper()}</tt:Encoding>"
         f"<tt:Resolution><tt:Width>{spec.width}</tt:Width><tt:Height>{spec.height}</tt:Height></tt:Resolution>"
         f"<tt:RateControl><tt:FrameRateLimit>{FPS}</tt:FrameRateLimit>"
         f"<tt:BitrateLimit>{spec.bit_rate // 1000}</tt:BitrateLimit></tt:RateControl><tt:Quality>5</tt:Quality>"
-        "</tr2:VideoEncoder></tr2:Configurations></tr2:Profiles></tr2:GetProfilesResponse>"
+        "</tr2:VideoEncoder></tr2:Configurations></tr2:Profiles>"
     )
 
 
@@ -198,15 +230,16 @@ def media2_uri(url: str) -> str:
 _PROFILES: Final[Mapping[str, str]] = {"h264": "Baseline", "h265": "Main"}
 
 
-def _encoder1(spec: ClipSpec) -> str:
+def _encoder1(profile: OfferedProfile) -> str:
     """Return attributes and content of Media1's VideoEncoderConfiguration, in H.264."""
+    spec = profile.spec
     return (
-        f'token="{_ENCODER}"><tt:Name>encoder</tt:Name><tt:UseCount>1</tt:UseCount><tt:Encoding>H264</tt:Encoding>'
+        f'token="VideoEncoder_{profile.number}"><tt:Name>encoder</tt:Name><tt:UseCount>1</tt:UseCount><tt:Encoding>H264</tt:Encoding>'
         f"<tt:Resolution><tt:Width>{spec.width}</tt:Width><tt:Height>{spec.height}</tt:Height></tt:Resolution>"
         f"<tt:Quality>5</tt:Quality><tt:RateControl><tt:FrameRateLimit>{FPS}</tt:FrameRateLimit>"
         "<tt:EncodingInterval>1</tt:EncodingInterval>"
         f"<tt:BitrateLimit>{spec.bit_rate // 1000}</tt:BitrateLimit></tt:RateControl>"
-        f"<tt:H264><tt:GovLength>{GOP_FRAMES}</tt:GovLength><tt:H264Profile>Baseline</tt:H264Profile></tt:H264>"
+        f"<tt:H264><tt:GovLength>{spec.gop_frames}</tt:GovLength><tt:H264Profile>Baseline</tt:H264Profile></tt:H264>"
         "<tt:Multicast><tt:Address><tt:Type>IPv4</tt:Type><tt:IPv4Address>0.0.0.0</tt:IPv4Address></tt:Address>"
         "<tt:Port>0</tt:Port><tt:TTL>1</tt:TTL><tt:AutoStart>false</tt:AutoStart></tt:Multicast>"
         "<tt:SessionTimeout>PT60S</tt:SessionTimeout>"

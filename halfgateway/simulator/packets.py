@@ -16,7 +16,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from halfgateway.simulator.clips import AUDIO_RATE_HZ, CLIP_FRAMES, FPS, ClipError, ClipSpec, Codec
+from halfgateway.simulator.clips import AUDIO_RATE_HZ, FPS, ClipError, ClipSpec, Codec
 
 VIDEO_PAYLOAD_TYPE: Final = 96
 AUDIO_PAYLOAD_TYPE: Final = 8  # PCMA's static number, RFC 3551 table 4.
@@ -73,11 +73,11 @@ def load_clip(spec: ClipSpec, path: Path) -> Clip:
         with av.open(str(path)) as container:
             access_units, parameters = _video(container, spec.codec)
         with av.open(str(path)) as container:
-            audio = tuple(_audio(container)) if spec.audio else ()
+            audio = tuple(_audio(container, spec.frames)) if spec.audio else ()
     except (av.FFmpegError, IndexError) as error:
         raise ClipError(f"{path} is not a clip; delete it and it is made again: {error}") from error
-    if len(access_units) != CLIP_FRAMES or not access_units[0].key:
-        raise ClipError(f"{path} has {len(access_units)} frames, not {CLIP_FRAMES}; delete it")
+    if len(access_units) != spec.frames or not access_units[0].key:
+        raise ClipError(f"{path} has {len(access_units)} frames, not {spec.frames}; delete it")
     return Clip(spec, access_units, parameters, audio)
 
 
@@ -117,9 +117,9 @@ def _video(container: InputContainer, codec: Codec) -> tuple[tuple[AccessUnit, .
     return tuple(units), parameters
 
 
-def _audio(container: InputContainer) -> Iterator[bytes]:
+def _audio(container: InputContainer, frames: int) -> Iterator[bytes]:
     samples = b"".join(bytes(packet) for packet in container.demux(container.streams.audio[0]))
-    for first in range(0, CLIP_FRAMES * AUDIO_RATE_HZ // FPS, AUDIO_TICKS):
+    for first in range(0, frames * AUDIO_RATE_HZ // FPS, AUDIO_TICKS):
         yield samples[first : first + AUDIO_TICKS]
 
 

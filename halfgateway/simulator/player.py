@@ -16,7 +16,7 @@ PACKETS_AT_ONCE: Final = 5
 """Packets that leave together; cameras write a frame's packets in small groups as the encoder hands them over."""
 
 GAP_S: Final = 0.001
-"""Seconds between two such groups: the largest key frame (150 packets) still leaves within its 40 ms."""
+"""Seconds between two such groups: the largest key frame (under 200 packets) still leaves within its 40 ms."""
 
 MAX_LAG_S: Final = 0.5
 """A player further behind (a stopped process, a busy machine) goes on at the present, with a key frame."""

@@ -6,7 +6,7 @@ One session a connection, interleaved only, as small cameras have it. Everything
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -42,23 +42,30 @@ class RtspCounters:
     connections: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class PlayedStream:
+    """One of a camera's streams: its clip, and the clock by which all who watch it get it."""
+
+    clip: Clip
+    player: Player
+
+
 class RtspDesk:
-    """What all connections to one camera share."""
+    """What all connections to one camera share; ``clips`` are what it plays, by path and query of their URLs."""
 
     def __init__(
         self,
         *,
         identity: CameraIdentity,
-        clip: Clip,
+        clips: Mapping[str, Clip],
         behaviour: Behaviour,
         gate: DigestGate,
         clock: Clock,
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self.identity = identity
-        self.clip = clip
+        self.streams = {path: PlayedStream(clip, Player(clip)) for path, clip in clips.items()}
         self.behaviour = behaviour
-        self.player = Player(clip)
         self.media_counters = MediaCounters()
         self.counters = RtspCounters()
         self.sessions: set[str] = set()
@@ -79,11 +86,11 @@ class RtspDesk:
         """Return a session id that no other session has."""
         return self._random_bytes(_SESSION_BYTES).hex().upper()
 
-    def media_session(self, wire: Wire) -> MediaSession:
+    def media_session(self, stream: PlayedStream, wire: Wire) -> MediaSession:
         """Return a session's media, not yet set up."""
         return MediaSession(
-            clip=self.clip,
-            player=self.player,
+            clip=stream.clip,
+            player=stream.player,
             wire=wire,
             behaviour=self.behaviour,
             counters=self.media_counters,
@@ -166,18 +173,19 @@ class RtspDialogue:
         header = request.headers.get("Session")
         return self.in_session and header is not None and Session.parse(header).id == self._session_id
 
-    def _track(self, uri: str) -> str | None:
-        """Return the track that a URL of this camera names, None for the whole; 404 for any other URL."""
+    def _stream_and_track(self, uri: str) -> tuple[PlayedStream, str | None]:
+        """Return the stream and track that a URL of this camera names, None for the whole; 404 for any other URL."""
         base, track = RtspUri.parse(uri).split_track()
-        if base.path_and_query.rstrip("/") != self._desk.identity.stream_path:
+        stream = self._desk.streams.get(base.path_and_query.rstrip("/"))
+        if stream is None:
             raise RemoteProtocolError("no such stream", status=404)
-        return track
+        return stream, track
 
     def _describe(self, request: Request) -> Response:
-        self._track(request.uri)
+        stream, _ = self._stream_and_track(request.uri)
         identity = self._desk.identity
         body = describe(
-            self._desk.clip,
+            stream.clip,
             name=identity.model,
             internal_address=identity.internal_address,
             session_id=self._desk.random_32(),
@@ -186,10 +194,10 @@ class RtspDialogue:
         return response(200, Headers([("Content-Type", "application/sdp"), ("Content-Base", base)]), body)
 
     def _setup(self, request: Request) -> Response:
-        track = self._track(request.uri)
-        if track is None and self._desk.clip.audio:
+        stream, track = self._stream_and_track(request.uri)
+        if track is None and stream.clip.audio:
             return response(459)
-        if track not in {None, VIDEO_CONTROL} and not (track == AUDIO_CONTROL and self._desk.clip.audio):
+        if track not in {None, VIDEO_CONTROL} and not (track == AUDIO_CONTROL and stream.clip.audio):
             return response(404)
         wanted = parse_transports(request.headers.get("Transport") or "")
         transport = next((each for each in wanted if each.lower == "TCP" and not each.multicast), None)
@@ -201,7 +209,7 @@ class RtspDialogue:
                 return response(453)
             self._session_id = self._desk.new_session_id()
             self._desk.sessions.add(self._session_id)
-            self._media = self._desk.media_session(self._wire)
+            self._media = self._desk.media_session(stream, self._wire)
         audio = track == AUDIO_CONTROL
         channels = transport.interleaved or ((2, 3) if audio else (0, 1))
         granted = Transport(lower="TCP", interleaved=channels, ssrc=self._set_up(channels[0], audio=audio))

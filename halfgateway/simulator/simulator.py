@@ -71,14 +71,15 @@ class Simulator:
     async def __aenter__(self) -> Self:
         """Start every camera. Raises ClipError, OSError (a port is taken)."""
         identities = [sites.identity(index, random_bytes=self._random_bytes) for index in range(self._wanted)]
-        specs = [sites.clip_spec(index, each.name) for index, each in enumerate(identities)]
-        clips = await self._clips(specs)
+        specs = [sites.clip_specs(index, each.name) for index, each in enumerate(identities)]
+        clips = await self._clips([spec for of_camera in specs for spec in of_camera])
         try:
-            for index, (identity, spec) in enumerate(zip(identities, specs, strict=True)):
+            for index, (identity, (best, *smaller)) in enumerate(zip(identities, specs, strict=True)):
                 camera = SimulatedCamera(
                     identity,
-                    clips[spec],
+                    clips[best],
                     sites.behaviour(index),
+                    sub_clip=clips[smaller[0]] if smaller else None,
                     clock=self._clock,
                     random_bytes=self._random_bytes,
                 )

@@ -1,4 +1,4 @@
-"""The simulated referential: cameras on public places of Yvelines and Hauts-de-Seine.
+"""The simulated referential: cameras on public places of Yvelines and Hauts-de-Seine, of as many kinds.
 
 The places are real, the cameras are not. Coordinates are WGS 84, good to some tens of metres.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from halfgateway.protocol.digest import Algorithm
 from halfgateway.simulator.behaviour import Behaviour, OnvifAuth
-from halfgateway.simulator.clips import ClipSpec
+from halfgateway.simulator.clips import FPS, ClipSpec
 from halfgateway.simulator.identity import CameraIdentity
 
 MAX_CAMERAS: Final = 1000
@@ -50,17 +50,34 @@ _SITES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A sort of camera: its device, the clip it plays and the habits of its maker."""
+    """A sort of camera: its device, the clips it plays, the habits of its maker and its own misfortunes."""
 
     manufacturer: str
     model: str
     stream_path: str
     clip: ClipSpec
-    digest: tuple[Algorithm, ...]
-    onvif_auth: frozenset[OnvifAuth]
+    habits: Callable[[], Behaviour] = Behaviour
+    sub_stream_path: str | None = None
+    sub_clip: ClipSpec | None = None
 
 
 _SHARED_TITLE: Final = "Caméra simulée"
+
+_HD: Final = ClipSpec(_SHARED_TITLE, "h264", 1920, 1080, 3_000_000, gop_frames=FPS, frames=4 * FPS)
+_LONG_GOP: Final = ClipSpec(_SHARED_TITLE, "h265", 1280, 720, 1_200_000, gop_frames=10 * FPS, frames=10 * FPS)
+_4K: Final = ClipSpec(_SHARED_TITLE, "h264", 3840, 2160, 5_000_000, gop_frames=FPS, frames=2 * FPS)
+_SMALL: Final = ClipSpec(_SHARED_TITLE, "h264", 640, 360, 400_000)
+
+_SHA256_ONLY: Final = (Algorithm.SHA256,)
+_BOTH_DIGESTS: Final = (Algorithm.SHA256, Algorithm.MD5)
+_BY_DIGEST: Final = frozenset({OnvifAuth.HTTP_DIGEST})
+_BY_TOKEN: Final = frozenset({OnvifAuth.USERNAME_TOKEN})
+
+DROP_EVERY_S: Final = 45.0
+"""How often the connections of the camera that drops break, in seconds: long enough for a reader to settle."""
+
+WRONG_CLOCK_S: Final = -3 * 3600.0
+"""How far the camera with a wrong clock is off, in seconds: further than any device lets a signature be."""
 
 _KINDS: Final = (
     _Kind(
@@ -68,31 +85,56 @@ _KINDS: Final = (
         "V720",
         "/axis-media/media.amp",
         ClipSpec(_SHARED_TITLE, "h264", 1280, 720, 2_500_000),
-        (Algorithm.MD5,),
-        frozenset(OnvifAuth),
     ),
     _Kind(
         "Lynx",
         "L1080",
         "/cam/realmonitor?channel=1&subtype=0",
         ClipSpec(_SHARED_TITLE, "h265", 1920, 1080, 2_200_000),
-        (Algorithm.SHA256, Algorithm.MD5),
-        frozenset({OnvifAuth.HTTP_DIGEST}),
+        lambda: Behaviour(digest=_BOTH_DIGESTS, onvif_auth=_BY_DIGEST),
     ),
     _Kind(
         "Belvédère",
         "B720A",
         "/Streaming/Channels/101",
         ClipSpec(_SHARED_TITLE, "h264", 1280, 720, 2_500_000, audio=True),
-        (Algorithm.MD5,),
-        frozenset({OnvifAuth.USERNAME_TOKEN}),
+        lambda: Behaviour(onvif_auth=_BY_TOKEN),
     ),
+    _Kind("Rempart", "R256", "/live/ch0", _HD, lambda: Behaviour(digest=_SHA256_ONLY, onvif_auth=_BY_DIGEST)),
+    _Kind("Lynx", "L720X", "/cam/realmonitor?channel=1&subtype=0", _LONG_GOP),
+    _Kind("Vigie", "V2160", "/axis-media/media.amp?resolution=3840x2160", _4K),
+    _Kind("Belvédère", "B1080", "/Streaming/Channels/101", _HD, lambda: Behaviour(drop_every_s=DROP_EVERY_S)),
+    _Kind(
+        "Guet",
+        "G720",
+        "/h265/main",
+        _LONG_GOP,
+        lambda: Behaviour(clock_offset_s=WRONG_CLOCK_S, onvif_auth=_BY_TOKEN),
+    ),
+    _Kind(
+        "Lynx",
+        "L1080S",
+        "/cam/realmonitor?channel=1&subtype=0",
+        _HD,
+        lambda: Behaviour(digest=_BOTH_DIGESTS),
+        sub_stream_path="/cam/realmonitor?channel=1&subtype=1",
+        sub_clip=_SMALL,
+    ),
+    _Kind("Vigie", "V1080", "/onvif-media/media.amp", _HD, lambda: Behaviour(announces_internal_address=True)),
+    _Kind("Guet", "G720S", "/11", _LONG_GOP, lambda: Behaviour(odd_soap=True, onvif_auth=_BY_TOKEN)),
+    _Kind("Rempart", "R2160", "/live/ch0", _4K, lambda: Behaviour(answers_keep_alive=False)),
 )
+
+_NAMED: Final = 3
+"""The first cameras show their own names; all others share the clips of their kind."""
+
+_ORDINARY: Final = (_KINDS[3], _KINDS[4])
+"""What every camera past one of each kind is: a large house is of ordinary cameras."""
 
 
 def identity(index: int, *, random_bytes: Callable[[int], bytes]) -> CameraIdentity:
     """Return camera number ``index`` (from 0); its password is new each time, everything else always the same."""
-    site, kind = _SITES[index % len(_SITES)], _KINDS[index % len(_KINDS)]
+    site, kind = _SITES[index % len(_SITES)], _kind(index)
     rank = index // len(_SITES) + 1
     network, host = divmod(index, _ADDRESSES_A_NETWORK)
     return CameraIdentity(
@@ -108,24 +150,27 @@ def identity(index: int, *, random_bytes: Callable[[int], bytes]) -> CameraIdent
         mac_address=f"02:00:5e:78:{index >> 8 & 0xFF:02x}:{index & 0xFF:02x}",
         internal_address=f"10.78.{network}.{host + 20}",
         stream_path=kind.stream_path,
+        sub_stream_path=kind.sub_stream_path,
         username=USERNAME,
         # Characters that must be percent-encoded in a URL, as passwords of real sites hold.
         password="p@ss:w0rd/" + base64.urlsafe_b64encode(random_bytes(9)).decode(),
     )
 
 
-def clip_spec(index: int, name: str) -> ClipSpec:
-    """Return the clip of camera number ``index``.
+def clip_specs(index: int, name: str) -> tuple[ClipSpec, ...]:
+    """Return the clips of camera number ``index``: that of its best profile, then that of the smaller, if any.
 
-    The first of each kind shows its name; the others of a kind share one clip, whatever their number.
+    The first cameras show their names; of the others all of a kind share theirs, whatever their number.
     """
-    clip = _KINDS[index % len(_KINDS)].clip
-    if index >= len(_KINDS):
-        return clip
-    return ClipSpec(name, clip.codec, clip.width, clip.height, clip.bit_rate, clip.audio)
+    kind = _kind(index)
+    best = replace(kind.clip, title=name) if index < _NAMED else kind.clip
+    return (best,) if kind.sub_clip is None else (best, kind.sub_clip)
 
 
 def behaviour(index: int) -> Behaviour:
-    """Return the habits of camera number ``index``."""
-    kind = _KINDS[index % len(_KINDS)]
-    return Behaviour(digest=kind.digest, onvif_auth=kind.onvif_auth)
+    """Return the habits of camera number ``index``, to be changed at will."""
+    return _kind(index).habits()
+
+
+def _kind(index: int) -> _Kind:
+    return _KINDS[index] if index < len(_KINDS) else _ORDINARY[index % len(_ORDINARY)]

@@ -121,7 +121,7 @@ async def test_make_demo_serves_and_leaves_nothing_behind(tmp_path: Path) -> Non
         family = family_of(data)
         assert len(family) == 3, "the node, its simulated cameras, its Valkey"
         assert demo.ready["ready"] is True
-        assert len(demo.ready["cameras"]) == 3
+        assert len(demo.ready["cameras"]) == 12
         assert processes_of(data), "the embedded Valkey runs in the demo's folder"
         machine = demo.ready["accounts"]["machine"]
         url = demo.ready["rtsp"].replace("//", f"//{machine['id']}:{machine['password']}@")

@@ -15,6 +15,7 @@ from aiohttp import web
 from registry.odd_device import Answer, not_authorised, odd_device, soap_answer
 from simulated_cameras import H264, H264_WITH_AUDIO, H265
 
+from camera_registry import soap
 from camera_registry.clock import SystemClock
 from camera_registry.connections import Credentials, DeviceInformation
 from camera_registry.errors import (
@@ -100,6 +101,40 @@ async def test_a_wrong_clock_does_not_keep_it_out(
         assert (await device.device_information()).serial == camera.identity.serial
     assert reading.source == "soap"
     assert abs(reading.offset_s - offset_s) < 10
+
+
+@pytest.mark.parametrize(("right", "tries"), [(True, 4), (False, 2)])
+async def test_a_device_that_calls_local_time_utc_is_asked_once_more(right: bool, tries: int) -> None:
+    # onvif.md, quirk 1: its clock seems two hours ahead, and it checks signatures by the right time
+    ahead = datetime.now(UTC) + timedelta(hours=2)
+    utc = (
+        f"<tt:UTCDateTime><tt:Time><tt:Hour>{ahead.hour}</tt:Hour><tt:Minute>{ahead.minute}</tt:Minute>"
+        f"<tt:Second>{ahead.second}</tt:Second></tt:Time><tt:Date><tt:Year>{ahead.year}</tt:Year>"
+        f"<tt:Month>{ahead.month}</tt:Month><tt:Day>{ahead.day}</tt:Day></tt:Date></tt:UTCDateTime>"
+    )
+
+    async def answer(request: web.Request, operation: str) -> web.StreamResponse:
+        if operation == "GetSystemDateAndTime":
+            return soap_answer(_TIME.format(utc=utc))
+        created = soap.text_of(
+            soap.read_envelope(await request.read()), "Header", "Security", "UsernameToken", "Created"
+        )
+        fresh = created and abs(datetime.fromisoformat(created) - datetime.now(UTC)) < timedelta(minutes=5)
+        return soap_answer(INFORMATION) if fresh and right else not_authorised()
+
+    clock = SystemClock()
+    opened = onvif_opener(
+        allowed=AllowedHosts(["127.0.0.1"]), guard=CredentialGuard(clock), clock=clock, random_bytes=os.urandom
+    )
+    async with odd_device(answer) as device, opened(device.url, SOME) as client:
+        assert (await client.clock()).offset_s > 7000
+        for _ in range(3):
+            if right:
+                assert (await client.device_information()).manufacturer == "Vigie"
+            else:
+                with pytest.raises((AuthRejected, Locked)):
+                    await client.device_information()
+    assert device.tries == tries
 
 
 @pytest.mark.parametrize("scheme", list(OnvifAuth))

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from camera_registry.cameras import Camera
+from halfgateway.protocol.digest import Algorithm
 from halfgateway.simulator import sites
 from halfgateway.simulator.simulator import Simulator
 
@@ -51,10 +52,31 @@ def test_a_password_must_be_percent_encoded_and_is_not_shown() -> None:  # C16
     assert identity.password not in repr(identity)
 
 
-def test_any_number_of_cameras_shares_six_clips() -> None:
-    specs = [sites.clip_spec(index, identity.name) for index, identity in enumerate(IDENTITIES)]
-    assert len(set(specs)) == 6
-    assert [spec.title for spec in specs[:3]] == [identity.name for identity in IDENTITIES[:3]]
+def test_any_number_of_cameras_shares_seven_clips() -> None:
+    specs = [sites.clip_specs(index, identity.name) for index, identity in enumerate(IDENTITIES)]
+    assert len({spec for of_camera in specs for spec in of_camera}) == 7
+    assert [best.title for best, *_ in specs[:3]] == [identity.name for identity in IDENTITIES[:3]]
+
+
+def test_twelve_cameras_are_of_every_kind() -> None:
+    specs = [spec for index in range(12) for spec in sites.clip_specs(index, "nom")]
+    habits = [sites.behaviour(index) for index in range(12)]
+    assert {spec.codec for spec in specs} == {"h264", "h265"}
+    assert {spec.height for spec in specs} == {360, 720, 1080, 2160}
+    assert {spec.gop_frames for spec in specs} == {25, 50, 250}
+    assert all(spec.frames % spec.gop_frames == 0 for spec in specs)
+    assert any(spec.audio for spec in specs)
+    assert any(each.digest == (Algorithm.SHA256,) for each in habits)
+    assert sum(each.drop_every_s is not None for each in habits) == 1
+    assert sum(abs(each.clock_offset_s) > 3600 for each in habits) == 1
+    assert sum(each.announces_internal_address for each in habits) == 1
+    assert sum(each.odd_soap for each in habits) == 1
+    assert sum(identity.sub_stream_path is not None for identity in IDENTITIES[:12]) == 1
+
+
+def test_no_two_cameras_share_their_knobs() -> None:
+    sites.behaviour(3).stalled = True
+    assert not sites.behaviour(3).stalled
 
 
 @pytest.mark.parametrize("cameras", [0, -1, sites.MAX_CAMERAS + 1])
