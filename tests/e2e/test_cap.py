@@ -15,11 +15,11 @@ import pytest
 from auth.trace import Kind
 from tests.e2e.cluster import CAP, WAIT_S, Cluster, open_cluster, two_nodes, until
 from tests.e2e.nodes import LEASE_S, TIMINGS, Estate, ServedNode, kinds_of
-from tests.e2e.watching import Watcher, most_at_once
+from tests.e2e.watching import SKEW_S, Watcher, most_at_once
 from tests.raw_player import Answer, Credentials
 
 REQUESTS = 200
-SCHEDULE_S = 12.0
+SCHEDULE_S = 10.0
 ACTORS = 26
 BODY = "Nombre maximal de Flux atteint (10 sur 10)."
 
@@ -138,7 +138,15 @@ class Actor:
                 if (await player.play(player.path)).status == 200:
                     self.played += 1
                     await asyncio.sleep(self._chance.uniform(0.1, 4.0))
+                    if self._chance.random() < 0.2:
+                        await self._double_up(credentials, camera)
                     await self._end(player)
+
+    async def _double_up(self, credentials: Credentials, camera: str) -> None:
+        """The same credentials once more, at any node, while they are in use."""
+        async with self._chance.choice(self._cluster.nodes).watcher(credentials, camera) as player:
+            if (await player.start()).status == 200:
+                await asyncio.sleep(self._chance.uniform(0.5, 2.0))
 
     async def _end(self, player: Watcher) -> None:
         """TEARDOWN, or gone without a word, also while paused."""
@@ -155,7 +163,7 @@ class Actor:
 
 
 async def test_whatever_players_do_never_more_than_ten_deliver(cluster: Cluster) -> None:
-    # C01 C02: a seeded schedule of clients that ask, play, pause, vanish, come back and change nodes
+    # C01 C02: a seeded schedule of clients that ask, play, pause, vanish, come back, change nodes and double up
     seed = int(os.environ.get("CAP_SEED") or secrets.randbits(32))
     print(f"CAP_SEED={seed}")
     chance = random.Random(seed)
@@ -184,17 +192,19 @@ async def test_a_vanished_client_gives_its_slot_back(cluster: Cluster) -> None:
 async def test_a_ticket_plays_on_another_node_and_the_first_lets_go(cluster: Cluster) -> None:
     # C01: the slot moves with the ticket, and is one
     (a, b), camera = cluster.nodes, cluster.estate.camera_ids[0]
-    others = await cluster.playing(a, CAP - 1)
+    others = [*await cluster.playing(a, CAP - 2), *await cluster.playing(b, 1)]
     ticket = await cluster.ticket(a, camera)
     here = await cluster.enter(a, ticket, camera)
     assert (await here.start()).status == 200
     await cluster.ten_deliver()
     stream = next(entry.stream for entry in reversed(await a.trace()) if entry.kind is Kind.STREAM_STARTED)
     there = await cluster.enter(b, ticket, camera)
-    assert (await there.start()).status == 200
+    assert (await there.set_up(there.path)).status == 200
+    moved_s = time.monotonic()
+    assert (await there.play(there.path)).status == 200
     await there.delivers()
     await asyncio.wait_for(here.ended.wait(), WAIT_S)
-    await there.delivers()
+    assert here.deliveries[-1].last_s < moved_s + SKEW_S / 2
     await cluster.ten_deliver()
     assert await cluster.estate.slots_used() == CAP
     for player in [*others, there]:
