@@ -6,7 +6,9 @@ decided here, because a handshake that fails tells nobody why.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
@@ -20,7 +22,24 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from auth.errors import AuthenticationError, FailureReason
 from camera_registry.clock import Clock
 
+MAX_REMEMBERED_CERTIFICATES = 2_000
+"""Certificates that have opened something: more than a prefecture's control rooms have cards. When full, the one that
+was used longest ago is forgotten: its next use is verified all the same, what it has open is not ended early."""
+
+_SAYS_NOTHING_OF_THE_CERTIFICATE = frozenset(
+    {FailureReason.REVOCATION_UNKNOWN, FailureReason.REVOCATION_UNTRUSTED, FailureReason.REVOCATION_STALE}
+)
+
 _SIGNING_KEYS = (RSAPublicKey, EllipticCurvePublicKey, Ed25519PublicKey, Ed448PublicKey)
+
+
+@dataclass(frozen=True, slots=True)
+class Fallen:
+    """A certificate by which an account proved itself, and that is good no longer."""
+
+    certificate_der: bytes
+    account: str
+    reason: FailureReason
 
 
 class CertificateVerifier:
@@ -39,6 +58,7 @@ class CertificateVerifier:
         self._authorities = tuple(authorities)
         self._revocation_lists = tuple(revocation_lists)
         self._clock = clock
+        self._accepted: OrderedDict[bytes, str] = OrderedDict()
 
     @classmethod
     def from_pem(cls, authorities_pem: bytes, revocation_lists_pem: bytes, clock: Clock) -> CertificateVerifier:
@@ -57,12 +77,49 @@ class CertificateVerifier:
         """Use these lists from the next verification on."""
         self._revocation_lists = tuple(revocation_lists)
 
+    def replace(self, authorities_pem: bytes, revocation_lists_pem: bytes) -> None:
+        """Use these authorities and lists from the next verification on.
+
+        Raises:
+            ValueError: a block cannot be read, or there is no authority; those before stay in use.
+        """
+        authorities = tuple(x509.load_pem_x509_certificates(authorities_pem))
+        self._revocation_lists = tuple(load_revocation_lists(revocation_lists_pem))
+        self._authorities = authorities
+
+    def remember(self, certificate_der: bytes, account: str) -> None:
+        """Note that ``account`` has proved itself by this certificate: what it opened ends with it (S12)."""
+        self._accepted[certificate_der] = account
+        self._accepted.move_to_end(certificate_der)
+        if len(self._accepted) > MAX_REMEMBERED_CERTIFICATES:
+            self._accepted.popitem(last=False)
+
+    def fallen(self) -> list[Fallen]:
+        """Say which of the certificates remembered are good no longer. Takes a while; may run in a thread.
+
+        A missing or stale revocation list lets nobody in, and ends nothing that runs: it says nothing against
+        the certificate.
+        """
+        found: list[Fallen] = []
+        for certificate_der, account in tuple(self._accepted.items()):
+            try:
+                self.verify(certificate_der)
+            except AuthenticationError as error:
+                if error.reason not in _SAYS_NOTHING_OF_THE_CERTIFICATE:
+                    found.append(Fallen(certificate_der, account, error.reason))
+        return found
+
+    def forget(self, certificate_der: bytes) -> None:
+        """What this certificate opened has been ended."""
+        self._accepted.pop(certificate_der, None)
+
     def verify(self, certificate_der: bytes) -> None:
         """Accept the certificate or say why not.
 
         Raises:
             AuthenticationError: with the first reason that holds: unreadable, untrusted, wrong usage,
-                revocation unknown, revoked, not yet valid, expired.
+                no revocation list, none of its authority's, none that is current, revoked, not yet valid,
+                expired, its authority expired.
         """
         try:
             certificate = x509.load_der_x509_certificate(certificate_der)
@@ -73,7 +130,8 @@ class CertificateVerifier:
         now = self._clock.now()
         self._require_not_revoked(certificate, authority, now)
         _require_within_dates(certificate, now)
-        _require_within_dates(authority, now)
+        if not authority.not_valid_before_utc <= now <= authority.not_valid_after_utc:
+            raise AuthenticationError(FailureReason.AUTHORITY_EXPIRED)
 
     def _issuer_of(self, certificate: x509.Certificate) -> x509.Certificate:
         for authority in self._authorities:
@@ -82,13 +140,14 @@ class CertificateVerifier:
         raise AuthenticationError(FailureReason.CERTIFICATE_UNTRUSTED)
 
     def _require_not_revoked(self, certificate: x509.Certificate, authority: x509.Certificate, now: datetime) -> None:
-        current = [
-            revocations
-            for revocations in self._revocation_lists
-            if _is_current(revocations, now) and _signed(authority, revocations)
-        ]
-        if not current:
+        if not self._revocation_lists:
             raise AuthenticationError(FailureReason.REVOCATION_UNKNOWN)
+        its_own = [revocations for revocations in self._revocation_lists if _signed(authority, revocations)]
+        if not its_own:
+            raise AuthenticationError(FailureReason.REVOCATION_UNTRUSTED)
+        current = [revocations for revocations in its_own if _is_current(revocations, now)]
+        if not current:
+            raise AuthenticationError(FailureReason.REVOCATION_STALE)
         serial = certificate.serial_number
         if any(revocations.get_revoked_certificate_by_serial_number(serial) is not None for revocations in current):
             raise AuthenticationError(FailureReason.CERTIFICATE_REVOKED)

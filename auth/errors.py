@@ -61,6 +61,10 @@ class FailureReason(StrEnum):
     CERTIFICATE_REVOKED = "certificate-revoked"
     CERTIFICATE_NOT_BOUND = "certificate-not-bound"
     REVOCATION_UNKNOWN = "revocation-unknown"
+    REVOCATION_STALE = "revocation-list-stale"
+    REVOCATION_UNTRUSTED = "revocation-list-untrusted"
+    AUTHORITY_EXPIRED = "authority-expired"
+    MODERN_TLS_MISSING = "tls-1.3-missing"
     SESSION_UNKNOWN = "session-unknown"
     SESSION_EXPIRED = "session-expired"
 

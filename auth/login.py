@@ -113,6 +113,7 @@ class Login:
         self._certificates.verify(certificate_der)
         if await self._accounts.owner_of_certificate(certificate_der) != account.id:
             raise AuthenticationError(FailureReason.CERTIFICATE_NOT_BOUND)
+        self._certificates.remember(certificate_der, account.id)
 
 
 _MISSING = {

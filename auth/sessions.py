@@ -116,6 +116,11 @@ class Sessions:
         async with transaction(self._sessions) as session:
             await session.execute(delete(LoginSessionRow).where(LoginSessionRow.token_sha256 == _hashed(token)))
 
+    async def close_all(self, account_id: str) -> None:
+        """End every session of an account."""
+        async with transaction(self._sessions) as session:
+            await session.execute(delete(LoginSessionRow).where(LoginSessionRow.account_id == account_id))
+
     def _has_expired(self, now: datetime) -> ColumnElement[bool]:
         return or_(LoginSessionRow.expires_at <= now, LoginSessionRow.last_used_at <= now - self._idle)
 

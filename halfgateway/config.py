@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
 from halfgateway.control.streams import Timings
 from halfgateway.errors import HalfGatewayError
+from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
@@ -55,12 +56,18 @@ class ListenSection(_Section):
 
 
 class TlsSection(_Section):
-    """The server's certificate, and the authorities whose clients it accepts (PEM files)."""
+    """The server's certificate, and the authorities whose clients it accepts (PEM files).
+
+    The files are read again when they change. A machine account always shows its certificate over RTSPS; who comes
+    by a ticket only with ``tickets_need_certificate``.
+    """
 
     certificate: Path
     key: Path
     client_ca: Path
     revoked: Path | None = None
+    tickets_need_certificate: bool = False
+    handshake_timeout_s: Annotated[float, Field(ge=0.5, le=30)] = HANDSHAKE_TIMEOUT_S
 
 
 class ConventionSection(_Section):

@@ -11,7 +11,7 @@ from auth.policy import Convention
 from camera_registry.clock import Clock
 from camera_registry.store import CameraStore
 from halfgateway.app.keeping import EMBEDDED, Records
-from halfgateway.config import Configuration, TlsSection
+from halfgateway.config import Configuration
 from halfgateway.control.admission import Admission
 from halfgateway.control.closing import Closer
 from halfgateway.control.descriptions import Descriptions
@@ -67,9 +67,9 @@ async def open_control(
     records: Records,
     store: StateStore,
     tracer: Tracer,
+    certificates: CertificateVerifier,
     clock: Clock,
 ) -> Control:
-    certificates = certificates_of(configuration.tls, clock)
     convention, timings = configuration.convention.record(), configuration.timings.record()
     slots = SlotTable(store, node=configuration.node.id, cap=convention.cap, clock=clock, lease_s=timings.lease_s)
     if configuration.state_store.url == EMBEDDED:
@@ -110,7 +110,9 @@ async def open_control(
         clock=clock,
     )
     uses = [MachineUse(use.id, use.agent, use.reason, use.over_plain_rtsp) for use in configuration.machines]
-    machines = MachineDirectory(records.accounts, certificates, uses)
+    tls = configuration.tls
+    all_show_one = tls is not None and tls.tickets_need_certificate
+    machines = MachineDirectory(records.accounts, certificates, uses, all_show_one=all_show_one)
     await machines.load()
     ticket_key, find_camera = TicketKey(keys.ticket), records.cameras.get
     desk = Desk(house=house, admission=admission, key=ticket_key, tickets=tickets, find_camera=find_camera, clock=clock)
@@ -141,14 +143,6 @@ async def open_control(
         desk=desk,
         door=door,
     )
-
-
-def certificates_of(tls: TlsSection | None, clock: Clock) -> CertificateVerifier:
-    """Who vouches for client certificates; without TLS, nobody."""
-    if tls is None:
-        return CertificateVerifier((), (), clock)
-    revoked = tls.revoked.read_bytes() if tls.revoked is not None else b""
-    return CertificateVerifier.from_pem(tls.client_ca.read_bytes(), revoked, clock)
 
 
 def _target(cameras: CameraStore, key: SourceKey) -> Target | None:

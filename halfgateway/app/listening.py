@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
-import ssl
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from auth.certificates import CertificateVerifier
 from auth.errors import RecordsUnavailableError
 from auth.login import Login
 from auth.sessions import Sessions
 from auth.throttle import Throttle
-from auth.trace import Journal
+from auth.trace import Draft, Journal, Kind
 from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock
 from halfgateway.api.application import Ports, build_application
@@ -26,13 +26,16 @@ from halfgateway.api.services import (
     StreamAddresses,
     StreamService,
 )
-from halfgateway.api.tls import https_context
-from halfgateway.app.door import Control, certificates_of
+from halfgateway.app.door import Control
 from halfgateway.app.keeping import Records
-from halfgateway.config import Configuration, TlsSection
+from halfgateway.app.tls import TlsFiles
+from halfgateway.config import Configuration
+from halfgateway.control.access import Via
+from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.server import RtspServer
-from halfgateway.errors import HalfGatewayError
+from halfgateway.errors import HalfGatewayError, LocalProtocolError, Unauthenticated
 from halfgateway.metrics import NodeCollector
+from halfgateway.net.tls import TlsListener
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +59,39 @@ async def listen(
     control: Control,
     journal: Journal,
     rtsp: RtspServer,
+    sessions: Sessions,
+    certificates: CertificateVerifier,
+    tls: TlsFiles | None,
     clock: Clock,
     life: AsyncExitStack,
 ) -> Endpoints:
-    listen, tls = configuration.listen, configuration.tls
+    listen = configuration.listen
     host = listen.host
     life.push_async_callback(rtsp.close)
     rtsp_port = await rtsp.listen(host, listen.rtsp_port) if listen.rtsp_port is not None else None
     rtsps_port = None
     if tls is not None and listen.rtsps_port is not None:
-        rtsps_port = await rtsp.listen(host, listen.rtsps_port, _tls_context(tls))
+        rtsps_port = await rtsp.listen_tls(
+            host,
+            listen.rtsps_port,
+            context=tls.rtsps_context,
+            refused=_traced(control.tracer, Via.RTSPS),
+            handshake_timeout_s=tls.handshake_timeout_s,
+        )
     addresses = StreamAddresses(
         rtsp=f"rtsp://{host}:{rtsp_port}" if rtsp_port is not None else "",
         rtsps=f"rtsps://{host}:{rtsps_port}" if rtsps_port is not None else "",
     )
-    ports = _ports(configuration, records, control, journal, rtsp, addresses, clock)
+    ports = _ports(configuration, records, control, journal, rtsp, addresses, sessions, certificates, clock)
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
     await runner.setup()
     life.push_async_callback(runner.cleanup)
-    http_port = await _serve_http(runner, host, listen.http_port, None)
+    site = web.TCPSite(runner, host, listen.http_port)
+    await site.start()
+    http_port: int = runner.addresses[0][1]
     https_port = None
     if tls is not None and listen.https_port is not None:
-        https_port = await _serve_http(runner, host, listen.https_port, _tls_context(tls))
+        https_port = await _serve_https(runner, host, listen.https_port, tls, control.tracer, life)
     return Endpoints(http_port, https_port, rtsp_port, rtsps_port)
 
 
@@ -88,6 +102,8 @@ def _ports(
     journal: Journal,
     rtsp: RtspServer,
     addresses: StreamAddresses,
+    sessions: Sessions,
+    certificates: CertificateVerifier,
     clock: Clock,
 ) -> Ports:
     registry = CollectorRegistry()
@@ -101,12 +117,11 @@ def _ports(
             trace_writable=lambda: journal.unwritable_since_s is None,
         )
     )
-    sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
     login = Login(
         accounts=records.accounts,
         sessions=sessions,
         passwords=records.passwords,
-        certificates=certificates_of(configuration.tls, clock),
+        certificates=certificates,
         throttle=Throttle(clock),
         clock=clock,
     )
@@ -138,12 +153,28 @@ def _ports(
     )
 
 
-async def _serve_http(runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContext | None) -> int:
-    site = web.TCPSite(runner, host, port, ssl_context=tls)
-    await site.start()
-    bound: int = runner.addresses[-1][1]
-    return bound
+async def _serve_https(
+    runner: web.AppRunner, host: str, port: int, tls: TlsFiles, tracer: Tracer, life: AsyncExitStack
+) -> int:
+    if runner.server is None:
+        raise LocalProtocolError("the runner is to be set up before it is served")
+    listener = TlsListener(
+        runner.server,
+        context=tls.https_context,
+        refused=_traced(tracer, Via.API),
+        handshake_timeout_s=tls.handshake_timeout_s,
+    )
+    life.push_async_callback(listener.close)
+    return await listener.listen(host, port)
 
 
-def _tls_context(tls: TlsSection) -> ssl.SSLContext:
-    return https_context(certificate=tls.certificate, key=tls.key, client_authorities=tls.client_ca)
+def _traced(tracer: Tracer, via: Via) -> Callable[[str, str], None]:
+    """Write a refused handshake to the trace; a stranger who tries again and again is one entry a second."""
+
+    def refused(source: str, reason: str) -> None:
+        detail = {"reason": reason, "via": via.value}
+        tracer.refusal(
+            Draft(kind=Kind.AUTH_FAILED, refusal=Unauthenticated.code, source=source, detail=detail),
+        )
+
+    return refused

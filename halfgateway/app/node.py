@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from auth.certificates import CertificateVerifier
+from auth.sessions import Sessions
 from auth.trace import Journal
 from auth.trace.reader import TraceFilter
 from camera_registry.clock import SystemClock
 from halfgateway.app.door import Control, open_control
 from halfgateway.app.keeping import Records, keep_embedded, open_journal, open_records, open_state_store
 from halfgateway.app.listening import Endpoints, listen
+from halfgateway.app.tls import CertificateWatch, TlsFiles
 from halfgateway.config import Configuration
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon
 from halfgateway.control.endings import NodeStopped
@@ -82,7 +86,9 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     await _keep_running(life, failed, "tracer", tracer.run())
     life.push_async_callback(tracer.settle, SETTLE_S)
 
-    control = await open_control(configuration, keys, record, records, shared.store, tracer, clock)
+    certificates = CertificateVerifier((), (), clock)
+    tls = TlsFiles(configuration.tls, certificates) if configuration.tls is not None else None
+    control = await open_control(configuration, keys, record, records, shared.store, tracer, certificates, clock)
     life.push_async_callback(control.hub.close)
     rtsp = RtspServer(
         RtspAnswers(control.door, DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S), now_s=time.time), now=time.monotonic
@@ -111,7 +117,11 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
         await _keep_running(life, failed, "keep valkey", keeping)
     _follow_commands(beacon, control.interconnection, life)
     life.push_async_callback(_end_streams, control)
-    endpoints = await listen(configuration, records, control, journal, rtsp, clock, life)
+    sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
+    endpoints = await listen(configuration, records, control, journal, rtsp, sessions, certificates, tls, clock, life)
+    if tls is not None:
+        watch = CertificateWatch(tls, certificates, control, sessions)
+        await _keep_running(life, failed, "certificates", watch.run())
     survey = Survey(store=records.cameras, descriptions=control.descriptions, tracer=tracer, clock=clock)
     await _keep_running(life, failed, "survey", survey.run(configuration.cameras))
     return Node(configuration, endpoints, records, control, journal, rtsp, survey, failed)

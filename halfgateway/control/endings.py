@@ -51,3 +51,9 @@ class NodeStopped(Ending):
     """This node was stopped in good order."""
 
     code = "node-stopped"
+
+
+class CertificateFallen(Ending):
+    """The certificate by which its holder came was revoked, has expired, or is trusted no longer."""
+
+    code = "certificate-fallen"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from auth.accounts import Account, AccountRepository
 from auth.certificates import CertificateVerifier
-from auth.errors import AuthenticationError, RecordsUnavailableError
+from auth.errors import AuthenticationError, FailureReason, RecordsUnavailableError
 from auth.principals import Attribution, Principal
 from halfgateway.control.rtsp_door import MachineAccount
 from halfgateway.errors import StateStoreUnavailable
@@ -26,12 +26,21 @@ class MachineUse:
 
 
 class MachineDirectory:
-    """Fills :class:`~halfgateway.control.rtsp_door.Machines`. Only machines with an agreed use are in it."""
+    """Fills :class:`~halfgateway.control.rtsp_door.Machines`. Only machines with an agreed use are in it.
+
+    ``all_show_one``: over TLS, who comes by a ticket shows a certificate too.
+    """
 
     def __init__(
-        self, accounts: AccountRepository, certificates: CertificateVerifier, uses: Iterable[MachineUse]
+        self,
+        accounts: AccountRepository,
+        certificates: CertificateVerifier,
+        uses: Iterable[MachineUse],
+        *,
+        all_show_one: bool = False,
     ) -> None:
         self._accounts = accounts
+        self._all_show_one = all_show_one
         self._certificates = certificates
         self._uses = {use.account: use for use in uses}
         self._machines: Mapping[str, MachineAccount] = {}
@@ -49,14 +58,24 @@ class MachineDirectory:
         """See :class:`~halfgateway.control.rtsp_door.Machines`."""
         return self._machines.get(username)
 
-    async def presented(self, machine: MachineAccount, certificate: bytes | None) -> bool:
+    def verify(self, certificate: bytes | None) -> None:
         """See :class:`~halfgateway.control.rtsp_door.Machines`."""
-        if certificate is None:
-            return False
-        try:
+        if certificate is not None:
             self._certificates.verify(certificate)
-        except AuthenticationError:
-            return False
+        elif self._all_show_one:
+            raise AuthenticationError(FailureReason.CERTIFICATE_MISSING)
+
+    async def present(self, machine: MachineAccount, certificate: bytes | None) -> None:
+        """See :class:`~halfgateway.control.rtsp_door.Machines`."""
+        account = machine.principal.account
+        if certificate is None:
+            raise AuthenticationError(FailureReason.CERTIFICATE_MISSING, account=account)
+        self._certificates.verify(certificate)
+        if await self._owner_of(certificate) != account:
+            raise AuthenticationError(FailureReason.CERTIFICATE_NOT_BOUND, account=account)
+        self._certificates.remember(certificate, account)
+
+    async def _owner_of(self, certificate: bytes) -> str | None:
         fingerprint = hashlib.sha256(certificate).hexdigest()
         if fingerprint not in self._owners:
             try:
@@ -64,9 +83,9 @@ class MachineDirectory:
             except RecordsUnavailableError as error:
                 raise StateStoreUnavailable("Le certificat du compte de service ne peut être vérifié.") from error
             if owner is None:
-                return False
+                return None
             self._owners[fingerprint] = owner
-        return self._owners[fingerprint] == machine.principal.account
+        return self._owners[fingerprint]
 
 
 def _machine(account: Account, use: MachineUse, secrets: Secrets) -> MachineAccount:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from auth.errors import AuthenticationError, FailureReason
 from auth.policy import Mode
 from auth.principals import Attribution, Principal, Role
 from auth.trace import Draft, Kind
@@ -20,7 +21,7 @@ from halfgateway.control.endings import NotPlayed
 from halfgateway.control.seat import House, StreamSeat
 from halfgateway.control.streams import Stream
 from halfgateway.control.tickets import Ticket, TicketKey, TicketStore
-from halfgateway.downstream.door import Caller, Seat, StreamPath, Viewer
+from halfgateway.downstream.door import MODERN_TLS, Caller, Seat, StreamPath, Viewer
 from halfgateway.downstream.paths import TRACK
 from halfgateway.errors import (
     NotHabilitated,
@@ -60,8 +61,14 @@ class Machines(Protocol):
     def find(self, username: str) -> MachineAccount | None:
         """The machine of this name."""
 
-    async def presented(self, machine: MachineAccount, certificate: bytes | None) -> bool:
-        """Whether this certificate is the machine's own. Raises StateStoreUnavailable when that cannot be known."""
+    def verify(self, certificate: bytes | None) -> None:
+        """Accept what one who comes by a ticket shows over TLS. Raises auth.errors.AuthenticationError."""
+
+    async def present(self, machine: MachineAccount, certificate: bytes | None) -> None:
+        """Accept the machine's own certificate.
+
+        Raises auth.errors.AuthenticationError for another, StateStoreUnavailable when that cannot be known.
+        """
 
 
 class RtspDoor:
@@ -179,18 +186,34 @@ class RtspDoor:
             source=caller.source,
             via=via,
         )
+        await self._vet(request, machine, caller)
+        return request
+
+    async def _vet(self, request: AccessRequest, machine: MachineAccount | None, caller: Caller) -> None:
+        """Ask of the connection what is asked of its kind of caller (S02). Raises Refusal, traced with its reason."""
         try:
-            if not await self._may_come(machine, caller):
-                raise NotHabilitated("Le compte de service doit présenter son certificat, par RTSPS.")
+            if machine is None:
+                self._require_tls_of_a_ticket(request, caller)
+            elif caller.secure:
+                await self._machines.present(machine, caller.certificate)
+            elif not machine.over_plain_rtsp:
+                raise AuthenticationError(FailureReason.CERTIFICATE_MISSING)
+        except AuthenticationError as failure:
+            refusal = NotHabilitated("Un certificat en cours de validité est requis, par RTSPS.")
+            about = {"article": refusal.article, "reason": failure.reason.value}
+            self._house.tracer.refusal(request.entry(Kind.STREAM_REFUSED, about, refusal=refusal.code))
+            raise refusal from failure
         except Refusal as refusal:
             self._traced(request, refusal)
             raise
-        return request
 
-    async def _may_come(self, machine: MachineAccount, caller: Caller) -> bool:
-        if caller.secure:
-            return await self._machines.presented(machine, caller.certificate)
-        return machine.over_plain_rtsp
+    def _require_tls_of_a_ticket(self, request: AccessRequest, caller: Caller) -> None:
+        """TLS 1.2 is for machines alone."""
+        if not caller.secure:
+            return
+        if caller.tls_version != MODERN_TLS and request.principal.role is not Role.MACHINE:
+            raise AuthenticationError(FailureReason.MODERN_TLS_MISSING)
+        self._machines.verify(caller.certificate)
 
     async def _request_of_ticket(self, caller: Caller, path: StreamPath, via: Via) -> AccessRequest:
         served = self._house.table.of_ticket(caller.username)
@@ -203,6 +226,7 @@ class RtspDoor:
         bound = request.camera == path.camera and request.mode.value == path.mode
         if not bound or path.profile not in {None, request.profile}:
             raise self._traced(request, NotHabilitated("Ce titre d'accès vaut pour un autre Flux."))
+        await self._vet(request, None, caller)
         return request
 
     def _refuse_while_closed(self, caller: Caller, path: StreamPath) -> None:

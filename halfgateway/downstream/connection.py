@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from halfgateway.downstream.door import Caller
+from halfgateway.downstream.door import MODERN_TLS, Caller
 from halfgateway.downstream.session import RtspSession
 from halfgateway.errors import Refusal, RemoteProtocolError
 from halfgateway.net import sockets
@@ -71,6 +71,7 @@ class RtspConnection(asyncio.Protocol):
         self.source = ""
         self.secure = False
         self.certificate: bytes | None = None
+        self.tls_version = MODERN_TLS
         self.writable = True
         self.authenticated = False
         self.last_heard_s = now()
@@ -88,7 +89,7 @@ class RtspConnection(asyncio.Protocol):
 
     def caller(self, username: str) -> Caller:
         """This connection, speaking for ``username``."""
-        return Caller(username, self.source, self.secure, self.certificate)
+        return Caller(username, self.source, self.secure, self.certificate, self.tls_version)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See :class:`asyncio.Protocol`."""
@@ -98,7 +99,9 @@ class RtspConnection(asyncio.Protocol):
         self.source = str(peer[0])
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self.secure = tls is not None
-        self.certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+        if tls is not None:
+            self.certificate = tls.getpeercert(binary_form=True)
+            self.tls_version = tls.version() or ""
         sockets.tune_downstream(transport)
         stream.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
         if not self._on_open(self):

@@ -13,18 +13,22 @@ from halfgateway.errors import Refusal
 from halfgateway.protocol.digest import Secrets
 from halfgateway.relay.reader import Gate, Reader
 
+MODERN_TLS = "TLSv1.3"
+"""The version that is asked of everyone but machines (S02)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who speaks on a connection: the name that its Digest proved, and where it comes from.
 
-    ``certificate`` is the peer's DER certificate where TLS gave one.
+    ``certificate`` is the peer's DER certificate where TLS gave one, ``tls_version`` what was agreed ("TLSv1.2").
     """
 
     username: str
     source: str
     secure: bool
     certificate: bytes | None = None
+    tls_version: str = MODERN_TLS
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from halfgateway.downstream.connection import (
     Answerer,
     RtspConnection,
 )
+from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S, TlsListener
 
 MAX_CONNECTIONS = 2_000
 """Connections a node accepts, authenticated or not: memory is bounded before anyone has said who they are.
@@ -39,16 +40,31 @@ class RtspServer:
         self._idle_timeout_s = idle_timeout_s
         self._max_connections = max_connections
         self._listeners: list[asyncio.Server] = []
+        self._tls_listeners: list[TlsListener] = []
         self.connections: set[RtspConnection] = set()
 
-    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+    async def listen(self, host: str, port: int) -> int:
         """Accept connections on ``host`` and ``port`` (0: any free one); returns the port."""
-        listener = await asyncio.get_running_loop().create_server(
-            self._new_connection, host, port, ssl=tls, backlog=BACKLOG
-        )
+        listener = await asyncio.get_running_loop().create_server(self._new_connection, host, port, backlog=BACKLOG)
         self._listeners.append(listener)
         bound: int = listener.sockets[0].getsockname()[1]
         return bound
+
+    async def listen_tls(
+        self,
+        host: str,
+        port: int,
+        *,
+        context: Callable[[], ssl.SSLContext],
+        refused: Callable[[str, str], None],
+        handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
+    ) -> int:
+        """The same over TLS; ``context`` and ``refused`` are those of :class:`~halfgateway.net.tls.TlsListener`."""
+        listener = TlsListener(
+            self._new_connection, context=context, refused=refused, handshake_timeout_s=handshake_timeout_s
+        )
+        self._tls_listeners.append(listener)
+        return await listener.listen(host, port)
 
     def sweep(self) -> None:
         """Close strangers that have not authenticated in time, and connections that do nothing."""
@@ -63,6 +79,8 @@ class RtspServer:
         """Stop listening and abort every connection."""
         for listener in self._listeners:
             listener.close()
+        for tls_listener in self._tls_listeners:
+            await tls_listener.close()
         for connection in tuple(self.connections):
             connection.abort()
         for listener in self._listeners:

@@ -66,10 +66,23 @@ def last_words(transport: asyncio.BaseTransport) -> bytes:
 
 
 def abort(transport: asyncio.Transport) -> None:
-    """End the connection with a reset: nothing queued, here or in the kernel, is still delivered."""
+    """End the connection with a reset: nothing queued, here or in the kernel, is still delivered.
+
+    With TLS this is below it: neither what it has encrypted nor a ``close_notify`` goes out.
+    """
     with contextlib.suppress(OSError):  # a socket that is closed already has nothing queued
-        _socket_of(transport).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        _reset_when_closed(_socket_of(transport))
     transport.abort()
+
+
+def reset(connection: socket.socket) -> None:
+    """Close a connection that nothing serves yet, with a reset."""
+    with connection, contextlib.suppress(OSError):
+        _reset_when_closed(connection)
+
+
+def _reset_when_closed(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _socket_of(transport: asyncio.BaseTransport) -> socket.socket:

@@ -16,7 +16,7 @@ from aiohttp import web
 from auth.demo_authority import DemoAuthority
 from auth.totp import code_at
 from halfgateway.api.application import build_application
-from halfgateway.api.tls import https_context
+from halfgateway.net.tls import server_context
 from tests.api.fakes import FakeHouse
 from tests.house import PASSWORD, House
 
@@ -58,7 +58,7 @@ async def door(house: House) -> AsyncIterator[Door]:
     fakes = FakeHouse()
     ports = replace(fakes.ports(), authenticator=house.login, sessions=house.sessions, clock=house.clock)
     server = house.authority.server(house.clock.now())
-    context = https_context(
+    context = server_context(
         certificate=server.certificate_path,
         key=server.key_path,
         client_authorities=house.authority.certificate_path,

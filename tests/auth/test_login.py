@@ -219,7 +219,7 @@ async def test_an_ended_account_is_closed_at_once(house: House) -> None:  # C09
 async def test_without_a_current_revocation_list_no_card_counts(house: House, clock: HeldClock) -> None:  # S02
     clock.advance(timedelta(days=31))
     failed = await _fails(house, house.credentials("operator"))
-    assert failed.reason is FailureReason.REVOCATION_UNKNOWN
+    assert failed.reason is FailureReason.REVOCATION_STALE
 
 
 async def test_a_newer_revocation_list_counts_at_the_next_login(house: House) -> None:  # S02

@@ -14,6 +14,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from auth.errors import AuthenticationError, FailureReason
 from auth.policy import Convention, Mode
 from auth.principals import Attribution, Principal, Role
 from auth.trace import Entry, Journal, Kind
@@ -115,9 +116,14 @@ class Machines:
     def find(self, username: str) -> MachineAccount | None:
         return self.account if username == MACHINE else None
 
-    async def presented(self, machine: MachineAccount, certificate: bytes | None) -> bool:
+    def verify(self, certificate: bytes | None) -> None:
+        if certificate not in {None, b"its"}:
+            raise AuthenticationError(FailureReason.CERTIFICATE_UNTRUSTED)
+
+    async def present(self, machine: MachineAccount, certificate: bytes | None) -> None:
         await asyncio.sleep(0)
-        return certificate == b"its"
+        if certificate != b"its":
+            raise AuthenticationError(FailureReason.CERTIFICATE_NOT_BOUND)
 
 
 @dataclass

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from auth.errors import RecordsUnavailableError
+from auth.errors import AuthenticationError, FailureReason, RecordsUnavailableError
 from auth.principals import Attribution, Role
 from halfgateway.control.machines import MachineDirectory, MachineUse
 from halfgateway.control.rtsp_door import MachineAccount
@@ -53,12 +53,34 @@ async def test_a_machine_of_which_nothing_was_agreed_does_not_come(house: House)
 async def test_a_machine_shows_its_own_certificate(house: House) -> None:
     # C08
     machines, machine = await the_machine(house)
-    for _ in range(2):
-        assert await machines.presented(machine, house.certificates["machine"])
-        for wrong in (None, b"no certificate", house.certificates["operator"], house.certificates["revoked"]):
-            assert not await machines.presented(machine, wrong)
     stranger = house.authority.client("stranger", house.clock.now(), lifetime=timedelta(days=1)).der
-    assert not await machines.presented(machine, stranger)
+    wrong = [
+        (None, FailureReason.CERTIFICATE_MISSING),
+        (b"no certificate", FailureReason.CERTIFICATE_UNREADABLE),
+        (house.certificates["operator"], FailureReason.CERTIFICATE_NOT_BOUND),
+        (house.certificates["revoked"], FailureReason.CERTIFICATE_REVOKED),
+        (stranger, FailureReason.CERTIFICATE_NOT_BOUND),
+    ]
+    for _ in range(2):
+        await machines.present(machine, house.certificates["machine"])
+        for certificate, reason in wrong:
+            with pytest.raises(AuthenticationError) as refused:
+                await machines.present(machine, certificate)
+            assert refused.value.reason is reason
+
+
+@pytest.mark.parametrize("all_show_one", [False, True])
+async def test_who_comes_by_a_ticket_shows_a_certificate_where_that_is_asked(house: House, all_show_one: bool) -> None:
+    # S01
+    machines = MachineDirectory(house.accounts, house.verifier, (), all_show_one=all_show_one)
+    machines.verify(house.certificates["operator"])
+    with pytest.raises(AuthenticationError):
+        machines.verify(house.certificates["revoked"])
+    if all_show_one:
+        with pytest.raises(AuthenticationError, match="certificate-missing"):
+            machines.verify(None)
+    else:
+        machines.verify(None)
 
 
 async def test_a_certificate_that_cannot_be_looked_up_is_neither_good_nor_bad(
@@ -66,12 +88,12 @@ async def test_a_certificate_that_cannot_be_looked_up_is_neither_good_nor_bad(
 ) -> None:
     # C08: failure table, SQL down; one that was seen before is known
     machines, machine = await the_machine(house)
-    assert await machines.presented(machine, house.certificates["machine"])
+    await machines.present(machine, house.certificates["machine"])
 
     async def fail(_: bytes) -> str:
         raise RecordsUnavailableError("locked")
 
     monkeypatch.setattr(house.accounts, "owner_of_certificate", fail)
-    assert await machines.presented(machine, house.certificates["machine"])
+    await machines.present(machine, house.certificates["machine"])
     with pytest.raises(StateStoreUnavailable):
-        await machines.presented(machine, house.certificates["operator"])
+        await machines.present(machine, house.certificates["operator"])

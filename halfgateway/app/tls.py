@@ -1,0 +1,153 @@
+"""The node's certificates: read from files, read again when those change, held against what runs (S02, S12)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from auth.certificates import CertificateVerifier
+from auth.errors import RecordsUnavailableError
+from auth.sessions import Sessions
+from auth.trace import Draft, Kind
+from halfgateway.app.door import Control
+from halfgateway.config import ConfigurationError, TlsSection
+from halfgateway.control.endings import CertificateFallen
+from halfgateway.net.tls import server_context
+
+log = logging.getLogger(__name__)
+
+CHECK_FILES_S = 2.0
+"""How often the files are looked at: a revocation ends what runs within five seconds."""
+
+CHECK_DATES_S = 60.0
+"""How often certificates in use are verified although no file has changed: their dates pass by themselves."""
+
+Stamp = tuple[int, int, int]
+"""A file's inode, size in bytes and time of change in nanoseconds: what differs when it was replaced or written."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    https: ssl.SSLContext
+    rtsps: ssl.SSLContext
+    authorities_pem: bytes
+    revocation_lists_pem: bytes
+
+
+class TlsFiles:
+    """The contexts of new handshakes and the verifier of clients, always those of the newest files that are whole.
+
+    Raises ConfigurationError where the first ones cannot be used. Later ones that cannot are logged, and those before
+    stay: a revocation list that is not renewed lets nobody in once it is stale.
+    """
+
+    def __init__(self, section: TlsSection, verifier: CertificateVerifier) -> None:
+        self.handshake_timeout_s = section.handshake_timeout_s
+        self._section = section
+        self._verifier = verifier
+        self._seen = self._stamps()
+        try:
+            self._take(self._read())
+        except (OSError, ValueError) as error:
+            raise ConfigurationError([f"tls: {error}"]) from error
+
+    def https_context(self) -> ssl.SSLContext:
+        """For the next handshake on the HTTPS port."""
+        return self._loaded.https
+
+    def rtsps_context(self) -> ssl.SSLContext:
+        """For the next handshake on the RTSPS port."""
+        return self._loaded.rtsps
+
+    async def refresh(self) -> list[str]:
+        """Read the files again if one has changed; the names of those that have, empty if they cannot be used."""
+        stamps = await asyncio.to_thread(self._stamps)
+        changed = [path.name for path, stamp in stamps.items() if stamp != self._seen[path]]
+        if not changed:
+            return []
+        self._seen = stamps
+        try:
+            self._take(await asyncio.to_thread(self._read))
+        except (OSError, ValueError) as error:
+            log.error("tls.not_renewed files=%s error=%s", ",".join(changed), error)
+            return []
+        log.info("tls.renewed files=%s", ",".join(changed))
+        return changed
+
+    def _stamps(self) -> dict[Path, Stamp | None]:
+        section = self._section
+        files = [section.certificate, section.key, section.client_ca]
+        files += [section.revoked] if section.revoked is not None else []
+        return {path: _stamp(path) for path in files}
+
+    def _read(self) -> _Loaded:
+        section = self._section
+        context = partial(
+            server_context, certificate=section.certificate, key=section.key, client_authorities=section.client_ca
+        )
+        return _Loaded(
+            https=context(alpn=["http/1.1"]),
+            rtsps=context(with_tls_1_2=True),
+            authorities_pem=section.client_ca.read_bytes(),
+            revocation_lists_pem=section.revoked.read_bytes() if section.revoked is not None else b"",
+        )
+
+    def _take(self, loaded: _Loaded) -> None:
+        self._verifier.replace(loaded.authorities_pem, loaded.revocation_lists_pem)
+        self._loaded = loaded
+
+
+class CertificateWatch:
+    """Follows the files, and ends what was opened by a certificate that is good no longer."""
+
+    def __init__(self, files: TlsFiles, verifier: CertificateVerifier, control: Control, sessions: Sessions) -> None:
+        self._files = files
+        self._verifier = verifier
+        self._control = control
+        self._sessions = sessions
+        self._owed: set[str] = set()
+
+    async def run(self) -> None:
+        """Keep going until cancelled."""
+        unverified_s = 0.0
+        while True:
+            await asyncio.sleep(CHECK_FILES_S)
+            unverified_s += CHECK_FILES_S
+            changed = await self._files.refresh()
+            if changed:
+                self._control.tracer.eventual(Draft(kind=Kind.CONFIG_CHANGED, detail={"files": changed}))
+            if changed or unverified_s >= CHECK_DATES_S:
+                unverified_s = 0.0
+                await self._end_what_has_fallen()
+            await self._close_sessions()
+
+    async def _end_what_has_fallen(self) -> None:
+        for fallen in await asyncio.to_thread(self._verifier.fallen):
+            self._verifier.forget(fallen.certificate_der)
+            self._owed.add(fallen.account)
+            detail = {"reason": fallen.reason.value}
+            self._control.tracer.eventual(Draft(kind=Kind.SESSION_CLOSED, account=fallen.account, detail=detail))
+            for stream in self._control.table:
+                if stream.request.principal.account == fallen.account:
+                    self._control.closer.end(stream, CertificateFallen())
+
+    async def _close_sessions(self) -> None:
+        for account in tuple(self._owed):
+            try:
+                await self._sessions.close_all(account)
+            except RecordsUnavailableError as error:
+                log.warning("session.not_closed account=%s error=%s", account, error)
+                return
+            self._owed.discard(account)
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
