@@ -62,6 +62,8 @@ class CameraClient(asyncio.Protocol):
         client = cls(target, on_media)
         try:
             uri = RtspUri.parse(target.url)
+            if uri.scheme != "rtsp":
+                raise CameraFailure("La caméra demande RTSPS, qui n'est pas parlé vers les caméras.")
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await asyncio.get_running_loop().create_connection(lambda: client, uri.address, uri.port)
         except (OSError, TimeoutError, RemoteProtocolError) as error:

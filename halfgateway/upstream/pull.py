@@ -206,14 +206,21 @@ class _Pull:
         report = frame(
             self._own_channel(RTCP_CHANNEL), receiver_report(ReceiverReport(secrets.randbits(32)), USER_AGENT)
         )
+        await asyncio.sleep(self._keep_alive_s)
         while True:
-            await asyncio.sleep(self._keep_alive_s)
+            asked_s = self._now()
             client.send_media(report)
             try:
-                await client.request(self._keep_alive_method, self._aggregate_url, {"Session": self._session})
+                await client.request(
+                    self._keep_alive_method,
+                    self._aggregate_url,
+                    {"Session": self._session},
+                    timeout_s=self._keep_alive_s / 2,
+                )
             except CameraFailure as failure:
                 if failure.status is not None:
                     self._keep_alive_method = "OPTIONS"
+            await asyncio.sleep(asked_s + self._keep_alive_s - self._now())
 
     async def _say_goodbye(self, client: CameraClient) -> None:
         """TEARDOWN, and a moment for its answer: a camera has few sessions to give, and ours should be free again."""
