@@ -79,6 +79,11 @@ class RawPlayer:
         """Be gone without a word, as a killed player is."""
         self._writer.transport.abort()
 
+    def peer_certificate(self) -> bytes | None:
+        """The server's certificate, over TLS."""
+        tls: ssl.SSLObject = self._writer.get_extra_info("ssl_object")
+        return tls.getpeercert(binary_form=True)
+
     def end_sending(self) -> None:
         """Close this side's half of the connection."""
         self._writer.write_eof()
