@@ -13,7 +13,7 @@ from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.rtcp import Goodbye, parse_compound
 from tests.e2e.conftest import Gateway, credentials_of, until
 from tests.e2e.inventory import QUICK_FRAMES, record_of_simulated, simulated_camera
-from tests.e2e.players import (
+from tests.players import (
     FRAMES,
     counters_of,
     ffmpeg_command,

@@ -19,7 +19,7 @@ from halfgateway.simulator.clips import default_cache, ensure_clip
 from tests.depacketise import access_units
 from tests.e2e.conftest import Gateway
 from tests.e2e.inventory import record_of
-from tests.e2e.players import (
+from tests.players import (
     Codec,
     counters_of,
     ffmpeg_command,

@@ -9,7 +9,7 @@ import pytest
 from auth.trace import Kind
 from halfgateway.protocol.codec import Codec
 from tests.e2e.conftest import Gateway, credentials_of
-from tests.e2e.players import (
+from tests.players import (
     FRAMES,
     LIMIT_S,
     Counters,

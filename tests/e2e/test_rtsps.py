@@ -12,7 +12,7 @@ import pytest_asyncio
 from auth.trace import Kind
 from tests.e2e.conftest import Gateway, credentials_of, until
 from tests.e2e.inventory import QUICK_FRAMES, record_of_simulated, simulated_camera
-from tests.e2e.players import FRAMES, counters_of, ffmpeg_command, in_turn, needs_ffmpeg
+from tests.players import FRAMES, counters_of, ffmpeg_command, in_turn, needs_ffmpeg
 from tests.raw_player import Credentials, RawPlayer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
