@@ -148,7 +148,7 @@ class _Inquiry:
             if url is not None:
                 announced.append((profile, url))
         if announced:
-            return _named(announced)
+            return ranked(announced)
         self._faults.setdefault("profiles", NoVideo.cause)
         if self._known is None:
             return []
@@ -181,7 +181,7 @@ class _Inquiry:
         return CameraState.AVAILABLE, None
 
 
-def _named(announced: Sequence[tuple[VideoProfile, str]]) -> list[tuple[Profile, str]]:
+def ranked(announced: Sequence[tuple[VideoProfile, str]]) -> list[tuple[Profile, str]]:
     """Name profiles by rank, largest picture first: a replaced device brings other tokens, and links stay (C06)."""
     ranked = sorted(announced, key=lambda item: item[0].width * item[0].height, reverse=True)
     return [

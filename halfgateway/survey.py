@@ -63,7 +63,7 @@ class Survey:
         """Ask every configured device, keep what is found, and trace what has changed. Raises RegistryError."""
         hosts = AllowedHosts(urlsplit(camera.onvif_url).hostname or "" for camera in cameras)
         findings = await inventory(
-            [_device(camera) for camera in cameras],
+            [device_of(camera) for camera in cameras],
             onvif=onvif_opener(allowed=hosts, guard=self._guard, clock=self._clock, random_bytes=secrets.token_bytes),
             probe_stream=self._probe,
             known=self._store.snapshot.records,
@@ -113,7 +113,8 @@ def target_of(stream: StreamSource) -> Target:
     return Target(stream.url, credentials.username, credentials.password)
 
 
-def _device(camera: CameraSection) -> Device:
+def device_of(camera: CameraSection) -> Device:
+    """The device that a section of the configuration names, with its password. Raises OSError, UnicodeDecodeError."""
     return Device(
         id=camera.id,
         name=camera.name,

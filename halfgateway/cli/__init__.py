@@ -15,6 +15,8 @@ MODULES = {
     "cut": "interconnection",
     "restore": "interconnection",
     "trace": "trace",
+    "doctor": "doctor",
+    "camera": "camera",
 }
 """The module of this package that holds each command, under the command's own name."""
 

@@ -63,6 +63,12 @@ def starts_keyframe(codec: Codec, payload: Bytes) -> bool:
     return any(unit in {_Unit.PARAMETERS, _Unit.KEY_PICTURE} for unit in units(payload, 0, len(payload)))
 
 
+def holds_parameter_sets(codec: Codec, payload: Bytes) -> bool:
+    """Whether this RTP payload carries parameter sets; False for a codec that has none, or is not known."""
+    units = _UNITS.get(codec)
+    return units is not None and _Unit.PARAMETERS in units(payload, 0, len(payload))
+
+
 class KeyframeFinder:
     """Finds the first packet of each start in one stream, packet by packet.
 
