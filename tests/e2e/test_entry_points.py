@@ -39,6 +39,8 @@ COMMANDS = {
     "restore": Kind.INTERCONNECTION_RESTORED,
     "check": "reads a configuration file; touches no node",
     "simulate": "is not a gateway",
+    "doctor": "pulls a camera beside the node, takes no slot and shows nobody its picture; see its help",
+    "camera": "reads the inventory, finds and checks lists of devices; changes nothing that a node holds",
     "trace": "reads a copy with the rights of whoever holds it; the node's own copy is guarded by the OS",
 }
 """The commands are run with these entries asserted in test_cut.py and test_demo.py."""
