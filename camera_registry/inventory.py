@@ -26,12 +26,19 @@ CLOCK_ANOMALY_S: Final = 60.0
 CLOCK_CAUSE: Final = "clock-offset"
 """The cause given with such an anomaly."""
 
+MASKED_CAUSE: Final = "masked-profile-missing"
+"""The cause given where a device does not have the profile that alone may be shown, or has not been seen to."""
+
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A device as the operator names it: which camera it is, where it stands, and how to ask it."""
+    """A device as the operator names it: which camera it is, where it stands, and how to ask it.
+
+    ``masked_profile`` is the device's own token of the one profile in which dwellings are masked: with it no other
+    profile is ever put on record (L07).
+    """
 
     id: str
     name: str
@@ -42,6 +49,7 @@ class Device:
     onvif_url: str
     credentials: Credentials | None = None
     recorded: bool = False
+    masked_profile: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,15 +151,19 @@ class _Inquiry:
     async def _streams(self, port: OnvifPort) -> list[tuple[Profile, str]]:
         """Return the profiles that have an address, best first; those on record if the device names none."""
         announced: list[tuple[VideoProfile, str]] = []
-        for profile in await self._try("profiles", port.profiles()) or ():
+        offered = await self._try("profiles", port.profiles()) or ()
+        exposed = exposed_profiles(offered, self._device.masked_profile)
+        if offered and not exposed:
+            self._faults["profiles"] = MASKED_CAUSE
+        for profile in exposed:
             url = await self._try(f"stream-url {profile.token}", port.stream_url(profile))
             if url is not None:
                 announced.append((profile, url))
         if announced:
             return ranked(announced)
         self._faults.setdefault("profiles", NoVideo.cause)
-        if self._known is None:
-            return []
+        if self._known is None or self._device.masked_profile is not None:
+            return []  # What is on record may be from before the profile was marked.
         streams = self._known.connection.streams
         return [(each, streams[each.id]) for each in self._known.camera.profiles if each.id in streams]
 
@@ -179,6 +191,11 @@ class _Inquiry:
         if clock is not None and abs(clock.offset_s) > CLOCK_ANOMALY_S:
             return CameraState.ANOMALY, CLOCK_CAUSE
         return CameraState.AVAILABLE, None
+
+
+def exposed_profiles(offered: Sequence[VideoProfile], masked: str | None) -> tuple[VideoProfile, ...]:
+    """Return the profiles that may be put on record: all, or the masked one alone, or none if it is not there (L07)."""
+    return tuple(profile for profile in offered if masked is None or profile.token == masked)
 
 
 def ranked(announced: Sequence[tuple[VideoProfile, str]]) -> list[tuple[Profile, str]]:

@@ -11,9 +11,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
+from camera_registry.connections import Connection
 from halfgateway.control.streams import Timings
 from halfgateway.errors import HalfGatewayError
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S
@@ -104,7 +105,11 @@ class DatabaseSection(_Section):
 
 
 class CameraSection(_Section):
-    """An ONVIF device to take into the inventory."""
+    """An ONVIF device to take into the inventory.
+
+    ``masked_profile`` is the device's token of the one profile in which dwellings are masked: no other is relayed
+    (L07).
+    """
 
     id: Name
     name: str
@@ -115,6 +120,16 @@ class CameraSection(_Section):
     onvif_url: str
     username: str
     password_file: Path
+    masked_profile: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+
+    @field_validator("onvif_url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        try:
+            Connection(onvif_url=url)
+        except ValueError as error:
+            raise ValueError(f"http://HOST/onvif/device_service or the like is wanted: {error}") from error
+        return url
 
 
 class MachineSection(_Section):

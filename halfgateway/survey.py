@@ -6,16 +6,18 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 from auth.trace import Draft, Kind
+from camera_registry.cameras import CameraState
 from camera_registry.clock import Clock
 from camera_registry.connections import CameraRecord, Credentials, StreamSource
 from camera_registry.errors import AuthRejected, NotSupported, NoVideo, RegistryError, Unreachable
 from camera_registry.guard import CredentialGuard
 from camera_registry.hosts import AllowedHosts
-from camera_registry.inventory import Device, StreamFacts, inventory
+from camera_registry.inventory import MASKED_CAUSE, Device, StreamFacts, inventory
 from camera_registry.onvif_client import onvif_opener
 from camera_registry.store import CameraStore
 from halfgateway.config import CameraSection
@@ -58,6 +60,17 @@ class Survey:
                 log.error("survey.failed error=%s", error)
             self.taken.set()
             await asyncio.sleep(every_s)
+
+    async def withdraw_unproven(self, cameras: Sequence[CameraSection]) -> None:
+        """Take the profiles off record of each camera of which only one may be shown, until the device has named it.
+
+        What is on record may be from before it was marked (L07). Raises RegistryError.
+        """
+        for section in cameras:
+            known = self._store.snapshot.records.get(section.id)
+            if section.masked_profile is not None and known is not None and known.camera.profiles:
+                hidden = replace(known.camera, profiles=(), state=CameraState.UNAVAILABLE, cause=MASKED_CAUSE)
+                await self._store.upsert(CameraRecord(hidden, replace(known.connection, streams={})))
 
     async def take(self, cameras: Sequence[CameraSection]) -> None:
         """Ask every configured device, keep what is found, and trace what has changed. Raises RegistryError."""
@@ -126,4 +139,5 @@ def device_of(camera: CameraSection) -> Device:
         credentials=Credentials(
             username=camera.username, password=camera.password_file.read_text(encoding="utf-8").rstrip("\r\n")
         ),
+        masked_profile=camera.masked_profile,
     )

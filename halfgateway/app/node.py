@@ -118,11 +118,12 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     _follow_commands(beacon, control.interconnection, life)
     life.push_async_callback(_end_streams, control)
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
+    survey = Survey(store=records.cameras, descriptions=control.descriptions, tracer=tracer, clock=clock)
+    await survey.withdraw_unproven(configuration.cameras)
     endpoints = await listen(configuration, records, control, journal, rtsp, sessions, certificates, tls, clock, life)
     if tls is not None:
         watch = CertificateWatch(tls, certificates, control, sessions)
         await _keep_running(life, failed, "certificates", watch.run())
-    survey = Survey(store=records.cameras, descriptions=control.descriptions, tracer=tracer, clock=clock)
     await _keep_running(life, failed, "survey", survey.run(configuration.cameras))
     return Node(configuration, endpoints, records, control, journal, rtsp, survey, failed)
 

@@ -1,15 +1,18 @@
-"""``halfgateway camera``: the cameras of a node, listed and shown."""
+"""``halfgateway camera``: the cameras of a node, imported, listed and shown."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from camera_registry.cameras import CameraState
 from camera_registry.connections import CameraRecord
-from halfgateway.cli.common import WRONG_USAGE, ConfigOption, DataOption, JsonOption, say, stop
+from halfgateway.cli.common import REFUSED, WRONG_USAGE, ConfigOption, DataOption, JsonOption, say, stop
 from halfgateway.cli.house import house_of
+from halfgateway.config import ConfigurationError, read_configuration
+from halfgateway.inspection.camera_list import CameraListError, append_to, as_toml, read_list
 from halfgateway.protocol.uri import redacted
 
 _STATES = {
@@ -20,6 +23,49 @@ _STATES = {
 }
 
 camera = typer.Typer(help="Caméras: the cameras of a node.", no_args_is_help=True)
+
+
+@camera.command("import")
+def import_list(
+    file: Annotated[Path, typer.Argument(help="A CSV file, UTF-8, separated by commas or semicolons.")],
+    config: ConfigOption = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the [[cameras]] tables to this new file instead; - is standard output.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Import a list of cameras into gateway.toml: all of it, or nothing with every fault by its line.
+
+    Columns: id, name, site, commune, latitude, longitude, onvif_url, username, password_file, and masked_profile if
+    wanted. Each password is the one line of a file, named relative to gateway.toml; a column of passwords is refused.
+
+    The configuration is where cameras are named: the list is appended to it as [[cameras]] tables, and what stands in
+    it is not touched. A node takes them into its inventory when it starts next. Exit 1 if anything is wrong.
+    """
+    if config is None:
+        stop(WRONG_USAGE, "name the configuration that the cameras are for: --config gateway.toml")
+    try:
+        taken = [each.id for each in read_configuration(config).cameras]
+        sections = read_list(file, folder=config.resolve().parent, taken=taken)
+        if output is None:
+            append_to(config, sections)
+        elif str(output) != "-":
+            with output.open("x", encoding="utf-8") as written:
+                written.write(as_toml(sections))
+    except ConfigurationError as error:
+        stop(WRONG_USAGE, *error.faults)
+    except CameraListError as error:
+        if as_json:
+            say({"imported": [], "faults": error.faults}, "", as_json=True)
+        stop(REFUSED, *error.faults)
+    except OSError as error:
+        stop(REFUSED, f"{error.filename}: {error.strerror}")
+    if str(output) == "-" and not as_json:
+        typer.echo(as_toml(sections), nl=False)
+        return
+    where = config if output is None else output
+    document = {"imported": [each.id for each in sections], "faults": [], "file": str(where)}
+    say(document, f"{len(sections)} caméra(s) ajoutée(s) à {where}.", as_json=as_json)
 
 
 @camera.command("list")

@@ -17,7 +17,7 @@ from camera_registry.clock import Clock
 from camera_registry.errors import NoVideo, RegistryError, Unreachable
 from camera_registry.guard import CredentialGuard
 from camera_registry.hosts import AllowedHosts
-from camera_registry.inventory import CLOCK_ANOMALY_S, CLOCK_CAUSE, Device, ranked
+from camera_registry.inventory import CLOCK_ANOMALY_S, CLOCK_CAUSE, Device, exposed_profiles, ranked
 from camera_registry.onvif_client import OnvifClient, VideoProfile, onvif_opener
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.inspection.meter import Measurements, StreamMeter
@@ -149,7 +149,8 @@ class Doctor:
             if not found:
                 raise NoVideo("the device has no profile with video")
         async with self._step("onvif-stream-uri") as step:
-            named = ranked([(each, await port.stream_url(each)) for each in found])
+            exposed = exposed_profiles(found, self._device.masked_profile)
+            named = ranked([(each, await port.stream_url(each)) for each in exposed])
             step.detail = {"streams": {each.id: redacted(url) for each, url in named}}
             if not named:
                 raise NoVideo("the device announces no stream")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from auth.sealing import Sealing
 from camera_registry.cameras import Camera
@@ -25,6 +25,8 @@ class House:
     """The cameras that one node knows, by identifier, with what leads to them: for SYN's side only."""
 
     records: Mapping[str, CameraRecord]
+    masked: Mapping[str, str] = field(default_factory=dict)
+    """The token of the one profile that may be shown, of each camera that has one."""
 
     def device(self, camera_id: str) -> Device | None:
         """The device of a camera, as the survey would ask it; None for a camera that nobody knows."""
@@ -41,6 +43,7 @@ class House:
             longitude=camera.longitude,
             onvif_url=connection.onvif_url,
             credentials=connection.credentials,
+            masked_profile=self.masked.get(camera_id),
         )
 
 
@@ -52,10 +55,13 @@ async def read_house(folder: DataFolder, configuration: Configuration | None) ->
     """
     url = configuration.database.url if configuration is not None else EMBEDDED
     records = await _on_record(folder, url)
+    masked: dict[str, str] = {}
     for section in configuration.cameras if configuration is not None else ():
         device = device_of(section)
         records[device.id] = _as_configured(device, records.get(device.id))
-    return House(records)
+        if device.masked_profile is not None:
+            masked[device.id] = device.masked_profile
+    return House(records, masked)
 
 
 async def _on_record(folder: DataFolder, url: str) -> dict[str, CameraRecord]:

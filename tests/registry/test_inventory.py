@@ -95,14 +95,16 @@ class Streams:
         return _or_raise(self.facts.get(source.url, StreamFacts(codec="H264")))
 
 
-async def found(port: Port, streams: Streams | None = None, known: CameraRecord | None = None) -> Finding:
+async def found(
+    port: Port, streams: Streams | None = None, known: CameraRecord | None = None, *, device: Device = DEVICE
+) -> Finding:
     @asynccontextmanager
     async def opened(url: str, credentials: Credentials | None) -> AsyncIterator[Port]:
         assert (url, credentials) == (DEVICE.onvif_url, DEVICE.credentials)
         yield port
 
     (finding,) = await inventory(
-        [DEVICE],
+        [device],
         onvif=opened,
         probe_stream=streams or Streams(),
         known={DEVICE.id: known} if known else {},
@@ -225,6 +227,26 @@ async def test_few_devices_are_asked_at_once() -> None:
     findings = await inventory(devices, onvif=opened, probe_stream=Streams())
     assert [finding.record.camera.id for finding in findings] == [device.id for device in devices]
     assert 1 < most <= DEVICES_AT_ONCE
+
+
+async def test_only_the_masked_profile_is_ever_on_record() -> None:  # L07
+    port = Port(offered=(profile("open", 1920, 1080), profile("masked", 640, 360)))
+    finding = await found(port, device=replace(DEVICE, masked_profile="masked"))
+    (only,) = finding.record.camera.profiles
+    assert (only.id, only.width) == ("main", 640)
+    assert list(finding.record.connection.streams) == ["main"]
+    assert finding.record.camera.state is CameraState.AVAILABLE
+
+
+@pytest.mark.parametrize("offered", [(profile("open", 1920, 1080),), Unreachable("gone")])
+async def test_without_its_masked_profile_a_camera_shows_nothing(
+    record: CameraRecord, offered: Sequence[VideoProfile] | RegistryError
+) -> None:  # L07: what is on record may be from before the profile was marked
+    finding = await found(Port(offered=offered), known=record, device=replace(DEVICE, masked_profile="masked"))
+    assert finding.record.camera.profiles == ()
+    assert not finding.record.connection.streams
+    assert finding.record.camera.state is CameraState.UNAVAILABLE
+    assert finding.record.camera.cause in {"masked-profile-missing", "unreachable"}
 
 
 def listed(camera: SimulatedCamera, *, password: str | None = None) -> Device:

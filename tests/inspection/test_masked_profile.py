@@ -1,0 +1,64 @@
+"""A camera of which only a masked profile may be shown shows none until its device has named it (L07)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from auth.sealing import MASTER_KEY_BYTES, Sealing
+from camera_registry.cameras import CameraState
+from camera_registry.clock import SystemClock
+from camera_registry.connections import Credentials
+from camera_registry.store import CameraStore
+from halfgateway.config import CameraSection
+from halfgateway.control.descriptions import Descriptions
+from halfgateway.control.tracing import Tracer
+from halfgateway.database import Database
+from halfgateway.survey import Survey
+from tests.e2e.inventory import record_of
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[CameraStore]:
+    database = Database(f"sqlite:///{tmp_path / 'records.sqlite'}")
+    await database.migrate()
+    sealing = Sealing(os.urandom(MASTER_KEY_BYTES), random_bytes=os.urandom)
+    yield CameraStore(database.sessions, sealing, clock=SystemClock())
+    await database.close()
+
+
+def section(camera_id: str, tmp_path: Path, masked: str | None) -> CameraSection:
+    return CameraSection(
+        id=camera_id,
+        name="Essai",
+        site="Essai",
+        commune="Versailles",
+        latitude=48.8,
+        longitude=2.1,
+        onvif_url="http://127.0.0.1/",
+        username="u",
+        password_file=tmp_path / "password",
+        masked_profile=masked,
+    )
+
+
+async def test_what_was_on_record_before_is_shown_no_more(store: CameraStore, tmp_path: Path) -> None:
+    credentials = Credentials(username="u", password="p")
+    for name in ("free", "masked", "unmarked"):
+        await store.upsert(record_of(name, "rtsp://127.0.0.1/a", credentials, profiles=("main", "sub")))
+    survey = Survey(store=store, descriptions=Mock(spec=Descriptions), tracer=Mock(spec=Tracer), clock=SystemClock())
+    await survey.withdraw_unproven(
+        [section("free", tmp_path, None), section("masked", tmp_path, "P2"), section("new", tmp_path, "P2")]
+    )
+    assert store.snapshot.source("free") is not None
+    assert store.snapshot.source("unmarked") is not None
+    hidden = store.get("masked")
+    assert hidden is not None
+    assert (hidden.state, hidden.cause) == (CameraState.UNAVAILABLE, "masked-profile-missing")
+    assert store.snapshot.source("masked") is None
+    assert store.snapshot.source("masked", "sub") is None
+    assert store.get("new") is None
