@@ -74,17 +74,19 @@ async def ports() -> AsyncIterator[dict[str, int]]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def taken_in(shared: Gateway, ports: dict[str, int]) -> Gateway:
-    """The gateway, with every GStreamer camera in its inventory."""
-    for authentication, port in ports.items():
+    """The gateway, with every GStreamer camera in its inventory.
+
+    Once for each test that plays it: its clip has an end, which a pull that lingers would come to.
+    """
+    for use, port in (*ports.items(), ("player", ports["digest"]), ("sets", ports["digest"])):
         for path, codec in PATHS.items():
-            url = f"rtsp://127.0.0.1:{port}{path}"
-            record = record_of(camera_id(authentication, path), url, CREDENTIALS, codec=codec)
+            record = record_of(camera_id(use, path), f"rtsp://127.0.0.1:{port}{path}", CREDENTIALS, codec=codec)
             await shared.node.records.cameras.upsert(record)
     return shared
 
 
-def camera_id(authentication: str, path: str) -> str:
-    return f"gst-{authentication}-{path[1:]}"
+def camera_id(use: str, path: str) -> str:
+    return f"gst-{use}-{path[1:]}"
 
 
 @needs_ffmpeg
@@ -102,7 +104,7 @@ async def test_what_it_plays_is_decoded_behind_the_gateway(taken_in: Gateway, au
 @needs_gstreamer
 @pytest.mark.parametrize("path", ["/h264-pcma", "/h265", "/mjpeg"])
 async def test_gstreamer_plays_it_too(taken_in: Gateway, path: str) -> None:
-    url = f"{taken_in.ready['rtsp']}/live/{camera_id('digest', path)}"
+    url = f"{taken_in.ready['rtsp']}/live/{camera_id('player', path)}"
     counters = await counters_of(gstreamer_command(url, taken_in.machine, PATHS[path], frames=20))
     assert len(counters) >= 19
     assert in_turn(counters)
@@ -116,7 +118,7 @@ async def test_parameter_sets_stay_where_the_camera_put_them(
     taken_in: Gateway, path: str, in_sdp: bool, in_band: bool
 ) -> None:
     # onvif.md quirk 8, L08: passthrough, and no word of sound
-    live = f"/live/{camera_id('digest', path)}"
+    live = f"/live/{camera_id('sets', path)}"
     async with taken_in.player(taken_in.machine) as player:
         answer = await player.ask("DESCRIBE", player.url(live))
         (media,) = sdp.parse(answer.body).media
