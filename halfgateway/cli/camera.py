@@ -1,18 +1,25 @@
-"""``halfgateway camera``: the cameras of a node, imported, listed and shown."""
+"""``halfgateway camera``: the cameras of a node, found, imported, listed and shown."""
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import asdict
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import Progress
 
 from camera_registry.cameras import CameraState
+from camera_registry.clock import SystemClock
 from camera_registry.connections import CameraRecord
 from halfgateway.cli.common import REFUSED, WRONG_USAGE, ConfigOption, DataOption, JsonOption, say, stop
 from halfgateway.cli.house import house_of
 from halfgateway.config import ConfigurationError, read_configuration
 from halfgateway.inspection.camera_list import CameraListError, append_to, as_toml, read_list
+from halfgateway.inspection.scan import PORTS, FoundDevice, Scan
 from halfgateway.protocol.uri import redacted
 
 _STATES = {
@@ -23,6 +30,50 @@ _STATES = {
 }
 
 camera = typer.Typer(help="Caméras: the cameras of a node.", no_args_is_help=True)
+
+
+@camera.command("scan")
+def scan(
+    network: Annotated[str, typer.Option(help="The range to look in, at most a /20: 10.78.1.0/24.")],
+    port: Annotated[
+        list[int], typer.Option(min=1, max=65535, help="A port where ONVIF may listen; may be given more than once.")
+    ] = list(PORTS),  # noqa: B006 (typer reads it once)
+    as_json: JsonOption = False,
+) -> None:
+    """Find ONVIF devices in a range, and nowhere else: by a WS-Discovery probe to each address, and on usual ports.
+
+    No credentials are sent and nothing is changed. What is found can be written into a list for camera import.
+    """
+    try:
+        searched = Scan(ip_network(network, strict=False), ports=port, clock=SystemClock())
+    except ValueError as error:
+        stop(WRONG_USAGE, str(error))
+    try:
+        found = _with_progress(searched)
+    except OSError as error:
+        stop(REFUSED, f"{network}: {error.strerror}")
+    document = {"network": network, "addresses": len(searched.addresses), "found": [asdict(each) for each in found]}
+    lines = [_found_line(each) for each in found]
+    say(
+        document,
+        "\n".join([*lines, f"{len(found)} appareil(s) sur {len(searched.addresses)} adresse(s)."]),
+        as_json=as_json,
+    )
+
+
+def _with_progress(searched: Scan) -> tuple[FoundDevice, ...]:
+    """Run a scan; on a terminal, a bar on stderr says how far it is."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("Recherche", total=len(searched.addresses))
+        searched.on_progress = lambda done: progress.update(bar, completed=done)
+        return asyncio.run(searched.run())
+
+
+def _found_line(device: FoundDevice) -> str:
+    kind = "découverte" if device.by == "discovery" else "port"
+    says = "répond" if device.answers else "exige des identifiants" if device.wants_credentials else "ne répond pas"
+    return f"{device.onvif_url}  {kind}, {says}  {device.name} {device.hardware}".rstrip()
 
 
 @camera.command("import")
