@@ -6,8 +6,9 @@ import asyncio
 import itertools
 import shutil
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 import av
 import numpy as np
@@ -97,9 +98,11 @@ async def playing(command: list[str]) -> AsyncIterator[Process]:
         await process.communicate()
 
 
-async def counters_by_pyav(url: str, frames: int = FRAMES) -> Counters:
+async def counters_by_pyav(
+    url: str, frames: int = FRAMES, *, options: Mapping[str, str] = MappingProxyType({})
+) -> Counters:
     def decoded() -> Counters:
-        with av.open(url, options={"rtsp_transport": "tcp"}, timeout=LIMIT_S) as container:
+        with av.open(url, options={"rtsp_transport": "tcp", **options}, timeout=LIMIT_S) as container:
             pictures = itertools.islice(container.decode(video=0), frames)
             return [read_counter(picture.to_ndarray(format="gray")) for picture in pictures]
 

@@ -31,16 +31,14 @@ is reset; none of them takes a slot (rtsp.md row 9)."""
 BACKLOG = 512
 """Connections the kernel may hold before they are accepted."""
 
-EXHAUSTED_PAUSE_S = 0.5
-"""How long nothing is accepted when the process has no descriptor left: until others have ended."""
+NOT_ACCEPTED_PAUSE_S = 0.5
+"""How long nothing is accepted when the kernel cannot, as with no descriptor left: until others have ended."""
 
 MACHINE_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:@SECLEVEL=2"
 """What TLS 1.2 may use: ephemeral keys and authenticated encryption; keys and signatures of 112 bits at least."""
 
 _X509_V_FLAG_NO_CHECK_TIME = 0x200000
 """OpenSSL's; Python names no such member of ssl.VerifyFlags."""
-
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _CERTIFICATE_REASONS: Mapping[int, str] = {
     2: "issuer-unknown",
@@ -110,8 +108,10 @@ def refusal_reason(error: ssl.SSLError) -> str | None:
     """Why we refused a handshake, in the trace's words; None where it was the peer that gave up."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _CERTIFICATE_REASONS.get(error.verify_code, f"certificate-refused-{error.verify_code}")
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return None
     name = error.reason or ""
-    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) or _THE_PEER_GAVE_UP.search(name):
+    if _THE_PEER_GAVE_UP.search(name):
         return None
     return _HANDSHAKE_REASONS.get(name, "tls-" + (name.lower().replace("_", "-") or "failed"))
 
@@ -174,8 +174,8 @@ class TlsListener:
                 connection, address = await loop.sock_accept(listener)
             except OSError as error:
                 log.warning("tls.not_accepted error=%s", error)
-                if error.errno in _EXHAUSTED:
-                    await asyncio.sleep(EXHAUSTED_PAUSE_S)
+                if error.errno != errno.ECONNABORTED:
+                    await asyncio.sleep(NOT_ACCEPTED_PAUSE_S)
                 continue
             if len(self._handshakes) >= self._max_handshakes:
                 sockets.reset(connection)

@@ -306,6 +306,19 @@ async def test_tls_1_2_is_not_for_an_operators_ticket(pki: Pki) -> None:
         assert (await player.set_up(f"/live/{camera}")).status == 200
 
 
+async def test_a_ticket_needs_no_certificate_and_a_bad_one_is_refused(pki: Pki) -> None:
+    # S02
+    camera = pki.gateway.cameras[0]
+    ticket = credentials_of(await pki.gateway.ticket(camera))
+    expired = issue(pki.root, begins=timedelta(days=-2), lasts=timedelta(days=1))
+    async with one_more(pki, Kind.STREAM_REFUSED, "certificate-expired"):
+        async with pki.player(ticket, pki.context(expired)) as player:
+            assert (await player.set_up(f"/live/{camera}")).status == 403
+    async with pki.player(ticket, pki.context(None)) as player:
+        assert (await player.set_up(f"/live/{camera}")).status == 200
+        assert (await player.tear_down(f"/live/{camera}")).status == 200
+
+
 def refusal_kind(port: str) -> Kind:
     return Kind.STREAM_REFUSED if port == "rtsps" else Kind.AUTH_FAILED
 
