@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from halfgateway.downstream.answers import REALM, RtspAnswers
@@ -48,6 +49,7 @@ class StageSeat:
 
     async def start(self) -> None:
         self.done.append("start")
+        self._door.on_start()
         if self._door.refuses_start is not None:
             raise self._door.refuses_start
 
@@ -89,7 +91,8 @@ class StageDoor:
     source: Source
     cap: int = 10
     refuses: Refusal | None = None
-    refuses_start: Refusal | None = None
+    refuses_start: Exception | None = None
+    on_start: Callable[[], None] = lambda: None
     seats: list[StageSeat] = field(default_factory=list)
     noted: list[tuple[str, ...]] = field(default_factory=list)
     described: int = 0

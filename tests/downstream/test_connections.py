@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from halfgateway.downstream.answers import MAX_SESSIONS
 from halfgateway.downstream.connection import FIRST_REQUEST_TIMEOUT_S, IDLE_TIMEOUT_S, MAX_UNREAD_BYTES
 from halfgateway.errors import InterconnectionCut
 from halfgateway.protocol.rtcp import Goodbye, parse_compound
@@ -108,6 +109,41 @@ async def ask_and_never_read(port: int, data: bytes, *, at_most_bytes: int) -> N
         for _ in range(at_most_bytes // len(data)):
             async with asyncio.timeout(20):
                 await loop.sock_sendall(greedy, data)
+
+
+async def test_an_answer_that_cannot_be_made_ends_its_connection_alone(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    # a bug is told and holds nothing; the others go on
+    async with stage.player() as unlucky, stage.player() as player:
+        await unlucky.set_up(PATH)
+        stage.door.refuses_start = ZeroDivisionError("a bug")
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await unlucky.play(PATH)
+        await eventually(lambda: stage.door.occupied == 0)
+        assert "connection.failed" in caplog.text
+        assert (await player.ask("DESCRIBE", player.url(PATH))).status == 200
+
+
+async def test_sessions_of_one_connection_are_bounded(stage: Stage) -> None:
+    stage.door.cap = 2 * MAX_SESSIONS
+    async with stage.player() as player:
+        statuses = [(await player.set_up(PATH)).status for _ in range(MAX_SESSIONS + 1)]
+        assert statuses == [200] * MAX_SESSIONS + [461]
+        assert stage.door.occupied == MAX_SESSIONS
+        await player.tear_down(PATH)
+        assert (await player.set_up(PATH)).status == 200
+
+
+async def test_a_session_that_ends_while_it_starts_does_not_flow(stage: Stage) -> None:
+    # C10: the cut comes between the durable entry and the answer
+    async with stage.player() as one:
+        await one.set_up(PATH, transport="RTP/AVP/TCP;unicast;interleaved=2-3")
+        await one.set_up(PATH)
+        seat = stage.door.seats[1]
+        stage.door.on_start = lambda: seat.end(InterconnectionCut())
+        assert (await one.play(PATH)).status == 454
+        assert "flow" not in seat.done
 
 
 async def test_a_reader_that_vanishes_loses_its_seat_and_only_its_own(stage: Stage) -> None:

@@ -19,12 +19,14 @@ class ScriptedCamera:
     """Plays one key picture a packet, fifty a second, once it is asked to PLAY.
 
     ``script`` may answer a request instead of the camera (then its PLAY plays nothing); None lets the camera
-    answer. ``asked`` is every request; ``heard`` every interleaved payload that came.
+    answer. ``asked`` is every request, ``answers`` every answer to the camera's own, ``heard`` every interleaved
+    payload that came.
     """
 
     def __init__(self) -> None:
         self.asked: list[Request] = []
         self.heard: list[tuple[int, bytes]] = []
+        self.answers: list[Response] = []
         self.script: Callable[[Request], Response | None] = lambda request: None
         self.channels = (0, 1)
         self.sdp = SDP
@@ -46,7 +48,10 @@ class ScriptedCamera:
 
     def send(self, *packets: tuple[int, bytes]) -> None:
         """Send packets on their channels to whoever is connected."""
-        data, _ = frames(*packets)
+        self.write(frames(*packets)[0])
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to whoever is connected."""
         for writer in self._writers:
             if not writer.is_closing():
                 writer.write(data)
@@ -56,6 +61,9 @@ class ScriptedCamera:
         parser = Connection(Role.SERVER)
         try:
             while data := await reader.read(65536):
+                if data.startswith(b"RTSP/"):
+                    self.answers += _answers(data)
+                    continue
                 parser.receive_data(data)
                 while not isinstance(event := parser.next_event(), Pause):
                     if isinstance(event, Request):
@@ -102,6 +110,15 @@ class ScriptedCamera:
         for playing in tuple(self._players):
             playing.cancel()
         await asyncio.gather(*self._players, return_exceptions=True)
+
+
+def _answers(data: bytes) -> list[Response]:
+    parser = Connection(Role.CLIENT)
+    parser.receive_data(data)
+    found: list[Response] = []
+    while isinstance(event := parser.next_event(), Response):
+        found.append(event)
+    return found
 
 
 @asynccontextmanager

@@ -176,6 +176,27 @@ async def test_a_report_that_comes_before_the_first_packet_of_a_new_connection_w
     assert watcher.sources == {SSRC}
 
 
+async def test_what_a_camera_asks_of_us_is_answered(odd: ScriptedCamera, odd_line: Line) -> None:
+    # rtsp.md row 24
+    watcher = await odd_line.watch()
+    odd.write(b"OPTIONS * RTSP/1.0\r\nCSeq: 41\r\n\r\n" + b"ANNOUNCE rtsp://x/ RTSP/1.0\r\nCSeq: 42\r\n\r\n")
+    await eventually(lambda: len(odd.answers) == 2)
+    assert [(answer.status, answer.headers.get("CSeq")) for answer in odd.answers] == [(200, "41"), (501, "42")]
+    await watcher.packets(2)
+    assert odd.connections == 1
+
+
+async def test_a_camera_that_writes_nothing_but_rubbish_is_dialled_again(odd: ScriptedCamera, odd_line: Line) -> None:
+    # rtsp.md row 7: bounded
+    watcher = await odd_line.watch()
+    await watcher.packets(1)
+    odd.write(b"\x00rubbish" * 40_000)
+    await odd_line.waited(1)
+    await watcher.packets(3)
+    assert watcher.ended == []
+    assert odd.connections == 2
+
+
 @pytest.mark.parametrize(
     "sdp",
     [
