@@ -311,9 +311,9 @@ async def test_a_ticket_needs_no_certificate_and_a_bad_one_is_refused(pki: Pki) 
     camera = pki.gateway.cameras[0]
     ticket = credentials_of(await pki.gateway.ticket(camera))
     expired = issue(pki.root, begins=timedelta(days=-2), lasts=timedelta(days=1))
-    async with one_more(pki, Kind.STREAM_REFUSED, "certificate-expired"):
-        async with pki.player(ticket, pki.context(expired)) as player:
-            assert (await player.set_up(f"/live/{camera}")).status == 403
+    refused = one_more(pki, Kind.STREAM_REFUSED, "certificate-expired")
+    async with refused, pki.player(ticket, pki.context(expired)) as player:
+        assert (await player.set_up(f"/live/{camera}")).status == 403
     async with pki.player(ticket, pki.context(None)) as player:
         assert (await player.set_up(f"/live/{camera}")).status == 200
         assert (await player.tear_down(f"/live/{camera}")).status == 200
