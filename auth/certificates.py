@@ -87,6 +87,18 @@ class CertificateVerifier:
         self._revocation_lists = tuple(load_revocation_lists(revocation_lists_pem))
         self._authorities = authorities
 
+    def used_life(self) -> float | None:
+        """How much of its life the revocation list has used that is nearest its end, newer ones of its authority aside.
+
+        0 is new, 1 and more is stale; None where there is no list.
+        """
+        now = self._clock.now()
+        newest: dict[x509.Name, float] = {}
+        for revocations in self._revocation_lists:
+            used = _used_life(revocations, now)
+            newest[revocations.issuer] = min(used, newest.get(revocations.issuer, used))
+        return max(newest.values(), default=None)
+
     def remember(self, certificate_der: bytes, account: str) -> None:
         """Note that ``account`` has proved itself by this certificate: what it opened ends with it (S12)."""
         self._accepted[certificate_der] = account
@@ -182,6 +194,13 @@ def _signed(authority: x509.Certificate, revocations: x509.CertificateRevocation
 def _is_current(revocations: x509.CertificateRevocationList, now: datetime) -> bool:
     next_update = revocations.next_update_utc
     return next_update is not None and revocations.last_update_utc <= now < next_update
+
+
+def _used_life(revocations: x509.CertificateRevocationList, now: datetime) -> float:
+    begin, end = revocations.last_update_utc, revocations.next_update_utc
+    if end is None or end <= begin:
+        return 1.0
+    return (now - begin) / (end - begin)
 
 
 def _require_within_dates(certificate: x509.Certificate, now: datetime) -> None:

@@ -26,6 +26,10 @@ CHECK_FILES_S = 2.0
 CHECK_DATES_S = 60.0
 """How often certificates in use are verified although no file has changed: their dates pass by themselves."""
 
+ALARMS_AT = (0.5, 0.8, 1.0)
+"""Parts of a revocation list's life after which its renewal is asked for, louder each time; at the last it is stale
+and nobody comes in."""
+
 Stamp = tuple[int, int, int]
 """A file's inode, size in bytes and time of change in nanoseconds: what differs when it was replaced or written."""
 
@@ -110,10 +114,11 @@ class CertificateWatch:
         self._control = control
         self._sessions = sessions
         self._owed: set[str] = set()
+        self._alarms = 0
 
     async def run(self) -> None:
         """Keep going until cancelled."""
-        unverified_s = 0.0
+        unverified_s = CHECK_DATES_S
         while True:
             await asyncio.sleep(CHECK_FILES_S)
             unverified_s += CHECK_FILES_S
@@ -122,8 +127,17 @@ class CertificateWatch:
                 self._control.tracer.eventual(Draft(kind=Kind.CONFIG_CHANGED, detail={"files": changed}))
             if changed or unverified_s >= CHECK_DATES_S:
                 unverified_s = 0.0
+                self._warn_of_age()
                 await self._end_what_has_fallen()
             await self._close_sessions()
+
+    def _warn_of_age(self) -> None:
+        used = self._verifier.used_life() or 0.0
+        passed = sum(used >= limit for limit in ALARMS_AT)
+        if passed > self._alarms:
+            level = logging.CRITICAL if passed == len(ALARMS_AT) else logging.WARNING
+            log.log(level, "crl.ageing used_percent=%d", used * 100)
+        self._alarms = passed
 
     async def _end_what_has_fallen(self) -> None:
         for fallen in await asyncio.to_thread(self._verifier.fallen):

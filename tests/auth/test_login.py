@@ -222,6 +222,18 @@ async def test_without_a_current_revocation_list_no_card_counts(house: House, cl
     assert failed.reason is FailureReason.REVOCATION_STALE
 
 
+async def test_the_age_of_a_revocation_list_is_told(house: House, clock: HeldClock) -> None:  # S02
+    assert house.verifier.used_life() == pytest.approx(0.0, abs=0.01)
+    clock.advance(timedelta(days=24))
+    assert house.verifier.used_life() == pytest.approx(0.8, abs=0.01)
+    older = house.authority.revocation_list_path.read_bytes()
+    newer = house.authority.write_revocation_list([], clock.now()).read_bytes()
+    house.verifier.replace_revocation_lists(load_revocation_lists(older + newer))
+    assert house.verifier.used_life() == pytest.approx(0.0, abs=0.01)
+    house.verifier.replace_revocation_lists([])
+    assert house.verifier.used_life() is None
+
+
 async def test_a_newer_revocation_list_counts_at_the_next_login(house: House) -> None:  # S02
     await house.login.authenticate(house.credentials("operator"), source=SOURCE)
     operator = x509.load_der_x509_certificate(house.certificates["operator"])

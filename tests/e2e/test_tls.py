@@ -284,6 +284,18 @@ async def test_a_revocation_list_counts_from_the_next_request_on(pki: Pki, case:
         assert await pki.come(port, pki.context(holder)) == refusal_status(port)
 
 
+@pytest.mark.usefixtures("good_lists")
+@pytest.mark.parametrize("used_percent", [60, 90])
+async def test_a_revocation_list_that_ages_raises_an_alarm(
+    pki: Pki, used_percent: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    # S02: at half its life, and at four fifths
+    begins = timedelta(hours=-used_percent)
+    await pki.renew(pki.crl, revocation_list(pki.root, begins=begins, lasts=timedelta(hours=100)))
+    await until(lambda: f"crl.ageing used_percent={used_percent}" in caplog.text)
+    assert await pki.come("rtsps", pki.context(pki.machine)) == 200
+
+
 @pytest.mark.parametrize("port", PORTS)
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_who_holds_the_right_certificate_comes_in(pki: Pki, port: str, version: ssl.TLSVersion) -> None:
