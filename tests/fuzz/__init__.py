@@ -1,0 +1,1 @@
+"""Real players' transcripts, mutated, against the running gateway."""
