@@ -37,7 +37,8 @@ FIRST_REQUEST_TIMEOUT_S = 10.0
 """How long a stranger may take for its first authenticated request before it is closed (slow loris)."""
 
 IDLE_TIMEOUT_S = 90.0
-"""How long a connection without a session may stay silent."""
+"""How long a connection without a session may go without a whole request or frame: single bytes of one that never
+ends are no sign of life (slow loris, of one who has authenticated)."""
 
 
 class Answerer(Protocol):
@@ -109,7 +110,6 @@ class RtspConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
-        self.last_heard_s = self.now()
         self._read(data)
         self._work()
 
@@ -117,6 +117,7 @@ class RtspConnection(asyncio.Protocol):
         try:
             self._framing.receive_data(data)
             while (event := self._framing.next_event()) is not NEED_DATA and event is not CLOSED:
+                self.last_heard_s = self.now()
                 if isinstance(event, Request):
                     self._requests.append(event)
                 elif not isinstance(event, InterleavedBatch):
