@@ -36,6 +36,10 @@ log = logging.getLogger(__name__)
 SURVEY_S = 3600.0
 """How often devices are asked again: their clocks drift, their profiles change (onvif.md, quirk 1)."""
 
+UNKNOWN_S = 60.0
+"""How often devices are asked of which no profile is on record: one that was off when the node started is back within
+minutes. A password that was refused is not sent again (:mod:`camera_registry.guard`)."""
+
 
 class Survey:
     """Asks devices and keeps what they said. Only hosts that the configuration names are ever dialled.
@@ -51,15 +55,30 @@ class Survey:
         self._guard = CredentialGuard(clock)
         self.taken = asyncio.Event()
 
-    async def run(self, cameras: Sequence[CameraSection], *, every_s: float = SURVEY_S) -> NoReturn:
-        """Ask every configured device, again and again; what cannot be kept now is kept the next time."""
+    async def run(
+        self, cameras: Sequence[CameraSection], *, every_s: float = SURVEY_S, unknown_every_s: float = UNKNOWN_S
+    ) -> NoReturn:
+        """Ask every configured device, again and again; what cannot be kept now is kept the next time.
+
+        Between two rounds, those of which nothing can be shown yet are asked every ``unknown_every_s``.
+        """
         while True:
-            try:
-                await self.take(cameras)
-            except RegistryError as error:
-                log.error("survey.failed error=%s", error)
+            await self._take_or_log(cameras)
             self.taken.set()
-            await asyncio.sleep(every_s)
+            for _ in range(round(every_s / unknown_every_s) - 1):
+                await asyncio.sleep(unknown_every_s)
+                await self._take_or_log([camera for camera in cameras if self._shows_nothing(camera)])
+            await asyncio.sleep(unknown_every_s)
+
+    async def _take_or_log(self, cameras: Sequence[CameraSection]) -> None:
+        try:
+            await self.take(cameras)
+        except RegistryError as error:
+            log.error("survey.failed error=%s", error)
+
+    def _shows_nothing(self, camera: CameraSection) -> bool:
+        known = self._store.get(camera.id)
+        return known is None or not known.profiles
 
     async def withdraw_unproven(self, cameras: Sequence[CameraSection]) -> None:
         """Take the profiles off record of each camera of which only one may be shown, until the device has named it.

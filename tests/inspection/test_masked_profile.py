@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -44,6 +45,26 @@ def section(camera_id: str, tmp_path: Path, masked: str | None) -> CameraSection
         password_file=tmp_path / "password",
         masked_profile=masked,
     )
+
+
+async def test_a_camera_that_shows_nothing_is_asked_again_soon(store: CameraStore, tmp_path: Path) -> None:
+    await store.upsert(record_of("known", "rtsp://127.0.0.1/a", Credentials(username="u", password="p")))
+    rounds: list[list[str]] = []
+    enough = asyncio.Event()
+
+    class Noted(Survey):
+        async def take(self, cameras: Sequence[CameraSection]) -> None:
+            rounds.append([camera.id for camera in cameras])
+            if len(rounds) == 4:
+                enough.set()
+
+    survey = Noted(store=store, descriptions=Mock(spec=Descriptions), tracer=Mock(spec=Tracer), clock=SystemClock())
+    cameras = [section("known", tmp_path, None), section("masked", tmp_path, "P2")]
+    running = asyncio.create_task(survey.run(cameras, every_s=0.03, unknown_every_s=0.01))
+    async with asyncio.timeout(20):
+        await enough.wait()
+    running.cancel()
+    assert rounds[:4] == [["known", "masked"], ["masked"], ["masked"], ["known", "masked"]]
 
 
 async def test_what_was_on_record_before_is_shown_no_more(store: CameraStore, tmp_path: Path) -> None:
