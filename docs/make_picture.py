@@ -81,7 +81,7 @@ def drawn(frames: list[bytes], text: list[str]) -> str:
 async def main() -> None:
     """Run the demo in a folder of its own and draw it."""
     with tempfile.TemporaryDirectory() as folder:
-        async with running_demo(Path(folder) / "demo", "127.0.0.1", DemoPorts(0, 0, 0, 0)) as (_, ready):
+        async with running_demo(Path(folder) / "demo", "127.0.0.1", DemoPorts(0, 0, 0, 0), cameras=3) as (_, ready):
             TARGET.write_text(drawn(*await scene(ready)), encoding="utf-8")
 
 

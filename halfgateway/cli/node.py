@@ -22,6 +22,8 @@ from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.errors import HalfGatewayError
 from ops.errors import OpsError
 
+OUR_PACKAGES = ("halfgateway", "camera_registry", "auth", "ops")
+
 Port = typer.Option(min=0, max=65535, help="0: any free port.")
 
 
@@ -112,5 +114,9 @@ def _read(config: Path) -> Configuration:
 
 def _log_to_stderr(level: str) -> None:
     logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
+        level=max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S%z",
     )
+    for package in OUR_PACKAGES:  # a library at DEBUG would print what it is given, secrets included (C16)
+        logging.getLogger(package).setLevel(level.upper())
