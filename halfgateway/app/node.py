@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 SETTLE_S = 5.0
 """How long a stopping node waits for its last slots and entries to be where they belong."""
 
+CANCEL_AGAIN_S = 1.0
+"""How long a loop may take to stop before it is told again."""
+
 NONCE_LIFE_S = 300.0
 """How long a Digest nonce is good before a client is told ``stale=true``."""
 
@@ -140,8 +143,9 @@ async def _keep_running(
             failed.set()
 
     async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        while not task.done():  # a library may swallow a cancellation: it is asked again
+            task.cancel()
+            await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
 
     task.add_done_callback(notice)
     life.push_async_callback(end)

@@ -47,12 +47,20 @@ class StateStore:
     async def limited(self, limit_s: float | None = None) -> AsyncIterator[None]:
         """Bound what is inside to ``limit_s``, by default ``call_limit_s``.
 
-        Raises StateStoreUnavailable for any failure of the store, and for its silence.
+        Raises StateStoreUnavailable for any failure of the store, and for its silence. A cancellation that the client
+        swallows (redis-py writes under ``asyncio.wait_for``, which on CPython 3.11 loses one that comes together with
+        its result) is raised all the same: a loop that was told to stop must stop.
         """
+        task = asyncio.current_task()
+        asked_to_stop = task.cancelling() if task is not None else 0
         try:
             async with asyncio.timeout(self.call_limit_s if limit_s is None else limit_s):
                 yield
         except (RedisError, OSError) as error:
+            if task is not None and task.cancelling() > asked_to_stop:
+                raise asyncio.CancelledError from error
             raise StateStoreUnavailable(
                 "L'état partagé est momentanément inaccessible.", retry_after_s=RETRY_AFTER_S
             ) from error
+        if task is not None and task.cancelling() > asked_to_stop:
+            raise asyncio.CancelledError
