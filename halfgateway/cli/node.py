@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
@@ -98,6 +99,8 @@ async def _until(node: Node, ended: asyncio.Event) -> None:
 
 
 def _run(node: Coroutine[Any, Any, None]) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(node)

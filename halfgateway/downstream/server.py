@@ -16,7 +16,7 @@ from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S, TlsListener
 
 MAX_CONNECTIONS = 2_000
 """Connections a node accepts, authenticated or not: memory is bounded before anyone has said who they are.
-Past it a new one is reset; none of them takes a slot (rtsp.md row 9)."""
+Past it the stranger who has been here longest is reset, else the newcomer; none of them takes a slot (row 9)."""
 
 BACKLOG = 512
 """Connections the kernel may hold before they are accepted."""
@@ -90,7 +90,13 @@ class RtspServer:
         return RtspConnection(self._answerer, now=self._now, on_open=self._admit, on_closed=self.connections.discard)
 
     def _admit(self, connection: RtspConnection) -> bool:
+        """Take a newcomer; where all places are taken, in the place of the stranger who has been here longest."""
         if len(self.connections) >= self._max_connections:
-            return False
+            strangers = [other for other in self.connections if not other.authenticated]
+            if not strangers:
+                return False
+            oldest = min(strangers, key=lambda stranger: stranger.opened_at_s)
+            self.connections.discard(oldest)
+            oldest.abort()
         self.connections.add(connection)
         return True

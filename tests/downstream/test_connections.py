@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -69,23 +70,33 @@ async def test_a_connection_without_session_may_not_idle_and_one_with_may(stage:
         assert watching.packets[-1][1] == packet
 
 
-async def test_no_more_connections_than_the_bound(small_stage: Stage) -> None:
+async def test_strangers_past_the_bound_push_out_strangers_and_keep_no_player_out(small_stage: Stage) -> None:
     # rtsp.md row 9: those without credentials take no slot, and give their place back
     stage = small_stage
     crowd = [socket.create_connection(("127.0.0.1", stage.port)) for _ in range(BOUND)]
     await eventually(lambda: len(stage.server.connections) == BOUND)
-    for _ in range(3):
-        async with stage.player() as late:
-            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-                await late.ask("OPTIONS", late.url(PATH))
-    assert stage.door.occupied == 0
-    crowd.pop().close()
-    await eventually(lambda: len(stage.server.connections) == BOUND - 1)
     async with stage.player() as player:
         assert (await player.set_up(PATH)).status == 200
+        await eventually(lambda: len(stage.server.connections) == BOUND)
+        assert stage.door.occupied == 1
+        crowd += [socket.create_connection(("127.0.0.1", stage.port)) for _ in range(2 * BOUND)]
+        await eventually(lambda: len(stage.server.connections) == BOUND)
+        assert (await player.ask("OPTIONS", player.url(PATH))).status == 200, "strangers push out strangers alone"
     for silent in crowd:
         silent.close()
     await eventually(lambda: not stage.server.connections)
+
+
+async def test_a_house_full_of_players_resets_the_newcomer(small_stage: Stage) -> None:
+    # rtsp.md row 9
+    async with contextlib.AsyncExitStack() as crowd:
+        for _ in range(BOUND):
+            player = await crowd.enter_async_context(small_stage.player())
+            assert (await player.ask("DESCRIBE", player.url(PATH))).status == 200
+        async with small_stage.player() as late:
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await late.ask("OPTIONS", late.url(PATH))
+        assert len(small_stage.server.connections) == BOUND
 
 
 async def test_a_client_that_asks_and_never_reads_is_aborted(stage: Stage) -> None:
