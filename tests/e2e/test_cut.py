@@ -154,7 +154,7 @@ async def test_what_was_cut_starts_cut_and_plays_again_once_restored(tmp_path: P
     @asynccontextmanager
     async def started() -> AsyncIterator[Gateway]:
         async with (
-            running_demo(tmp_path / "demo", "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT) as (node, ready),
+            running_demo(tmp_path / "demo", "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT, cameras=3) as (node, ready),
             aiohttp.ClientSession() as http,
         ):
             yield Gateway(node, ready, http)
@@ -178,13 +178,13 @@ async def test_what_was_cut_starts_cut_and_plays_again_once_restored(tmp_path: P
 async def test_a_cut_made_while_the_node_is_down_is_found_at_its_start(tmp_path: Path) -> None:
     # C10, T10: nothing changes the state without an entry
     root = tmp_path / "demo"
-    async with running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT) as (node, ready):
+    async with running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT, cameras=3) as (node, ready):
         gateway = Gateway(node, ready, aiohttp.ClientSession())
         await gateway.http.close()
     code, cut = await run_command(gateway, "cut", "--reason", "essai")
     assert (code, cut["nodes"]) == (0, [])
     async with (
-        running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT) as (node, ready),
+        running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT, cameras=3) as (node, ready),
         aiohttp.ClientSession() as http,
     ):
         gateway = Gateway(node, ready, http)
@@ -196,12 +196,12 @@ async def test_a_cut_made_while_the_node_is_down_is_found_at_its_start(tmp_path:
 async def test_a_damaged_record_reads_as_cut(tmp_path: Path) -> None:
     # C10: fail closed
     root = tmp_path / "demo"
-    async with running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT):
+    async with running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT, cameras=3):
         pass
     record = root / "interconnection.record"
     record.write_bytes(record.read_bytes()[:-20] + b"x" * 20)
     async with (
-        running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT) as (node, ready),
+        running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT, cameras=3) as (node, ready),
         aiohttp.ClientSession() as http,
     ):
         gateway = Gateway(node, ready, http)
