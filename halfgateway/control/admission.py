@@ -17,7 +17,6 @@ from camera_registry.cameras import Camera
 from camera_registry.clock import Clock
 from halfgateway import errors
 from halfgateway.control.access import AccessRequest
-from halfgateway.control.cancellation import raise_if_cancelled
 from halfgateway.control.cap_text import cap_reached
 from halfgateway.control.closing import Closer
 from halfgateway.control.freshness import Freshness
@@ -121,10 +120,8 @@ class Admission:
             "service": request.principal.service or "",
         }
         try:
-            lease = await self._handover.claim(request.stream) if request.ticket is not None else None
-            lease = lease or await self._slots.acquire(request.stream, holder)
-            raise_if_cancelled()
-            return lease
+            claimed = await self._handover.claim(request.stream) if request.ticket is not None else None
+            return claimed or await self._slots.acquire(request.stream, holder)
         except SlotsTaken as taken:
             raise cap_reached(taken, request.stream, self._is_idle) from taken
         except BaseException:

@@ -12,7 +12,6 @@ from camera_registry.cameras import Camera
 from camera_registry.clock import Clock
 from halfgateway.control.access import AccessRequest
 from halfgateway.control.admission import Admission
-from halfgateway.control.cancellation import raise_if_cancelled
 from halfgateway.control.endings import ClosedOnRequest, NotPlayed
 from halfgateway.control.seat import House
 from halfgateway.control.streams import Stream
@@ -51,7 +50,6 @@ class Desk:
         stream.ticket = ticket = self._ticket(stream, credentials.username)
         try:
             await self._tickets.put(ticket, house.timings.play_before_s + house.timings.lease_s)
-            raise_if_cancelled()
             if stream in house.table:
                 detail = {"slot": stream.slot, "profile": request.profile}
                 await house.tracer.durable(stream.request.entry(Kind.STREAM_GRANTED, detail))
