@@ -75,7 +75,7 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     clock = SystemClock()
     failed = asyncio.Event()
     folder = DataFolder(configuration.node.data.absolute())
-    is_new = not folder.trace.exists()
+    is_new = not any(folder.trace.glob("*.leaves"))  # the folder itself may be a disk of its own, mounted and empty
     folder.make()
     beacon = life.enter_context(Beacon(folder.run, configuration.node.id))
     keys = NodeKeys.open(folder.secrets)

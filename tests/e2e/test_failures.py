@@ -9,14 +9,11 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from auth.trace import Kind
-from ops.interconnection import first_open
-from ops.local_record import LocalRecord
 from tests.e2e.cluster import CAP, WAIT_S, Cluster, open_cluster, two_nodes, until
 from tests.e2e.nodes import LEASE_S, TIMINGS, Estate, ServedNode
 from tests.e2e.watching import SKEW_S, Watcher, most_at_once
@@ -178,7 +175,6 @@ async def test_without_a_trace_nothing_plays_and_what_plays_stops(
 ) -> None:
     # T01 T02: failure table, trace cannot be written
     node = cluster.estate.node(fail.__name__.replace("_", "-"))
-    LocalRecord(node.folder.interconnection).initialise(first_open(datetime.now(UTC)))
     with disk(node.folder.trace):
         async with running(cluster, node):
             await lose_the_trace(cluster, node, fail)
