@@ -124,6 +124,8 @@ class Admission:
             return claimed or await self._slots.acquire(request.stream, holder)
         except SlotsTaken as taken:
             raise cap_reached(taken, request.stream, self._is_idle) from taken
+        except StateStoreUnavailable:  # what was claimed stays its holder's for one lease, to come again
+            raise
         except BaseException:
             self._closer.give_back(request.stream)
             raise

@@ -37,9 +37,8 @@ class Closer:
         if not self._table.remove(stream, cause):
             return
         self._trace_result(stream, cause, by)
-        if isinstance(cause, MovedToAnotherNode):
-            return
-        self._later(stream.id, self._let_go(stream, 0.0))
+        moved = isinstance(cause, MovedToAnotherNode)
+        self._later(stream.id, self._hand_over(stream.id) if moved else self._let_go(stream, 0.0))
 
     async def leave(self, stream: Stream, ticket_grace_s: float) -> None:
         """The holder said goodbye: the slot is free when this returns, its ticket good for a little longer.
@@ -70,6 +69,12 @@ class Closer:
         await self._give_back(stream.id)
         if stream.request.ticket is not None:
             await self._end_ticket(stream.request.ticket, ticket_grace_s)
+
+    async def _hand_over(self, slot_id: str) -> None:
+        try:
+            await self._slots.let_go(slot_id)
+        except StateStoreUnavailable:
+            log.warning("slot.not_handed_over stream=%s: it may be used elsewhere once our lease has lapsed", slot_id)
 
     async def _give_back(self, slot_id: str) -> None:
         try:

@@ -1,26 +1,28 @@
 """A ticket that comes to another node: the node that served it lets go before the new one delivers (C01).
 
 The slot itself moves in one step (``slots.lua``), but the former node would learn it with its next renewal, and until
-then two nodes would deliver one stream. So the new node tells it, and it renews at once, ends the stream and says so.
-A node that does not say so in time is dead, frozen, or out of the store's reach, and the new one goes on: a dead or
-frozen one delivers nothing, and one out of reach lets go when its lease ends.
+then two nodes would deliver one stream. So the new node tells it, and it renews at once, ends the stream and says so
+in the store. One that does not say so in time is dead, frozen, or out of the store's reach, and may still deliver: the
+new node refuses, keeping the slot, until the lease of the former one has lapsed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
-from halfgateway.control.slots import Lease, SlotTable
+from halfgateway.control.slots import Lease, Moving, SlotTable
 from halfgateway.control.store import StateStore
 from halfgateway.control.streams import StreamTable
 from halfgateway.errors import StateStoreUnavailable
 
 ANSWER_LIMIT_S = 1.0
-"""How long the former node may take: milliseconds, unless it is dead. Players wait longer for their SETUP."""
+"""How long the former node may take: milliseconds, unless it is dead. Players wait longer for their SETUP; past it they
+are told when to come again."""
 
 MESSAGE_LIFE_MS = 5_000
 """How long a question or an answer is kept that nobody takes: several times what anybody waits for it."""
@@ -53,15 +55,21 @@ class Handover:
         self._answer_limit_s = answer_limit_s
 
     async def claim(self, slot_id: str) -> Lease | None:
-        """Take over a slot that any node holds, as :meth:`SlotTable.claim` does, once its former node has let go.
+        """Take over a slot that any node holds, once its former nodes have let go; None if nobody holds it.
 
-        Raises StateStoreUnavailable; then the slot may have been taken over, and must be given back.
+        Raises StateStoreUnavailable, also for one that a former node may still deliver: the slot then stays this
+        node's for one lease, for whom it was kept to come again.
         """
-        former = next((holder.node for holder in await self._slots.holders() if holder.slot_id == slot_id), None)
-        lease = await self._slots.claim(slot_id)
-        if lease is not None and former is not None and former != self._node:
-            await self._ask_to_let_go(former, slot_id)
-        return lease
+        slot = await self._slots.claim(slot_id)
+        if isinstance(slot, Moving):
+            await asyncio.gather(*(self._ask_to_let_go(former, slot_id) for former in slot.formers))
+            slot = await self._slots.claim(slot_id)
+        if isinstance(slot, Moving):
+            raise StateStoreUnavailable(
+                "Le nœud qui servait ce Flux ne répond pas ; il sera libre sous peu.",
+                retry_after_s=max(1, math.ceil(slot.free_in_s)),
+            )
+        return slot
 
     async def follow(self, renew: Callable[[], Awaitable[None]]) -> NoReturn:
         """Let go, for ever, of what others have taken over; ``renew`` finds that out and ends it. Run it as a task."""
@@ -86,6 +94,7 @@ class Handover:
         """Say that we have let go, if we have: a renewal that failed has told us nothing."""
         slot_id, _, answer = question.partition(" ")
         if self._table.get(slot_id) is None:
+            await self._slots.let_go(slot_id)
             await self._leave_message(answer, self._node)
 
     async def _leave_message(self, key: str, message: str) -> None:

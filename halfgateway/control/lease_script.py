@@ -61,7 +61,6 @@ class LeaseScript:
         *,
         slots: Iterable[Mapping[str, Any]] = (),
         release: Iterable[str] = (),
-        force: Iterable[str] = (),
     ) -> Reply:
         """Ask, and ask again where the server's clock was seen to be set forward. Raises StateStoreUnavailable."""
         request = {
@@ -71,7 +70,6 @@ class LeaseScript:
             "lease": math.floor(self._lease_s * 1000),
             "slots": list(slots),
             "release": list(release),
-            "force": list(force),
         }
         async with self._store.limited():
             reply = await self._once(request)

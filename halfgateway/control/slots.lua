@@ -8,7 +8,7 @@
 --
 -- KEYS   leases (sorted set: slot by instant of lapse), records (hash: slot to JSON), epoch (hash),
 --        nodes (hash: node to JSON), interconnection (string). Instants are this server's, in milliseconds.
--- ARGV   the request as JSON: op, node, cap, lease (ms), latest?, stepped?, release, force, slots
+-- ARGV   the request as JSON: op, node, cap, lease (ms), latest?, stepped?, release, slots
 -- Reply  status, now, hold left (ms), slots in use, cap in force, interconnection, rows
 
 local LEASES, RECORDS, EPOCH, NODES, INTERCONNECTION = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -88,6 +88,35 @@ local function drop(slot)
   redis.call('HDEL', RECORDS, slot)
 end
 
+-- A record's formers are the nodes that had the slot before, by the instant until which each may still deliver.
+local function keep_formers(record)
+  local latest
+  for node, at in pairs(record.formers or {}) do
+    at = math.min(at, lapse)
+    record.formers[node] = at > now and at or nil
+    if at > now then
+      latest = math.max(latest or 0, at)
+    end
+  end
+  if not latest then
+    record.formers = nil
+  end
+  return latest
+end
+
+-- A slot that is given back while a former node may still deliver stays taken, by nobody, until that one has let go.
+local function give_back(slot)
+  local record = records[slot]
+  local latest = keep_formers(record)
+  if not latest then
+    drop(slot)
+    return
+  end
+  record.node, record.term = '', record.term + 1
+  redis.call('ZADD', LEASES, latest, slot)
+  redis.call('HSET', RECORDS, slot, cjson.encode(record))
+end
+
 local stored = redis.call('HGETALL', RECORDS)
 for i = 1, #stored, 2 do
   records[stored[i]] = cjson.decode(stored[i + 1])
@@ -114,11 +143,8 @@ end
 
 for _, slot in ipairs(ask.release) do
   if records[slot] and records[slot].node == ask.node then
-    drop(slot)
+    give_back(slot)
   end
-end
-for _, slot in ipairs(ask.force) do
-  drop(slot)
 end
 
 -- What was asked ------------------------------------------------------------------------------------------------
@@ -148,7 +174,7 @@ local ops = {}
 function ops.acquire()
   local mine = ask.slots[1]
   local record = records[mine.slot]
-  if record and record.node ~= ask.node then
+  if record and (record.node ~= ask.node or keep_formers(record)) then
     return 'elsewhere', {}
   elseif record then
     record.holder = mine.holder
@@ -171,12 +197,38 @@ function ops.claim()
   if not record then
     return holding and 'held back' or 'absent', {}
   end
+  record.formers = record.formers or {}
   if record.node ~= ask.node then
-    record.node = ask.node
-    record.term = record.term + 1
+    if record.node ~= '' then
+      record.formers[record.node] = tonumber(redis.call('ZSCORE', LEASES, slot))
+    end
+    record.formers[ask.node] = nil
+    record.node, record.term = ask.node, record.term + 1
   end
+  local latest = keep_formers(record)
   put(slot, record)
-  return 'granted', granted(slot)
+  if not latest then
+    return 'granted', granted(slot)
+  end
+  local formers = {}
+  for node in pairs(record.formers) do
+    formers[#formers + 1] = node
+  end
+  return 'moving', {latest - now, formers}
+end
+
+function ops.let_go()
+  local slot = ask.slots[1].slot
+  local record = records[slot]
+  if record and record.formers then
+    record.formers[ask.node] = nil
+    if record.node ~= '' then
+      redis.call('HSET', RECORDS, slot, cjson.encode(record))
+    else
+      give_back(slot)
+    end
+  end
+  return 'done', {}
 end
 
 function ops.renew()

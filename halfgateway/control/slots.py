@@ -8,6 +8,8 @@ it; it renews in time, or closes the stream. So the slots in use never exceed th
 the store does not answer                     nothing is granted; streams run until their deadlines
 the store was emptied, restarted, failed over nothing new is granted for one lease; renewals put their leases back
 a node dies                                   its slots are free after one lease
+a ticket moves to another node                its slot may be used there once the former node has let go, or could
+                                              no longer deliver: one lease at most
 a reply was lost                              the slot is given back with the next question, or after one lease
 nodes know different caps (a change of it)    the smallest cap that a live node knows is in force
 nodes know different lease lengths            the one that comes later is refused until the others have gone
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,6 +58,18 @@ class Lease:
     used: int
     cap: int
     deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """A slot that is this node's, and may not be used yet: one of ``formers`` may still deliver its stream.
+
+    They are node names. Each of them lets go (:meth:`SlotTable.let_go`), or has lapsed in ``free_in_s`` seconds.
+    """
+
+    slot_id: str
+    formers: tuple[str, ...]
+    free_in_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +138,7 @@ class SlotTable:
         self._use_s = lease_s - min(store.call_limit_s, lease_s / 5)
         self._held: dict[str, _Held] = {}
         self._owed: dict[str, float] = {}
+        self._leaving: Counter[str] = Counter()
 
     async def acquire(self, slot_id: str, holder: HolderInfo) -> Lease:
         """Take a slot. For one that this node holds already: keep it, under a new ``holder``.
@@ -131,6 +147,7 @@ class SlotTable:
         for a holder that is too long.
         """
         text = _holder_text(holder)
+        self._require_settled(slot_id)
         self._owed.pop(slot_id, None)
         held = self._valid(slot_id)
         mine = _as_asked(slot_id, held or _Held(0.0, 0, 0, text)) | {"holder": text}
@@ -142,16 +159,25 @@ class SlotTable:
                 self._owe(slot_id)
             raise
 
-    async def claim(self, slot_id: str) -> Lease | None:
+    async def claim(self, slot_id: str) -> Lease | Moving | None:
         """Take over a slot that any node holds, for a ticket that has come here; None if nobody holds it.
 
-        The former node learns it with its next renewal.
+        Where another node had it, it is :class:`Moving` until that one has let go: claim it again then. A former node
+        learns it with its next renewal.
         """
+        self._require_settled(slot_id)
         reply = await self._ask("claim", slots=[{"slot": slot_id}])
         if reply.status == "absent":
             self._held.pop(slot_id, None)
             return None
+        if reply.status == "moving":
+            free_in_ms, formers = reply.rows
+            return Moving(slot_id, tuple(former.decode() for former in formers), free_in_ms / 1000)
         return self._granted(slot_id, reply)
+
+    async def let_go(self, slot_id: str) -> None:
+        """Say that this node delivers nothing more of a slot that has moved to another one."""
+        await self._ask("let_go", slots=[{"slot": slot_id}])
 
     async def renew(self, slot_ids: Collection[str]) -> Renewal:
         """Renew slots; with none, only see the state and be seen. Call it every third of a lease.
@@ -189,13 +215,10 @@ class SlotTable:
             cap=reply.cap,
         )
 
-    async def release(self, slot_id: str, *, force: bool = False) -> None:
-        """Give a slot back, if this node holds it; ``force`` takes it from whoever does, who then loses it.
-
-        If this fails, this node's slot goes back with the next question that reaches the store.
-        """
+    async def release(self, slot_id: str) -> None:
+        """Give a slot back, if this node holds it. If this fails, it goes back with the next question that succeeds."""
         self._give_up(slot_id)
-        await self._ask("release", force=[slot_id] if force else [])
+        await self._ask("release")
 
     async def holders(self) -> list[Holder]:
         """Return who holds the slots, oldest lapse first."""
@@ -216,14 +239,23 @@ class SlotTable:
         valid = {slot_id: held for slot_id in self._held if (held := self._valid(slot_id)) is not None}
         await self._ask("open", slots=[_as_asked(*item) for item in valid.items()])
 
-    async def _ask(self, op: str, *, slots: Collection[Mapping[str, Any]] = (), force: Collection[str] = ()) -> Reply:
+    async def _ask(self, op: str, *, slots: Collection[Mapping[str, Any]] = ()) -> Reply:
         now = self._clock.monotonic()
         self._owed = {slot_id: since for slot_id, since in self._owed.items() if now - since < self._lease_s}
         owed = tuple(self._owed)
-        reply = await self._script.ask(op, slots=slots, release=owed, force=force)
+        self._leaving.update(owed)
+        try:
+            reply = await self._script.ask(op, slots=slots, release=owed)
+        finally:
+            self._leaving -= Counter(owed)
         for slot_id in owed:
             self._owed.pop(slot_id, None)
         return reply
+
+    def _require_settled(self, slot_id: str) -> None:
+        """Raise StateStoreUnavailable while this slot is being given back: the store might do that after our wish."""
+        if slot_id in self._leaving:
+            raise StateStoreUnavailable("La place de ce Flux est en cours de libération.", retry_after_s=1)
 
     def _granted(self, slot_id: str, reply: Reply) -> Lease:
         """Return the lease in a reply, or raise what the reply says instead."""

@@ -97,6 +97,7 @@ async def test_a_ticket_that_comes_from_another_node(place: Place, nodes: Nodes,
         async for where in every_await(start):
             await place.settle()
             await former.renew()
+            await former.settle()
             assert len(await place.slots.holders()) == len(place.table) + len(former.table) <= 1, where
             assert place.users() == 0, where
             assert {act.stream for act in await place.open_acts()} == {stream.id for stream in place.table}, where

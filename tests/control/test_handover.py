@@ -1,8 +1,9 @@
-"""A ticket that comes to another node: never do two nodes deliver its stream, and a dead one delays it little."""
+"""A ticket that comes to another node: never do two nodes deliver its stream, whatever has become of the first."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -15,7 +16,9 @@ import pytest
 from auth.trace import Kind
 from halfgateway.control import handover
 from halfgateway.downstream.door import Caller
-from tests.control.doors import Place, Player, open_place
+from halfgateway.errors import StateStoreUnavailable
+from tests.control.doors import LEASE_S, Place, Player, open_place
+from tests.control.valkeys import LEASE_S as SHORT_LEASE_S
 from tests.control.valkeys import Nodes, until
 
 LIMIT_S = 10.0
@@ -29,7 +32,7 @@ async def here(nodes: Nodes, tmp_path: Path) -> AsyncIterator[Place]:
 
 @pytest.fixture
 async def there(nodes: Nodes, tmp_path: Path, here: Place) -> AsyncIterator[Place]:
-    async with open_place(nodes, tmp_path, "b", slots=nodes.table("b", lease_s=10)) as place:
+    async with open_place(nodes, tmp_path, "b", slots=nodes.table("b", lease_s=LEASE_S)) as place:
         yield place
 
 
@@ -87,21 +90,69 @@ async def test_many_tickets_move_at_once(here: Place, there: Place) -> None:
         assert (await there.slots.usage())[0] == 10
 
 
-async def test_a_dead_node_delays_its_tickets_by_the_limit_and_no_more(
+async def refused(place: Place, holder: Caller) -> StateStoreUnavailable:
+    place.handover._answer_limit_s = 0.05
+    with pytest.raises(StateStoreUnavailable) as refusal:
+        await place.sit(holder)
+    return refusal.value
+
+
+async def test_a_node_that_does_not_answer_may_still_deliver_until_its_lease_has_lapsed(
     here: Place, there: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # C01: its slot goes with the ticket, before its lease has lapsed
-    there.handover._answer_limit_s = 0.05
-    holder, _ = await played(here)
-    began_s = time.monotonic()
-    await there.sit(holder)
-    assert time.monotonic() - began_s < LIMIT_S
+    # C01: failure table, Valkey partitioned: it is out of the store's reach, and its players are not
+    holder, player = await played(here)
+    (stream,) = here.table
+    refusal = await refused(there, holder)
+    assert refusal.retry_after_s is not None
+    assert 1 <= refusal.retry_after_s <= LEASE_S
     assert "handover.unanswered" in caplog.text
-    (moved,) = there.table
+    assert stream.gate.allows(time.monotonic())
+    assert player.ended_by is None
+    assert len(there.table) == 0
     assert (await there.slots.usage())[0] == 1
+
+
+async def test_a_node_that_is_back_in_reach_lets_go_with_its_next_renewal(here: Place, there: Place) -> None:
+    # C01
+    holder, player = await played(here)
+    await refused(there, holder)
     await here.renew()
-    assert len(here.table) == 0
+    await here.settle()
+    assert player.ended_by is not None
+    assert player.ended_by.code == "moved-to-another-node"
+    await there.sit(holder)
+    (moved,) = there.table
     await there.holds_only("moved", moved, users=1)
+
+
+async def test_a_third_node_waits_for_the_first_although_the_second_has_let_go(
+    nodes: Nodes, tmp_path: Path, here: Place, there: Place
+) -> None:
+    # C01
+    async with open_place(nodes, tmp_path, "c", slots=nodes.table("c", lease_s=LEASE_S)) as third, listening(there):
+        holder, _ = await played(here)
+        await refused(there, holder)
+        await refused(third, holder)
+        await here.renew()
+        await here.settle()
+        await third.sit(holder)
+        assert [len(place.table) for place in (here, there, third)] == [0, 0, 1]
+
+
+async def test_the_ticket_of_a_dead_node_plays_again_once_its_lease_has_lapsed(nodes: Nodes, tmp_path: Path) -> None:
+    # C01: failure table, node killed
+    async with (
+        open_place(nodes, tmp_path, "a", slots=await nodes.opened("a", lease_s=SHORT_LEASE_S)) as dead,
+        open_place(nodes, tmp_path, "b", slots=nodes.table("b", lease_s=SHORT_LEASE_S)) as alive,
+    ):
+        holder, _ = await played(dead)
+        await refused(alive, holder)
+        async with asyncio.timeout(LIMIT_S):
+            while not len(alive.table):
+                with contextlib.suppress(StateStoreUnavailable):
+                    await alive.sit(holder)
+        assert (await alive.slots.usage())[0] == 1
 
 
 async def test_a_node_that_could_not_find_out_does_not_say_that_it_has_let_go(
@@ -113,13 +164,12 @@ async def test_a_node_that_could_not_find_out_does_not_say_that_it_has_let_go(
     async def fail() -> None:
         tried.append(None)
 
-    there.handover._answer_limit_s = 0.05
     async with listening(here, fail):
         holder, _ = await played(here)
-        await there.sit(holder)
+        await refused(there, holder)
         await until(lambda: bool(tried))
     assert "handover.unanswered" in caplog.text
-    assert len(here.table) == 1
+    assert (len(here.table), len(there.table)) == (1, 0)
 
 
 async def test_a_ticket_that_comes_back_to_its_own_node_asks_nobody(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from camera_registry.clock import SystemClock
-from halfgateway.control.slots import MAX_OWED, Lease, SlotsTaken, SlotTable
+from halfgateway.control.slots import MAX_OWED, Lease, Moving, SlotsTaken, SlotTable
 from halfgateway.errors import StateStoreUnavailable
 from tests.control.valkeys import LEASE_S, LONG_S, Nodes, SkewedClock, until
 
@@ -223,10 +223,23 @@ async def test_a_claim_that_the_store_forgot_still_holds(nodes: Nodes) -> None:
     # S15
     a, b = await nodes.opened("a"), nodes.table("b")
     await take(a, ["s"])
-    assert await b.claim("s") is not None
+    await b.claim("s")
+    assert (await a.renew(["s"])).moved == {"s"}
+    await a.let_go("s")
+    assert isinstance(await b.claim("s"), Lease)
+    await nodes.store().client.flushall()
+    assert (await b.renew(["s"])).deadlines.keys() == {"s"}
+    assert await a.usage() == (1, 10)
+
+
+async def test_a_slot_that_moves_while_the_store_forgets_is_still_its_former_nodes(nodes: Nodes) -> None:
+    # C01, S15: who delivers puts it back, and is asked again
+    a, b = await nodes.opened("a"), nodes.table("b")
+    await take(a, ["s"])
+    assert isinstance(await b.claim("s"), Moving)
     await nodes.store().client.flushall()
     assert (await a.renew(["s"])).deadlines.keys() == {"s"}
-    assert (await b.renew(["s"])).deadlines.keys() == {"s"}
+    assert isinstance(await b.claim("s"), Moving)
     assert (await a.renew(["s"])).moved == {"s"}
 
 

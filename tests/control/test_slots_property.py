@@ -33,7 +33,7 @@ async def _await(act: Awaitable[T]) -> T:
 
 
 class Cap(RuleBasedStateMachine):
-    """Three nodes and seven wishes for three slots. ``in_use``: what each node may use, until when."""
+    """Three nodes and seven wishes for three slots. ``in_use``: what each node may deliver, until when."""
 
     server: ClassVar[EmbeddedValkey]
     runner: ClassVar[asyncio.Runner]
@@ -50,9 +50,8 @@ class Cap(RuleBasedStateMachine):
     def table(self, node: str) -> SlotTable:
         return self.nodes.table(node, cap=CAP, lease_s=LEASE_S)
 
-    def has(self, node: str, lease: Lease | None) -> None:
-        if lease is not None:
-            self.in_use[node, lease.slot_id] = lease.deadline
+    def has(self, node: str, lease: Lease) -> None:
+        self.in_use[node, lease.slot_id] = lease.deadline
 
     @initialize(owner=NODES)
     def begin(self, owner: str) -> None:
@@ -88,11 +87,15 @@ class Cap(RuleBasedStateMachine):
         for slot in mine:
             del self.in_use[node, slot]
         self.in_use |= {(node, slot): deadline for slot, deadline in renewal.deadlines.items()}
+        for slot in renewal.moved:
+            self.run(self.tables[node].let_go(slot))
 
     @rule(node=NODES, slot=SLOTS)
     def claim(self, node: str, slot: str) -> None:
         with contextlib.suppress(StateStoreUnavailable):
-            self.has(node, self.run(self.tables[node].claim(slot)))
+            claimed = self.run(self.tables[node].claim(slot))
+            if isinstance(claimed, Lease):
+                self.has(node, claimed)
 
     @rule(node=NODES, slot=SLOTS)
     def release(self, node: str, slot: str) -> None:
@@ -126,8 +129,8 @@ class Cap(RuleBasedStateMachine):
     @invariant()
     def no_more_than_the_cap(self) -> None:
         now = time.monotonic()
-        used = {slot for (_, slot), until in self.in_use.items() if now < until}
-        assert len(used) <= CAP, self.in_use
+        delivered = [key for key, until in self.in_use.items() if now < until]
+        assert len(delivered) <= CAP, self.in_use
 
     def teardown(self) -> None:
         """When all have let go, the whole cap can be had again, after a hold and a lease at most."""
