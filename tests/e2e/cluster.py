@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.e2e.nodes import Estate, ServedNode, estate
+from tests.e2e.nodes import TIMINGS, Estate, ServedNode, estate
 from tests.e2e.watching import Watcher, delivering_now, most_at_once
 from tests.raw_player import Credentials
 
@@ -102,9 +102,9 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def two_nodes(folder: Path) -> Iterator[tuple[Estate, list[ServedNode]]]:
+def two_nodes(folder: Path, timings: dict[str, float] = TIMINGS) -> Iterator[tuple[Estate, list[ServedNode]]]:
     """Two nodes, configured; killed at the end if they still run."""
-    with estate(folder) as shared:
+    with estate(folder, timings) as shared:
         nodes = [shared.node("a"), shared.node("b")]
         try:
             yield shared, nodes

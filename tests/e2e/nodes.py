@@ -225,6 +225,7 @@ class Estate:
     machine: Credentials
     cameras: list[dict[str, Any]]
     valkey: Valkey
+    timings: dict[str, float]
     watch: list[Watcher] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
 
@@ -303,7 +304,7 @@ class Estate:
             },
             "state_store": {"url": str(self.valkey.socket)},
             "database": {"url": f"sqlite:///{database}"},
-            "timings": TIMINGS,
+            "timings": self.timings,
             "machines": [{"id": MACHINE, "agent": "pp-garant-01", "reason": "L251-2-5", "over_plain_rtsp": True}],
             "cameras": [
                 {name: camera[name] for name in described} | {"password_file": str(self._password_file(camera))}
@@ -318,7 +319,7 @@ class Estate:
 
 
 @contextlib.contextmanager
-def estate(folder: Path) -> Iterator[Estate]:
+def estate(folder: Path, timings: dict[str, float]) -> Iterator[Estate]:
     """Three cameras, a Valkey, accounts and an authority; nothing of it is left running."""
     folder.mkdir(exist_ok=True)
     simulate = [sys.executable, "-m", "halfgateway", "simulate", "--cameras", "3", "--json"]
@@ -329,7 +330,7 @@ def estate(folder: Path) -> Iterator[Estate]:
         authority = DemoAuthority.open(folder / "ca", datetime.now(UTC))
         authority.write_revocation_list([], datetime.now(UTC))
         operator, machine = asyncio.run(_enrolled(folder, authority))
-        yield Estate(folder, authority, operator, machine, simulator.first_line()["cameras"], valkey)
+        yield Estate(folder, authority, operator, machine, simulator.first_line()["cameras"], valkey, timings)
     finally:
         valkey.kill()
         simulator.kill()
