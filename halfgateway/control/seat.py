@@ -12,6 +12,7 @@ from halfgateway.control.streams import Stream, StreamTable, Timings, Traffic
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.door import Viewer
 from halfgateway.errors import Refusal
+from halfgateway.relay.gop import Opening
 from halfgateway.relay.hub import Hub
 from halfgateway.relay.reader import Gate, Reader
 from halfgateway.relay.source import Source
@@ -76,7 +77,11 @@ class StreamSeat:
         detail = {"profile": self.profile}
         await self._house.tracer.durable(self._stream.request.entry(Kind.STREAM_STARTED, detail))
 
-    def flow(self, reader: Reader) -> None:
+    def opening(self) -> Opening | None:
+        """See :class:`~halfgateway.downstream.door.Seat`. Who plays on after a pause has had its opening."""
+        return self._source.opening() if self._reader is None else None
+
+    def flow(self, reader: Reader, opening: Opening | None) -> None:
         """See :class:`~halfgateway.downstream.door.Seat`. A stream that has ended meanwhile does not flow."""
         if self not in self._stream.seats:
             return
@@ -84,6 +89,8 @@ class StreamSeat:
         self._flowing = True
         self._stream.ever_played = True
         self._stream.keep()
+        if opening is not None:
+            reader.open(opening)
         self._source.attach(reader, self._camera_lost)
 
     async def pause(self) -> None:

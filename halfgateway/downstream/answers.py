@@ -13,6 +13,7 @@ from halfgateway.errors import Refusal, RemoteProtocolError, Unauthenticated, Un
 from halfgateway.protocol.digest import DigestVerifier, Outcome, Verdict
 from halfgateway.protocol.headers import Headers
 from halfgateway.protocol.messages import Request, response
+from halfgateway.protocol.rtp_info import StreamInfo, rtp_info
 from halfgateway.protocol.session import Session
 from halfgateway.protocol.states import PUBLIC_METHODS, ServerState, allowed, next_server_state
 from halfgateway.protocol.transport import Transport, parse_transports
@@ -157,11 +158,12 @@ class RtspAnswers:
         if session.id not in connection.sessions:
             return _status(454)
         session.state = state
-        reader = session.make_reader(seat)
-        return Answer(
-            _status(200, Session=_session_header(session), Range="npt=now-").response,
-            after=lambda: seat.flow(reader),
-        )
+        reader, opening = session.make_reader(seat), seat.opening()
+        answer = _status(200, Session=_session_header(session), Range="npt=now-")
+        if opening is not None:
+            first = StreamInfo(base_url(request.uri) + TRACK, opening.sequence, opening.timestamp)
+            answer.response.headers.add("RTP-Info", rtp_info([first]))
+        return Answer(answer.response, after=lambda: seat.flow(reader, opening))
 
     async def _pause(self, connection: RtspConnection, request: Request, username: str) -> Answer:
         session = self._session(connection, request, username)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from halfgateway.errors import Refusal
 from halfgateway.protocol.digest import Secrets
+from halfgateway.relay.gop import Opening
 from halfgateway.relay.reader import Gate, Reader
 
 MODERN_TLS = "TLSv1.3"
@@ -61,8 +62,11 @@ class Seat(Protocol):
     async def start(self) -> None:
         """Make the start durable in the trace; media may flow only after it."""
 
-    def flow(self, reader: Reader) -> None:
-        """Let the camera's packets come to ``reader``."""
+    def opening(self) -> Opening | None:
+        """What a reader that flows now begins with, so that its first packet can be told; None if that is unknown."""
+
+    def flow(self, reader: Reader, opening: Opening | None) -> None:
+        """Let the camera's packets come to ``reader``, after its ``opening`` if it has one."""
 
     async def pause(self) -> None:
         """Stop the packets and keep the slot."""

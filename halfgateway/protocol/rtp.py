@@ -94,6 +94,11 @@ def timestamp(buffer: Bytes, offset: int) -> int:
     return value
 
 
+def set_timestamp(buffer: bytearray | memoryview, offset: int, timestamp: int) -> None:
+    """Write the timestamp of the packet at ``offset``, modulo its width."""
+    _U32.pack_into(buffer, offset + 4, timestamp & 0xFFFFFFFF)
+
+
 def ssrc(buffer: Bytes, offset: int) -> int:
     """The synchronisation source, 32 bits."""
     value: int = _U32.unpack_from(buffer, offset + 8)[0]

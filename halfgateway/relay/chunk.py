@@ -52,3 +52,14 @@ class Chunk:
         for channel, offset, _ in self.frames[index:]:
             renumbered[offset - start + 1] = channels[channel]
         return bytes(renumbered)
+
+    def pieces(self, size_bytes: int) -> Iterator[Chunk]:
+        """The same frames in order, in chunks of about ``size_bytes``, each of whole frames."""
+        begin, frames = 0, list[Frame]()
+        for channel, start, end in self.frames:
+            frames.append((channel, start - begin, end - begin))
+            if end - begin >= size_bytes:
+                yield Chunk(self.data[begin:end], tuple(frames))
+                begin, frames = end, []
+        if frames:
+            yield Chunk(self.data[begin:], tuple(frames))

@@ -13,9 +13,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_CHANNEL, Chunk
+from halfgateway.relay.gop import Opening
 
 QUEUE_LIMIT_BYTES = 1 << 20
 """What one reader may leave unsent: two seconds at 4 Mb/s. When full, the reader skips to the next keyframe."""
+
+PIECE_BYTES = 64 * 1024
+"""How much of an opening is handed over at once: what waits in the event loop's own buffer escapes the gate."""
 
 
 class Sink(Protocol):
@@ -72,6 +76,7 @@ class Reader:
         self._limit_bytes = limit_bytes
         self._queue: deque[tuple[bytes, int]] = deque()
         self._queued_bytes = 0
+        self._exempt_bytes = 0
         self._waits_for_keyframe = True
         self.sent_bytes = 0
         self.sent_packets = 0
@@ -88,12 +93,21 @@ class Reader:
         """What waits for the sink to be writable again."""
         return self._queued_bytes
 
+    def open(self, opening: Opening) -> None:
+        """Begin with what leads to the next chunk. It counts for nothing in what this reader may leave unsent."""
+        chunk = opening.chunk
+        self._waits_for_keyframe = False
+        self.ssrc = _ssrc_at(chunk, 0)
+        self._exempt_bytes = len(chunk.data)
+        for piece in chunk.pieces(PIECE_BYTES):
+            self.deliver(piece)
+
     def deliver(self, chunk: Chunk) -> None:
         """Hand one chunk over, queue it, or drop it: never wait."""
         if not self._gate.allows(self._now()):
             self._discard()
             return
-        if self._queued_bytes and self._queued_bytes + len(chunk.data) > self._limit_bytes:
+        if self._queued_bytes and self._queued_bytes + len(chunk.data) > self._limit_bytes + self._exempt_bytes:
             self._discard()
             self._waits_for_keyframe = True
         begin = 0
@@ -117,6 +131,8 @@ class Reader:
             data, packets = self._queue.popleft()
             self._queued_bytes -= len(data)
             self._hand_over(data, packets)
+        if not self._queue:
+            self._exempt_bytes = 0
 
     def restart(self) -> None:
         """Go on at the next keyframe: what comes now is no sequel of what came before (a camera reconnected)."""
@@ -138,6 +154,7 @@ class Reader:
         self.lost_packets += sum(packets for _, packets in self._queue)
         self._queue.clear()
         self._queued_bytes = 0
+        self._exempt_bytes = 0
 
 
 def _ssrc_at(chunk: Chunk, index: int) -> int:

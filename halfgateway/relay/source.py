@@ -13,6 +13,7 @@ from halfgateway.protocol.keyframe import KeyframeFinder
 from halfgateway.protocol.rtp import RtpView, is_rtp
 from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk, Frame
 from halfgateway.relay.continuity import Continuity
+from halfgateway.relay.gop import GroupOfPictures, Opening
 from halfgateway.relay.reader import Reader
 
 
@@ -59,12 +60,17 @@ class Source:
         self._format: VideoFormat | None = None
         self._finder: KeyframeFinder | None = None
         self._continuity: Continuity | None = None
+        self._gop: GroupOfPictures | None = None
         self._changed = asyncio.Event()
 
     @property
     def readers(self) -> int:
         """How many readers share this pull."""
         return len(self._readers)
+
+    def opening(self) -> Opening | None:
+        """What a reader that is attached now can begin with; None where it begins at the next keyframe."""
+        return self._gop.opening() if self._gop is not None else None
 
     def attach(self, reader: Reader, on_end: Callable[[Refusal], None]) -> None:
         """Let ``reader`` share the pull; ``on_end`` is called once if the camera is given up."""
@@ -82,6 +88,7 @@ class Source:
             self._continuity.reconnected()
         self._format = video
         self._finder = KeyframeFinder(video.codec)
+        self._gop = GroupOfPictures(video.clock_rate_hz)
         for reader in self._readers:
             reader.restart()
 
@@ -114,18 +121,22 @@ class Source:
 
     def feed(self, data: bytes, frames: Sequence[Frame]) -> None:
         """Hand a run of whole frames (channels 0 and 1 only) to every reader; it is scanned once."""
-        if self._finder is None or self._continuity is None:
+        if self._finder is None or self._continuity is None or self._gop is None:
             return
-        data = self._continuity.apply(data, frames, self._now())
+        now = self._now()
+        data = self._continuity.apply(data, frames, now)
         if self._continuity.awaits_packet:  # a report of the camera's new numbers would tell of another stream
             return
-        chunk = Chunk(data, tuple(frames), self._first_keyframe(self._finder, data, frames))
+        chunk = Chunk(data, tuple(frames), self._first_keyframe(self._finder, self._gop, data, frames))
+        self._gop.add(chunk, now)
         self.received_bytes += len(data)
         self.received_packets += chunk.packets_from(0)
         for reader in tuple(self._readers):
             reader.deliver(chunk)
 
-    def _first_keyframe(self, finder: KeyframeFinder, data: bytes, frames: Sequence[Frame]) -> int | None:
+    def _first_keyframe(
+        self, finder: KeyframeFinder, gop: GroupOfPictures, data: bytes, frames: Sequence[Frame]
+    ) -> int | None:
         """Which frame first lets a decoder start; every packet is shown to the finder, in order."""
         first: int | None = None
         view = memoryview(data)
@@ -141,6 +152,7 @@ class Source:
                 first = index
             elif finder.false_start:
                 first = None
+                gop.forget()
         return first
 
     def _become(self, state: SourceState, cause: Refusal | None) -> None:

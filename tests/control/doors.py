@@ -198,7 +198,7 @@ class Place:
         """PLAY, to nobody's eyes."""
         await seat.start()
         reader = Reader(Nowhere(), seat.gate, now=time.monotonic)
-        seat.flow(reader)
+        seat.flow(reader, None)
         return reader
 
     async def renew(self) -> None:

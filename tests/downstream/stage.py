@@ -14,6 +14,7 @@ from halfgateway.downstream.server import MAX_CONNECTIONS, RtspServer
 from halfgateway.errors import CapReached, Refusal, UnknownCamera
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.digest import Algorithm, DigestVerifier, Secrets, ha1
+from halfgateway.relay.gop import Opening
 from halfgateway.relay.reader import Gate, Reader
 from halfgateway.relay.source import Source, SourceKey, VideoFormat
 from tests.raw_player import Credentials, RawPlayer
@@ -53,9 +54,14 @@ class StageSeat:
         if self._door.refuses_start is not None:
             raise self._door.refuses_start
 
-    def flow(self, reader: Reader) -> None:
+    def opening(self) -> Opening | None:
+        return self._door.source.opening()
+
+    def flow(self, reader: Reader, opening: Opening | None) -> None:
         self.done.append("flow")
         self.reader = reader
+        if opening is not None:
+            reader.open(opening)
         self._door.source.attach(reader, self.end)
 
     async def pause(self) -> None:
