@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
 from camera_registry.connections import Connection
@@ -22,6 +22,15 @@ from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S
 Port = Annotated[int, Field(ge=0, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 
+
+def _require_printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("only printable characters can be shown to people")
+    return text
+
+
+Shown = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_require_printable)]
+"""What people read of a camera: it also stands in the line of an SDP (RFC 4566 section 5.3)."""
 
 _DEFAULTS = Timings()
 
@@ -112,9 +121,9 @@ class CameraSection(_Section):
     """
 
     id: Name
-    name: str
-    site: str
-    commune: str
+    name: Shown
+    site: Shown
+    commune: Shown
     latitude: Annotated[float, Field(ge=-90, le=90)]
     longitude: Annotated[float, Field(ge=-180, le=180)]
     onvif_url: str

@@ -75,6 +75,23 @@ def test_cameras_and_machines_have_names_of_their_own() -> None:
     assert "vms appears twice" in faults_of(document)[0]
 
 
+@pytest.mark.parametrize("name", ["", "Place\r\na=control:x", "x" * 201])
+def test_a_camera_is_called_what_people_and_an_sdp_can_read(name: str) -> None:
+    camera = {
+        "id": "cam-1",
+        "name": name,
+        "site": "Site",
+        "commune": "Versailles",
+        "latitude": 48.8,
+        "longitude": 2.1,
+        "onvif_url": "http://192.0.2.1/onvif/device_service",
+        "username": "syn",
+        "password_file": "p",
+    }
+    (told,) = faults_of({**MINIMAL, "cameras": [camera]})
+    assert told.startswith("cameras.0.name")
+
+
 def test_the_example_is_complete_and_names_what_is_missing(tmp_path: Path) -> None:
     copy = tmp_path / "gateway.toml"
     copy.write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")

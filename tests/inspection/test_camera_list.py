@@ -133,10 +133,10 @@ def test_a_configuration_that_would_not_be_valid_is_left_as_it_was(configuration
 
 
 def test_the_tables_are_toml(configuration: Path) -> None:
-    row = ROW.replace("Place d'Armes", 'A \\ ""quoted"" \x7f name').replace("A \\", '"A \\').replace(" name", ' name"')
+    row = ROW.replace("Place d'Armes", 'A \\ ""quoted"" é name').replace("A \\", '"A \\').replace(" name", ' name"')
     sections = read_list(listed(configuration.parent, HEADER, row), folder=configuration.parent)
     (table,) = tomllib.loads(as_toml(sections))["cameras"]
-    assert table["name"] == 'A \\ "quoted" \x7f name'
+    assert table["name"] == 'A \\ "quoted" é name'
     assert "masked_profile" not in table
 
 
