@@ -23,7 +23,10 @@ async def test_a_reader_begins_at_a_key_frame_and_misses_nothing(line: Line) -> 
     await watcher.packets(50)
     assert watcher.video[0].payload[0] & 0x1F in {7, 24}
     assert watcher.sequence_steps == {1}
-    assert watcher.timestamp_steps == {0, FRAME_TICKS}
+    assert {0, FRAME_TICKS} <= watcher.timestamp_steps
+    assert all(step % FRAME_TICKS == 0 for step in watcher.timestamp_steps), (
+        "a camera on a busy machine leaves some out"
+    )
 
 
 @pytest.mark.parametrize(
