@@ -241,7 +241,7 @@ class Estate:
         for key in SHARED_KEYS:
             (node.folder.secrets / key).write_bytes((self.folder / "secrets" / key).read_bytes())
         document = self._configuration(node, database or self.folder / "records.sqlite")
-        node.config.write_text("\n".join(_toml(document)))
+        node.config.write_text("\n".join(toml_lines(document)))
         return node
 
     async def call(
@@ -361,7 +361,7 @@ def _card(card: Issued, password: str) -> dict[str, Any]:
     return {"password": password, "certificate": str(card.certificate_path), "key": str(card.key_path)}
 
 
-def _toml(document: dict[str, Any]) -> Iterator[str]:
+def toml_lines(document: dict[str, Any]) -> Iterator[str]:
     """The document as TOML: plain values first, then its tables, then its lists of tables."""
     for name, value in document.items():
         if not isinstance(value, dict | list):
@@ -369,11 +369,11 @@ def _toml(document: dict[str, Any]) -> Iterator[str]:
     for name, value in document.items():
         if isinstance(value, dict):
             yield f"[{name}]"
-            yield from _toml(value)
+            yield from toml_lines(value)
         elif isinstance(value, list):
             for item in value:
                 yield f"[[{name}]]"
-                yield from _toml(item)
+                yield from toml_lines(item)
 
 
 def _value(value: object) -> str:

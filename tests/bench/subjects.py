@@ -1,0 +1,207 @@
+"""What is measured: our gateway and gst-rtsp-server's proxy, each in a process of its own, and the camera itself."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from argon2 import PasswordHasher
+
+from auth.accounts import AccountRepository
+from auth.demo_authority import DemoAuthority
+from auth.enrolment import Enrolment
+from auth.passwords import Passwords
+from auth.principals import Role
+from auth.sealing import Sealing
+from camera_registry.clock import SystemClock
+from halfgateway.database import Database
+from halfgateway.downstream.answers import REALM
+from halfgateway.folder import DataFolder
+from halfgateway.keys import NodeKeys
+from halfgateway.net.valkey import find_binary
+from tests.bench.child import BenchError, Child, child
+from tests.bench.identities import PASSWORD, STREAM_PATH, USERNAME, bench_identity
+from tests.e2e.nodes import toml_lines
+from tests.raw_player import Credentials, RawPlayer
+
+HOST: Final = "127.0.0.1"
+SYSTEM_PYTHON: Final = "/usr/bin/python3"
+MACHINE: Final = "bench-vms"
+CAP: Final = 100
+"""Streams at once in the bench's convention, by its avenant; the real one has ten, and the door is never skipped."""
+
+READY_LIMIT_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Something to read cameras from; ``process`` is whose CPU and memory count, None for the camera itself."""
+
+    name: str
+    transport: str
+    urls: tuple[str, ...]
+    username: str
+    password: str
+    process: Child | None
+    tls: dict[str, str] | None = None
+
+    def target(self, camera: int, *, slow_bps: float | None = None) -> dict[str, Any]:
+        """How a reader comes to one camera."""
+        return {
+            "url": self.urls[camera],
+            "camera": camera,
+            "username": self.username,
+            "password": self.password,
+            "tls": self.tls,
+            "slow_bps": slow_bps,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Our node: the same cameras over RTSP and over RTSPS."""
+
+    rtsp: Peer
+    rtsps: Peer
+    config: Path
+    folder: DataFolder
+
+    @property
+    def credentials(self) -> Credentials:
+        """Of its machine account."""
+        return Credentials(self.rtsp.username, self.rtsp.password)
+
+    def player(self) -> RawPlayer:
+        """A connection over plain RTSP."""
+        port = self.rtsp.urls[0].split(":")[2].partition("/")[0]
+        return RawPlayer(HOST, int(port), self.credentials)
+
+
+def direct(ports: Sequence[int]) -> Peer:
+    """The cameras themselves."""
+    urls = tuple(f"rtsp://{HOST}:{port}{STREAM_PATH}" for port in ports)
+    return Peer("direct", "rtsp", urls, USERNAME, PASSWORD, None)
+
+
+@asynccontextmanager
+async def gst_proxy(folder: Path, cameras: Peer) -> AsyncIterator[Peer]:
+    """gst-rtsp-server in front of the cameras."""
+    script = str(Path(__file__).with_name("gst_proxy.py"))
+    command = [SYSTEM_PYTHON, script, USERNAME, PASSWORD, *cameras.urls]
+    async with child(command, folder / "gst-proxy.log") as process:
+        port = process.first["port"]
+        urls = tuple(f"rtsp://{HOST}:{port}/{number}" for number in range(len(cameras.urls)))
+        yield Peer("gst-rtsp-server", "rtsp", urls, "", "", process)
+
+
+@asynccontextmanager
+async def gateway(folder: Path, onvif_urls: Sequence[str]) -> AsyncIterator[Gateway]:
+    """``halfgateway serve`` with a state store beside it, that knows every camera."""
+    authority = DemoAuthority.open(folder / "ca", datetime.now(UTC))
+    authority.write_revocation_list([], datetime.now(UTC))
+    data = DataFolder(folder / "node")
+    data.make()
+    machine, tls = await _enrolled(data, authority)
+    socket = folder / "valkey.sock"
+    store = [str(find_binary()), "--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
+    config = folder / "gateway.toml"
+    config.write_text("\n".join(toml_lines(_configuration(folder, data, authority, socket, onvif_urls))))
+    serve = [sys.executable, "-m", "halfgateway", "serve", "--config", str(config), "--json"]
+    async with (
+        child([*store, "--dir", str(folder)], folder / "valkey.log", speaks=False),
+        child(serve, folder / "gateway.log") as process,
+    ):
+        paths = [f"/live/{bench_identity(index).id}" for index in range(len(onvif_urls))]
+        peers = [
+            Peer(
+                "halfgateway",
+                transport,
+                tuple(process.first[transport] + path for path in paths),
+                machine.username,
+                machine.password,
+                process,
+                tls if transport == "rtsps" else None,
+            )
+            for transport in ("rtsp", "rtsps")
+        ]
+        ours = Gateway(*peers, config, data)
+        await _knows_cameras(ours, paths)
+        yield ours
+
+
+async def _knows_cameras(ours: Gateway, paths: Sequence[str]) -> None:
+    async with ours.player() as player:
+        for path in paths:
+            try:
+                async with asyncio.timeout(READY_LIMIT_S):
+                    while (answer := await player.ask("DESCRIBE", player.url(path))).status != 200:
+                        await asyncio.sleep(0.2)
+            except TimeoutError as error:
+                raise BenchError(f"the gateway does not know {path}: {answer}") from error
+
+
+async def _enrolled(data: DataFolder, authority: DemoAuthority) -> tuple[Credentials, dict[str, str]]:
+    """A machine account with its Digest secret and its certificate."""
+    keys, now = NodeKeys.open(data.secrets), datetime.now(UTC)
+    database = Database(f"sqlite:///{data.records}")
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    passwords = Passwords(random_bytes=secrets.token_bytes, hasher=cheap)
+    try:
+        await database.migrate()
+        sealing = Sealing(keys.master, random_bytes=secrets.token_bytes)
+        accounts = AccountRepository(database.sessions, sealing, SystemClock())
+        enrolment = Enrolment(accounts, passwords, random_bytes=secrets.token_bytes)
+        card = authority.client(MACHINE, now)
+        await enrolment.create(MACHINE, Role.MACHINE, secrets.token_urlsafe(12), agent=MACHINE, service="DOPC")
+        await enrolment.bind_certificate(MACHINE, card.der)
+        secret = await enrolment.enrol_machine_secret(MACHINE, realm=REALM)
+    finally:
+        passwords.close()
+        await database.close()
+    files = {
+        "authority": str(authority.certificate_path),
+        "certificate": str(card.certificate_path),
+        "key": str(card.key_path),
+    }
+    return Credentials(MACHINE, secret), files
+
+
+def _configuration(
+    folder: Path, data: DataFolder, authority: DemoAuthority, store: Path, onvif_urls: Sequence[str]
+) -> dict[str, Any]:
+    server = authority.server(datetime.now(UTC))
+    password = folder / "camera.password"
+    password.write_text(PASSWORD)
+    described = ("id", "name", "site", "commune", "latitude", "longitude", "username")
+    return {
+        "log_level": "warning",
+        "node": {"id": "bench", "data": str(data.root)},
+        "convention": {
+            "id": "bench",
+            "in_force_from": datetime(2025, 10, 21, tzinfo=UTC),
+            "cap": CAP,
+            "avenant": "banc d'essai",
+            "machine_only_agreement": "banc d'essai",
+        },
+        "listen": {"http_port": 0, "https_port": 0, "rtsp_port": 0, "rtsps_port": 0},
+        "tls": {
+            "certificate": str(server.certificate_path),
+            "key": str(server.key_path),
+            "client_ca": str(authority.certificate_path),
+            "revoked": str(authority.revocation_list_path),
+        },
+        "state_store": {"url": str(store)},
+        "machines": [{"id": MACHINE, "agent": "banc", "reason": "L251-2-5", "over_plain_rtsp": True}],
+        "cameras": [
+            {name: getattr(bench_identity(index), name) for name in described}
+            | {"onvif_url": url, "password_file": str(password)}
+            for index, url in enumerate(onvif_urls)
+        ],
+    }
