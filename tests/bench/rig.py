@@ -40,9 +40,9 @@ class Rig:
     gst: Peer | None
 
     @property
-    def peers(self) -> list[Peer]:
-        """Everything that plays over RTSP, in the order in which it is measured."""
-        return [peer for peer in (self.direct, self.gst, self.ours.rtsp) if peer is not None]
+    def relays(self) -> list[Peer]:
+        """What is compared over RTSP, in the order in which it is measured; ours, which lingers, last."""
+        return [peer for peer in (self.gst, self.ours.rtsp) if peer is not None]
 
     async def write_as(self, manner: str) -> None:
         """Have all cameras write so from now on."""

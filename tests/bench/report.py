@@ -1,0 +1,85 @@
+"""The table that ``make bench`` prints, and whether the aims of ``docs/performance.md`` were met in this run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from tests.bench.results import Results, Setting
+
+OURS, GST = "halfgateway", "gst-rtsp-server"
+CPU = "cpu_ms_per_stream_s"
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """A figure that is to be at most ``limit``: a metric, or its ratio to the same metric elsewhere."""
+
+    text: str
+    setting: Setting
+    metric: str
+    limit: float
+    to: Setting | None = None
+
+    def value(self, results: Results) -> float | None:
+        """What this run says; None where it did not measure it."""
+        value = results.median(self.setting, self.metric)
+        if value is None or self.to is None:
+            return value
+        other = results.median(self.to, self.metric)
+        return value / other if other else None
+
+
+def _ours(scene: str, **changes: str | int) -> Setting:
+    usual = Setting(scene, "rtsp", "nodelay", 4, 2, "prompt", OURS)
+    return replace(usual, **changes)  # type: ignore[arg-type] # each change is of its field's type
+
+
+def _against_gst(scene: str, limit: float) -> Aim:
+    return Aim(f"CPU {scene}: ours / gst-rtsp-server", _ours(scene), CPU, limit, _ours(scene, peer=GST))
+
+
+AIMS = (
+    _against_gst("10-10", 0.35),
+    _against_gst("1-10", 0.8),
+    _against_gst("1-50", 0.8),
+    *(
+        Aim(f"added latency {scene}, p99 ms", _ours(scene), "added_latency_p99_ms", 3.0)
+        for scene in ("10-10", "1-10", "1-50")
+    ),
+    *(Aim(f"lost packets {scene}", _ours(scene), "lost_packets", 0) for scene in ("10-10", "1-10", "1-50")),
+    Aim("CPU 10-10: our RTSPS / our RTSP", _ours("10-10", transport="rtsps"), CPU, 2.0, _ours("10-10")),
+    Aim("warm join to a decodable picture, ms", _ours("1-1"), "warm_join_ms", 10.0),
+    Aim("behind live ten seconds after joining, ms", _ours("1-1"), "lag_after_join_ms", 100.0),
+    Aim(
+        "slow reader: resumed off a key frame, times", _ours("1-10", mbps=8, reader="slow"), "resumed_off_keyframe", 0
+    ),
+    Aim("beside a slow reader: lost packets", _ours("1-10", mbps=8, reader="slow"), "prompt_lost_packets", 0),
+    Aim("bytes handed over after a cut", _ours("10-10"), "bytes_handed_after_cut", 0),
+)
+
+
+def table(results: Results) -> str:
+    """Every metric of every setting: a line of a setting without its peer, a column of a peer."""
+    rows = list(results.rows())
+    peers = list(dict.fromkeys(row["peer"] for row in rows))
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        where = f"{row['scene']:6}{row['transport']:6}{row['camera']:8}{row['mbps']} Mb/s GOP {row['gop_s']:<3} "
+        figures = f"{row['median']:.2f} ({row['min']:.2f}-{row['max']:.2f})"
+        lines.setdefault((where + row["reader"], row["metric"]), {})[row["peer"]] = figures
+    head = f"{'setting':45}{'metric':26}" + "".join(f"{peer:>27}" for peer in peers)
+    body = [
+        f"{where:45}{metric:26}" + "".join(f"{figures.get(peer, ''):>27}" for peer in peers)
+        for (where, metric), figures in sorted(lines.items())
+    ]
+    return "\n".join([head, *body])
+
+
+def aims(results: Results) -> Iterator[str]:
+    """Each aim that this run measured, and whether it was met."""
+    for aim in AIMS:
+        value = aim.value(results)
+        if value is not None:
+            verdict = "met" if value <= aim.limit else "missed"
+            yield f"{aim.text:50}{value:10.2f}   aim <= {aim.limit:<8g}{verdict}"
