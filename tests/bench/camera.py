@@ -102,11 +102,9 @@ class BenchCamera:
 
     def first_packet(self) -> tuple[int, int]:
         """See :class:`tests.bench.camera_session.Channel`."""
-        sequence, frame = self._sequence, self._frame + 1
-        while not self._pictures[frame % len(self._pictures)].key:
-            sequence += len(self._pictures[frame % len(self._pictures)].payloads) + 1
-            frame += 1
-        return sequence & 0xFFFF, self._timestamp(frame)
+        if self._next == 0:
+            return (self._sequence - len(self._picture.payloads) - 1) & 0xFFFF, self._timestamp(self._frame)
+        return self._sequence & 0xFFFF, self._timestamp(self._frame + 1)
 
     @property
     def _picture(self) -> Any:

@@ -46,6 +46,7 @@ class CameraSession:
         self._on_waiting = on_waiting
         self._parser = Connection(Role.SERVER)
         self._id = secrets.token_hex(8)
+        self._begins = False
         self._skips = True
 
     def set_nodelay(self, *, nodelay: bool) -> None:
@@ -66,18 +67,18 @@ class CameraSession:
                     answer.headers.set("CSeq", event.headers.get("CSeq") or "0")
                     self._write(serialise(answer))
                     if event.method == "PLAY" and answer.status == 200:
-                        self.plays = self._skips = True
+                        self.plays = self._begins = self._skips = True
                 else:
                     assert isinstance(event, InterleavedBatch)
         except (OSError, RemoteProtocolError):
             self.ended = True
 
     def take(self, data: bytes, *, begins_key: bool, begins_frame: bool) -> None:
-        """Send whole packets; from a key frame on, and again from one after a time of not being read."""
+        """Send whole packets: from the next frame on, and from a key frame after a time of not being read."""
         if begins_frame and len(self.waiting) > MAX_WAITING_BYTES:
             self._skips = True
-        elif begins_key:
-            self._skips = False
+        elif begins_key or (begins_frame and self._begins):
+            self._skips = self._begins = False
         if not self._skips:
             self._write(data)
 

@@ -61,5 +61,12 @@ class FrameTable:
         known, instant_s = _SLOT.unpack_from(self._map, self._offset(camera, frame))
         return instant_s if known == frame else None
 
+    def newest(self, camera: int) -> tuple[int, float]:
+        """The number and the instant of the last frame that a camera has handed over; -1 before the first."""
+        begin = self._offset(camera, 0)
+        slots = _SLOT.iter_unpack(self._map[begin : begin + FRAMES_KEPT * _SLOT.size])
+        frame, instant_s = max(slots)
+        return frame, instant_s
+
     def _offset(self, camera: int, frame: int) -> int:
         return (camera * FRAMES_KEPT + frame % FRAMES_KEPT) * _SLOT.size

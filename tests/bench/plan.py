@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from tests.bench.events import cutting, granting, joining, memory, slow_reader
 from tests.bench.results import Results
 from tests.bench.rig import Stream, rig
 from tests.bench.scenes import MANY, ONE, SOME, TEN, relaying
@@ -22,7 +23,7 @@ class Length:
     whole: bool
 
 
-QUICK: Final = Length(3, 5.0, whole=False)
+QUICK: Final = Length(1, 5.0, whole=False)
 WHOLE: Final = Length(5, 10.0, whole=True)
 
 Part = Callable[[Results, Length], Awaitable[None]]
@@ -59,7 +60,47 @@ async def heavy(results: Results, length: Length) -> None:
                 await relaying(house, results, scene, manner, house.relays, runs=length.runs, seconds=length.seconds)
 
 
-PARTS: Final[Mapping[str, Part]] = {"relay": relay, "secure": secure, "manners": manners, "heavy": heavy}
+async def memories(results: Results, length: Length) -> None:
+    """Memory of processes that have just been started, once for each."""
+    async with rig(Stream(4, 2), 10) as house:
+        for peer in house.relays:
+            await memory(house, results, peer)
+
+
+async def joins(results: Results, length: Length) -> None:
+    """Joining, with short and with long groups of pictures."""
+    for gop_s in (2, 10):
+        async with rig(Stream(4, gop_s), 1) as house:
+            for peer in (house.direct, *house.relays):
+                await joining(house, results, peer, runs=length.runs)
+
+
+async def slow(results: Results, length: Length) -> None:
+    """A slow reader among prompt ones, and a cut of both kinds."""
+    async with rig(Stream(8, 2), 1) as house:
+        for peer in house.relays:
+            await slow_reader(house, results, peer, runs=length.runs)
+        await cutting(house, results, house.ours.rtsp, SOME, slow=True, runs=length.runs)
+
+
+async def door(results: Results, length: Length) -> None:
+    """A cut of ten cameras' streams, and how fast streams are granted."""
+    async with rig(Stream(4, 2), 10, with_gst=False) as house:
+        for peer in (house.ours.rtsp, house.ours.rtsps):
+            await cutting(house, results, peer, TEN, slow=False, runs=length.runs)
+        await granting(house, results, runs=length.runs)
+
+
+PARTS: Final[Mapping[str, Part]] = {
+    "relay": relay,
+    "secure": secure,
+    "joins": joins,
+    "slow": slow,
+    "door": door,
+    "memory": memories,
+    "manners": manners,
+    "heavy": heavy,
+}
 
 
 async def carry_out(results: Results, length: Length, parts: Iterable[str]) -> None:

@@ -135,6 +135,11 @@ class Reader(asyncio.BufferedProtocol):
         return seen
 
     @property
+    def is_slow(self) -> bool:
+        """Whether it reads no faster than it was told."""
+        return self.target.slow_bps is not None
+
+    @property
     def local_port(self) -> int:
         """Its own port, by which the kernel's tables know the connection."""
         return cast(int, self._transport.get_extra_info("sockname")[1])
@@ -148,7 +153,7 @@ class Reader(asyncio.BufferedProtocol):
             self._answer.set_exception(ReaderError("the server has closed the connection"))
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        limit = SLOW_READ_BYTES if self.target.slow_bps is not None else BUFFER_BYTES
+        limit = SLOW_READ_BYTES if self.is_slow else BUFFER_BYTES
         return self._view[self._end : self._end + limit]
 
     def buffer_updated(self, nbytes: int) -> None:

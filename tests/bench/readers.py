@@ -1,23 +1,31 @@
 """The bench's readers, in a process of their own: ``python -m tests.bench.readers`` with a JSON line of settings.
 
-Settings: ``{"table", "cameras"}``; the answer is ``{"ready": true}``. Then a command a line, each answered by one:
+Settings: ``{"table", "cameras", "gop_frames"}``; the answer is ``{"ready": true}``. Then a command a line, each
+answered by one:
 
-- ``{"do": "open", "targets": […]}``: connect, describe, set up and play all; ``{"join_ms": […], "open_ms": […]}``
-- ``{"do": "measure", "seconds": s}``: what came within that time, each reader apart
-- ``{"do": "close"}``: tear everything down
+- ``{"do": "open", "targets": […]}``: connect, describe, set up and play all, and wait for a picture; ``{"ports": […]}``
+- ``{"do": "measure", "seconds": s}``: ``{"readers": […]}``, what came within that time, each reader apart
+- ``{"do": "join", "target", "before_key_s", "stay_s"}``: one reader more, that comes so long before the camera's next
+  key frame, stays, and leaves; ``{"join_ms", "open_ms", "lag_ms"}``
+- ``{"do": "endings", "seconds": s}``: wait until all have been thrown out; ``{"last_bytes_s": […]}`` (monotonic)
+- ``{"do": "close"}``: tear down what is still open
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import statistics
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
+from halfgateway.simulator.clips import FPS
+from halfgateway.simulator.packets import VIDEO_CLOCK_HZ
 from tests.bench.frames import FrameTable
 from tests.bench.reader import Reader, ReaderError, Target
 
@@ -33,8 +41,9 @@ KEEP_ALIVE_S: Final = 20.0
 class ReaderRoom:
     """All readers that are open now."""
 
-    def __init__(self, table: FrameTable) -> None:
+    def __init__(self, table: FrameTable, gop_frames: int) -> None:
         self._table = table
+        self._gop_frames = gop_frames
         self._readers: list[Reader] = []
 
     async def obey(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -44,6 +53,10 @@ class ReaderRoom:
                 return await self.open([Target(**target) for target in command["targets"]])
             case "measure":
                 return await self.measure(command["seconds"])
+            case "join":
+                return await self.join(Target(**command["target"]), command["before_key_s"], command["stay_s"])
+            case "endings":
+                return await self.endings(command["seconds"])
             case "close":
                 return await self.close()
         raise ReaderError(f"unknown command {command['do']}")
@@ -53,7 +66,7 @@ class ReaderRoom:
         at_once = asyncio.Semaphore(OPENED_AT_ONCE)
         opened = await asyncio.gather(*(self._open_one(target, at_once) for target in targets))
         self._readers += opened
-        return {"join_ms": [_join_ms(reader) for reader in opened]}
+        return {"ports": [reader.local_port for reader in opened]}
 
     async def measure(self, seconds: float) -> dict[str, Any]:
         """Forget what has come, wait, and tell what comes meanwhile."""
@@ -64,13 +77,44 @@ class ReaderRoom:
             await asyncio.sleep(min(remaining, KEEP_ALIVE_S))
             remaining -= KEEP_ALIVE_S
             if remaining > 0:
-                await asyncio.gather(*(reader.keep_alive() for reader in self._readers))
+                await asyncio.gather(*(reader.keep_alive() for reader in self._readers if not reader.is_slow))
         return {"readers": [self._told(reader) for reader in self._readers]}
+
+    async def join(self, target: Target, before_key_s: float, stay_s: float) -> dict[str, Any]:
+        """Join at a known instant of the group of pictures; the lag is what a player has ``stay_s`` later."""
+        reader = Reader(target)
+        await asyncio.sleep(self._until_key_s(target.camera, before_key_s))
+        came_s = time.monotonic()
+        await reader.connect()
+        await reader.set_up()
+        await reader.play()
+        async with asyncio.timeout(FIRST_KEY_LIMIT_S):
+            await reader.first_key.wait()
+        assert reader.first_key_s is not None
+        await asyncio.sleep(stay_s)
+        frames = reader.take_seen().frames
+        await reader.tear_down()
+        begun = next(index for index, (_, _, _, key) in enumerate(frames) if key)
+        return {
+            "join_ms": (reader.first_key_s - reader.play_asked_s) * 1000,
+            "open_ms": (reader.first_key_s - came_s) * 1000,
+            "lag_ms": _lag_ms(frames[begun:]),
+        }
+
+    async def endings(self, seconds: float) -> dict[str, Any]:
+        """When each reader, having been thrown out, got its last byte."""
+        readers, self._readers = self._readers, []
+        async with asyncio.timeout(seconds):
+            await asyncio.gather(*(reader.closed.wait() for reader in readers))
+        return {"last_bytes_s": [reader.last_byte_s for reader in readers]}
 
     async def close(self) -> dict[str, Any]:
         """End every session in good order."""
         readers, self._readers = self._readers, []
-        await asyncio.gather(*(reader.tear_down() for reader in readers if not reader.closed.is_set()))
+        for reader in readers:
+            if reader.is_slow:  # the answer would come behind all that waits for it
+                reader.abort()
+        await asyncio.gather(*(reader.tear_down() for reader in readers if not reader.is_slow))
         return {"closed": len(readers)}
 
     async def _open_one(self, target: Target, at_once: asyncio.Semaphore) -> Reader:
@@ -83,6 +127,13 @@ class ReaderRoom:
             await reader.first_key.wait()
         return reader
 
+    def _until_key_s(self, camera: int, before_key_s: float) -> float:
+        """How long until it is so long before one of a camera's key frames."""
+        frame, instant_s = self._table.newest(camera)
+        to_key = self._gop_frames - frame % self._gop_frames
+        wait_s = instant_s + to_key / FPS - before_key_s - time.monotonic()
+        return wait_s % (self._gop_frames / FPS)
+
     def _told(self, reader: Reader) -> dict[str, Any]:
         seen = reader.take_seen()
         told = asdict(seen)
@@ -91,13 +142,22 @@ class ReaderRoom:
         handed = ((self._table.instant(camera, number), arrival) for number, arrival, _, _ in seen.frames)
         told["latencies_ms"] = [round((arrival - at) * 1000, 4) for at, arrival in handed if at is not None]
         told["camera"] = camera
-        told["slow"] = reader.target.slow_bps is not None
+        told["slow"] = reader.is_slow
         return told
 
 
-def _join_ms(reader: Reader) -> float:
-    assert reader.first_key_s is not None
-    return (reader.first_key_s - reader.play_asked_s) * 1000
+def _lag_ms(frames: list[tuple[int, float, int, bool]]) -> float:
+    """How far behind live a player is that shows the first frame when it has come, and plays at the stamped pace.
+
+    A frame that comes ``a`` seconds after the first, and is stamped ``s`` seconds after it, is shown ``s - a`` after
+    it came; the median over the last second. Negative: the player would have run dry and waited.
+    """
+    _, first_s, first_stamp, _ = frames[0]
+    behind_s = [
+        ((stamp - first_stamp) & 0xFFFFFFFF) / VIDEO_CLOCK_HZ - (arrival_s - first_s)
+        for _, arrival_s, stamp, _ in frames[-FPS:]
+    ]
+    return statistics.median(behind_s) * 1000
 
 
 async def serve() -> None:
@@ -105,7 +165,7 @@ async def serve() -> None:
     lines = asyncio.StreamReader(limit=1 << 20)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     settings = json.loads(await lines.readline())
-    room = ReaderRoom(FrameTable(Path(settings["table"]), settings["cameras"]))
+    room = ReaderRoom(FrameTable(Path(settings["table"]), settings["cameras"]), settings["gop_frames"])
     print(json.dumps({"ready": True}), flush=True)
     while line := await lines.readline():
         try:

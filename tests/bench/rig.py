@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from halfgateway.simulator.clips import FPS
 from tests.bench.child import BenchError, Child, child
 from tests.bench.frames import FrameTable
 from tests.bench.identities import PASSWORD, USERNAME
@@ -75,6 +76,7 @@ async def rig(stream: Stream, cameras: int, *, with_gst: bool = True) -> AsyncIt
         FrameTable.make(table, cameras)
         shape = {"mbps": stream.mbps, "gop_s": stream.gop_s}
         seen = {"table": str(table), "cameras": cameras}
+        gop_frames = {"gop_frames": stream.gop_s * FPS}
 
         async def module(name: str, settings: dict[str, Any]) -> Child:
             command = [sys.executable, "-m", f"tests.bench.{name}"]
@@ -85,5 +87,5 @@ async def rig(stream: Stream, cameras: int, *, with_gst: bool = True) -> AsyncIt
         cameras_themselves = direct(camera.first["ports"])
         ours = await stack.enter_async_context(gateway(folder, onvif.first["urls"]))
         gst = await stack.enter_async_context(gst_proxy(folder, cameras_themselves)) if with_gst else None
-        readers = await module("readers", seen)
+        readers = await module("readers", seen | gop_frames)
         yield Rig(stream, camera, readers, cameras_themselves, ours, gst)

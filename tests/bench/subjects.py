@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from argon2 import PasswordHasher
 
@@ -38,6 +39,7 @@ CAP: Final = 100
 """Streams at once in the bench's convention, by its avenant; the real one has ten, and the door is never skipped."""
 
 READY_LIMIT_S: Final = 30.0
+POLL_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class Peer:
     password: str
     process: Child | None
     tls: dict[str, str] | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens, with all its cameras."""
+        return urlsplit(self.urls[0]).port or 0
 
     def target(self, camera: int, *, slow_bps: float | None = None) -> dict[str, Any]:
         """How a reader comes to one camera."""
@@ -80,8 +87,7 @@ class Gateway:
 
     def player(self) -> RawPlayer:
         """A connection over plain RTSP."""
-        port = self.rtsp.urls[0].split(":")[2].partition("/")[0]
-        return RawPlayer(HOST, int(port), self.credentials)
+        return RawPlayer(HOST, self.rtsp.port, self.credentials)
 
 
 def direct(ports: Sequence[int]) -> Peer:
@@ -132,19 +138,23 @@ async def gateway(folder: Path, onvif_urls: Sequence[str]) -> AsyncIterator[Gate
             for transport in ("rtsp", "rtsps")
         ]
         ours = Gateway(*peers, config, data)
-        await _knows_cameras(ours, paths)
+        await _ready(ours, paths)
         yield ours
 
 
-async def _knows_cameras(ours: Gateway, paths: Sequence[str]) -> None:
+async def _ready(ours: Gateway, paths: Sequence[str]) -> None:
+    """Wait until it knows every camera, and grants: it grants nothing while its store is new (design decision 7)."""
     async with ours.player() as player:
-        for path in paths:
-            try:
-                async with asyncio.timeout(READY_LIMIT_S):
+        try:
+            async with asyncio.timeout(READY_LIMIT_S):
+                for path in paths:
                     while (answer := await player.ask("DESCRIBE", player.url(path))).status != 200:
-                        await asyncio.sleep(0.2)
-            except TimeoutError as error:
-                raise BenchError(f"the gateway does not know {path}: {answer}") from error
+                        await asyncio.sleep(POLL_S)
+                while (answer := await player.set_up(paths[0])).status != 200:
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError as error:
+            raise BenchError(f"the gateway is not ready: {answer}") from error
+        await player.tear_down(paths[0])
 
 
 async def _enrolled(data: DataFolder, authority: DemoAuthority) -> tuple[Credentials, dict[str, str]]:

@@ -1,0 +1,99 @@
+"""What the kernel has been given on a connection of another process: Linux' ``sock_diag`` (``linux/inet_diag.h``)."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Final
+
+SAMPLE_S: Final = 0.001
+"""Between two looks at all connections: what a node hands over in between, some kilobytes, is told to that instant."""
+
+_NETLINK_SOCK_DIAG: Final = 4
+_SOCK_DIAG_BY_FAMILY: Final = 20
+_NLM_F_REQUEST: Final = 1
+_NLMSG_ERROR: Final = 2
+_INET_DIAG_INFO: Final = 2
+_NO_COOKIE: Final = b"\xff" * 8
+_HEADER: Final = struct.Struct("=IHHII")
+_REQUEST: Final = struct.Struct("=BBBBI")
+_PORTS: Final = struct.Struct("!HH")
+_AFTER_ID: Final = struct.Struct("=IIIII")
+_MESSAGE_BYTES: Final = 72
+_ATTRIBUTE: Final = struct.Struct("=HH")
+_BYTES_ACKED: Final = 120
+"""Where ``tcpi_bytes_acked`` stands in ``struct tcp_info``."""
+
+
+class HandedOver:
+    """Samples of connections on the loopback interface, by the reader's port: (instant, bytes) when they grew."""
+
+    def __init__(self, server_port: int, reader_ports: Iterable[int]) -> None:
+        self._server_port = server_port
+        self._samples: dict[int, list[tuple[float, int]]] = {port: [] for port in reader_ports}
+
+    def after(self, port: int, instant_s: float) -> int:
+        """Bytes handed to the kernel for a reader after an instant (monotonic seconds)."""
+        samples = self._samples[port]
+        before = bisect.bisect_right(samples, (instant_s, 1 << 62))
+        return samples[-1][1] - samples[before - 1][1] if before and samples else 0
+
+    def last_s(self, port: int) -> float | None:
+        """The instant at which the last byte was handed over; None if none was seen."""
+        samples = self._samples[port]
+        return samples[-1][0] if samples else None
+
+    def sample(self, diagnosis: socket.socket) -> None:
+        """Look once at every connection."""
+        for port, samples in self._samples.items():
+            handed = _handed(diagnosis, self._server_port, port)
+            if handed is not None and (not samples or handed > samples[-1][1]):
+                samples.append((time.monotonic(), handed))
+
+
+@asynccontextmanager
+async def watched(server_port: int, reader_ports: Iterable[int]) -> AsyncIterator[HandedOver]:
+    """Sample these connections as long as the block lasts."""
+    handed = HandedOver(server_port, reader_ports)
+
+    async def sample() -> None:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as diagnosis:
+            while True:
+                handed.sample(diagnosis)
+                await asyncio.sleep(SAMPLE_S)
+
+    sampling = asyncio.create_task(sample())
+    try:
+        yield handed
+    finally:
+        sampling.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sampling
+
+
+def _handed(diagnosis: socket.socket, server_port: int, reader_port: int) -> int | None:
+    """All bytes that the server's process has written to this connection; None if it is no more."""
+    loopback = socket.inet_aton("127.0.0.1").ljust(16, b"\0")
+    identity = _PORTS.pack(server_port, reader_port) + loopback * 2 + struct.pack("=I", 0) + _NO_COOKIE
+    request = _REQUEST.pack(socket.AF_INET, socket.IPPROTO_TCP, 1 << (_INET_DIAG_INFO - 1), 0, 0xFFFFFFFF) + identity
+    header = _HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0)
+    diagnosis.send(header + request)
+    answer = diagnosis.recv(4096)
+    size, kind, *_ = _HEADER.unpack_from(answer)
+    if kind == _NLMSG_ERROR:
+        return None
+    _, _, unacknowledged, _, _ = _AFTER_ID.unpack_from(answer, _HEADER.size + _MESSAGE_BYTES - _AFTER_ID.size)
+    position = _HEADER.size + _MESSAGE_BYTES
+    while position < size:
+        length, attribute = _ATTRIBUTE.unpack_from(answer, position)
+        if attribute == _INET_DIAG_INFO:
+            (acknowledged,) = struct.unpack_from("=Q", answer, position + _ATTRIBUTE.size + _BYTES_ACKED)
+            return int(acknowledged) + int(unacknowledged)
+        position += (length + 3) & ~3
+    return None
