@@ -1,4 +1,4 @@
-"""``make bench``: what the relay costs beside its peers, as a table and as ``bench.json`` (interface.md gives its shape).
+"""``make bench``: what the relay costs beside its peers, as a table and as ``bench.json``.
 
 ``python -m tests.bench [quick] [PART...]``; without a part, all of them (:data:`tests.bench.plan.PARTS`). How it
 measures is told in ``docs/performance.md``.
@@ -10,6 +10,7 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.bench.child import BenchError
 from tests.bench.plan import PARTS, QUICK, WHOLE, carry_out
@@ -25,13 +26,19 @@ async def bench(words: list[str]) -> Results:
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, _interrupt, task)
     length = QUICK if "quick" in words else WHOLE
     for part in [word for word in words if word in PARTS] or PARTS:
         print(f"bench: {part}", file=sys.stderr, flush=True)
         await carry_out(results, length, [part])
         results.write(RESULTS)
     return results
+
+
+def _interrupt(task: asyncio.Task[Any]) -> None:
+    """Once: a second Ctrl-C must not keep the first from tidying up."""
+    if not task.cancelling():
+        task.cancel()
 
 
 def main() -> int:

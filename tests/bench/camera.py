@@ -1,9 +1,9 @@
 """The bench's cameras, in a process of their own: ``python -m tests.bench.camera`` with a JSON line of settings.
 
 One thread, one ``epoll``, sleeps of the system's own precision: what a camera does must neither cost much nor come
-late. Settings: ``{"cameras", "mbps", "gop_s", "table", "username", "password"}``; the first answer is ``{"ports": […]}``.
-Then ``{"manner": "nodelay" | "nagle" | "frame"}`` sets how all of them write, and each line is answered by
-``{"sessions", "late_ms"}``: sessions that play, and how late the latest packet since the last answer left.
+late. Settings: ``{"cameras", "mbps", "gop_s", "table"}``; the first answer is ``{"ports": […]}``. Then
+``{"manner": "nodelay" | "nagle" | "frame"}`` sets how all of them write, and each line is answered by ``{"sessions",
+"late_ms"}``: sessions that play, and how late a packet has left at worst since the last answer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import secrets
 import select
 import socket
 import struct
-import sys
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -27,9 +26,9 @@ from halfgateway.protocol.rtcp import SenderReport, ntp_timestamp, sender_report
 from halfgateway.simulator.behaviour import Behaviour
 from halfgateway.simulator.clips import FPS
 from halfgateway.simulator.digest_gate import DigestGate
-from halfgateway.simulator.packets import VIDEO_CLOCK_HZ, VIDEO_PAYLOAD_TYPE, VIDEO_TICKS
+from halfgateway.simulator.packets import VIDEO_PAYLOAD_TYPE, VIDEO_TICKS
 from tests.bench.camera_session import CameraSession
-from tests.bench.clip import BenchClip, bench_clip, bench_spec
+from tests.bench.clip import BenchClip, Picture, bench_clip, bench_spec
 from tests.bench.frames import FrameTable, counter_nal
 from tests.bench.identities import bench_identity
 
@@ -107,7 +106,7 @@ class BenchCamera:
         return self._sequence & 0xFFFF, self._timestamp(self._frame + 1)
 
     @property
-    def _picture(self) -> Any:
+    def _picture(self) -> Picture:
         return self._pictures[self._frame % len(self._pictures)]
 
     def _timestamp(self, frame: int) -> int:
@@ -253,4 +252,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

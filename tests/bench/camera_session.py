@@ -18,7 +18,7 @@ from halfgateway.simulator.digest_gate import DigestGate
 from halfgateway.simulator.packets import Clip
 
 MAX_WAITING_BYTES: Final = 4 << 20
-"""What waits for a client that does not read: two key frames at 8 Mb/s. When full, it is sent nothing until the next."""
+"""What waits for a client that does not read: four seconds at 8 Mb/s. Past it, it is sent nothing until a key frame."""
 
 PUBLIC: Final = "OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER"
 TIMEOUT_S: Final = 60

@@ -42,9 +42,7 @@ def bench_spec(mbps: int, gop_s: int) -> ClipSpec:
     """What a camera of so many megabits a second and so long a group shows."""
     gop_frames = gop_s * FPS
     frames = max(gop_frames, SHORTEST_CLIP_FRAMES)
-    return ClipSpec(
-        "Banc d'essai", "h264", WIDTH, HEIGHT, mbps * 1_000_000, gop_frames=gop_frames, frames=frames
-    )
+    return ClipSpec("Banc d'essai", "h264", WIDTH, HEIGHT, mbps * 1_000_000, gop_frames=gop_frames, frames=frames)
 
 
 def bench_clip(spec: ClipSpec) -> BenchClip:

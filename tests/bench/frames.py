@@ -32,13 +32,6 @@ def counter_nal(frame: int) -> bytes:
     return bytes((SEI_NAL, _USER_DATA_UNREGISTERED, len(content))) + content + _END
 
 
-def frame_of(payload: memoryview) -> int | None:
-    """The number in an RTP payload that is such a NAL unit; None for any other."""
-    if payload[0] & 0x1F != SEI_NAL or bytes(payload[3:19]) != MARK:
-        return None
-    return int(bytes(payload[19 : 19 + NUMBER_DIGITS]), 16)
-
-
 class FrameTable:
     """Instants (monotonic seconds) of the last packets of ``cameras`` cameras' frames, in a file."""
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+from functools import partial
 
 from camera_registry.clock import SystemClock
 from halfgateway.simulator.behaviour import Behaviour
@@ -32,7 +33,7 @@ async def serve(ports: list[int], mbps: int, gop_s: int) -> None:
             behaviour=behaviour,
             gate=DigestGate(identity, behaviour, clock=clock, random_bytes=os.urandom),
             clock=clock,
-            rtsp_port=lambda port=rtsp_port: port,
+            rtsp_port=partial(int, rtsp_port),
         )
         await device.start(HOST, 0)
         devices.append(device)

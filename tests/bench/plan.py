@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.bench.events import cutting, granting, joining, memory, slow_reader
 from tests.bench.results import Results
-from tests.bench.rig import Stream, rig
+from tests.bench.rig import Rig, Stream, rig
 from tests.bench.scenes import MANY, ONE, SOME, TEN, relaying
 
 MANNERS: Final = ("nodelay", "nagle", "frame")
@@ -16,15 +16,19 @@ MANNERS: Final = ("nodelay", "nagle", "frame")
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How often each figure is taken, over how many seconds, and whether every combination is measured."""
+    """How often a figure is taken, and over how many seconds; ``whole``: every combination, and not the aims' alone.
+
+    ``runs`` are of what the aims name, ``other_runs`` of all else.
+    """
 
     runs: int
+    other_runs: int
     seconds: float
     whole: bool
 
 
-QUICK: Final = Length(1, 5.0, whole=False)
-WHOLE: Final = Length(5, 10.0, whole=True)
+QUICK: Final = Length(3, 1, 5.0, whole=False)
+WHOLE: Final = Length(5, 5, 10.0, whole=True)
 
 Part = Callable[[Results, Length], Awaitable[None]]
 
@@ -32,15 +36,15 @@ Part = Callable[[Results, Length], Awaitable[None]]
 async def relay(results: Results, length: Length) -> None:
     """CPU, added latency, loss and memory in the aims' own setting: 4 Mb/s, paced, NODELAY."""
     async with rig(Stream(4, 2), 10) as house:
-        for scene in (TEN, SOME, MANY, ONE):
+        for scene in (TEN, SOME, MANY, ONE) if length.whole else (TEN, SOME, MANY):
             await relaying(house, results, scene, "nodelay", house.relays, runs=length.runs, seconds=length.seconds)
 
 
 async def secure(results: Results, length: Length) -> None:
-    """The same over RTSPS beside RTSP."""
+    """RTSPS beside RTSP."""
     async with rig(Stream(4, 2), 10, with_gst=False) as house:
+        peers = (house.ours.rtsp, house.ours.rtsps)
         for scene in (TEN, SOME, MANY) if length.whole else (TEN,):
-            peers = (house.ours.rtsp, house.ours.rtsps)
             await relaying(house, results, scene, "nodelay", peers, runs=length.runs, seconds=length.seconds)
 
 
@@ -48,16 +52,19 @@ async def manners(results: Results, length: Length) -> None:
     """Cameras that write whole frames, and cameras without NODELAY."""
     async with rig(Stream(4, 2), 10) as house:
         for manner in MANNERS[1:]:
-            for scene in (TEN, SOME, MANY) if length.whole else (TEN,):
-                await relaying(house, results, scene, manner, house.relays, runs=length.runs, seconds=length.seconds)
+            await _others(house, results, length, manner)
 
 
 async def heavy(results: Results, length: Length) -> None:
     """Twice the bitrate."""
     async with rig(Stream(8, 2), 10) as house:
         for manner in MANNERS if length.whole else MANNERS[:1]:
-            for scene in (TEN, SOME, MANY) if length.whole else (TEN,):
-                await relaying(house, results, scene, manner, house.relays, runs=length.runs, seconds=length.seconds)
+            await _others(house, results, length, manner)
+
+
+async def _others(house: Rig, results: Results, length: Length, manner: str) -> None:
+    for scene in (TEN, SOME, MANY) if length.whole else (TEN,):
+        await relaying(house, results, scene, manner, house.relays, runs=length.other_runs, seconds=length.seconds)
 
 
 async def memories(results: Results, length: Length) -> None:
@@ -69,10 +76,10 @@ async def memories(results: Results, length: Length) -> None:
 
 async def joins(results: Results, length: Length) -> None:
     """Joining, with short and with long groups of pictures."""
-    for gop_s in (2, 10):
+    for gop_s, runs in ((2, length.runs), (10, length.other_runs)):
         async with rig(Stream(4, gop_s), 1) as house:
             for peer in (house.direct, *house.relays):
-                await joining(house, results, peer, runs=length.runs)
+                await joining(house, results, peer, runs=runs)
 
 
 async def slow(results: Results, length: Length) -> None:

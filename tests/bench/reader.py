@@ -43,7 +43,7 @@ class Target:
 
 @dataclass(slots=True)
 class Seen:
-    """What has come since it was last asked: ``frames`` are (number, arrival of the last packet, RTP timestamp, key)."""
+    """What has come since it was last asked; ``frames``: number, arrival of the last packet, RTP timestamp, if key."""
 
     packets: int = 0
     lost: int = 0
@@ -106,9 +106,7 @@ class Reader(asyncio.BufferedProtocol):
         """DESCRIBE and SETUP. Raises ReaderError."""
         url = self.target.url
         await self._ask("DESCRIBE", url, {"Accept": "application/sdp"})
-        headers = await self._ask(
-            "SETUP", self._track, {"Transport": "RTP/AVP/TCP;unicast;interleaved=0-1"}
-        )
+        headers = await self._ask("SETUP", self._track, {"Transport": "RTP/AVP/TCP;unicast;interleaved=0-1"})
         self._session = headers["session"].partition(";")[0]
 
     async def play(self) -> None:

@@ -14,7 +14,6 @@ from typing import Any, Final
 from halfgateway.simulator.clips import FPS
 from tests.bench.child import BenchError, Child, child
 from tests.bench.frames import FrameTable
-from tests.bench.identities import PASSWORD, USERNAME
 from tests.bench.subjects import Gateway, Peer, direct, gateway, gst_proxy
 
 QUIET_LIMIT_S: Final = 30.0
@@ -68,7 +67,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(stream: Stream, cameras: int, *, with_gst: bool = True) -> AsyncIterator[Rig]:
+async def rig(
+    stream: Stream, cameras: int, *, with_gst: bool = True, module: str = "halfgateway"
+) -> AsyncIterator[Rig]:
     """Start everything in a new folder; nothing of it is left behind."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hg-bench-")))
@@ -82,10 +83,10 @@ async def rig(stream: Stream, cameras: int, *, with_gst: bool = True) -> AsyncIt
             command = [sys.executable, "-m", f"tests.bench.{name}"]
             return await stack.enter_async_context(child(command, folder / f"{name}.log", settings=settings))
 
-        camera = await module("camera", seen | shape | {"username": USERNAME, "password": PASSWORD})
+        camera = await module("camera", seen | shape)
         onvif = await module("onvif_front", {"ports": camera.first["ports"]} | shape)
         cameras_themselves = direct(camera.first["ports"])
-        ours = await stack.enter_async_context(gateway(folder, onvif.first["urls"]))
+        ours = await stack.enter_async_context(gateway(folder, onvif.first["urls"], module=module))
         gst = await stack.enter_async_context(gst_proxy(folder, cameras_themselves)) if with_gst else None
         readers = await module("readers", seen | gop_frames)
         yield Rig(stream, camera, readers, cameras_themselves, ours, gst)

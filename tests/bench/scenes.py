@@ -17,8 +17,6 @@ from tests.bench.subjects import Peer
 SETTLE_S: Final = 1.0
 """Between the last reader's first picture and the measurement."""
 
-MB: Final = 1e6
-
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -51,10 +49,10 @@ class Sample:
 async def relaying(
     rig: Rig, results: Results, scene: Scene, manner: str, peers: Sequence[Peer], *, runs: int, seconds: float
 ) -> None:
-    """Measure each peer in turn, ``runs`` times; the direct connection is always one of them."""
+    """Measure each peer in turn, ``runs`` times, and each time first the cameras themselves, with one reader each."""
     await rig.write_as(manner)
     for _ in range(runs):
-        floor = await sample(rig, rig.direct, scene, seconds)
+        floor = await sample(rig, rig.direct, Scene(scene.cameras, scene.cameras), seconds)
         _note(rig, results, scene, manner, rig.direct, floor, floor)
         for peer in peers:
             measured = await sample(rig, peer, scene, seconds)

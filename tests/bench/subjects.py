@@ -77,7 +77,6 @@ class Gateway:
 
     rtsp: Peer
     rtsps: Peer
-    config: Path
     folder: DataFolder
 
     @property
@@ -108,8 +107,8 @@ async def gst_proxy(folder: Path, cameras: Peer) -> AsyncIterator[Peer]:
 
 
 @asynccontextmanager
-async def gateway(folder: Path, onvif_urls: Sequence[str]) -> AsyncIterator[Gateway]:
-    """``halfgateway serve`` with a state store beside it, that knows every camera."""
+async def gateway(folder: Path, onvif_urls: Sequence[str], *, module: str) -> AsyncIterator[Gateway]:
+    """``halfgateway serve`` with a state store beside it, that knows every camera; ``module`` is what is run."""
     authority = DemoAuthority.open(folder / "ca", datetime.now(UTC))
     authority.write_revocation_list([], datetime.now(UTC))
     data = DataFolder(folder / "node")
@@ -119,13 +118,13 @@ async def gateway(folder: Path, onvif_urls: Sequence[str]) -> AsyncIterator[Gate
     store = [str(find_binary()), "--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
     config = folder / "gateway.toml"
     config.write_text("\n".join(toml_lines(_configuration(folder, data, authority, socket, onvif_urls))))
-    serve = [sys.executable, "-m", "halfgateway", "serve", "--config", str(config), "--json"]
+    serve = [sys.executable, "-m", module, "serve", "--config", str(config), "--json"]
     async with (
         child([*store, "--dir", str(folder)], folder / "valkey.log", speaks=False),
         child(serve, folder / "gateway.log") as process,
     ):
         paths = [f"/live/{bench_identity(index).id}" for index in range(len(onvif_urls))]
-        peers = [
+        rtsp, rtsps = (
             Peer(
                 "halfgateway",
                 transport,
@@ -136,8 +135,8 @@ async def gateway(folder: Path, onvif_urls: Sequence[str]) -> AsyncIterator[Gate
                 tls if transport == "rtsps" else None,
             )
             for transport in ("rtsp", "rtsps")
-        ]
-        ours = Gateway(*peers, config, data)
+        )
+        ours = Gateway(rtsp, rtsps, data)
         await _ready(ours, paths)
         yield ours
 

@@ -1,0 +1,54 @@
+"""Where our process spends its time at 10 cameras and 10 readers: ``python -m tests.bench.profile [rtsps]``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from tests.bench.rig import Rig, Stream, rig
+from tests.bench.sampled import FILE_VARIABLE
+from tests.bench.scenes import TEN
+from tests.bench.subjects import Peer
+
+SECONDS: Final = 15.0
+SHOWN: Final = 20
+
+
+async def profile(transport: str, file: Path) -> dict[str, Any]:
+    """Sample the gateway while ten readers watch ten cameras."""
+    async with rig(Stream(4, 2), TEN.cameras, with_gst=False, module="tests.bench.sampled") as house:
+        return await _sampled(house, house.ours.rtsps if transport == "rtsps" else house.ours.rtsp, file)
+
+
+async def _sampled(house: Rig, peer: Peer, file: Path) -> dict[str, Any]:
+    assert peer.process is not None
+    await house.open([peer.target(camera) for camera in range(TEN.cameras)])
+    os.kill(peer.process.pid, signal.SIGRTMIN)
+    await house.readers.ask({"do": "measure", "seconds": SECONDS})
+    os.kill(peer.process.pid, signal.SIGRTMIN + 1)
+    while not file.exists():
+        await asyncio.sleep(0.05)
+    await house.close()
+    told: dict[str, Any] = json.loads(file.read_text())
+    return told
+
+
+def main() -> None:
+    """Sample and print: share of all samples in the function itself, and in what it calls too."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[FILE_VARIABLE] = f"{folder}/profile.json"
+        told = asyncio.run(profile("rtsps" if "rtsps" in sys.argv[1:] else "rtsp", Path(folder, "profile.json")))
+    samples = told["samples"]
+    print(f"{'itself':>8}{'in all':>8}  function, of {samples} samples")
+    for name, count in list(told["self"].items())[:SHOWN]:
+        print(f"{count / samples:8.1%}{told['total'][name] / samples:8.1%}  {name}")
+
+
+if __name__ == "__main__":
+    main()
