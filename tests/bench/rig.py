@@ -79,14 +79,14 @@ async def rig(
         seen = {"table": str(table), "cameras": cameras}
         gop_frames = {"gop_frames": stream.gop_s * FPS}
 
-        async def module(name: str, settings: dict[str, Any]) -> Child:
+        async def start(name: str, settings: dict[str, Any]) -> Child:
             command = [sys.executable, "-m", f"tests.bench.{name}"]
             return await stack.enter_async_context(child(command, folder / f"{name}.log", settings=settings))
 
-        camera = await module("camera", seen | shape)
-        onvif = await module("onvif_front", {"ports": camera.first["ports"]} | shape)
+        camera = await start("camera", seen | shape)
+        onvif = await start("onvif_front", {"ports": camera.first["ports"]} | shape)
         cameras_themselves = direct(camera.first["ports"])
         ours = await stack.enter_async_context(gateway(folder, onvif.first["urls"], module=module))
         gst = await stack.enter_async_context(gst_proxy(folder, cameras_themselves)) if with_gst else None
-        readers = await module("readers", seen | gop_frames)
+        readers = await start("readers", seen | gop_frames)
         yield Rig(stream, camera, readers, cameras_themselves, ours, gst)
