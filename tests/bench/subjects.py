@@ -26,7 +26,6 @@ from halfgateway.database import Database
 from halfgateway.downstream.answers import REALM
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
-from halfgateway.net.valkey import find_binary
 from tests.bench.child import BenchError, Child, child
 from tests.bench.identities import PASSWORD, STREAM_PATH, USERNAME, bench_identity
 from tests.e2e.nodes import toml_lines
@@ -108,21 +107,16 @@ async def gst_proxy(folder: Path, cameras: Peer) -> AsyncIterator[Peer]:
 
 @asynccontextmanager
 async def gateway(folder: Path, onvif_urls: Sequence[str], *, module: str) -> AsyncIterator[Gateway]:
-    """``halfgateway serve`` with a state store beside it, that knows every camera; ``module`` is what is run."""
+    """``halfgateway serve`` on embedded defaults, that knows every camera; ``module`` is what is run."""
     authority = DemoAuthority.open(folder / "ca", datetime.now(UTC))
     authority.write_revocation_list([], datetime.now(UTC))
     data = DataFolder(folder / "node")
     data.make()
     machine, tls = await _enrolled(data, authority)
-    socket = folder / "valkey.sock"
-    store = [str(find_binary()), "--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
     config = folder / "gateway.toml"
-    config.write_text("\n".join(toml_lines(_configuration(folder, data, authority, socket, onvif_urls))))
+    config.write_text("\n".join(toml_lines(_configuration(folder, data, authority, onvif_urls))))
     serve = [sys.executable, "-m", module, "serve", "--config", str(config), "--json"]
-    async with (
-        child([*store, "--dir", str(folder)], folder / "valkey.log", speaks=False),
-        child(serve, folder / "gateway.log") as process,
-    ):
+    async with child(serve, folder / "gateway.log") as process:
         paths = [f"/live/{bench_identity(index).id}" for index in range(len(onvif_urls))]
         rtsp, rtsps = (
             Peer(
@@ -142,18 +136,15 @@ async def gateway(folder: Path, onvif_urls: Sequence[str], *, module: str) -> As
 
 
 async def _ready(ours: Gateway, paths: Sequence[str]) -> None:
-    """Wait until it knows every camera, and grants: it grants nothing while its store is new (design decision 7)."""
+    """Wait until it knows every camera."""
     async with ours.player() as player:
         try:
             async with asyncio.timeout(READY_LIMIT_S):
                 for path in paths:
                     while (answer := await player.ask("DESCRIBE", player.url(path))).status != 200:
                         await asyncio.sleep(POLL_S)
-                while (answer := await player.set_up(paths[0])).status != 200:
-                    await asyncio.sleep(POLL_S)
         except TimeoutError as error:
             raise BenchError(f"the gateway is not ready: {answer}") from error
-        await player.tear_down(paths[0])
 
 
 async def _enrolled(data: DataFolder, authority: DemoAuthority) -> tuple[Credentials, dict[str, str]]:
@@ -183,7 +174,7 @@ async def _enrolled(data: DataFolder, authority: DemoAuthority) -> tuple[Credent
 
 
 def _configuration(
-    folder: Path, data: DataFolder, authority: DemoAuthority, store: Path, onvif_urls: Sequence[str]
+    folder: Path, data: DataFolder, authority: DemoAuthority, onvif_urls: Sequence[str]
 ) -> dict[str, Any]:
     server = authority.server(datetime.now(UTC))
     password = folder / "camera.password"
@@ -206,7 +197,6 @@ def _configuration(
             "client_ca": str(authority.certificate_path),
             "revoked": str(authority.revocation_list_path),
         },
-        "state_store": {"url": str(store)},
         "machines": [{"id": MACHINE, "agent": "banc", "reason": "L251-2-5", "over_plain_rtsp": True}],
         "cameras": [
             {name: getattr(bench_identity(index), name) for name in described}
