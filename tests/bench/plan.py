@@ -9,7 +9,7 @@ from typing import Final
 from tests.bench.events import cutting, granting, joining, memory, slow_reader
 from tests.bench.results import Results
 from tests.bench.rig import Rig, Stream, rig
-from tests.bench.scenes import MANY, ONE, SOME, TEN, relaying
+from tests.bench.scenes import MANY, ONE, SOME, TEN, Scene, relaying
 
 MANNERS: Final = ("nodelay", "nagle", "frame")
 
@@ -25,6 +25,11 @@ class Length:
     other_runs: int
     seconds: float
     whole: bool
+
+    @property
+    def scenes(self) -> tuple[Scene, ...]:
+        """Those in which what the aims do not name is measured."""
+        return (TEN, SOME, MANY, ONE) if self.whole else (TEN,)
 
 
 QUICK: Final = Length(3, 1, 5.0, whole=False)
@@ -44,7 +49,7 @@ async def secure(results: Results, length: Length) -> None:
     """RTSPS beside RTSP."""
     async with rig(Stream(4, 2), 10, with_gst=False) as house:
         peers = (house.ours.rtsp, house.ours.rtsps)
-        for scene in (TEN, SOME, MANY) if length.whole else (TEN,):
+        for scene in length.scenes:
             await relaying(house, results, scene, "nodelay", peers, runs=length.runs, seconds=length.seconds)
 
 
@@ -63,8 +68,9 @@ async def heavy(results: Results, length: Length) -> None:
 
 
 async def _others(house: Rig, results: Results, length: Length, manner: str) -> None:
-    for scene in (TEN, SOME, MANY) if length.whole else (TEN,):
-        await relaying(house, results, scene, manner, house.relays, runs=length.other_runs, seconds=length.seconds)
+    peers = [*house.relays, house.ours.rtsps] if length.whole else house.relays
+    for scene in length.scenes:
+        await relaying(house, results, scene, manner, peers, runs=length.other_runs, seconds=length.seconds)
 
 
 async def memories(results: Results, length: Length) -> None:
