@@ -19,6 +19,9 @@ from tests.bench.scenes import ONE, SOME, TEN, Scene
 from tests.bench.subjects import Gateway, Peer
 
 LAG_AFTER_S: Final = 10.0
+WARM_AFTER_S: Final = 2.5
+"""Between the first reader's first picture and the joining one: more than the longest group that we keep."""
+
 SLOW_BPS: Final = 2e6
 """What a slow reader reads (rtsp.md section 2)."""
 
@@ -45,7 +48,7 @@ async def joining(rig: Rig, results: Results, peer: Peer, *, runs: int) -> None:
         results.add(_setting(rig, ONE, peer), "cold_join_ms", cold["join_ms"])
         results.add(_setting(rig, ONE, peer), "cold_open_ms", cold["open_ms"])
         await rig.open([peer.target(0)])
-        await asyncio.sleep(rig.stream.gop_s)
+        await asyncio.sleep(WARM_AFTER_S)
         warm = await _join(rig, peer, before_key_s, stay_s=LAG_AFTER_S)
         results.add(_setting(rig, ONE, peer), "warm_join_ms", warm["join_ms"])
         results.add(_setting(rig, ONE, peer), "lag_after_join_ms", warm["lag_ms"])

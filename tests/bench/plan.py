@@ -27,9 +27,9 @@ class Length:
     whole: bool
 
     @property
-    def scenes(self) -> tuple[Scene, ...]:
-        """Those in which what the aims do not name is measured."""
-        return (TEN, SOME, MANY, ONE) if self.whole else (TEN,)
+    def other_scenes(self) -> tuple[Scene, ...]:
+        """Those that no aim names."""
+        return (ONE,) if self.whole else ()
 
 
 QUICK: Final = Length(3, 1, 5.0, whole=False)
@@ -39,17 +39,10 @@ Part = Callable[[Results, Length], Awaitable[None]]
 
 
 async def relay(results: Results, length: Length) -> None:
-    """CPU, added latency, loss and memory in the aims' own setting: 4 Mb/s, paced, NODELAY."""
+    """CPU, added latency, loss and memory in the aims' own setting: 4 Mb/s, paced, NODELAY; RTSPS beside RTSP."""
     async with rig(Stream(4, 2), 10) as house:
-        for scene in (TEN, SOME, MANY, ONE) if length.whole else (TEN, SOME, MANY):
-            await relaying(house, results, scene, "nodelay", house.relays, runs=length.runs, seconds=length.seconds)
-
-
-async def secure(results: Results, length: Length) -> None:
-    """RTSPS beside RTSP."""
-    async with rig(Stream(4, 2), 10, with_gst=False) as house:
-        peers = (house.ours.rtsp, house.ours.rtsps)
-        for scene in length.scenes:
+        for scene in (TEN, SOME, MANY, *length.other_scenes):
+            peers = [*house.relays, house.ours.rtsps] if length.whole or scene is TEN else house.relays
             await relaying(house, results, scene, "nodelay", peers, runs=length.runs, seconds=length.seconds)
 
 
@@ -69,7 +62,7 @@ async def heavy(results: Results, length: Length) -> None:
 
 async def _others(house: Rig, results: Results, length: Length, manner: str) -> None:
     peers = [*house.relays, house.ours.rtsps] if length.whole else house.relays
-    for scene in length.scenes:
+    for scene in (TEN, SOME, MANY, ONE) if length.whole else (TEN,):
         await relaying(house, results, scene, manner, peers, runs=length.other_runs, seconds=length.seconds)
 
 
@@ -106,7 +99,6 @@ async def door(results: Results, length: Length) -> None:
 
 PARTS: Final[Mapping[str, Part]] = {
     "relay": relay,
-    "secure": secure,
     "joins": joins,
     "slow": slow,
     "door": door,
