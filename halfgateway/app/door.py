@@ -30,6 +30,7 @@ from halfgateway.control.tickets import TicketKey, TicketStore
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM
 from halfgateway.keys import NodeKeys
+from halfgateway.net.coalescing import Coalescing
 from halfgateway.protocol.sdp import SessionDescription
 from halfgateway.relay.hub import Hub
 from halfgateway.relay.source import SourceKey
@@ -93,6 +94,7 @@ async def open_control(
         chance=random.random,
         now=time.monotonic,
         on_described=lambda key, presentation: descriptions.remember(key, presentation.description),
+        coalescing=Coalescing(),
     )
     descriptions = Descriptions(lambda key: _description(puller, key))
     hub = Hub(puller.pull, now=time.monotonic)

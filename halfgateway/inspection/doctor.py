@@ -234,13 +234,13 @@ class _Stream:
         self._first_s: float | None = None
         self.meter: StreamMeter | None = None
 
-    def take(self, batch: InterleavedBatch) -> None:
-        """Take what the camera sent."""
-        if self.meter is None:
-            return
-        now_s = self._clock.monotonic()
-        self._first_s = self._first_s or now_s
-        self.meter.feed(batch, now_s)
+    def take(self, batch: InterleavedBatch) -> bool:
+        """Take what the camera sent; each packet is to be timed, so none is waited for."""
+        if self.meter is not None:
+            now_s = self._clock.monotonic()
+            self._first_s = self._first_s or now_s
+            self.meter.feed(batch, now_s)
+        return False
 
     def first_packet_ms(self, asked_s: float) -> float | None:
         """How long after PLAY was asked the first packet came."""

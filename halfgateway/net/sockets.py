@@ -42,6 +42,15 @@ def tune_upstream(transport: asyncio.BaseTransport) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, DEAD_PEER_MS)
 
 
+def acknowledge_now(transport: asyncio.BaseTransport) -> None:
+    """Acknowledge what has come without the usual 40 ms: a camera with Nagle's delay waits for it with its next packet.
+
+    The kernel forgets this by itself, so it is said after each read.
+    """
+    with contextlib.suppress(OSError):  # closed by the peer: the loop will say so
+        _socket_of(transport).setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
 def write_now(transport: asyncio.BaseTransport, data: bytes) -> bool:
     """Hand ``data`` to the kernel at once, past the event loop's own buffer; False where it cannot be.
 

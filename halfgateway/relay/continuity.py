@@ -10,9 +10,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from halfgateway.protocol import rtp
 from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_CHANNEL, Frame
 
 _RTCP_SENDER_REPORT = 200
+_SMALLEST_PACKET_BYTES = INTERLEAVED_HEADER_BYTES + rtp.RTP_HEADER_BYTES
+_NUMBERS = struct.Struct("!HI")
 _SEQUENCE_MODULUS = 1 << 16
 _TIMESTAMP_MODULUS = 1 << 32
 
@@ -44,21 +47,22 @@ class Continuity:
         packets = [
             start + INTERLEAVED_HEADER_BYTES
             for channel, start, end in frames
-            if channel == RTP_CHANNEL and end - start >= INTERLEAVED_HEADER_BYTES + 12
+            if channel == RTP_CHANNEL and end - start >= _SMALLEST_PACKET_BYTES
         ]
-        if packets and self._rebase:
-            self._begin_sequel(data, packets[0], now)
-        if packets and self._ssrc is None:
-            self._ssrc = int.from_bytes(data[packets[0] + 8 : packets[0] + 12], "big")
+        if packets:
+            if self._rebase:
+                self._begin_sequel(data, packets[0], now)
+            if self._ssrc is None:
+                self._ssrc = rtp.ssrc(data, packets[0])
         if self._shift is not None:
             data = self._renumbered(data, packets, frames)
         if packets:
-            self._last_sequence, self._last_timestamp = struct.unpack_from("!HI", data, packets[-1] + 2)
+            self._last_sequence, self._last_timestamp = _NUMBERS.unpack_from(data, packets[-1] + 2)
             self._last_arrival_s = now
         return data
 
     def _begin_sequel(self, data: bytes, packet: int, now: float) -> None:
-        sequence, timestamp = struct.unpack_from("!HI", data, packet + 2)
+        sequence, timestamp = _NUMBERS.unpack_from(data, packet + 2)
         elapsed = max(1, round((now - self._last_arrival_s) * self._clock_rate_hz))
         self._shift = (
             (self._last_sequence + 1 - sequence) % _SEQUENCE_MODULUS,
@@ -72,7 +76,7 @@ class Continuity:
         sequence_shift, timestamp_shift = self._shift
         sequel = bytearray(data)
         for packet in packets:
-            sequence, timestamp = struct.unpack_from("!HI", sequel, packet + 2)
+            sequence, timestamp = _NUMBERS.unpack_from(sequel, packet + 2)
             struct.pack_into(
                 "!HII",
                 sequel,

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from halfgateway.errors import CameraUnreachable, Refusal, RemoteProtocolError
+from halfgateway.errors import CameraUnreachable, Refusal
+from halfgateway.protocol import rtp
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.keyframe import KeyframeFinder
-from halfgateway.protocol.rtp import RtpView, is_rtp
 from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk, Frame
 from halfgateway.relay.continuity import Continuity
 from halfgateway.relay.gop import GroupOfPictures, Opening
@@ -139,17 +139,14 @@ class Source:
     ) -> int | None:
         """Which frame first lets a decoder start; every packet is shown to the finder, in order."""
         first: int | None = None
-        view = memoryview(data)
         for index, (channel, start, end) in enumerate(frames):
-            if channel != RTP_CHANNEL or not is_rtp(view, start + INTERLEAVED_HEADER_BYTES, end):
+            packet = start + INTERLEAVED_HEADER_BYTES
+            if channel != RTP_CHANNEL or not rtp.is_rtp(data, packet, end):
                 continue
-            try:
-                packet = RtpView(view[start + INTERLEAVED_HEADER_BYTES : end])
-            except RemoteProtocolError:
-                continue
-            starts = finder.feed(packet.payload, packet.timestamp, packet.marker)
-            if starts and first is None:
-                first = index
+            payload, payload_end = rtp.payload_bounds(data, packet, end)
+            time, last = rtp.timestamp(data, packet), rtp.marker(data, packet)
+            if finder.feed(data, time, last, start=payload, end=payload_end):
+                first = index if first is None else first
             elif finder.false_start:
                 first = None
                 gop.forget()

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from halfgateway.errors import RemoteProtocolError
-from halfgateway.net.sockets import tune_upstream
+from halfgateway.net.coalescing import Coalescing
+from halfgateway.net.sockets import acknowledge_now, tune_upstream
 from halfgateway.protocol import digest
 from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, InterleavedBatch, Role
 from halfgateway.protocol.headers import Headers
@@ -41,12 +42,20 @@ class Target:
     password: str = field(default="", repr=False)
 
 
-class CameraClient(asyncio.Protocol):
-    """Requests and their answers on one connection; media goes to ``on_media`` as it comes."""
+OnMedia = Callable[[InterleavedBatch], bool]
+"""Takes a run of frames; answers whether more of the same picture is to come at once."""
 
-    def __init__(self, target: Target, on_media: Callable[[InterleavedBatch], None]) -> None:
+
+class CameraClient(asyncio.Protocol):
+    """Requests and their answers on one connection; media goes to ``on_media`` as it comes.
+
+    With ``coalescing``, reading rests while a picture is on its way.
+    """
+
+    def __init__(self, target: Target, on_media: OnMedia, coalescing: Coalescing | None) -> None:
         self._target = target
         self._on_media = on_media
+        self._coalescing = coalescing
         self._connection = Connection(Role.CLIENT, lenient_resync=True)
         self._transport: asyncio.Transport | None = None
         self._answers: dict[int, asyncio.Future[Response]] = {}
@@ -57,9 +66,9 @@ class CameraClient(asyncio.Protocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def connect(cls, target: Target, on_media: Callable[[InterleavedBatch], None]) -> CameraClient:
+    async def connect(cls, target: Target, on_media: OnMedia, *, coalescing: Coalescing | None = None) -> CameraClient:
         """Open the connection. Raises CameraFailure."""
-        client = cls(target, on_media)
+        client = cls(target, on_media, coalescing)
         try:
             uri = RtspUri.parse(target.url)
             if uri.scheme != "rtsp":
@@ -113,10 +122,15 @@ class CameraClient(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
+        more_to_come = False
         try:
             self._connection.receive_data(data)
             while (event := self._connection.next_event()) is not NEED_DATA and event is not CLOSED:
-                self._handle(event)
+                if isinstance(event, InterleavedBatch):
+                    more_to_come = self._on_media(event)
+                else:
+                    self._handle(event)
+            self._read_on(more_to_come=more_to_come)
         except RemoteProtocolError as error:
             log.warning("camera.rubbish error=%s", error)
             self._fail(CameraFailure("La caméra ne respecte pas le protocole RTSP."))
@@ -125,10 +139,15 @@ class CameraClient(asyncio.Protocol):
         """See :class:`asyncio.Protocol`."""
         self._fail(CameraFailure("La caméra a fermé la connexion."))
 
+    def _read_on(self, *, more_to_come: bool) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        acknowledge_now(self._transport)
+        if more_to_come and self._coalescing is not None:
+            self._coalescing.rest(self._transport)
+
     def _handle(self, event: object) -> None:
-        if isinstance(event, InterleavedBatch):
-            self._on_media(event)
-        elif isinstance(event, Response):
+        if isinstance(event, Response):
             answer = self._answers.pop(_cseq(event.headers), None)
             if answer is not None and not answer.done():
                 answer.set_result(event)

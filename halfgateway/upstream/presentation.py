@@ -45,7 +45,7 @@ async def describe(client: CameraClient, target: Target) -> Presentation:
 
 async def probe(target: Target) -> Presentation:
     """Connect, ask DESCRIBE, and leave: no media. Raises CameraFailure."""
-    client = await CameraClient.connect(target, lambda batch: None)
+    client = await CameraClient.connect(target, lambda batch: False)
     try:
         return await describe(client, target)
     finally:

@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from halfgateway.errors import RemoteProtocolError
+from halfgateway.net.coalescing import Coalescing
 from halfgateway.protocol.connection import InterleavedBatch, frame
 from halfgateway.protocol.rtcp import ReceiverReport, SenderReport, parse_compound, receiver_report, sender_report
+from halfgateway.protocol.rtp import is_rtp, marker
 from halfgateway.protocol.session import Session
 from halfgateway.protocol.transport import parse_transports
 from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_CHANNEL, Frame
@@ -46,6 +48,7 @@ class Puller:
         chance: Callable[[], float],
         now: Callable[[], float],
         on_described: Callable[[SourceKey, Presentation], None],
+        coalescing: Coalescing,
         silence_limit_s: float = SILENCE_LIMIT_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -54,6 +57,7 @@ class Puller:
         self._now = now
         self._silence_limit_s = silence_limit_s
         self._on_described = on_described
+        self._coalescing = coalescing
         self._sleep = sleep
         self._backoffs: dict[SourceKey, Backoff] = {}
         self._troubles: dict[SourceKey, _Trouble] = {}
@@ -110,7 +114,8 @@ class Puller:
             log.info("pull.live camera=%s codec=%s", key.camera, presentation.video.codec)
 
         try:
-            await _Pull(source, self._target(key), self._silence_limit_s, self._now, on_live).run()
+            pull = _Pull(source, self._target(key), self._silence_limit_s, self._now, on_live)
+            await pull.run(self._coalescing)
         finally:
             if key in self._backoffs:
                 self._backoffs[key].played(self._now() - live_since_s)
@@ -150,9 +155,9 @@ class _Pull:
         self._keep_alive_s = DEFAULT_SESSION_TIMEOUT_S / 2
         self._aggregate_url = target.url
 
-    async def run(self) -> None:
+    async def run(self, coalescing: Coalescing) -> None:
         """Play until the camera is lost, then raise CameraFailure; a cancelled run says goodbye."""
-        client = await CameraClient.connect(self._target, self._take)
+        client = await CameraClient.connect(self._target, self._take, coalescing=coalescing)
         try:
             self._presentation = await self._set_up(client)
             self._source.prepare(self._presentation.video)
@@ -238,19 +243,25 @@ class _Pull:
         """The channel number that the camera gave to one of ours."""
         return next(channel for channel, known in self._channels.items() if known == ours)
 
-    def _take(self, batch: InterleavedBatch) -> None:
+    def _take(self, batch: InterleavedBatch) -> bool:
+        """Hand a batch to the source; whether its last picture is not yet whole."""
         data, frames = batch.data, batch.frames
-        if any(channel != RTP_CHANNEL or self._channels.get(channel) != channel for channel, _, _ in frames):
+        alone = {channel for channel, _, _ in frames} == {RTP_CHANNEL}
+        video_alone = alone and self._channels.get(RTP_CHANNEL) == RTP_CHANNEL
+        if not video_alone:
             data, frames = self._only_ours(batch)
         if not frames:
-            return
-        if any(channel == RTP_CHANNEL for channel, _, _ in frames):
+            return False
+        if video_alone or any(channel == RTP_CHANNEL for channel, _, _ in frames):
             self._last_video_s = self._now()
             if not self._is_live and self._presentation is not None:
                 self._is_live = True
                 self._source.begin()
                 self._on_live(self._presentation)
         self._source.feed(data, frames)
+        channel, start, end = frames[-1]
+        packet = start + INTERLEAVED_HEADER_BYTES
+        return channel == RTP_CHANNEL and is_rtp(data, packet, end) and not marker(data, packet)
 
     def _only_ours(self, batch: InterleavedBatch) -> tuple[bytes, tuple[Frame, ...]]:
         """The batch without what was not asked for, on the channels that the hub knows; reports written anew."""
