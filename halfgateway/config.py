@@ -142,12 +142,17 @@ class CameraSection(_Section):
 
 
 class MachineSection(_Section):
-    """A machine account's agreed use (C08): the agent who answers for it, and the reason that is recorded."""
+    """A machine account's agreed use (C08): the agent who answers for it, and the reason that is recorded.
+
+    ``join`` is how its streams begin: with the current group of pictures, drawn together, or at the next keyframe,
+    every timestamp the camera's own.
+    """
 
     id: str
     agent: str
     reason: str
     over_plain_rtsp: bool = False
+    join: Literal["burst", "keyframe"] = "burst"
 
 
 class TimingsSection(_Section):
@@ -159,6 +164,7 @@ class TimingsSection(_Section):
     paused_s: Annotated[float, Field(ge=1, le=3600)] = _DEFAULTS.paused_s
     ticket_grace_s: Annotated[float, Field(ge=0, le=60)] = _DEFAULTS.ticket_grace_s
     trace_grace_s: Annotated[float, Field(ge=0, le=30)] = _DEFAULTS.trace_grace_s
+    stuck_reader_s: Annotated[float, Field(ge=1, le=120)] = _DEFAULTS.stuck_reader_s
     lease_s: Annotated[float, Field(ge=1, le=60)] = _DEFAULTS.lease_s
     renew_s: Annotated[float, Field(ge=0.1, le=20)] = _DEFAULTS.renew_s
 

@@ -97,8 +97,16 @@ async def open_control(
         coalescing=Coalescing(),
     )
     descriptions = Descriptions(lambda key: _description(puller, key))
-    hub = Hub(puller.pull, now=time.monotonic)
-    house = House(hub=hub, table=table, closer=closer, tracer=tracer, timings=timings, now=time.monotonic)
+    hub = Hub(puller.pull, now=time.monotonic, stuck_limit_s=timings.stuck_reader_s)
+    house = House(
+        hub=hub,
+        table=table,
+        closer=closer,
+        tracer=tracer,
+        timings=timings,
+        now=time.monotonic,
+        join_at_keyframe=frozenset(use.id for use in configuration.machines if use.join == "keyframe"),
+    )
     admission = Admission(
         state=interconnection,
         rights=rights,

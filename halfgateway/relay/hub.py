@@ -24,6 +24,9 @@ LINGER_S = 10.0
 HOLD_S = 30.0
 """How long readers are held while their camera is lost (interface.md, Numbers)."""
 
+STUCK_LIMIT_S = 30.0
+"""How long a reader may take nothing at all: it skips to keyframes meanwhile, and costs the others nothing."""
+
 OPEN_TIMEOUT_S = 8.0
 """How long a first reader waits for the camera before it is told that it is unreachable."""
 
@@ -38,12 +41,14 @@ class Hub:
         now: Callable[[], float],
         linger_s: float = LINGER_S,
         hold_s: float = HOLD_S,
+        stuck_limit_s: float = STUCK_LIMIT_S,
         open_timeout_s: float = OPEN_TIMEOUT_S,
     ) -> None:
         self._start_pull = start_pull
         self._now = now
         self._linger_s = linger_s
         self._hold_s = hold_s
+        self._stuck_limit_s = stuck_limit_s
         self._open_timeout_s = open_timeout_s
         self._sources: dict[SourceKey, Source] = {}
         self._pulls: dict[SourceKey, asyncio.Task[None]] = {}
@@ -81,12 +86,13 @@ class Hub:
             self._idle_since[key] = self._now()
 
     def sweep(self) -> None:
-        """End pulls that nobody has used for the linger, and readers whose camera was lost for too long."""
+        """End pulls that nobody has used for the linger, and readers that are stuck, or held, for too long."""
         now = self._now()
         for key, since in tuple(self._idle_since.items()):
             if now - since >= self._linger_s:
                 self._end_pull(key)
         for source in self:
+            source.end_the_stuck(self._stuck_limit_s)
             lost_since = source.interrupted_at_s
             if lost_since is not None and source.readers and now - lost_since >= self._hold_s:
                 source.give_up()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +16,12 @@ from halfgateway.protocol.keyframe import KeyframeFinder
 from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk, Frame
 from halfgateway.relay.continuity import Continuity
 from halfgateway.relay.gop import GroupOfPictures, Opening
-from halfgateway.relay.reader import Reader
+from halfgateway.relay.reader import Reader, TooSlow
+
+log = logging.getLogger(__name__)
+
+SLOW_READERS_TOLD_EVERY_S = 1.0
+"""Seconds between two lines of log about the slow readers of one camera."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,8 @@ class Source:
         self._finder: KeyframeFinder | None = None
         self._continuity: Continuity | None = None
         self._gop: GroupOfPictures | None = None
+        self._lost_told = 0
+        self._told_at_s = -math.inf
         self._changed = asyncio.Event()
 
     @property
@@ -78,7 +87,8 @@ class Source:
 
     def detach(self, reader: Reader) -> None:
         """Let ``reader`` go; one that is not attached is let go too."""
-        self._readers.pop(reader, None)
+        if self._readers.pop(reader, None) is not None:
+            self._lost_told = max(0, self._lost_told - reader.lost_packets)
 
     def prepare(self, video: VideoFormat) -> None:
         """The camera is about to play, for the first time or again: packets may come before it says so."""
@@ -108,6 +118,19 @@ class Source:
         readers, self._readers = self._readers, {}
         for on_end in readers.values():
             on_end(cause)
+
+    def end_the_stuck(self, limit_s: float) -> None:
+        """End readers that have taken nothing for ``limit_s``, and tell what slow ones lost, once a second at most."""
+        now = self._now()
+        for reader, on_end in tuple(self._readers.items()):
+            if reader.stuck_s(now) >= limit_s:
+                self.detach(reader)
+                on_end(TooSlow(f"Le lecteur n'a rien pris depuis {limit_s:.0f} secondes."))
+        lost = sum(reader.lost_packets for reader in self._readers)
+        if lost > self._lost_told and now - self._told_at_s >= SLOW_READERS_TOLD_EVERY_S:
+            log.info("readers.slow camera=%s lost_packets=%d", self.key.camera, lost - self._lost_told)
+            self._told_at_s = now
+            self._lost_told = lost
 
     async def live(self) -> None:
         """Return once the camera plays.

@@ -25,6 +25,7 @@ from halfgateway.errors import (
 )
 from tests.control.doors import BY_MACHINE, CAMERA, MACHINE, SOURCE, Place, Player, open_place, path
 from tests.control.valkeys import Nodes, until
+from tests.relay.packets import IDR, frames, rtp
 
 
 @pytest.fixture
@@ -330,3 +331,16 @@ async def test_a_camera_that_is_given_up_ends_its_streams(place: Place) -> None:
     await place.holds_only("given up")
     assert isinstance(player.ended_by, Refusal)
     assert player.ended_by.code == "camera-unreachable"
+
+
+async def test_an_account_may_wait_for_the_keyframe_and_who_resumes_has_had_its_opening(place: Place) -> None:
+    # design decision 4: join = "keyframe" for who wants every timestamp true
+    seat = await place.sit(BY_MACHINE)
+    seat._source.feed(*frames((0, rtp(1, 0, IDR))))
+    assert seat.opening() is not None
+    seat._house = replace(place.house, join_at_keyframe=frozenset({MACHINE}))
+    assert seat.opening() is None
+    seat._house = place.house
+    await place.play(seat)
+    await seat.pause()
+    assert seat.opening() is None
