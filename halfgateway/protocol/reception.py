@@ -23,7 +23,7 @@ class Reception:
         self._told = (0, 0)
         self._jitter = 0.0
         self._last: tuple[int, float] | None = None
-        self._sender_report: tuple[int, float] | None = None
+        self._sender_report: tuple[int, int, float] | None = None
 
     def take(self, packet: bytes, arrival_s: float) -> None:
         """Count a packet with the 12 bytes of an RTP header; packets are in order, each once."""
@@ -41,8 +41,8 @@ class Reception:
         self._last = rtp_ts, arrival_s
 
     def take_report(self, report: SenderReport, arrival_s: float) -> None:
-        """Note the source's last report, from which it can tell the round trip."""
-        self._sender_report = report.ntp_timestamp >> 16 & 0xFFFFFFFF, arrival_s
+        """Note the source's last report, from which it can tell the round trip. It may come before any packet."""
+        self._sender_report = report.ssrc, report.ntp_timestamp >> 16 & 0xFFFFFFFF, arrival_s
 
     def block(self, now_s: float) -> ReportBlock | None:
         """The block since the last one that was made; None while nothing has come."""
@@ -53,7 +53,9 @@ class Reception:
         told_expected, told_lost = self._told
         self._told = expected, lost
         since, lost_since = expected - told_expected, max(0, lost - told_lost)
-        report_id, reported_s = self._sender_report or (0, now_s)
+        reporter, report_id, reported_s = self._sender_report or (self._ssrc, 0, now_s)
+        if reporter != self._ssrc:
+            report_id, reported_s = 0, now_s
         return ReportBlock(
             ssrc=self._ssrc,
             fraction_lost=min(255, (lost_since << 8) // since) if since else 0,
@@ -70,4 +72,4 @@ class Reception:
         self._received = 0
         self._told = 0, 0
         self._jitter = 0.0
-        self._last = self._sender_report = None
+        self._last = None

@@ -75,6 +75,7 @@ def test_jitter_is_that_of_appendix_a8() -> None:
 
 def test_the_round_trip_can_be_told_from_it() -> None:
     reception = Reception(CLOCK_HZ)
+    reception.take_report(SenderReport(SSRC + 1, 1 << 40, 0, 1, 1), 0.5)
     reception.take(packet(0), 1.0)
     assert block_of(reception, 2.0).last_sender_report == 0
     assert block_of(reception, 3.0).delay_since_last_sender_report == 0
@@ -83,6 +84,13 @@ def test_the_round_trip_can_be_told_from_it() -> None:
     block = block_of(reception, 4.5)
     assert block.last_sender_report == told >> 16 & 0xFFFFFFFF
     assert block.delay_since_last_sender_report == 3 << 15
+
+
+def test_a_report_that_comes_before_the_first_packet_counts() -> None:
+    reception = Reception(CLOCK_HZ)
+    reception.take_report(SenderReport(SSRC, 5 << 16, 0, 0, 0), 1.0)
+    reception.take(packet(0), 1.5)
+    assert block_of(reception, 2.0).last_sender_report == 5
 
 
 @pytest.mark.parametrize("again", [packet(5, ssrc=8), packet(9, ssrc=SSRC), packet(40_000, ssrc=SSRC)])
