@@ -23,13 +23,12 @@ from halfgateway.simulator.camera import SimulatedCamera
 from halfgateway.simulator.packets import Clip
 from tests.players import counters_of, ffmpeg_command, gstreamer_command, in_turn, needs_ffmpeg, needs_gstreamer
 from tests.raw_player import Answer, Credentials, RawPlayer
-from tests.simulator.test_kinds import camera_of_kind
+from tests.simulator.test_kinds import UDP_ONLY, camera_of_kind
 from tests.simulator.test_rtsp import eventually
 
 TIMEOUT_S = 20.0
 TCP = "RTP/AVP/TCP;unicast;interleaved=0-1"
 LOOP = 10
-SILENT_AND_UDP_ONLY = 11
 
 
 @pytest.fixture
@@ -171,7 +170,7 @@ async def test_a_client_that_hears_nothing_harms_nobody(camera: SimulatedCamera,
 
 
 async def test_the_twelfth_kind_has_nothing_but_udp(short_clip: Clip, pair: DatagramPair) -> None:
-    async with camera_of_kind(SILENT_AND_UDP_ONLY, short_clip) as camera, player_of(camera) as player:
+    async with camera_of_kind(UDP_ONLY, short_clip) as camera, player_of(camera) as player:
         assert (await player.set_up(camera.identity.stream_path, transport=TCP)).status == 461
         await playing(player, camera, pair)
         await received(pair.rtp, 5)

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from halfgateway.protocol.rtcp import ReceiverReport, ReportBlock
-from halfgateway.simulator.behaviour import LowerTransport
+from halfgateway.simulator.behaviour import Behaviour, LowerTransport
 from halfgateway.simulator.camera import SimulatedCamera
+from halfgateway.simulator.packets import Clip
+from tests.simulator.test_kinds import camera_of_kind
 from tests.upstream.conftest import OpenLine
 from tests.upstream.detour import Detour, detour_to
 from tests.upstream.line import Line, eventually, target_of
@@ -60,6 +62,21 @@ async def test_udp_is_asked_for_where_there_is_nothing_else(line: Line, udp_came
     assert watcher.timestamp_steps == {0, FRAME_TICKS}
     assert udp_camera.rtsp_counters.requests["SETUP"] == 2
     assert udp_camera.session_count == 1
+
+
+@pytest.mark.parametrize("transport", LowerTransport)
+async def test_cameras_of_ipv6_play_too(open_line: OpenLine, short_clip: Clip, transport: LowerTransport) -> None:
+    # row 41
+    async with camera_of_kind(0, short_clip, Behaviour(transports=frozenset({transport})), host="::1") as camera:
+        line = open_line(target_of(camera))
+        assert line.target is not None
+        assert line.target.url.startswith("rtsp://[::1]:")
+        watcher = await line.watch()
+        await watcher.packets(30)
+        assert watcher.sequence_steps == {1}
+        assert camera.session_count == 1
+        await line.hub.close()
+        assert camera.rtsp_counters.requests["TEARDOWN"] == 1
 
 
 async def test_who_has_both_is_asked_for_tcp_alone(line: Line, short_camera: SimulatedCamera) -> None:
