@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, closing
 
@@ -40,7 +39,7 @@ class UdpScript:
         self.asked: list[Request] = []
         self._said = named.format(ports="{}-{}".format(*self.pair.ports))
         self._chooses = chooses
-        self._numbers = itertools.count()
+        self.sent = 0
 
     def answer(self, request: Request) -> Response | None:
         if request.method == "PLAY":
@@ -58,8 +57,9 @@ class UdpScript:
         return response(200, Headers([("Session", "1234;timeout=1"), ("Transport", granted)]))
 
     def send(self, *, count: int = 1) -> None:
-        for number in itertools.islice(self._numbers, count):
-            self.pair.rtp.sendto(rtp(number, number * 1800, IDR), (HOST, self.our_ports[0]))
+        for _ in range(count):
+            self.pair.rtp.sendto(rtp(self.sent, self.sent * 1800, IDR), (HOST, self.our_ports[0]))
+            self.sent += 1
 
     def report(self, data: bytes) -> None:
         self.pair.rtcp.sendto(data, (HOST, self.our_ports[1]))
@@ -142,6 +142,8 @@ async def test_strangers_are_not_heard(
         assert watcher.sources == {SSRC}
         assert watcher.sequence_steps == {1}
         assert all(parse_compound(report)[0] == parse_compound(report_of(SSRC))[0] for report in watcher.reports)
+        (source,) = odd_line.hub
+        assert source.received_packets == script.sent, "nor did any come before there was a reader"
 
 
 def interfere(script: UdpScript, strangers: list[DatagramPair]) -> None:
@@ -178,6 +180,18 @@ async def test_what_is_no_rtp_is_passed_over(odd: ScriptedCamera, odd_line: Line
         await watcher.packets(10)
         assert watcher.sources == {SSRC}
         assert watcher.sequence_steps == {1}
+
+
+async def test_what_is_lost_delays_the_rest_by_a_moment_only(odd: ScriptedCamera, odd_line: Line) -> None:
+    with closing((script := UdpScript()).pair):
+        watcher = await watched(odd, odd_line, script)
+        script.send()
+        await watcher.packets(1)
+        for _ in range(3):
+            script.sent += 1  # never to arrive
+            script.send(count=3)
+            await watcher.packets(3)
+        assert watcher.sequence_steps == {1, 2}
 
 
 async def test_large_datagrams_come_through(odd: ScriptedCamera, odd_line: Line) -> None:
