@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
 import socket
 import struct
@@ -21,8 +20,6 @@ from halfgateway.protocol.reordering import ReorderBuffer
 from halfgateway.protocol.rtcp import ReceiverReport, SenderReport, parse_compound, receiver_report
 from halfgateway.protocol.rtp import is_rtp
 from halfgateway.relay.chunk import RTCP_CHANNEL, RTP_CHANNEL, Frame
-
-log = logging.getLogger(__name__)
 
 RECEIVE_BUFFER_BYTES = 2 * 1024 * 1024
 """What the kernel is asked to hold of one camera's video: a 4K key frame has up to 1 MB and may come in one burst,
@@ -71,6 +68,16 @@ class DatagramMedia:
         self._reporting: asyncio.TimerHandle | None = None
         self._waiting: asyncio.TimerHandle | None = None
 
+    @property
+    def lost(self) -> int:
+        """Packets that were given up."""
+        return self._order.lost
+
+    @property
+    def discarded(self) -> int:
+        """Packets that came twice, or too late."""
+        return self._order.discarded
+
     def begin(self, camera_ports: tuple[int, int] | None, *, cname: str, report_every_s: float) -> None:
         """Listen from now on, and tell a firewall on the way that the camera is expected.
 
@@ -93,8 +100,6 @@ class DatagramMedia:
         for ear in (self._rtp, self._rtcp):
             self._loop.remove_reader(ear.socket)
             ear.socket.close()
-        if self._order.lost or self._order.discarded:
-            log.info("camera.datagrams lost=%d discarded=%d", self._order.lost, self._order.discarded)
 
     def _take_rtp(self) -> None:
         now_s = self._now()

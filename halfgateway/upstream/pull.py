@@ -158,8 +158,7 @@ class _Pull:
             finally:
                 keeping_alive.cancel()
         finally:
-            if self._granted is not None:
-                self._granted.close()
+            self._stop_listening()
             await self._say_goodbye(client)
 
     async def _set_up(self, client: CameraClient) -> Presentation:
@@ -221,6 +220,14 @@ class _Pull:
                     await goodbye
         finally:
             client.close()
+
+    def _stop_listening(self) -> None:
+        """Give back the ports that the session took, if it did, and tell how its datagrams fared."""
+        if self._granted is None or (datagrams := self._granted.datagrams) is None:
+            return
+        datagrams.close()
+        camera, lost, discarded = self._source.key.camera, datagrams.lost, datagrams.discarded
+        log.info("pull.datagrams camera=%s lost=%d discarded=%d", camera, lost, discarded)
 
     def _own_channel(self, ours: int) -> int:
         """The channel number that the camera gave to one of ours."""
