@@ -28,6 +28,7 @@ _FAULTS = {
     "rtsp-401": "identifiants refusés",
     "rtsp-404": "flux inconnu de la caméra",
     "rtsp-453": "toutes les sessions de la caméra sont prises",
+    "rtsp-461": "ni TCP entrelacé, ni UDP",
     "locked": "déjà refusée avec ces identifiants : non redemandée",
     "not-supported": "non pris en charge",
     "malformed": "réponse illisible",
@@ -46,6 +47,8 @@ _WARNINGS = {
     "no-parameter-sets": "aucun jeu de paramètres, ni dans le SDP ni dans le flux",
     "packets-exceed-mtu": "paquets trop grands pour UDP",
 }
+
+_TRANSPORTS = {"tcp-interleaved": "TCP entrelacé", "udp": "UDP, faute de TCP entrelacé"}
 
 
 def doctor_text(report: Report) -> str:
@@ -111,6 +114,8 @@ _DETAILS: dict[str, Callable[[dict[str, Any]], str]] = {
     "onvif-stream-uri": _streams,
     "rtsp-options": lambda detail: detail["public"],
     "rtsp-describe": _description,
-    "rtsp-setup": lambda detail: f"TCP entrelacé, session de {detail['session_timeout_s'] or 60} s",
+    "rtsp-setup": lambda detail: (
+        f"{_TRANSPORTS[detail['transport']]}, session de {detail['session_timeout_s'] or 60} s"
+    ),
     "rtsp-play": _media,
 }

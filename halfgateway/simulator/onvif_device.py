@@ -137,7 +137,8 @@ class OnvifDevice:
     def _host(self, request: web.Request) -> str:
         """Return where this camera says that it is: the address that the client used, or the wrong one."""
         wrong = self._behaviour.announces_internal_address
-        return self._identity.internal_address if wrong else request.url.host or ""
+        host = self._identity.internal_address if wrong else request.url.host or ""
+        return f"[{host}]" if ":" in host else host
 
     def _profiles(self, host: str) -> list[OfferedProfile]:
         return [

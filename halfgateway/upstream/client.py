@@ -1,4 +1,4 @@
-"""An RTSP client for one camera over one TCP connection, RTP interleaved (RFC 2326 section 10.12)."""
+"""An RTSP client for one camera over one TCP connection, with the RTP that is interleaved (RFC 2326 section 10.12)."""
 
 from __future__ import annotations
 
@@ -63,6 +63,7 @@ class CameraClient(asyncio.Protocol):
         self._challenge: digest.Challenge | None = None
         self._nonce_count = 0
         self._accepted = False
+        self._hosts: tuple[str, str] | None = None
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
@@ -105,6 +106,13 @@ class CameraClient(asyncio.Protocol):
             )
         return response
 
+    @property
+    def hosts(self) -> tuple[str, str]:
+        """Our address on this connection, and the camera's, as numbers. Raises CameraFailure: it is closed."""
+        if self._hosts is None:
+            raise CameraFailure("La caméra a fermé la connexion.")
+        return self._hosts
+
     def send_media(self, data: bytes) -> None:
         """Send interleaved bytes (our receiver reports)."""
         if self._transport is not None and not self._transport.is_closing():
@@ -119,6 +127,8 @@ class CameraClient(asyncio.Protocol):
         """See :class:`asyncio.Protocol`."""
         tune_upstream(transport)
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are of no asyncio class
+        ours, theirs = (transport.get_extra_info(name) for name in ("sockname", "peername"))
+        self._hosts = (ours[0], theirs[0]) if ours and theirs else None
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""

@@ -15,21 +15,14 @@ from halfgateway.net.coalescing import Coalescing
 from halfgateway.protocol.connection import InterleavedBatch, frame
 from halfgateway.protocol.rtcp import ReceiverReport, SenderReport, parse_compound, receiver_report, sender_report
 from halfgateway.protocol.rtp import is_rtp, marker
-from halfgateway.protocol.session import Session
-from halfgateway.protocol.transport import parse_transports
 from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_CHANNEL, Frame
 from halfgateway.relay.source import Source, SourceKey
 from halfgateway.upstream.backoff import Backoff, CameraFailure
 from halfgateway.upstream.client import USER_AGENT, CameraClient, Target
 from halfgateway.upstream.presentation import Presentation, describe, probe
+from halfgateway.upstream.setup import DEFAULT_SESSION_TIMEOUT_S, Granted, set_up
 
 log = logging.getLogger(__name__)
-
-DEFAULT_SESSION_TIMEOUT_S = 60
-"""What a camera means that names no timeout (RFC 2326 section 12.37)."""
-
-SHORTEST_KEEP_ALIVE_S = 0.5
-"""Between two signs of life, whatever timeout a camera names."""
 
 GOODBYE_TIMEOUT_S = 1.0
 """How long a camera may take to answer TEARDOWN."""
@@ -148,6 +141,7 @@ class _Pull:
         self._on_live = on_live
         self._channels = {RTP_CHANNEL: RTP_CHANNEL, RTCP_CHANNEL: RTCP_CHANNEL}
         self._presentation: Presentation | None = None
+        self._granted: Granted | None = None
         self._is_live = False
         self._last_video_s = now()
         self._session = ""
@@ -157,7 +151,7 @@ class _Pull:
 
     async def run(self, coalescing: Coalescing) -> None:
         """Play until the camera is lost, then raise CameraFailure; a cancelled run says goodbye."""
-        client = await CameraClient.connect(self._target, self._take, coalescing=coalescing)
+        client = await CameraClient.connect(self._target, self._take_interleaved, coalescing=coalescing)
         try:
             self._presentation = await self._set_up(client)
             self._source.prepare(self._presentation.video)
@@ -169,6 +163,7 @@ class _Pull:
             finally:
                 keeping_alive.cancel()
         finally:
+            self._stop_listening()
             await self._say_goodbye(client)
 
     async def _set_up(self, client: CameraClient) -> Presentation:
@@ -178,19 +173,10 @@ class _Pull:
             self._keep_alive_method = "GET_PARAMETER"
         presentation = await describe(client, self._target)
         self._aggregate_url = presentation.aggregate_url
-        transport = f"RTP/AVP/TCP;unicast;interleaved={RTP_CHANNEL}-{RTCP_CHANNEL}"
-        answer = await client.request("SETUP", presentation.track_url, {"Transport": transport})
-        try:
-            session = Session.parse(answer.headers.get("Session") or "")
-            chosen = parse_transports(answer.headers.get("Transport") or transport)
-        except RemoteProtocolError as error:
-            raise CameraFailure("La caméra répond à SETUP de façon illisible.") from error
-        self._session = session.id
-        self._keep_alive_s = max(SHORTEST_KEEP_ALIVE_S, (session.timeout_s or DEFAULT_SESSION_TIMEOUT_S) / 2)
-        if chosen and chosen[0].interleaved is not None:
-            self._channels = dict(zip(chosen[0].interleaved, (RTP_CHANNEL, RTCP_CHANNEL), strict=True))
-        if len(self._channels) < 2:
-            raise CameraFailure("La caméra donne un seul canal au flux et à son contrôle.")
+        self._granted = granted = await set_up(client, presentation, self._take, now=self._now)
+        self._session = granted.session.id
+        self._keep_alive_s = granted.keep_alive_s
+        self._channels = dict(zip(granted.channels, (RTP_CHANNEL, RTCP_CHANNEL), strict=True))
         return presentation
 
     async def _watch(self, client: CameraClient) -> None:
@@ -214,7 +200,8 @@ class _Pull:
         await asyncio.sleep(self._keep_alive_s)
         while True:
             asked_s = self._now()
-            client.send_media(report)
+            if not self._by_udp:  # there, reports go their own way
+                client.send_media(report)
             try:
                 await client.request(
                     self._keep_alive_method,
@@ -239,9 +226,24 @@ class _Pull:
         finally:
             client.close()
 
+    def _stop_listening(self) -> None:
+        """Give back the ports that the session took, if it did, and tell how its datagrams fared."""
+        if self._granted is None or (datagrams := self._granted.datagrams) is None:
+            return
+        datagrams.close()
+        camera, lost, discarded = self._source.key.camera, datagrams.lost, datagrams.discarded
+        log.info("pull.datagrams camera=%s lost=%d discarded=%d", camera, lost, discarded)
+
     def _own_channel(self, ours: int) -> int:
         """The channel number that the camera gave to one of ours."""
         return next(channel for channel, known in self._channels.items() if known == ours)
+
+    @property
+    def _by_udp(self) -> bool:
+        return self._granted is not None and self._granted.datagrams is not None
+
+    def _take_interleaved(self, batch: InterleavedBatch) -> bool:
+        return not self._by_udp and self._take(batch)
 
     def _take(self, batch: InterleavedBatch) -> bool:
         """Hand a batch to the source; whether its last picture is not yet whole."""

@@ -141,9 +141,9 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
-async def open_gateway(folder: Path, timings: TimingsSection) -> AsyncIterator[Gateway]:
+async def open_gateway(folder: Path, timings: TimingsSection, *, cameras: int = 3) -> AsyncIterator[Gateway]:
     async with (
-        running_demo(folder, "127.0.0.1", DemoPorts(0, 0, 0, 0), timings, cameras=3) as (node, ready),
+        running_demo(folder, "127.0.0.1", DemoPorts(0, 0, 0, 0), timings, cameras=cameras) as (node, ready),
         aiohttp.ClientSession() as http,
     ):
         yield Gateway(node, ready, http)

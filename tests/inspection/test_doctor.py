@@ -15,7 +15,7 @@ from halfgateway.inspection.doctor import STEPS, Doctor, Report
 from halfgateway.simulator.behaviour import Behaviour, Refusal
 from halfgateway.simulator.camera import SimulatedCamera
 from halfgateway.simulator.packets import Clip
-from tests.simulator.test_kinds import BEHIND_NAT, ODD_SOAP, TWO_PROFILES, WRONG_CLOCK, camera_of_kind
+from tests.simulator.test_kinds import BEHIND_NAT, ODD_SOAP, TWO_PROFILES, UDP_ONLY, WRONG_CLOCK, camera_of_kind
 
 ORDINARY, H265 = 0, 1
 
@@ -65,6 +65,27 @@ async def test_a_camera_that_works_is_measured(short_clip: Clip, kind: int) -> N
     assert played["sender_reports"] >= 1
     assert played["kbps"] > 0
     assert not report.steps[-2].warnings
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_camera_that_has_nothing_but_udp_is_measured(short_clip: Clip, host: str) -> None:
+    # onvif.md quirk 4, rtsp.md row 41
+    async with camera_of_kind(UDP_ONLY, short_clip, host=host) as camera:
+        report = await examined(camera)
+        assert camera.session_count == 0, "it says goodbye"
+    assert report.ok, report
+    set_up, played = report.steps[-3].detail, report.steps[-2].detail
+    assert set_up["transport"] == "udp"
+    assert (played["width"], played["gop_frames"], played["lost_packets"]) == (320, 10, 0)
+    assert played["sender_reports"] >= 1
+    assert "UDP, faute de TCP entrelacé" in doctor_text(report)
+
+
+async def test_a_camera_without_a_transport_that_is_taken_is_ill(short_clip: Clip) -> None:
+    async with camera_of_kind(ORDINARY, short_clip, Behaviour(transports=frozenset())) as camera:
+        report = await examined(camera)
+    assert faults(report) == {"rtsp-setup": "rtsp-461", "rtsp-play": None, "rtsp-teardown": None}
+    assert "ni TCP entrelacé, ni UDP" in doctor_text(report)
 
 
 async def test_a_report_never_holds_a_credential(short_clip: Clip) -> None:  # C16
