@@ -19,6 +19,7 @@ from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_
 from halfgateway.relay.source import Source, SourceKey
 from halfgateway.upstream.backoff import Backoff, CameraFailure
 from halfgateway.upstream.client import USER_AGENT, CameraClient, Target
+from halfgateway.upstream.keep_alive import KeepAlive
 from halfgateway.upstream.presentation import Presentation, describe, probe
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Puller:
         self._sleep = sleep
         self._backoffs: dict[SourceKey, Backoff] = {}
         self._troubles: dict[SourceKey, _Trouble] = {}
+        self._keep_alives: dict[SourceKey, KeepAlive] = {}
 
     async def pull(self, source: Source) -> None:
         """Pull one camera into ``source`` until cancelled."""
@@ -109,8 +111,9 @@ class Puller:
             self._on_described(key, presentation)
             log.info("pull.live camera=%s codec=%s", key.camera, presentation.video.codec)
 
+        habit = self._keep_alives.setdefault(key, KeepAlive())
         try:
-            await _Pull(source, self._target(key), self._silence_limit_s, self._now, on_live).run()
+            await _Pull(source, self._target(key), habit, self._silence_limit_s, self._now, on_live).run()
         finally:
             if key in self._backoffs:
                 self._backoffs[key].played(self._now() - live_since_s)
@@ -132,6 +135,7 @@ class _Pull:
         self,
         source: Source,
         target: Target,
+        habit: KeepAlive,
         silence_limit_s: float,
         now: Callable[[], float],
         on_live: Callable[[Presentation], None],
@@ -146,7 +150,7 @@ class _Pull:
         self._is_live = False
         self._last_video_s = now()
         self._session = ""
-        self._keep_alive_method = "OPTIONS"
+        self._habit = habit
         self._keep_alive_s = DEFAULT_SESSION_TIMEOUT_S / 2
         self._aggregate_url = target.url
 
@@ -168,9 +172,7 @@ class _Pull:
 
     async def _set_up(self, client: CameraClient) -> Presentation:
         options = await client.request("OPTIONS", self._target.url)
-        public = {method.strip().upper() for method in (options.headers.get("Public") or "").split(",")}
-        if "GET_PARAMETER" in public:
-            self._keep_alive_method = "GET_PARAMETER"
+        self._habit.announced(options.headers.get("Public"))
         presentation = await describe(client, self._target)
         self._aggregate_url = presentation.aggregate_url
         transport = f"RTP/AVP/TCP;unicast;interleaved={RTP_CHANNEL}-{RTCP_CHANNEL}"
@@ -198,11 +200,7 @@ class _Pull:
                 raise CameraFailure("La caméra n'envoie plus d'images.")
 
     async def _keep_alive(self, client: CameraClient) -> None:
-        """Give signs of life of both kinds, for some cameras heed only one.
-
-        No answer, or a refusal, is not a fault while pictures come: some cameras never answer, some announce
-        GET_PARAMETER and do not have it.
-        """
+        """Give signs of life of both kinds, for some cameras heed only one."""
         report = frame(
             self._own_channel(RTCP_CHANNEL), receiver_report(ReceiverReport(secrets.randbits(32)), USER_AGENT)
         )
@@ -210,16 +208,7 @@ class _Pull:
         while True:
             asked_s = self._now()
             client.send_media(report)
-            try:
-                await client.request(
-                    self._keep_alive_method,
-                    self._aggregate_url,
-                    {"Session": self._session},
-                    timeout_s=self._keep_alive_s / 2,
-                )
-            except CameraFailure as failure:
-                if failure.status is not None:
-                    self._keep_alive_method = "OPTIONS"
+            await self._habit.ask(client, self._aggregate_url, self._session, patience_s=self._keep_alive_s / 2)
             await asyncio.sleep(asked_s + self._keep_alive_s - self._now())
 
     async def _say_goodbye(self, client: CameraClient) -> None:
