@@ -73,4 +73,5 @@ def _controlled(address: RtspUri, base: RtspUri, control: str) -> str:
 
 def _video_format(media: sdp.Media) -> VideoFormat:
     mapped = media.rtpmap.get(media.payload_types[0])
-    return VideoFormat(media.codec, mapped.clock_hz if mapped is not None else VIDEO_CLOCK_HZ)
+    clock_hz = mapped.clock_hz if mapped is not None else VIDEO_CLOCK_HZ
+    return VideoFormat(media.codec, clock_hz, frozenset(media.payload_types))

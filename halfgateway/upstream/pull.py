@@ -258,7 +258,7 @@ class _Pull:
 
 
 def _sender_report(compound: bytes, cname: str) -> bytes:
-    """The sender report in a camera's RTCP packet, in a packet of ours; empty where there is none.
+    """The sender report in a camera's RTCP packet, in a packet of ours; empty where there is none, or none with a time.
 
     Nothing else passes. A camera's SDES names it by its address (RFC 3550 section 6.5.1; C16), and its BYE would end
     the readers' players, who are held while it comes back.
@@ -267,4 +267,4 @@ def _sender_report(compound: bytes, cname: str) -> bytes:
         found = next((packet for packet in parse_compound(compound) if isinstance(packet, SenderReport)), None)
     except RemoteProtocolError:
         found = None
-    return sender_report(replace(found, reports=()), cname) if found is not None else b""
+    return sender_report(replace(found, reports=()), cname) if found is not None and found.ntp_timestamp else b""
