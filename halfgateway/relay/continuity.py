@@ -141,7 +141,7 @@ class Continuity:
         turns = not self._rebase and source != self._source
         if turns and not (_is_whole(packet) and self._turns_to(source, now)):
             return False
-        if self._rebase or not self._follows(sequence) or (turns and self._is_late(sequence)):
+        if self._rebase or turns or not self._follows(sequence):
             shift = self._sequence_shift + self._last_sequence + 1 - sequence
             self._sequence_shift = shift % _SEQUENCE_MODULUS
             self._last_sequence = sequence
@@ -182,15 +182,12 @@ class Continuity:
     def _follows(self, sequence: int) -> bool:
         return -MAX_MISORDER <= sequence_distance(self._last_sequence, sequence) <= MAX_DROPOUT
 
-    def _is_late(self, sequence: int) -> bool:
-        return sequence_distance(self._last_sequence, sequence) <= 0
-
     def _is_timely(self, timestamp: int, now: float) -> bool:
         moved_s = timestamp_distance(self._last_timestamp, timestamp) / self._clock_rate_hz
         return -MAX_TIMESTAMP_RETREAT_S <= moved_s <= now - self._last_arrival_s + MAX_TIMESTAMP_LEAD_S
 
     def _note(self, sequence: int, timestamp: int, now: float) -> None:
-        if not self._is_late(sequence):
+        if sequence_distance(self._last_sequence, sequence) > 0:
             self._last_sequence = sequence
         self._last_timestamp, self._last_arrival_s = timestamp, now
 
