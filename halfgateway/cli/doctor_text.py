@@ -42,6 +42,7 @@ _FAULTS = {
 _WARNINGS = {
     "clock-drift": "l'horloge dérive",
     "no-sender-report": "aucun rapport RTCP (SR) reçu",
+    "report-clock-off": "l'heure des rapports RTCP est fausse",
     "no-whole-gop": "aucun GOP entier vu",
     "packets-lost": "paquets perdus",
     "no-parameter-sets": "aucun jeu de paramètres, ni dans le SDP ni dans le flux",
@@ -100,9 +101,11 @@ def _media(detail: dict[str, Any]) -> str:
     size = f"{detail['width']}×{detail['height']}, " if detail["width"] else ""
     gop = f"GOP {detail['gop_frames']} images ({detail['gop_s']} s)" if detail["gop_frames"] else "GOP inconnu"
     sets = "dans le flux" if detail["parameter_sets_in_band"] else "absents du flux"
+    offset = detail["clock_offset_s"]
+    clock = f" à {offset:+.1f} s" if offset is not None else ""
     return (
         f"{size}{detail['fps']} images/s, {gop}, {detail['kbps']} kbit/s, jeux de paramètres {sets}, plus grand paquet "
-        f"{detail['largest_packet_bytes']} octets, {detail['sender_reports']} rapport(s) RTCP, "
+        f"{detail['largest_packet_bytes']} octets, {detail['sender_reports']} rapport(s) RTCP{clock}, "
         f"1er paquet après {detail['first_packet_ms']} ms"
     )
 

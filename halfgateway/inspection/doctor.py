@@ -25,13 +25,11 @@ from halfgateway.protocol.connection import InterleavedBatch
 from halfgateway.protocol.sdp import first_video
 from halfgateway.protocol.sps import described_sps, picture_size
 from halfgateway.protocol.uri import redacted
+from halfgateway.relay.reports import CLOCK_WARNING_S
 from halfgateway.upstream.backoff import CameraFailure
 from halfgateway.upstream.client import CONNECT_TIMEOUT_S, CameraClient, Target
 from halfgateway.upstream.presentation import Presentation, describe
 from halfgateway.upstream.setup import Granted, set_up
-
-CLOCK_WARNING_S = 5.0
-"""A clock further off than this, in seconds, is worth a word (onvif.md, decision 4)."""
 
 GROUP_PATIENCE_S = 15.0
 """How long at most, in seconds, a stream is watched for one whole group of pictures to pass."""
@@ -188,7 +186,8 @@ class Doctor:
     ) -> None:
         headers = {"Session": granted.session.id}
         async with self._step("rtsp-play") as step:
-            stream.meter = StreamMeter(presentation.video.codec, presentation.video.clock_rate_hz, granted.channels)
+            video = presentation.video
+            stream.meter = StreamMeter(video.codec, video.clock_rate_hz, granted.channels, wall_ns=self._wall_ns)
             asked_s = self._clock.monotonic()
             await client.request("PLAY", presentation.aggregate_url, headers | {"Range": "npt=0.000-"})
             await stream.watch(client, seconds)
@@ -201,6 +200,9 @@ class Doctor:
                 step.fault = "no-key-frame"
         async with self._step("rtsp-teardown"):
             await client.request("TEARDOWN", presentation.aggregate_url, headers)
+
+    def _wall_ns(self) -> int:
+        return round(self._clock.now().timestamp() * 1e9)
 
     @asynccontextmanager
     async def _needed(self, name: str) -> AsyncIterator[Step]:
@@ -303,6 +305,7 @@ def _doubts(measured: Measurements, presentation: Presentation) -> list[str]:
     described = _described(presentation)
     found = {
         "no-sender-report": not measured.sender_reports,
+        "report-clock-off": abs(measured.clock_offset_s or 0.0) > CLOCK_WARNING_S,
         "no-whole-gop": measured.gop_frames is None,
         "packets-lost": measured.lost_packets > 0,
         "no-parameter-sets": not (measured.parameter_sets_in_band or described["parameter_sets_in_sdp"]),

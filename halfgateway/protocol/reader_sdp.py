@@ -108,6 +108,8 @@ def _format_parameters(codec: Codec, text: str) -> str:
             kept[name] = shown
     if codec is Codec.H264:
         kept |= _profile_of_parameter_set(kept.get("sprop-parameter-sets", ""))
+        if not _is_whole_pair(kept.get("sprop-parameter-sets", "")):
+            kept.pop("sprop-parameter-sets", None)
     return ";".join(f"{name}={value}" for name, value in kept.items())
 
 
@@ -118,6 +120,12 @@ def _profile_of_parameter_set(encoded: str) -> dict[str, str]:
         if len(unit) >= 4 and _h264_type(unit[0]) == 7:
             return {"profile-level-id": unit[1:4].hex()}
     return {}
+
+
+def _is_whole_pair(encoded: str) -> bool:
+    """Whether there is a sequence and a picture parameter set: decoders take one of them for both, and show nothing."""
+    kinds = {_h264_type(unit[0]) for text in encoded.split(",") if (unit := _decoded(text))}
+    return kinds >= {7, 8}
 
 
 def _matching(pattern: str) -> _Shape:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeAlias
 
@@ -39,6 +40,7 @@ class Hub:
         start_pull: StartPull,
         *,
         now: Callable[[], float],
+        wall_ns: Callable[[], int] = time.time_ns,
         linger_s: float = LINGER_S,
         hold_s: float = HOLD_S,
         stuck_limit_s: float = STUCK_LIMIT_S,
@@ -46,6 +48,7 @@ class Hub:
     ) -> None:
         self._start_pull = start_pull
         self._now = now
+        self._wall_ns = wall_ns
         self._linger_s = linger_s
         self._hold_s = hold_s
         self._stuck_limit_s = stuck_limit_s
@@ -104,7 +107,7 @@ class Hub:
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     def _begin_pull(self, key: SourceKey) -> Source:
-        source = Source(key, now=self._now)
+        source = Source(key, now=self._now, wall_ns=self._wall_ns)
         earlier = {pull for pull, pulled in self._ending.items() if pulled == key}
         self._sources[key] = source
         self._pulls[key] = asyncio.create_task(self._run_pull(source, earlier), name=f"pull {key.camera}/{key.profile}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +18,7 @@ from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk
 from halfgateway.relay.continuity import Continuity
 from halfgateway.relay.gop import GroupOfPictures, Opening
 from halfgateway.relay.reader import Reader, TooSlow
+from halfgateway.relay.reports import Reports
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +36,14 @@ class SourceKey:
 
 @dataclass(frozen=True, slots=True)
 class VideoFormat:
-    """What a pull delivers: the codec and the rate of its RTP clock in hertz."""
+    """What a pull delivers: the codec, the rate of its RTP clock in hertz, and the payload types that are its own.
+
+    Packets of other payload types on its channel are not relayed; none named: all are.
+    """
 
     codec: Codec
     clock_rate_hz: int
+    payload_types: frozenset[int] = frozenset()
 
 
 class SourceState(StrEnum):
@@ -55,7 +61,7 @@ class Source:
     their readers.
     """
 
-    def __init__(self, key: SourceKey, *, now: Callable[[], float]) -> None:
+    def __init__(self, key: SourceKey, *, now: Callable[[], float], wall_ns: Callable[[], int] = time.time_ns) -> None:
         self.key = key
         self.state = SourceState.CONNECTING
         self.cause: Refusal | None = None
@@ -70,6 +76,7 @@ class Source:
         self._gop: GroupOfPictures | None = None
         self._lost_told = 0
         self._told_at_s = -math.inf
+        self._reports = Reports(key.camera, wall_ns=wall_ns)
         self._changed = asyncio.Event()
 
     @property
@@ -81,9 +88,15 @@ class Source:
         """What a reader that is attached now can begin with; None where it begins at the next keyframe."""
         return self._gop.opening() if self._gop is not None else None
 
+    @property
+    def clock_offset_s(self) -> float | None:
+        """How far the camera's clock is ahead of ours, by its last sender report; None if it never sent one."""
+        return self._reports.clock_offset_s
+
     def attach(self, reader: Reader, on_end: Callable[[Refusal], None]) -> None:
         """Let ``reader`` share the pull; ``on_end`` is called once if the camera is given up."""
         self._readers[reader] = on_end
+        self._reports.joined()
 
     def detach(self, reader: Reader) -> None:
         """Let ``reader`` go; one that is not attached is let go too."""
@@ -93,12 +106,13 @@ class Source:
     def prepare(self, video: VideoFormat) -> None:
         """The camera is about to play, for the first time or again: packets may come before it says so."""
         if self._format != video or self._continuity is None:
-            self._continuity = Continuity(video.clock_rate_hz)
+            self._continuity = Continuity(video.clock_rate_hz, video.payload_types)
         else:
             self._continuity.reconnected()
         self._format = video
         self._finder = KeyframeFinder(video.codec)
         self._gop = GroupOfPictures(video.clock_rate_hz)
+        self._reports.connected(video.clock_rate_hz)
         for reader in self._readers:
             reader.restart()
 
@@ -147,12 +161,14 @@ class Source:
         if self._finder is None or self._continuity is None or self._gop is None:
             return
         now = self._now()
-        data = self._continuity.apply(data, frames, now)
-        if self._continuity.awaits_packet:  # a report of the camera's new numbers would tell of another stream
+        data, frames = self._continuity.apply(data, frames, now)
+        if not frames:
             return
-        chunk = Chunk(data, tuple(frames), self._first_keyframe(self._finder, self._gop, data, frames))
-        self._gop.add(chunk, now)
         self.received_bytes += len(data)
+        keyframe = self._first_keyframe(self._finder, self._gop, data, frames)
+        data, frames = self._reports.apply(data, frames, self._continuity.ssrc, now, keyframe=keyframe is not None)
+        chunk = Chunk(data, tuple(frames), keyframe)
+        self._gop.add(chunk, now)
         self.received_packets += chunk.packets_from(0)
         for reader in tuple(self._readers):
             reader.deliver(chunk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
@@ -29,6 +30,10 @@ REQUEST_TIMEOUT_S = 5.0
 
 MAX_AUTHENTICATIONS = 2
 """A first challenge, and one renewed nonce: more would be guessing, and cameras lock accounts for it."""
+
+GIVEN_UP_REMEMBERED = 16
+"""Requests without an answer in time whose late answer is still known for what it is. An answer older than so many
+unanswered requests would be taken for one without a right number."""
 
 USER_AGENT = "halfgateway"
 
@@ -59,6 +64,7 @@ class CameraClient(asyncio.Protocol):
         self._connection = Connection(Role.CLIENT, lenient_resync=True)
         self._transport: asyncio.Transport | None = None
         self._answers: dict[int, asyncio.Future[Response]] = {}
+        self._given_up: deque[int] = deque(maxlen=GIVEN_UP_REMEMBERED)
         self._next_cseq = 1
         self._challenge: digest.Challenge | None = None
         self._nonce_count = 0
@@ -158,13 +164,24 @@ class CameraClient(asyncio.Protocol):
 
     def _handle(self, event: object) -> None:
         if isinstance(event, Response):
-            answer = self._answers.pop(_cseq(event.headers), None)
-            if answer is not None and not answer.done():
-                answer.set_result(event)
+            self._take_answer(event)
         elif isinstance(event, Request) and self._transport is not None:
             status, reason = (200, "OK") if event.method == "OPTIONS" else (501, "Not Implemented")
             reply = Response(status, reason, Headers([("CSeq", event.headers.get("CSeq") or "0")]))
             self._transport.write(serialise(reply))
+
+    def _take_answer(self, response: Response) -> None:
+        """Hand an answer to whoever asked: by its ``CSeq``, or else to who has waited longest.
+
+        Some cameras count wrongly (``Cseq: 0``, that of the request before), some leave the number out. An answer
+        that nobody waits for any more is dropped.
+        """
+        cseq = _cseq(response.headers)
+        if cseq not in self._answers and cseq not in self._given_up:
+            cseq = next(iter(self._answers), -1)
+        answer = self._answers.pop(cseq, None)
+        if answer is not None and not answer.done():
+            answer.set_result(response)
 
     async def _exchange(self, method: str, uri: str, headers: Mapping[str, str], timeout_s: float) -> Response:
         if self.closed.done():
@@ -176,6 +193,7 @@ class CameraClient(asyncio.Protocol):
             async with asyncio.timeout(timeout_s):
                 return await answer
         except TimeoutError as error:
+            self._given_up.append(cseq)
             raise CameraFailure("La caméra ne répond pas.") from error
         finally:
             self._answers.pop(cseq, None)

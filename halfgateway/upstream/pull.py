@@ -19,6 +19,7 @@ from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_
 from halfgateway.relay.source import Source, SourceKey
 from halfgateway.upstream.backoff import Backoff, CameraFailure
 from halfgateway.upstream.client import USER_AGENT, CameraClient, Target
+from halfgateway.upstream.keep_alive import KeepAlive
 from halfgateway.upstream.presentation import Presentation, describe, probe
 from halfgateway.upstream.setup import DEFAULT_SESSION_TIMEOUT_S, Granted, set_up
 
@@ -54,6 +55,7 @@ class Puller:
         self._sleep = sleep
         self._backoffs: dict[SourceKey, Backoff] = {}
         self._troubles: dict[SourceKey, _Trouble] = {}
+        self._keep_alives: dict[SourceKey, KeepAlive] = {}
 
     async def pull(self, source: Source) -> None:
         """Pull one camera into ``source`` until cancelled."""
@@ -106,8 +108,9 @@ class Puller:
             self._on_described(key, presentation)
             log.info("pull.live camera=%s codec=%s", key.camera, presentation.video.codec)
 
+        habit = self._keep_alives.setdefault(key, KeepAlive())
         try:
-            pull = _Pull(source, self._target(key), self._silence_limit_s, self._now, on_live)
+            pull = _Pull(source, self._target(key), habit, self._silence_limit_s, self._now, on_live)
             await pull.run(self._coalescing)
         finally:
             if key in self._backoffs:
@@ -130,6 +133,7 @@ class _Pull:
         self,
         source: Source,
         target: Target,
+        habit: KeepAlive,
         silence_limit_s: float,
         now: Callable[[], float],
         on_live: Callable[[Presentation], None],
@@ -145,7 +149,7 @@ class _Pull:
         self._is_live = False
         self._last_video_s = now()
         self._session = ""
-        self._keep_alive_method = "OPTIONS"
+        self._habit = habit
         self._keep_alive_s = DEFAULT_SESSION_TIMEOUT_S / 2
         self._aggregate_url = target.url
 
@@ -168,9 +172,7 @@ class _Pull:
 
     async def _set_up(self, client: CameraClient) -> Presentation:
         options = await client.request("OPTIONS", self._target.url)
-        public = {method.strip().upper() for method in (options.headers.get("Public") or "").split(",")}
-        if "GET_PARAMETER" in public:
-            self._keep_alive_method = "GET_PARAMETER"
+        self._habit.announced(options.headers.get("Public"))
         presentation = await describe(client, self._target)
         self._aggregate_url = presentation.aggregate_url
         self._granted = granted = await set_up(client, presentation, self._take, now=self._now)
@@ -189,11 +191,7 @@ class _Pull:
                 raise CameraFailure("La caméra n'envoie plus d'images.")
 
     async def _keep_alive(self, client: CameraClient) -> None:
-        """Give signs of life of both kinds, for some cameras heed only one.
-
-        No answer, or a refusal, is not a fault while pictures come: some cameras never answer, some announce
-        GET_PARAMETER and do not have it.
-        """
+        """Give signs of life of both kinds, for some cameras heed only one."""
         report = frame(
             self._own_channel(RTCP_CHANNEL), receiver_report(ReceiverReport(secrets.randbits(32)), USER_AGENT)
         )
@@ -202,16 +200,7 @@ class _Pull:
             asked_s = self._now()
             if not self._by_udp:  # there, reports go their own way
                 client.send_media(report)
-            try:
-                await client.request(
-                    self._keep_alive_method,
-                    self._aggregate_url,
-                    {"Session": self._session},
-                    timeout_s=self._keep_alive_s / 2,
-                )
-            except CameraFailure as failure:
-                if failure.status is not None:
-                    self._keep_alive_method = "OPTIONS"
+            await self._habit.ask(client, self._aggregate_url, self._session, patience_s=self._keep_alive_s / 2)
             await asyncio.sleep(asked_s + self._keep_alive_s - self._now())
 
     async def _say_goodbye(self, client: CameraClient) -> None:
@@ -282,7 +271,7 @@ class _Pull:
 
 
 def _sender_report(compound: bytes, cname: str) -> bytes:
-    """The sender report in a camera's RTCP packet, in a packet of ours; empty where there is none.
+    """The sender report in a camera's RTCP packet, in a packet of ours; empty where there is none, or none with a time.
 
     Nothing else passes. A camera's SDES names it by its address (RFC 3550 section 6.5.1; C16), and its BYE would end
     the readers' players, who are held while it comes back.
@@ -291,4 +280,4 @@ def _sender_report(compound: bytes, cname: str) -> bytes:
         found = next((packet for packet in parse_compound(compound) if isinstance(packet, SenderReport)), None)
     except RemoteProtocolError:
         found = None
-    return sender_report(replace(found, reports=()), cname) if found is not None else b""
+    return sender_report(replace(found, reports=()), cname) if found is not None and found.ntp_timestamp else b""

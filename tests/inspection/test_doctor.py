@@ -126,6 +126,10 @@ async def test_a_wrong_clock_is_a_fault_and_all_else_goes_on(short_clip: Clip) -
         report = await examined(camera)
     assert faults(report) == {"onvif-clock": "clock-offset"}
     assert "horloge fausse" in doctor_text(report)
+    played = report.steps[-2]
+    assert played.warnings == ["report-clock-off"]  # T14
+    assert played.detail["clock_offset_s"] == pytest.approx(report.steps[1].detail["offset_s"], abs=10)
+    assert "l'heure des rapports RTCP est fausse" in doctor_text(report)
 
 
 async def test_a_wrong_password_is_tried_once_each_way(short_clip: Clip) -> None:  # onvif.md, quirk 7

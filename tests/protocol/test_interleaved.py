@@ -142,3 +142,12 @@ def test_frames_that_follow_each_other_make_up_for_what_was_lost() -> None:
     heard = hear([damaged * 50], Role.CLIENT, lenient_resync=True)
     assert heard.status is None
     assert len(heard.items) == 100
+
+
+def test_rubbish_now_and_then_is_forgiven_for_ever() -> None:
+    # row 7: the tries are counted until two frames follow each other, in one read of the socket or in two
+    kept = frame(0, b"\x80\x60")
+    chunks = [kept, kept, b"\x00 rubbish $\x01\xff\xff", kept] * (3 * RESYNC_MAX_TRIES)
+    heard = hear(chunks, Role.CLIENT, lenient_resync=True)
+    assert heard.status is None
+    assert len(heard.items) == 9 * RESYNC_MAX_TRIES

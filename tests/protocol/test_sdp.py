@@ -155,9 +155,12 @@ def test_the_real_descriptions_keep_what_a_decoder_needs() -> None:
         ("H264", "packetization-mode=1;x=10.0.0.1;profile-level-id=rtsp://10.0.0.1", "packetization-mode=1"),
         ("H264", "Packetization-Mode = 1 ; profile-level-id=42E01F", "packetization-mode=1;profile-level-id=42E01F"),
         ("H264", "packetization-mode=10.0.0.1;;=;sprop-parameter-sets=", ""),
-        ("H264", "profile-level-id=42e01f;sprop-parameter-sets=Z00AKpY1QA==", "profile-level-id=4d002a;"
-         "sprop-parameter-sets=Z00AKpY1QA=="),
-        ("H264", "sprop-parameter-sets=MTAuMC4wLjE=,aO48gA==", "sprop-parameter-sets=aO48gA=="),
+        ("H264", "profile-level-id=42e01f;sprop-parameter-sets=Z00AKpY1QA==,aO48gA==", "profile-level-id=4d002a;"
+         "sprop-parameter-sets=Z00AKpY1QA==,aO48gA=="),
+        ("H264", "sprop-parameter-sets=MTAuMC4wLjE=,Z00AKpY1QA==,aO48gA==",
+         "sprop-parameter-sets=Z00AKpY1QA==,aO48gA==;profile-level-id=4d002a"),
+        ("H264", "sprop-parameter-sets=Z00AKpY1QA==,", "profile-level-id=4d002a"),
+        ("H264", "sprop-parameter-sets=aO48gA==", ""),
         ("H264", "sprop-parameter-sets=10.0.0.1,%%%", ""),
         ("H265", "sprop-vps=QAEMAf//;sprop-sps=aO48gA==;sprop-sei=TgEF;tier-flag=0;level-id=93;profile-id=1",
          "sprop-vps=QAEMAf//;tier-flag=0;level-id=93;profile-id=1"),

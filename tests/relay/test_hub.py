@@ -182,7 +182,7 @@ async def test_every_reader_gets_the_same_bytes_and_a_late_one_waits_for_a_keyfr
     source.feed(*frames((0, rtp(1, 0, IDR))))
     source.attach(late, lambda cause: None)
     source.feed(*frames((0, rtp(2, 3600, NON_IDR))))
-    data, places = frames((0, rtp(3, 7200, IDR)), (0, b"\x90broken-extension"))
+    data, places = frames((0, rtp(3, 7200, IDR)), (0, b"\x90" + rtp(4, 7200, b"broken")[1:]))
     source.feed(data, places)
     assert early_sink.data.count(b"$") == 4
     assert late_sink.data == data
@@ -211,7 +211,7 @@ async def test_a_reader_that_takes_nothing_is_ended_after_the_limit_and_the_othe
     house.hub.sweep()
     assert [cause.code for cause in ended] == ["reader-too-slow"]
     assert source.readers == 1
-    assert prompt_sink.data.count(b"$") == 31
+    assert prompt_sink.data.count(b"$\x00") == 31
     assert prompt.lost_packets == 0
 
 
