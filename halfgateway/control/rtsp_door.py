@@ -316,7 +316,7 @@ class RtspDoor:
 
     def _ask_for_another_transport(self, stream: Stream, refusal: TransportNotOffered) -> None:
         """The player asks again at once, by TCP: the slot is kept for that."""
-        about = {"action": "SETUP over UDP"}
+        about = {"action": "SETUP over UDP", "path": ""}
         self._house.tracer.refusal(stream.request.entry(Kind.ACTION_REFUSED, about, refusal=refusal.code))
         if stream.request.ticket is None and not stream.seats:
             stream.parked = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,10 @@ UDP_MTU_BYTES = 1500
 
 FIRST_CLIENT_PORT = 1024
 """No player listens below, and names, time and mail do: nobody shall have us send them packets."""
+
+SEND_BUFFER_BYTES = 1024 * 1024
+"""What the kernel may hold of one reader's datagrams, or less where the system's own limit is lower: a large key
+picture comes at once, and what finds no room is lost. It leaves at the link's speed, within milliseconds."""
 
 
 class ForeignDestination(RemoteProtocolError):
@@ -55,6 +60,7 @@ class UdpRoute:
             log.warning("udp.no_ports local=%s error=%s", self.local, error)
             return None
         try:
+            pair.rtp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             pair.connect(self.peer, ports)
         except OSError as error:
             log.warning("udp.no_route peer=%s error=%s", self.peer, error)
