@@ -27,6 +27,7 @@ from halfgateway.errors import (
     NotHabilitated,
     Refusal,
     StateStoreUnavailable,
+    TransportNotOffered,
     Unauthenticated,
     UnknownCamera,
 )
@@ -137,7 +138,13 @@ class RtspDoor:
             raise
         if self._first_for_a_while(request.principal.account, camera.id):
             await self._house.tracer.durable(request.entry(Kind.STREAM_DESCRIBED))
-        return describe_for_reader(description, control=TRACK, session_id=SDP_SESSION_ID, name=camera.name)
+        return describe_for_reader(
+            description,
+            control=TRACK,
+            session_id=SDP_SESSION_ID,
+            name=camera.name,
+            over_ipv6=":" in caller.source,
+        )
 
     async def take_seat(self, caller: Caller, path: StreamPath, viewer: Viewer) -> Seat:
         """See :class:`~halfgateway.downstream.door.Door`."""
@@ -157,6 +164,16 @@ class RtspDoor:
             self._not_seated(stream, request, error)
             raise
         seat = StreamSeat(self._house, stream, source, viewer)
+        try:
+            await viewer.choose_transport(source)
+        except TransportNotOffered as refusal:
+            seat.give_up()
+            self._ask_for_another_transport(stream, refusal)
+            raise
+        except BaseException as error:
+            seat.give_up()
+            self._not_seated(stream, request, error)
+            raise
         if stream not in self._house.table:
             seat.give_up()
             self._admission.recheck(request)
@@ -296,6 +313,13 @@ class RtspDoor:
             self._house.tracer.refusal(request.refused(error))
         if stream.request.ticket is None and not stream.seats:
             self._house.closer.end(stream, error if isinstance(error, Refusal) else NotPlayed())
+
+    def _ask_for_another_transport(self, stream: Stream, refusal: TransportNotOffered) -> None:
+        """The player asks again at once, by TCP: the slot is kept for that."""
+        about = {"action": "SETUP over UDP", "path": ""}
+        self._house.tracer.refusal(stream.request.entry(Kind.ACTION_REFUSED, about, refusal=refusal.code))
+        if stream.request.ticket is None and not stream.seats:
+            stream.parked = True
 
     def _source_of(self, request: AccessRequest) -> tuple[Camera, SourceKey]:
         camera = self._find_camera(request.camera)

@@ -124,6 +124,13 @@ class StreamSeat:
         if stream.ever_played or stream.request.ticket is None:
             stream.end_unless(NotResumed, self._house.timings.resume_s, self._house.now())
 
+    def dismiss(self, cause: Refusal) -> None:
+        """See :class:`~halfgateway.downstream.door.Seat`."""
+        detail = {"to": "another-session", "why": cause.detail}
+        self._house.tracer.eventual(self._stream.request.entry(Kind.STREAM_MOVED, detail, refusal=cause.code))
+        self.lose()
+        self._viewer.end(cause)
+
     def evict(self, cause: Refusal) -> None:
         """See :class:`~halfgateway.control.streams.Occupant`."""
         self._stop_flow()

@@ -17,6 +17,7 @@ from halfgateway.protocol.keyframe import KeyframeFinder
 from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk, Frame
 from halfgateway.relay.continuity import Continuity
 from halfgateway.relay.gop import GroupOfPictures, Opening
+from halfgateway.relay.packet_sizes import LargestPacket
 from halfgateway.relay.reader import Reader, TooSlow
 from halfgateway.relay.reports import Reports
 
@@ -61,8 +62,16 @@ class Source:
     their readers.
     """
 
-    def __init__(self, key: SourceKey, *, now: Callable[[], float], wall_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        key: SourceKey,
+        *,
+        now: Callable[[], float],
+        wall_ns: Callable[[], int] = time.time_ns,
+        largest_packet: LargestPacket | None = None,
+    ) -> None:
         self.key = key
+        self.largest_packet = largest_packet or LargestPacket(now=now)
         self.state = SourceState.CONNECTING
         self.cause: Refusal | None = None
         self.interrupted_at_s: float | None = now()
@@ -92,6 +101,11 @@ class Source:
     def clock_offset_s(self) -> float | None:
         """How far the camera's clock is ahead of ours, by its last sender report; None if it never sent one."""
         return self._reports.clock_offset_s
+
+    @property
+    def ssrc(self) -> int | None:
+        """The synchronisation source of every packet that readers are given, once the first has come."""
+        return self._continuity.ssrc if self._continuity is not None else None
 
     def attach(self, reader: Reader, on_end: Callable[[Refusal], None]) -> None:
         """Let ``reader`` share the pull; ``on_end`` is called once if the camera is given up."""
@@ -169,6 +183,7 @@ class Source:
         data, frames = self._reports.apply(data, frames, self._continuity.ssrc, now, keyframe=keyframe is not None)
         chunk = Chunk(data, tuple(frames), keyframe)
         self._gop.add(chunk, now)
+        self.largest_packet.note(chunk)
         self.received_packets += chunk.packets_from(0)
         for reader in tuple(self._readers):
             reader.deliver(chunk)

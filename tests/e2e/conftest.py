@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pyotp
@@ -21,6 +22,7 @@ from halfgateway.app import Node
 from halfgateway.config import TimingsSection
 from halfgateway.demo import DemoPorts, running_demo
 from tests.raw_player import Credentials, RawPlayer
+from tests.udp_player import UdpPlayer
 
 SWIFT = TimingsSection(
     play_before_s=15.0,
@@ -64,8 +66,12 @@ class Gateway:
         return Path(self.ready["data"])
 
     def player(self, credentials: Credentials | None) -> RawPlayer:
-        host, _, port = self.ready["rtsp"].removeprefix("rtsp://").partition(":")
-        return RawPlayer(host, int(port), credentials)
+        address = urlsplit(self.ready["rtsp"])
+        return RawPlayer(address.hostname or "", address.port or 0, credentials)
+
+    def udp_player(self, credentials: Credentials) -> UdpPlayer:
+        address = urlsplit(self.ready["rtsp"])
+        return UdpPlayer(address.hostname or "", address.port or 0, credentials)
 
     def url(self, path: str, credentials: Credentials) -> str:
         """The URL with credentials in it, as ordinary players take it."""
@@ -141,9 +147,11 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
-async def open_gateway(folder: Path, timings: TimingsSection, *, cameras: int = 3) -> AsyncIterator[Gateway]:
+async def open_gateway(
+    folder: Path, timings: TimingsSection, *, host: str = "127.0.0.1", cameras: int = 3
+) -> AsyncIterator[Gateway]:
     async with (
-        running_demo(folder, "127.0.0.1", DemoPorts(0, 0, 0, 0), timings, cameras=cameras) as (node, ready),
+        running_demo(folder, host, DemoPorts(0, 0, 0, 0), timings, cameras=cameras) as (node, ready),
         aiohttp.ClientSession() as http,
     ):
         yield Gateway(node, ready, http)

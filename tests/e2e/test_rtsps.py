@@ -66,6 +66,16 @@ async def test_a_machine_plays_with_its_own_certificate_and_no_other(shared: Gat
         assert (await player.tear_down(PATH)).status == 200
 
 
+async def test_datagrams_which_nothing_would_encrypt_are_not_offered(shared: Gateway) -> None:
+    # rtsp.md row 38, L09
+    udp = "RTP/AVP;unicast;client_port=5000-5001"
+    async with over_tls(shared, credentials_of(await shared.ticket(CAMERA))) as player:
+        assert (await player.set_up(PATH, transport=udp)).status == 461
+        answer = await player.set_up(PATH, transport=f"{udp},RTP/AVP/TCP;unicast;interleaved=0-1")
+        assert (answer.status, answer.header("transport")) == (200, "RTP/AVP/TCP;unicast;interleaved=0-1")
+        assert (await player.tear_down(PATH)).status == 200
+
+
 async def test_an_end_comes_at_once_over_tls_too(shared: Gateway) -> None:
     # C10: below TLS, without a word; the slot is free
     ticket = await shared.ticket(CAMERA)
