@@ -1,90 +1,34 @@
-"""Readers over UDP: what they are granted and refused, what reaches them, and how they end (T3, T7, T8)."""
+"""Readers over UDP: what they are granted and refused, and what reaches them (T8)."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
 from halfgateway.downstream.datagram_sink import DatagramSink
 from halfgateway.downstream.door import Viewer
-from halfgateway.downstream.server import SESSION_GRACE_S
-from halfgateway.downstream.session import SESSION_TIMEOUT_S
 from halfgateway.downstream.transports import UdpService
-from halfgateway.errors import CapReached, InterconnectionCut
+from halfgateway.errors import CapReached
 from halfgateway.net.datagrams import open_pair
-from halfgateway.protocol.rtcp import Goodbye, ReceiverReport, bye, parse_compound, receiver_report
+from halfgateway.protocol.rtcp import Goodbye, parse_compound
 from halfgateway.protocol.transport import parse_transports
 from halfgateway.relay.chunk import Chunk
 from halfgateway.relay.reader import Gate, Reader
 from tests.downstream.stage import PATH, SSRC, VIEWER, Stage, StageSeat
+from tests.downstream.udp_stage import SERVICE, TCP, eventually, open_datagram_sockets, opened, seat_of, udp_player
 from tests.raw_player import RawPlayer
 from tests.relay.packets import IDR, frames, rtp
-from tests.udp_player import UdpPlayer
 
-SERVICE = UdpService()
 ROOM_BYTES = SERVICE.mtu_bytes - 20 - 8
 RTP_HEADER_BYTES = 12
-TCP = "RTP/AVP/TCP;unicast;interleaved=0-1"
-REPORT = receiver_report(ReceiverReport(7), "player")
-
-
-@contextlib.asynccontextmanager
-async def opened(
-    service: UdpService | None = SERVICE, *, host: str = "127.0.0.1", pictures: int = 2
-) -> AsyncIterator[Stage]:
-    """A stage whose camera has shown its first pictures."""
-    stage = Stage(host=host, udp=service)
-    await stage.open()
-    for _ in range(pictures):
-        stage.send()
-    try:
-        yield stage
-    finally:
-        await stage.server.close()
 
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
     async with opened() as stage:
         yield stage
-
-
-def udp_player(stage: Stage) -> UdpPlayer:
-    return UdpPlayer(stage.host, stage.port, VIEWER)
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-def open_datagram_sockets() -> int:
-    """How many UDP sockets this process holds."""
-    inodes = {line.split()[9] for table in ("udp", "udp6") for line in _lines(f"/proc/self/net/{table}")}
-    held = (_target(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd"))
-    return sum(target.removeprefix("socket:[").rstrip("]") in inodes for target in held)
-
-
-def _lines(path: str) -> list[str]:
-    with open(path, encoding="ascii") as table:
-        return table.readlines()[1:]
-
-
-def _target(link: str) -> str:
-    try:
-        return os.readlink(link)
-    except FileNotFoundError:
-        return ""
-
-
-def seat_of(stage: Stage) -> StageSeat:
-    return stage.door.seats[-1]
 
 
 @pytest.mark.parametrize("protocol", ["RTP/AVP", "RTP/AVP/UDP"])
@@ -284,56 +228,6 @@ async def test_a_range_of_ports_is_kept_to_and_when_it_is_full_readers_go_by_tcp
         assert (await two.set_up_udp(PATH)).status == 200
 
 
-LEAVE: dict[str, Callable[[UdpPlayer, Stage], object]] = {
-    "teardown": lambda player, stage: player.tear_down(PATH),
-    "vanish": lambda player, stage: player.vanish(),
-    "cut": lambda player, stage: seat_of(stage).end(InterconnectionCut()),
-    "by-tcp": lambda player, stage: player.ask(
-        "SETUP", player.url(PATH) + "/trackID=0", {"Session": player.session or "", "Transport": TCP}
-    ),
-}
-
-
-@pytest.mark.parametrize("way", LEAVE)
-async def test_every_way_out_closes_the_sockets(stage: Stage, way: str) -> None:
-    before = open_datagram_sockets()
-    async with udp_player(stage) as player:
-        await player.start(PATH)
-        assert open_datagram_sockets() == before + 4
-        if way == "by-tcp":
-            await player.ask("PAUSE", player.url(PATH), {"Session": player.session or ""})
-        leaving = LEAVE[way](player, stage)
-        if asyncio.iscoroutine(leaving):
-            assert (await leaving).status == 200
-        await eventually(lambda: open_datagram_sockets() == before + 2)
-        stage.send()
-
-
-async def test_a_cut_says_goodbye_and_sends_no_datagram_more(stage: Stage) -> None:
-    # T3, C10, row 53
-    async with udp_player(stage) as player:
-        await player.start(PATH)
-        packet = stage.send()
-        seat = seat_of(stage)
-        seat.end(InterconnectionCut())
-        stage.send()
-        assert await player.read_to_end() == "reset"
-        await player.packets_until(1, channel=1)
-        assert [data for channel, data, _ in player.packets if channel == 0] == [packet]
-        (goodbye,) = [data for channel, data, _ in player.packets if channel == 1]
-        assert Goodbye((SSRC,)) in parse_compound(goodbye)
-        assert seat.reader is not None
-        assert seat.reader.sent_bytes == len(packet) + 4
-
-
-async def test_a_reader_that_was_sent_nothing_is_sent_no_goodbye(stage: Stage) -> None:
-    async with udp_player(stage) as player:
-        assert (await player.set_up_udp(PATH)).status == 200
-        seat_of(stage).end(InterconnectionCut())
-        assert await player.read_to_end() == "reset"
-        assert player.packets == []
-
-
 async def test_a_session_changes_between_udp_and_tcp_before_it_plays_on(stage: Stage) -> None:
     # re-SETUP of the same session, both ways
     async with udp_player(stage) as player:
@@ -369,85 +263,6 @@ async def test_a_refused_change_leaves_the_session_as_it_was(stage: Stage) -> No
         packet = stage.send()
         await RawPlayer.packets_until(player, 1)
         assert player.packets[-1][:2] == (0, packet)
-
-
-TIMEOUT_S = SESSION_TIMEOUT_S + SESSION_GRACE_S
-
-
-async def test_a_silent_reader_is_lost_at_the_timeout(stage: Stage) -> None:
-    # T7, row 27
-    async with udp_player(stage) as player:
-        await player.start(PATH)
-        stage.send()
-        stage.clocks.monotonic_s += TIMEOUT_S
-        stage.server.sweep()
-        assert "lose" not in seat_of(stage).done
-        stage.clocks.monotonic_s += 0.1
-        stage.server.sweep()
-        assert seat_of(stage).done == ["start", "flow", "lose"]
-        stage.send()
-        assert await player.read_to_end() == "reset"
-        await player.packets_until(1, channel=1)
-        assert [channel for channel, _, _ in player.packets] in ([0, 1], [1, 0])
-
-
-@pytest.mark.parametrize(
-    ("datagram", "lives"),
-    [
-        (REPORT, True),
-        (b"", False),
-        (b"\x80", False),
-        (b"\xce\xfa\xed\xfe", False),  # what ffmpeg opens firewalls with
-        (REPORT[:-1], False),
-        (REPORT + b"\x00" * 2000, False),
-        (bye(7)[8:], False),
-        (b"\xff" * 100, False),
-    ],
-    ids=["report", "empty", "short", "punch", "cut", "long", "bye", "rubbish"],
-)
-async def test_a_report_is_a_sign_of_life_and_rubbish_is_not(stage: Stage, datagram: bytes, lives: bool) -> None:
-    # T7: only RTCP RR; hostile bytes are passed over
-    async with udp_player(stage) as player:
-        await player.start(PATH)
-        for _ in range(3):
-            stage.clocks.monotonic_s += TIMEOUT_S * 0.6
-            player.report(datagram)
-            stage.server.sweep()
-        assert ("lose" not in seat_of(stage).done) == lives
-
-
-async def test_requests_keep_a_reader_over_udp_alive(stage: Stage) -> None:
-    # T7: only GET_PARAMETER
-    async with udp_player(stage) as player:
-        await player.start(PATH)
-        for _ in range(3):
-            stage.clocks.monotonic_s += TIMEOUT_S * 0.6
-            assert (await player.ask("GET_PARAMETER", player.url(PATH))).status == 200
-            stage.server.sweep()
-        assert "lose" not in seat_of(stage).done
-
-
-async def test_reports_of_a_stranger_are_not_heard(stage: Stage) -> None:
-    async with udp_player(stage) as player:
-        granted = await player.start(PATH)
-        assert granted.server_port is not None
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-            for _ in range(2):
-                stage.clocks.monotonic_s += TIMEOUT_S * 0.6
-                stranger.sendto(REPORT, ("127.0.0.1", granted.server_port[1]))
-                stage.server.sweep()
-        assert "lose" in seat_of(stage).done
-
-
-async def test_a_flood_of_reports_is_heard_in_small_helpings(stage: Stage) -> None:
-    async with udp_player(stage) as player:
-        await player.start(PATH)
-        for _ in range(2_000):
-            player.report(REPORT)
-        stage.server.sweep()
-        packet = stage.send()
-        await player.packets_until(1)
-        assert player.packets[-1][1] == packet
 
 
 async def test_a_reader_whose_ports_are_closed_loses_packets_and_nothing_else(stage: Stage) -> None:
@@ -488,18 +303,6 @@ async def test_what_the_kernel_finds_too_large_counts_as_too_large() -> None:
     sink.write(data)
     assert not sink.hears()
     peer.close()
-
-
-async def test_nothing_is_sent_once_the_gate_is_closed(stage: Stage) -> None:
-    # C10: also of a lease that has lapsed and nobody has noticed
-    async with udp_player(stage) as player:
-        await player.start(PATH)
-        packet = stage.send()
-        seat_of(stage).gate.until = stage.clocks.monotonic_s
-        stage.send()
-        await player.packets_until(1)
-        assert (await player.ask("GET_PARAMETER", player.url(PATH))).status == 200
-        assert [data for _, data, _ in player.packets] == [packet]
 
 
 async def test_udp_and_tcp_over_ipv6() -> None:
