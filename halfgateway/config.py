@@ -46,13 +46,17 @@ class NodeSection(_Section):
 
 
 class ListenSection(_Section):
-    """Where this node listens. Port 0 is any free one; None is no listener."""
+    """Where this node listens. Port 0 is any free one; None is no listener.
+
+    ``rtsp_over_http`` lets RTSP be tunnelled through HTTP on the RTSP port, and through HTTPS on the RTSPS port.
+    """
 
     host: str = "127.0.0.1"
     http_port: Port = 8080
     https_port: Port | None = 8443
     rtsp_port: Port | None = None
     rtsps_port: Port | None = 8322
+    rtsp_over_http: bool = False
     full_api_on_http: bool = False
 
 

@@ -94,7 +94,9 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     control = await open_control(configuration, keys, record, records, shared.store, tracer, certificates, clock)
     life.push_async_callback(control.hub.close)
     rtsp = RtspServer(
-        RtspAnswers(control.door, DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S), now_s=time.time), now=time.monotonic
+        RtspAnswers(control.door, DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S), now_s=time.time),
+        now=time.monotonic,
+        rtsp_over_http=configuration.listen.rtsp_over_http,
     )
     enforcement = Enforcement(
         table=control.table,

@@ -123,9 +123,17 @@ class RtspConnection(asyncio.Protocol):
                 elif not isinstance(event, InterleavedBatch):
                     raise RemoteProtocolError("a client sends requests, not responses")
         except RemoteProtocolError as error:
-            self._requests.append(error)
-            if self._transport is not None:
-                self._transport.pause_reading()
+            self._hear_no_more(error)
+
+    def refuse(self, error: RemoteProtocolError) -> None:
+        """Answer what cannot be read, after all that was asked before it, and close."""
+        self._hear_no_more(error)
+        self._work()
+
+    def _hear_no_more(self, error: RemoteProtocolError) -> None:
+        self._requests.append(error)
+        if self._transport is not None:
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """Answer what was asked before the end, then close. (TLS has no half-closed connection.)"""

@@ -147,6 +147,7 @@ class Stage:
         first_request_timeout_s: float = FIRST_REQUEST_TIMEOUT_S,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         max_connections: int = MAX_CONNECTIONS,
+        rtsp_over_http: bool = False,
     ) -> None:
         self.clocks = Clocks()
         self.source = Source(SourceKey(CAMERA, "main"), now=self._now)
@@ -161,6 +162,7 @@ class Stage:
             first_request_timeout_s=first_request_timeout_s,
             idle_timeout_s=idle_timeout_s,
             max_connections=max_connections,
+            rtsp_over_http=rtsp_over_http,
         )
         self.port = 0
         self.sent = 0
