@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ssl
 from dataclasses import dataclass, field
 
 from tests.raw_player import TIMEOUT_S, RawPlayer
@@ -41,13 +42,16 @@ class TunnelPlayer(RawPlayer):
         async with asyncio.timeout(TIMEOUT_S):
             self.opening = (await self._reader.readuntil(b"\r\n\r\n")).decode()
 
-    async def open_post(self, source: str | None = None) -> None:
-        """Open a POST, from another address of this machine if one is given."""
+    async def open_post(
+        self, *, source: str | None = None, port: int | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Open a POST, from another address of this machine, to another port, or with other TLS if one is given."""
+        secured = tls or (self.tls if port is None else None)
         reader, writer = await asyncio.open_connection(
             self.host,
-            self.port,
-            ssl=self.tls,
-            server_hostname=self.host if self.tls is not None else None,
+            port or self.port,
+            ssl=secured,
+            server_hostname=self.host if secured is not None else None,
             local_addr=(source, 0) if source is not None else None,
         )
         self.posts.append(writer)
