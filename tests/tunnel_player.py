@@ -42,21 +42,35 @@ class TunnelPlayer(RawPlayer):
         async with asyncio.timeout(TIMEOUT_S):
             self.opening = (await self._reader.readuntil(b"\r\n\r\n")).decode()
 
-    async def open_post(
-        self, *, source: str | None = None, port: int | None = None, tls: ssl.SSLContext | None = None
-    ) -> None:
-        """Open a POST, from another address of this machine, to another port, or with other TLS if one is given."""
-        secured = tls or (self.tls if port is None else None)
-        reader, writer = await asyncio.open_connection(
-            self.host,
-            port or self.port,
-            ssl=secured,
-            server_hostname=self.host if secured is not None else None,
-            local_addr=(source, 0) if source is not None else None,
-        )
+    async def open_post(self) -> None:
+        """Open a POST: what is said from now on goes by it."""
+        reader, writer = await self._connect(self.port, self.tls, None)
         self.posts.append(writer)
         self.post_readers.append(reader)
         writer.write(head("POST", self.cookie, TUNNELLED + "Content-Length: 32767\r\n"))
+
+    async def told_on_a_post(
+        self, *, source: str | None = None, port: int | None = None, tls: ssl.SSLContext | None = None
+    ) -> bytes:
+        """What a POST with this cookie is told that comes from another address, to another port or with other TLS."""
+        reader, writer = await self._connect(port or self.port, tls, source)
+        writer.write(head("POST", self.cookie))
+        async with asyncio.timeout(TIMEOUT_S):
+            told = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+        return told
+
+    async def _connect(
+        self, port: int, tls: ssl.SSLContext | None, source: str | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(
+            self.host,
+            port,
+            ssl=tls,
+            server_hostname=self.host if tls is not None else None,
+            local_addr=(source, 0) if source is not None else None,
+        )
 
     def vanish(self) -> None:
         for post in self.posts:

@@ -132,17 +132,17 @@ async def test_a_post_shows_what_its_get_has_shown(shared: Gateway) -> None:
     # row 39, C08: another certificate, none, or no TLS joins no tunnel; a cut resets both below TLS
     async with TunnelPlayer("127.0.0.1", rtsps_port(shared), shared.machine, tls=tls_of(shared, "machine")) as player:
         assert (await player.set_up(f"/live/{camera_of_h264(shared)}")).status == 200
-        await player.open_post(tls=tls_of(shared, "operator"))
-        await player.open_post(tls=tls_of(shared, None))
-        await player.open_post(port=shared.node.endpoints.rtsp)
-        for reader in player.post_readers[1:]:
-            assert (await reader.read()).startswith(b"HTTP/1.0 400 Bad Request\r\n")
-            player.posts.pop().transport.abort()
+        for port, tls in (
+            (rtsps_port(shared), tls_of(shared, "operator")),
+            (rtsps_port(shared), tls_of(shared, None)),
+            (shared.node.endpoints.rtsp, None),
+        ):
+            assert (await player.told_on_a_post(port=port, tls=tls)).startswith(b"HTTP/1.0 400 Bad Request\r\n")
         assert (await player.play(f"/live/{camera_of_h264(shared)}")).status == 200
         await player.packets_until(3)
         await cut_and_restored(shared)
         assert await player.read_to_end() == "reset"
-        assert await player.post_ended(0) == "reset"
+        assert await player.post_ended() == "reset"
 
 
 @needs_ffmpeg
