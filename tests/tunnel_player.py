@@ -42,12 +42,12 @@ class TunnelPlayer(RawPlayer):
         async with asyncio.timeout(TIMEOUT_S):
             self.opening = (await self._reader.readuntil(b"\r\n\r\n")).decode()
 
-    async def open_post(self) -> None:
-        """Open a POST: what is said from now on goes by it."""
+    async def open_post(self, text: bytes = b"") -> None:
+        """Open a POST: what is said from now on goes by it, ``text`` in one piece with its head."""
         reader, writer = await self._connect(self.port, self.tls, None)
         self.posts.append(writer)
         self.post_readers.append(reader)
-        writer.write(head("POST", self.cookie, TUNNELLED + "Content-Length: 32767\r\n"))
+        writer.write(head("POST", self.cookie, TUNNELLED + "Content-Length: 32767\r\n") + text)
 
     async def told_on_a_post(
         self, *, source: str | None = None, port: int | None = None, tls: ssl.SSLContext | None = None

@@ -88,11 +88,10 @@ class Tunnels:
 
     def _take_post(self, newcomer: Newcomer, transport: asyncio.Transport, tunnel: _Tunnel, said: bytes) -> None:
         self.on_closed(newcomer)
-        half = _PostHalf(tunnel, transport, newcomer.opened_at_s, on_closed=self.on_closed)
+        half = _PostHalf(tunnel, transport, newcomer.opened_at_s, said, on_closed=self.on_closed)
         transport.set_protocol(half)
         self.on_open(half)
-        tunnel.take_post(transport)
-        half.data_received(said)
+        tunnel.take_post(half)
 
     def _introduce(self, newcomer: Newcomer, connection: RtspConnection, transport: asyncio.Transport) -> None:
         """Put an RTSP connection in the newcomer's place, with the deadline that it had."""
@@ -149,24 +148,26 @@ class _Tunnel(asyncio.Transport):
         super().__init__()
         self.connection = connection
         self._get = get
-        self._post: asyncio.Transport | None = None
+        self._post: _PostHalf | None = None
         self._reading = True
         self._on_get_ended = on_get_ended
         self._parting: asyncio.TimerHandle | None = None
 
-    def take_post(self, post: asyncio.Transport) -> None:
+    def take_post(self, post: _PostHalf) -> None:
         """Hear the client by this POST from now on; the one before it is closed, if it is not yet."""
         if self._post is not None:
             self._post.close()
         self._post = post
-        if not self._reading:
-            post.pause_reading()
+        if self._reading:
+            post.hear()
+        else:
+            post.wait()
 
-    def hears(self, post: asyncio.Transport) -> bool:
+    def hears(self, post: _PostHalf) -> bool:
         """Whether this POST is the one by which the client speaks."""
         return post is self._post
 
-    def post_ended(self, post: asyncio.Transport) -> None:
+    def post_ended(self, post: _PostHalf) -> None:
         """The client may open another while the GET lasts; after it, this was its last word."""
         if post is self._post:
             self._post = None
@@ -188,7 +189,7 @@ class _Tunnel(asyncio.Transport):
             self._parting = None
             self.connection.connection_lost(None)
         if self._post is not None:
-            sockets.abort(self._post)
+            self._post.reset()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Of the GET, which is where what the client is given goes."""
@@ -214,13 +215,13 @@ class _Tunnel(asyncio.Transport):
         """Read nothing from the POST, nor from one that takes its place."""
         self._reading = False
         if self._post is not None:
-            self._post.pause_reading()
+            self._post.wait()
 
     def resume_reading(self) -> None:
         """Read from the POST again."""
         self._reading = True
         if self._post is not None:
-            self._post.resume_reading()
+            self._post.hear()
 
     def close(self) -> None:
         """Close both, the GET once what was written has gone."""
@@ -230,9 +231,9 @@ class _Tunnel(asyncio.Transport):
 
     def abort(self) -> None:
         """Reset both."""
-        for half in (self._get, self._post):
-            if half is not None:
-                sockets.abort(half)
+        sockets.abort(self._get)
+        if self._post is not None:
+            self._post.reset()
 
 
 class _GetHalf(asyncio.Protocol):
@@ -262,11 +263,18 @@ class _PostHalf(asyncio.Protocol):
     """Where the client speaks: a :class:`~halfgateway.downstream.guest.Guest` that is one with its tunnel's GET."""
 
     def __init__(
-        self, tunnel: _Tunnel, transport: asyncio.Transport, opened_at_s: float, *, on_closed: Callable[[Guest], None]
+        self,
+        tunnel: _Tunnel,
+        transport: asyncio.Transport,
+        opened_at_s: float,
+        said: bytes,
+        *,
+        on_closed: Callable[[Guest], None],
     ) -> None:
         self.opened_at_s = opened_at_s
         self._tunnel = tunnel
         self._transport = transport
+        self._said = said
         self._on_closed = on_closed
         self._body = TunnelBody()
 
@@ -285,9 +293,27 @@ class _PostHalf(asyncio.Protocol):
         """The tunnel's sessions."""
         return self._tunnel.connection.sessions
 
+    def hear(self) -> None:
+        """Read from here on, beginning with what came in one piece with the head."""
+        self._transport.resume_reading()
+        said, self._said = self._said, b""
+        self.data_received(said)
+
+    def wait(self) -> None:
+        """Read nothing until it is to be heard again."""
+        self._transport.pause_reading()
+
+    def close(self) -> None:
+        """Close it; nobody is told anything by it."""
+        self._transport.close()
+
+    def reset(self) -> None:
+        """Reset this half alone."""
+        sockets.abort(self._transport)
+
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
-        if not self._tunnel.hears(self._transport):
+        if not self._tunnel.hears(self):
             return
         try:
             said = self._body.decode(data)
@@ -299,10 +325,10 @@ class _PostHalf(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See :class:`asyncio.Protocol`."""
         self._on_closed(self)
-        self._tunnel.post_ended(self._transport)
+        self._tunnel.post_ended(self)
 
     def abort(self) -> None:
-        """See :class:`~halfgateway.downstream.guest.Guest`."""
+        """See :class:`~halfgateway.downstream.guest.Guest`: the whole tunnel."""
         self._tunnel.abort()
 
 

@@ -186,6 +186,26 @@ async def test_more_requests_than_are_read_ahead_are_all_answered_over_two_posts
     assert [int(answer.header("cseq")) for answer in answers] == list(range(4, 3 + len(asked)))
 
 
+async def test_a_post_that_comes_while_nothing_is_read_waits_and_the_last_is_heard(stage: Stage) -> None:
+    # memory is bounded: no number of POSTs gets around what waits already
+    async with tunnelled(stage) as player:
+        await player.set_up(PATH)
+        stage.door.may_leave.clear()
+        asked = [player.request("TEARDOWN", player.url(PATH), {"Session": player.session or ""})]
+        asked += [player.request("GET_PARAMETER", player.url(PATH)) for _ in range(2 * MAX_PIPELINED_REQUESTS)]
+        await player.send(b"".join(asked))
+        await eventually(lambda: stage.door.occupied == 0)
+        for number in range(2):
+            await player.open_post(base64.b64encode(player.request("GET_PARAMETER", player.url(PATH))))
+            assert await player.post_ended(number) in {"fin", "reset"}
+        assert len(stage.server.connections) == 2
+        stage.door.may_leave.set()
+        answers = [await player.next_answer() for _ in [*asked, "the last POST"]]
+        numbers = [int(answer.header("cseq")) for answer in answers]
+        assert numbers == [*range(numbers[0], numbers[0] + len(asked)), numbers[0] + len(asked) + 1]
+        assert (await player.ask("GET_PARAMETER", player.url(PATH))).status == 200
+
+
 async def test_a_post_may_end_and_another_goes_on(stage: Stage) -> None:
     # rtsp.md row 39: also in the middle of a request, and while media flows on the GET
     async with tunnelled(stage) as player:
@@ -355,6 +375,21 @@ async def test_a_post_that_comes_late_buys_no_time(stage: Stage) -> None:
         assert await stranger.post_ended() == "reset"
 
 
+@pytest.mark.parametrize("said", [b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n", head("GET", "slow")], ids=["rtsp", "get"])
+async def test_nor_does_a_first_word_that_comes_late(stage: Stage, said: bytes) -> None:
+    # rtsp.md row 9: the deadline is that of the TCP connection, whatever it turns out to be
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+    writer.write(said[:2])
+    await eventually(lambda: len(stage.server.connections) == 1)
+    stage.clocks.monotonic_s += FIRST_REQUEST_TIMEOUT_S
+    writer.write(said[2:])
+    assert b" 200 OK\r\n" in await reader.readuntil(b"\r\n\r\n")
+    stage.clocks.monotonic_s += 0.1
+    stage.server.sweep()
+    assert await ended(reader) == "reset"
+    writer.close()
+
+
 async def test_an_idle_tunnel_is_closed_as_one_and_a_playing_one_is_not(stage: Stage) -> None:
     # rtsp.md rows 27, 28
     async with tunnelled(stage) as idle, tunnelled(stage, cookie="two") as watching:
@@ -392,8 +427,9 @@ async def test_strangers_past_the_bound_push_out_whole_tunnels_of_strangers() ->
 # How it ends
 
 
-async def test_an_end_stops_media_says_bye_and_resets_both(stage: Stage) -> None:
-    # C10, rtsp.md section 1.7
+async def test_an_end_stops_media_says_bye_and_resets_both(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    # C10, rtsp.md section 1.7: at once, not when the POST has been heard out
+    monkeypatch.setattr(tunnel, "PARTING_S", 1000.0)
     async with tunnelled(stage) as player:
         await player.set_up(PATH)
         await player.play(PATH)
