@@ -424,6 +424,16 @@ async def test_strangers_past_the_bound_push_out_whole_tunnels_of_strangers() ->
         await eventually(lambda: not stage.server.connections)
 
 
+async def test_a_house_full_of_players_resets_the_newcomer() -> None:
+    # rtsp.md row 9
+    async with opened(Stage(max_connections=2, rtsp_over_http=True)) as stage, tunnelled(stage) as player:
+        assert (await player.ask("DESCRIBE", player.url(PATH))).status == 200
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+        assert await ended(reader) == "reset"
+        writer.close()
+        assert (await player.ask("DESCRIBE", player.url(PATH))).status == 200
+
+
 # How it ends
 
 
