@@ -68,6 +68,8 @@ class ListenSection(_Section):
 
     ``udp`` lets readers over plain RTSP have their packets as datagrams: from ``udp_ports``, first and last, where a
     firewall wants a range, and none larger than ``udp_mtu_bytes``, the IP header included.
+
+    ``rtsp_over_http`` lets RTSP be tunnelled through HTTP on the RTSP port, and through HTTPS on the RTSPS port.
     """
 
     host: str = "127.0.0.1"
@@ -75,6 +77,7 @@ class ListenSection(_Section):
     https_port: Port | None = 8443
     rtsp_port: Port | None = None
     rtsps_port: Port | None = 8322
+    rtsp_over_http: bool = False
     full_api_on_http: bool = False
     udp: bool = True
     udp_ports: tuple[UdpPort, UdpPort] | None = None

@@ -119,6 +119,7 @@ def _configuration(
             https_port=ports.https,
             rtsp_port=ports.rtsp,
             rtsps_port=ports.rtsps,
+            rtsp_over_http=True,
             full_api_on_http=True,
         ),
         tls=TlsSection(

@@ -75,6 +75,13 @@ def test_udp_is_on_from_any_port_unless_a_file_says_otherwise() -> None:
     assert (service.ports[0], service.ports[-1]) == (30000, 30019)
 
 
+def test_rtsp_over_http_is_for_who_asks_for_it() -> None:
+    # rtsp.md rows 10, 39: the demo asks, the example and the default do not
+    assert not parse_configuration(MINIMAL).listen.rtsp_over_http
+    assert parse_configuration(changed(listen={"rtsp_over_http": True})).listen.rtsp_over_http
+    assert tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))["listen"]["rtsp_over_http"] is False
+
+
 def test_every_fault_is_listed_at_once() -> None:
     wrong = changed(convention={"cap": -1}, listen={"http_port": -1}, node={"id": ""}, timings={"resume_s": 0})
     assert len(faults_of(wrong)) == 4

@@ -94,8 +94,11 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     control = await open_control(configuration, keys, record, records, shared.store, tracer, certificates, clock)
     life.push_async_callback(control.hub.close)
     verifier = DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S)
-    answers = RtspAnswers(control.door, verifier, now_s=time.time, udp=configuration.listen.udp_service())
-    rtsp = RtspServer(answers, now=time.monotonic)
+    rtsp = RtspServer(
+        RtspAnswers(control.door, verifier, now_s=time.time, udp=configuration.listen.udp_service()),
+        now=time.monotonic,
+        rtsp_over_http=configuration.listen.rtsp_over_http,
+    )
     enforcement = Enforcement(
         table=control.table,
         slots=control.slots,

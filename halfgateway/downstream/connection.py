@@ -24,6 +24,9 @@ from halfgateway.protocol.transport import Pair
 
 log = logging.getLogger(__name__)
 
+TUNNELLED = "tunnelled"
+"""The extra information by which a transport says that it goes through HTTP: who needs that gets no datagrams."""
+
 MAX_PIPELINED_REQUESTS = 32
 """Requests read ahead of their answers. When full, reading pauses until half of them are answered."""
 
@@ -72,6 +75,7 @@ class RtspConnection(asyncio.Protocol):
         self.sessions: dict[str, RtspSession] = {}
         self.source = ""
         self.local = ""
+        self.tunnelled = False
         self.secure = False
         self.certificate: bytes | None = None
         self.tls_version = MODERN_TLS
@@ -100,6 +104,7 @@ class RtspConnection(asyncio.Protocol):
         self._transport = stream
         peer = transport.get_extra_info("peername") or ("",)
         self.source = str(peer[0])
+        self.tunnelled = bool(transport.get_extra_info(TUNNELLED))
         self.local = str((transport.get_extra_info("sockname") or ("",))[0])
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self.secure = tls is not None
@@ -126,9 +131,17 @@ class RtspConnection(asyncio.Protocol):
                 elif not isinstance(event, InterleavedBatch):
                     raise RemoteProtocolError("a client sends requests, not responses")
         except RemoteProtocolError as error:
-            self._requests.append(error)
-            if self._transport is not None:
-                self._transport.pause_reading()
+            self._hear_no_more(error)
+
+    def refuse(self, error: RemoteProtocolError) -> None:
+        """Answer what cannot be read, after all that was asked before it, and close."""
+        self._hear_no_more(error)
+        self._work()
+
+    def _hear_no_more(self, error: RemoteProtocolError) -> None:
+        self._requests.append(error)
+        if self._transport is not None:
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """Answer what was asked before the end, then close. (TLS has no half-closed connection.)"""

@@ -12,12 +12,15 @@ from halfgateway.downstream.connection import (
     Answerer,
     RtspConnection,
 )
+from halfgateway.downstream.guest import Guest
 from halfgateway.downstream.session import SESSION_TIMEOUT_S
+from halfgateway.downstream.tunnel import Tunnels
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S, TlsListener
 
 MAX_CONNECTIONS = 2_000
-"""Connections a node accepts, authenticated or not: memory is bounded before anyone has said who they are.
-Past it the stranger who has been here longest is reset, else the newcomer; none of them takes a slot (row 9)."""
+"""Connections a node accepts, authenticated or not, both of a tunnel over HTTP: memory is bounded before anyone has
+said who they are. Past it the stranger who has been here longest is reset, else the newcomer; none of them takes a
+slot (row 9)."""
 
 BACKLOG = 512
 """Connections the kernel may hold before they are accepted."""
@@ -38,7 +41,9 @@ class RtspServer:
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         max_connections: int = MAX_CONNECTIONS,
         session_timeout_s: float = SESSION_TIMEOUT_S + SESSION_GRACE_S,
+        rtsp_over_http: bool = False,
     ) -> None:
+        self.connections: set[Guest] = set()
         self._answerer = answerer
         self._now = now
         self._first_request_timeout_s = first_request_timeout_s
@@ -47,7 +52,11 @@ class RtspServer:
         self._session_timeout_s = session_timeout_s
         self._listeners: list[asyncio.Server] = []
         self._tls_listeners: list[TlsListener] = []
-        self.connections: set[RtspConnection] = set()
+        self._tunnels: Tunnels | None = None
+        if rtsp_over_http:
+            self._tunnels = Tunnels(
+                self._new_rtsp_connection, now=now, on_open=self._admit, on_closed=self.connections.discard
+            )
 
     async def listen(self, host: str, port: int) -> int:
         """Accept connections on ``host`` and ``port`` (0: any free one); returns the port."""
@@ -80,7 +89,7 @@ class RtspServer:
             idle = not connection.sessions and now - connection.last_heard_s > self._idle_timeout_s
             if stranger or idle:
                 connection.abort()
-            else:
+            elif isinstance(connection, RtspConnection):
                 connection.lose_silent_sessions(now - self._session_timeout_s)
 
     async def close(self) -> None:
@@ -94,10 +103,13 @@ class RtspServer:
         for listener in self._listeners:
             await listener.wait_closed()
 
-    def _new_connection(self) -> RtspConnection:
+    def _new_connection(self) -> asyncio.Protocol:
+        return self._new_rtsp_connection() if self._tunnels is None else self._tunnels.newcomer()
+
+    def _new_rtsp_connection(self) -> RtspConnection:
         return RtspConnection(self._answerer, now=self._now, on_open=self._admit, on_closed=self.connections.discard)
 
-    def _admit(self, connection: RtspConnection) -> bool:
+    def _admit(self, connection: Guest) -> bool:
         """Take a newcomer; where all places are taken, in the place of the stranger who has been here longest."""
         if len(self.connections) >= self._max_connections:
             strangers = [other for other in self.connections if not other.authenticated]

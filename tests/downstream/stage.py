@@ -163,6 +163,7 @@ class Stage:
         max_connections: int = MAX_CONNECTIONS,
         host: str = "127.0.0.1",
         udp: UdpService | None = None,
+        rtsp_over_http: bool = False,
     ) -> None:
         self.host = host
         self.clocks = Clocks()
@@ -178,6 +179,7 @@ class Stage:
             first_request_timeout_s=first_request_timeout_s,
             idle_timeout_s=idle_timeout_s,
             max_connections=max_connections,
+            rtsp_over_http=rtsp_over_http,
         )
         self.port = 0
         self.sent = 0

@@ -148,7 +148,7 @@ async def assert_unharmed(gateway: Gateway, caplog: pytest.LogCaptureFixture, se
     descriptors_before, tasks_before = descriptors(), tasks()
 
     held = await fuzz(gateway, fuzzer, duration_s)
-    print(f"{held} conversations, {fuzzer.frames} frames, statuses {dict(fuzzer.statuses)}")
+    print(f"{held} conversations, {fuzzer.frames} frames, {fuzzer.tunnels} tunnels, statuses {dict(fuzzer.statuses)}")
 
     assert fuzzer.faults == []
     await at_rest(gateway)
@@ -165,6 +165,7 @@ async def assert_unharmed(gateway: Gateway, caplog: pytest.LogCaptureFixture, se
     assert fuzzer.statuses[500] == 0
     assert set(fuzzer.statuses) >= {200, 400, 401, 403, 404, 454, 455, 461, 551}, "the deeper paths were not reached"
     assert fuzzer.frames > 100
+    assert fuzzer.tunnels > 10
 
 
 async def test_mutated_players_harm_nothing(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
