@@ -131,7 +131,7 @@ class RtspAnswers:
             return _status(461)
         if request.headers.get("Session") is not None:
             session = self._session(connection, request, username)
-            if session.path != path:
+            if not session.is_of(path):
                 return _status(459)
             if session.state is not ServerState.PLAYING:
                 session.channels = _channels(connection, transport, session)
@@ -148,6 +148,8 @@ class RtspAnswers:
 
     async def _play(self, connection: RtspConnection, request: Request, username: str) -> Answer:
         session = self._session(connection, request, username)
+        if not session.is_of(stream_path(request.uri)):
+            return _status(454)
         if session.state is ServerState.PLAYING:
             return _status(200, Session=_session_header(session), Range="npt=now-")
         seat = session.seat

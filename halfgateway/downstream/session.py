@@ -6,6 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from halfgateway.downstream.door import Seat, StreamPath, Viewer
+from halfgateway.downstream.paths import TRACK
 from halfgateway.errors import Refusal
 from halfgateway.protocol.connection import frame
 from halfgateway.protocol.rtcp import bye
@@ -41,6 +42,11 @@ class RtspSession:
         self.seat: Seat | None = None
         self.reader: Reader | None = None
         self._connection = connection
+
+    def is_of(self, path: StreamPath) -> bool:
+        """Whether a URL names what this session plays: the presentation, or the one track that it has."""
+        same = (path.mode, path.camera, path.profile) == (self.path.mode, self.path.camera, self.path.profile)
+        return same and path.track in {None, TRACK}
 
     def make_reader(self, seat: Seat) -> Reader:
         """The reader that carries this session's media from now on."""

@@ -33,12 +33,18 @@ _Shape = Callable[[str], str | None]
 
 
 def describe_for_reader(
-    description: SessionDescription, *, control: str, session_id: int, name: str, span: str = "npt=now-"
+    description: SessionDescription,
+    *,
+    control: str,
+    session_id: int,
+    name: str,
+    span: str = "npt=now-",
+    ipv6: bool = False,
 ) -> bytes:
     """The description of the first video alone.
 
     ``control`` names the track (``trackID=0``), ``session_id`` is a number of ours, ``name`` the title that
-    the reader may see, ``span`` the value of ``a=range``: live by default.
+    the reader may see, ``span`` the value of ``a=range``: live by default; ``ipv6`` whether the reader came by it.
 
     Raises:
         RemoteProtocolError: the camera describes no video of a codec that may pass.
@@ -48,11 +54,12 @@ def describe_for_reader(
         raise LocalProtocolError("control, name or span cannot stand in a session description")
     video = first_video(description)
     maps = _known_maps(video)
+    nowhere = "IN IP6 ::" if ipv6 else "IN IP4 0.0.0.0"  # RTSP needs no address here (RFC 2326 C.1.7), parsers do
     lines = [
         "v=0",
-        f"o=- {session_id} 1 IN IP4 0.0.0.0",
+        f"o=- {session_id} 1 {nowhere}",
         f"s={name}",
-        "c=IN IP4 0.0.0.0",
+        f"c={nowhere}",
         *_bandwidth(description.bandwidth),
         "t=0 0",
         "a=control:*",
