@@ -102,6 +102,7 @@ class StageDoor:
     seats: list[StageSeat] = field(default_factory=list)
     noted: list[tuple[str, ...]] = field(default_factory=list)
     described: int = 0
+    looked_up: int = 0
     may_leave: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -138,6 +139,7 @@ class StageDoor:
         return sum(not {"leave", "lose"} & set(seat.done) for seat in self.seats)
 
     def _check(self, path: StreamPath) -> None:
+        self.looked_up += 1
         if self.refuses is not None:
             raise self.refuses
         if path.camera != CAMERA:

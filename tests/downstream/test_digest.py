@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
+from contextlib import AsyncExitStack
 
 import pytest
 
+from halfgateway.errors import InterconnectionCut, UnknownCamera
+from halfgateway.protocol.states import PUBLIC_METHODS, REFUSED_METHODS
 from tests.downstream.stage import NONCE_LIFE_S, OTHER, PATH, SDP, STRANGER, VIEWER, Stage
 from tests.raw_player import Answer, Credentials, RawPlayer
 
@@ -75,7 +79,7 @@ async def test_every_method_but_options_wants_a_proof(stage: Stage) -> None:
     # rtsp.md rows 11, 48
     async with stage.player(None) as player:
         assert (await player.ask("OPTIONS", player.url(PATH))).status == 200
-        for method in ("DESCRIBE", "SETUP", "PLAY", "PAUSE", "TEARDOWN", "GET_PARAMETER", "ANNOUNCE", "FLY"):
+        for method in (*PUBLIC_METHODS[1:], *REFUSED_METHODS, "FLY"):
             assert (await player.ask(method, player.url(PATH), TRANSPORT)).status == 401
     assert stage.door.seats == []
 
@@ -104,6 +108,45 @@ async def test_wrong_credentials_look_alike_and_are_noted(stage: Stage) -> None:
     assert stage.door.noted == [
         ("wrong-credentials", name, "127.0.0.1") for name in ("viewer", "viewer", "nobody", "nobody")
     ]
+
+
+@pytest.mark.parametrize("status", [401, 404, 503], ids=["open", "unknown", "cut"])
+async def test_who_has_proved_nothing_is_answered_from_memory(stage: Stage, status: int) -> None:
+    # rtsp.md row 49, section 1.7: nothing is looked up for them, so that neither word nor time tells what there is
+    stage.door.refuses = {401: None, 404: UnknownCamera(), 503: InterconnectionCut()}[status]
+    for credentials in (None, STRANGER):
+        async with stage.player(credentials) as player:
+            for method in (*PUBLIC_METHODS[1:], "ANNOUNCE", "FLY"):
+                for path in (PATH, "/live/none", "/nothing/at/all"):
+                    answer = await player.ask(method, player.url(path), TRANSPORT | {"Require": "onvif-replay"})
+                    assert (answer.status, answer.header("x-refusal")) == (401, "unauthenticated")
+    assert stage.door.looked_up == 0
+    assert {note[0] for note in stage.door.noted} == {"wrong-credentials"}
+
+
+async def test_guessing_a_name_locks_out_neither_it_nor_others(stage: Stage) -> None:
+    # T6, S03: hundreds of guesses at one name, from the same address
+    guesses = 300
+
+    async def guess(player: RawPlayer) -> None:
+        for number in range(guesses // 3):
+            player.credentials = Credentials(VIEWER.username, f"guess {number}")
+            assert (await player.ask("DESCRIBE", player.url(PATH))).status == 401
+
+    async with AsyncExitStack() as life:
+        guessing = [asyncio.create_task(guess(await life.enter_async_context(stage.player(None)))) for _ in range(3)]
+        answered = 0
+        while not all(task.done() for task in guessing):
+            for credentials in (VIEWER, OTHER):
+                async with stage.player(credentials) as player:
+                    assert (await player.ask("DESCRIBE", player.url(PATH))).status == 200
+                    answered += 1
+        await asyncio.gather(*guessing)
+    assert answered >= 10
+    assert len(stage.door.noted) >= guesses
+    async with stage.player() as player:
+        assert (await player.set_up(PATH)).status == 200
+        assert (await player.play(PATH)).status == 200
 
 
 @pytest.mark.parametrize("part", ["method", "uri", "nonce", "user"])
