@@ -147,8 +147,10 @@ class RtspAnswers:
         return _status(200, Transport=str(chosen), Session=_session_header(session))
 
     async def _play(self, connection: RtspConnection, request: Request, username: str) -> Answer:
+        path = stream_path(request.uri)
+        self._door.refuse_while_closed(connection.caller(username), path)
         session = self._session(connection, request, username)
-        if not session.is_of(stream_path(request.uri)):
+        if not session.is_of(path):
             return _status(454)
         if session.state is ServerState.PLAYING:
             return _status(200, Session=_session_header(session), Range="npt=now-")

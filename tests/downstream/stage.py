@@ -11,7 +11,7 @@ from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.connection import FIRST_REQUEST_TIMEOUT_S, IDLE_TIMEOUT_S
 from halfgateway.downstream.door import Caller, StreamPath, Viewer
 from halfgateway.downstream.server import MAX_CONNECTIONS, RtspServer
-from halfgateway.errors import CapReached, Refusal, UnknownCamera
+from halfgateway.errors import CapReached, InterconnectionCut, Refusal, UnknownCamera
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.digest import Algorithm, DigestVerifier, Secrets, ha1
 from halfgateway.relay.gop import Opening
@@ -120,6 +120,10 @@ class StageDoor:
 
     def refused_action(self, caller: Caller, action: str, path: str) -> None:
         self.noted.append(("refused-action", caller.username, action, path))
+
+    def refuse_while_closed(self, caller: Caller, path: StreamPath) -> None:
+        if isinstance(self.refuses, InterconnectionCut):
+            raise self.refuses
 
     async def describe(self, caller: Caller, path: StreamPath) -> bytes:
         self._check(path)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-
-import pytest
 
 from halfgateway.protocol.rtcp import ReceiverReport, ReportBlock, receiver_report
 from tests.downstream.stage import PATH, SSRC, Stage
@@ -15,12 +12,6 @@ from tests.raw_player import RawPlayer
 SESSIONS = 300
 REPORTS = 20
 PACKETS = 20
-
-
-@pytest.fixture
-async def large_stage(stage: Stage) -> AsyncIterator[Stage]:
-    stage.door.cap = SESSIONS
-    yield stage
 
 
 def report(number: int, place: int) -> bytes:
@@ -43,9 +34,9 @@ async def reports_and_asks(player: RawPlayer, number: int) -> None:
     assert (await player.next_answer()).status == 200
 
 
-async def test_three_hundred_sessions_of_reports_disturb_no_picture(large_stage: Stage) -> None:
+async def test_three_hundred_sessions_of_reports_disturb_no_picture(stage: Stage) -> None:
     # T12: each is sent every packet, whole and once, while all of them report and ask
-    stage = large_stage
+    stage.door.cap = SESSIONS
     async with AsyncExitStack() as life:
         players = [await life.enter_async_context(stage.player()) for _ in range(SESSIONS)]
         for player in players:

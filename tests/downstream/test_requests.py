@@ -175,15 +175,15 @@ async def test_a_track_of_another_path_is_no_part_of_the_session(stage: Stage) -
 
 
 async def test_refusals_say_why_and_when_to_come_again(stage: Stage) -> None:
-    # C01 C10: interface.md, statuses
+    # C01 C10, rtsp.md section 1.7
     stage.door.cap = 1
     async with stage.player() as player:
         await player.set_up(PATH)
         full = await player.set_up(PATH)
         assert (full.status, full.header("x-refusal"), full.header("retry-after")) == (453, "cap-reached", "7")
         assert full.body.decode() == "Nombre maximal de Flux atteint."
-        stage.door.refuses = InterconnectionCut()
-        for method, headers in (("DESCRIBE", {}), ("SETUP", {"Transport": TCP})):
+        stage.door.refuses, session = InterconnectionCut(), {"Session": player.session or ""}
+        for method, headers in (("DESCRIBE", {}), ("SETUP", {"Transport": TCP}), ("PLAY", {}), ("PLAY", session)):
             cut = await player.ask(method, player.url(PATH), headers)
             assert (cut.status, cut.header("x-refusal")) == (503, "interconnection-cut")
             assert int(cut.header("retry-after")) > 0
