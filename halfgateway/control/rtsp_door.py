@@ -145,9 +145,12 @@ class RtspDoor:
             raise
         if self._first_for_a_while(request.principal.account, camera.id):
             await self._house.tracer.durable(request.entry(Kind.STREAM_DESCRIBED))
-        by_ipv6 = ":" in caller.source
         return describe_for_reader(
-            description, control=TRACK, session_id=SDP_SESSION_ID, name=camera.name, ipv6=by_ipv6
+            description,
+            control=TRACK,
+            session_id=SDP_SESSION_ID,
+            name=camera.name,
+            over_ipv6=":" in caller.source,
         )
 
     async def take_seat(self, caller: Caller, path: StreamPath, viewer: Viewer) -> Seat:

@@ -39,12 +39,13 @@ def describe_for_reader(
     session_id: int,
     name: str,
     span: str = "npt=now-",
-    ipv6: bool = False,
+    over_ipv6: bool = False,
 ) -> bytes:
     """The description of the first video alone.
 
     ``control`` names the track (``trackID=0``), ``session_id`` is a number of ours, ``name`` the title that
-    the reader may see, ``span`` the value of ``a=range``: live by default; ``ipv6`` whether the reader came by it.
+    the reader may see, ``span`` the value of ``a=range``: live by default. No address is told: the unspecified one
+    of the reader's own kind stands for ours.
 
     Raises:
         RemoteProtocolError: the camera describes no video of a codec that may pass.
@@ -54,7 +55,7 @@ def describe_for_reader(
         raise LocalProtocolError("control, name or span cannot stand in a session description")
     video = first_video(description)
     maps = _known_maps(video)
-    nowhere = "IN IP6 ::" if ipv6 else "IN IP4 0.0.0.0"  # RTSP needs no address here (RFC 2326 C.1.7), parsers do
+    nowhere = "IN IP6 ::" if over_ipv6 else "IN IP4 0.0.0.0"
     lines = [
         "v=0",
         f"o=- {session_id} 1 {nowhere}",

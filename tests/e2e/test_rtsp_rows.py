@@ -13,7 +13,14 @@ import pytest_asyncio
 
 from auth.trace import Kind
 from camera_registry.connections import Credentials as CameraCredentials
-from halfgateway.protocol.rtcp import Goodbye, ReceiverReport, SenderReport, parse_compound, receiver_report
+from halfgateway.protocol.rtcp import (
+    Goodbye,
+    OtherPacket,
+    ReceiverReport,
+    SenderReport,
+    parse_compound,
+    receiver_report,
+)
 from halfgateway.protocol.rtp import RtpView
 from tests.e2e.conftest import STEADY, Gateway, credentials_of, until
 from tests.e2e.inventory import QUICK_FRAMES, record_of, record_of_simulated, simulated_camera
@@ -22,6 +29,9 @@ from tests.raw_player import RawPlayer
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CAP = 10
+SOURCE_DESCRIPTION, CNAME = 202, 1
+"""RFC 3550 sections 6.5 and 6.5.1."""
+
 CAMERA, DEAD = "rows-1", "rows-dead"
 PATH = f"/live/{CAMERA}"
 TCP = {"Transport": "RTP/AVP/TCP;unicast;interleaved=0-1"}
@@ -224,8 +234,11 @@ async def test_reports_of_the_sender_come_soon_and_name_what_is_sent(shared: Gat
         assert len(sources) == 1
         numbers = [packet.sequence for packet, _ in video]
         assert numbers == [(numbers[0] + place) & 0xFFFF for place in range(len(numbers))]
-        first, *_ = [each for each in parse_compound(reports[0][1]) if isinstance(each, SenderReport)]
+        first, named = parse_compound(reports[0][1])
+        assert isinstance(first, SenderReport)
+        assert isinstance(named, OtherPacket)
         assert {first.ssrc} == sources
+        assert (named.packet_type, named.content[4]) == (SOURCE_DESCRIPTION, CNAME)
         assert reports[0][2] - video[0][1] < 10.0, "ten times what is promised: machines that test are busy"
         assert (await player.tear_down(PATH)).status == 200
 
