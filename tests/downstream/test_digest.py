@@ -54,7 +54,7 @@ async def described(player: RawPlayer, authorization: str) -> Answer:
 
 
 async def test_the_challenges_are_these_bytes_in_this_order(stage: Stage) -> None:
-    # rtsp.md rows 44, 45: SHA-256 first; MD5 last, as VLC's sscanf reads it
+    # rtsp.md rows 44, 45, T6: SHA-256 first; MD5 last, as VLC's sscanf reads it
     async with stage.player(None) as player:
         answer = await player.ask("DESCRIBE", player.url(PATH))
     assert answer.status == 401
@@ -68,6 +68,7 @@ async def test_the_challenges_are_these_bytes_in_this_order(stage: Stage) -> Non
 
 @pytest.mark.parametrize("algorithm", [None, "MD5", "SHA-256"])
 async def test_each_algorithm_that_is_offered_is_taken(stage: Stage, algorithm: str | None) -> None:
+    # rtsp.md row 44
     async with stage.player(None) as player:
         nonce = await nonce_of(player)
         proof = digest(VIEWER, nonce, "DESCRIBE", player.url(PATH), algorithm=algorithm)
@@ -176,7 +177,7 @@ async def test_a_proof_is_good_for_what_it_signs(stage: Stage, part: str) -> Non
     ids=["bosch", "vlc", "slash", "vlc-setup", "happytime", "query"],
 )
 async def test_forms_in_which_clients_sign_one_url(stage: Stage, asked: str, signed: str) -> None:
-    # rtsp.md row 46
+    # rtsp.md row 46, T6
     async with stage.player(None) as player:
         nonce, url = await nonce_of(player), player.url(PATH)
         proof = digest(VIEWER, nonce, "SETUP", signed.format(url=url))
@@ -185,7 +186,7 @@ async def test_forms_in_which_clients_sign_one_url(stage: Stage, asked: str, sig
 
 
 async def test_an_old_nonce_is_renewed_without_asking_anyone(stage: Stage) -> None:
-    # rtsp.md row 47: stale, unquoted, last
+    # rtsp.md row 47, T6: stale, unquoted, last
     async with stage.player() as player:
         await player.set_up(PATH)
         stage.clocks.wall_s += NONCE_LIFE_S + 1
@@ -199,6 +200,7 @@ async def test_an_old_nonce_is_renewed_without_asking_anyone(stage: Stage) -> No
 
 
 async def test_a_wrong_proof_under_an_old_nonce_is_wrong(stage: Stage) -> None:
+    # rtsp.md row 47
     async with stage.player(STRANGER) as player:
         await player.ask("DESCRIBE", player.url(PATH))
         stage.clocks.wall_s += NONCE_LIFE_S + 1

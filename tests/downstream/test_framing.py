@@ -47,6 +47,7 @@ async def test_requests_in_one_segment_are_answered_in_turn(stage: Stage) -> Non
 
 
 async def test_more_requests_than_are_read_ahead_are_all_answered(stage: Stage) -> None:
+    # rtsp.md row 3
     async with stage.player() as player:
         await challenged(player)
         asked = [player.request("GET_PARAMETER", player.url(PATH)) for _ in range(4 * MAX_PIPELINED_REQUESTS)]
@@ -133,7 +134,7 @@ async def test_frames_of_the_client_come_between_requests(stage: Stage, payload:
     ],
 )
 async def test_what_is_not_rtsp_is_refused_and_ends_the_connection(stage: Stage, rubbish: bytes, status: int) -> None:
-    # rtsp.md rows 7, 9, 10
+    # rtsp.md rows 7, 9, 10, 39
     async with stage.player() as player:
         await player.send(rubbish)
         answer = await player.next_answer()
@@ -144,6 +145,7 @@ async def test_what_is_not_rtsp_is_refused_and_ends_the_connection(stage: Stage,
 
 
 async def test_what_was_asked_before_the_rubbish_is_answered_first(stage: Stage) -> None:
+    # rtsp.md row 7
     async with stage.player() as player:
         await challenged(player)
         await player.send(player.request("DESCRIBE", player.url(PATH)) + b"\xff\xff rubbish\r\n\r\n")

@@ -71,7 +71,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 async def test_each_fault_has_its_answer_and_the_connection_lives(stage: Stage, name: str) -> None:
-    # rtsp.md rows 10-13, 17, 21-23, 25, 30, 31, 33, 36
+    # rtsp.md rows 12, 13, 17, 21-23, 25, 30, 31, 33, 35, 36
     case = CASES[name]
     async with stage.player() as player:
         answer = await player.ask(case.method, player.url(case.path), case.headers, case.body)
@@ -82,7 +82,7 @@ async def test_each_fault_has_its_answer_and_the_connection_lives(stage: Stage, 
 
 
 async def test_what_no_one_may_do_is_noted(stage: Stage) -> None:
-    # L08 S09: publishing, sound and the back-channel
+    # rtsp.md row 31; L08 S09: publishing, sound and the back-channel
     async with stage.player() as player:
         await player.ask("ANNOUNCE", player.url(PATH), {}, b"v=0\r\n")
         await player.ask("SETUP", player.url(PATH) + "/trackID=1", {"Transport": TCP})
@@ -161,6 +161,7 @@ async def test_the_first_transport_that_can_be_served_is(stage: Stage, offered: 
 
 
 async def test_channels_that_are_taken_are_not_given_twice(stage: Stage) -> None:
+    # rtsp.md row 34
     async with stage.player() as player:
         granted = [(await player.set_up(PATH, transport=TCP)).header("transport") for _ in range(3)]
     assert [each.rpartition("=")[2] for each in granted] == ["0-1", "2-3", "4-5"]
@@ -190,7 +191,7 @@ async def test_refusals_say_why_and_when_to_come_again(stage: Stage) -> None:
 
 
 async def test_play_without_a_durable_entry_is_refused_and_may_be_tried_again(stage: Stage) -> None:
-    # T01
+    # rtsp.md section 1.7; T01
     stage.door.refuses_start = TraceUnavailable()
     async with stage.player() as player:
         await player.set_up(PATH)
@@ -228,6 +229,7 @@ async def same_connection_other_name(stage: Stage, player: RawPlayer) -> None:
 
 
 async def test_a_session_id_is_long_and_never_the_same(stage: Stage) -> None:
+    # rtsp.md row 26
     async with stage.player() as player:
         ids = {(await player.set_up(PATH)).header("session").partition(";")[0] for _ in range(8)}
     assert len(ids) == 8

@@ -248,7 +248,7 @@ async def test_another_camera_takes_another_slot(shared: Gateway) -> None:
 
 
 async def test_a_ticket_is_good_for_its_camera_alone(shared: Gateway) -> None:
-    # C08
+    # rtsp.md section 1.7; C08
     ticket = await shared.ticket(CAMERA)
     async with shared.player(credentials_of(ticket)) as player:
         for path in (f"/live/{OTHER}", SUB_PATH, "/live/none"):

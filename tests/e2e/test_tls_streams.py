@@ -76,7 +76,7 @@ async def cut(pki: Pki) -> AsyncIterator[None]:
 
 
 async def test_a_cut_is_a_reset_below_tls(pki: Pki) -> None:
-    # C10: no close_notify, no alert: the connection is gone, and nothing is handed over after
+    # rtsp.md section 1.7; C10: no close_notify, no alert: the connection is gone, and nothing is handed over after
     async with contextlib.AsyncExitStack() as players:
         tls = pki.context(pki.machine)
         all_players = [await playing(pki, players, tls, number) for number in range(6)]
