@@ -252,9 +252,11 @@ class RtspDoor:
             raise refusal
 
     def _trace_refusal(self, refusal: Refusal, caller: Caller, path: StreamPath) -> None:
-        """Refuse one of whom this node knows the ticket's name alone."""
+        """Trace the refusal of a machine, or of one of whom this node knows the ticket's name alone."""
+        known = self._machines.find(caller.username) is not None
         draft = Draft(
             kind=Kind.STREAM_REFUSED,
+            account=caller.username if known else None,
             camera=path.camera,
             mode=path.mode,
             refusal=refusal.code,

@@ -110,7 +110,7 @@ async def refused_everywhere(gateway: Gateway) -> None:
     async with gateway.player(None) as stranger:
         assert (await stranger.ask("DESCRIBE", stranger.url(f"/live/{camera}"))).status == 401
     async with gateway.player(gateway.machine) as player:
-        for method in ("DESCRIBE", "SETUP"):
+        for method in ("DESCRIBE", "SETUP", "PLAY"):
             answer = await player.ask(
                 method, player.url(f"/live/{camera}/trackID=0"), {"Transport": "RTP/AVP/TCP;interleaved=0-1"}
             )

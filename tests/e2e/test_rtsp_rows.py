@@ -57,8 +57,7 @@ async def playing(gateway: Gateway, life: AsyncExitStack, path: str) -> RawPlaye
 
 
 async def test_ten_sessions_of_all_their_tracks_count_ten(shared: Gateway) -> None:
-    # rtsp.md section 1.7
-    # T1 (live), C01, C02, row 14: sound and metadata are asked for in each session, and are neither tracks nor streams
+    # T1 (live), C01, C02, row 14, section 1.7: sound and metadata are asked for in each session, and are no streams
     path = f"/live/{shared.cameras[2]}"
     async with AsyncExitStack() as life:
         players = [await playing(shared, life, path) for _ in range(CAP)]
