@@ -126,6 +126,14 @@ class RtspDoor:
         )
         self._house.tracer.refusal(draft)
 
+    def refuse_while_closed(self, caller: Caller, path: StreamPath) -> None:
+        """See :class:`~halfgateway.downstream.door.Door`. The store is not asked."""
+        try:
+            self._admission.require_open()
+        except Refusal as refusal:
+            self._trace_refusal(refusal, caller, path)
+            raise
+
     async def describe(self, caller: Caller, path: StreamPath) -> bytes:
         """See :class:`~halfgateway.downstream.door.Door`."""
         request = await self._request(caller, path)
@@ -237,7 +245,8 @@ class RtspDoor:
         if served is not None:
             request = replace(served.request, source=caller.source, via=via)
         else:
-            self._refuse_while_closed(caller, path)
+            self.refuse_while_closed(caller, path)
+            self._refuse_what_was_withdrawn(caller, path)
             ticket = await self._good_ticket(caller.username, caller.source)
             request = request_of_ticket(ticket, source=caller.source, via=via)
         bound = request.camera == path.camera and request.mode.value == path.mode
@@ -246,20 +255,25 @@ class RtspDoor:
         await self._vet(request, None, caller)
         return request
 
-    def _refuse_while_closed(self, caller: Caller, path: StreamPath) -> None:
-        """While cut, a ticket that this node does not serve is refused from memory, without asking the store."""
-        try:
-            self._admission.require_open()
-        except Refusal as refusal:
-            draft = Draft(
-                kind=Kind.STREAM_REFUSED,
-                camera=path.camera,
-                mode=path.mode,
-                refusal=refusal.code,
-                source=caller.source,
-            )
-            self._house.tracer.refusal(draft)
-            raise
+    def _refuse_what_was_withdrawn(self, caller: Caller, path: StreamPath) -> None:
+        """A holder whose mandate has ended is told that, and not that the credentials were wrong."""
+        if self._house.closer.withdrew(caller.username):
+            refusal = NotHabilitated("Le droit d'accès à ce Flux a pris fin.")
+            self._trace_refusal(refusal, caller, path)
+            raise refusal
+
+    def _trace_refusal(self, refusal: Refusal, caller: Caller, path: StreamPath) -> None:
+        """Trace the refusal of a machine, or of one of whom this node knows the ticket's name alone."""
+        known = self._machines.find(caller.username) is not None
+        draft = Draft(
+            kind=Kind.STREAM_REFUSED,
+            account=caller.username if known else None,
+            camera=path.camera,
+            mode=path.mode,
+            refusal=refusal.code,
+            source=caller.source,
+        )
+        self._house.tracer.refusal(draft)
 
     async def _good_ticket(self, ticket_id: str, source: str) -> Ticket:
         ticket = await self._tickets.get(ticket_id)

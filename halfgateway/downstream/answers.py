@@ -132,7 +132,7 @@ class RtspAnswers:
         offers = self._offers(connection, request, username)
         if request.headers.get("Session") is not None:
             session = self._session(connection, request, username)
-            if session.path != path:
+            if not session.is_of(path):
                 return _status(459)
             if not await session.set_up_again(offers):  # RFC 2326 section 10.4
                 return _status(455, Allow=", ".join(m for m in allowed(ServerState.PLAYING) if m != "SETUP"))
@@ -157,7 +157,11 @@ class RtspAnswers:
         return session
 
     async def _play(self, connection: RtspConnection, request: Request, username: str) -> Answer:
+        path = stream_path(request.uri)
+        self._door.refuse_while_closed(connection.caller(username), path)
         session = self._session(connection, request, username)
+        if not session.is_of(path):
+            return _status(454)
         if session.state is ServerState.PLAYING:
             return _status(200, Session=_session_header(session), Range="npt=now-")
         seat = session.seat

@@ -97,6 +97,9 @@ class Door(Protocol):
     def refused_action(self, caller: Caller, action: str, path: str) -> None:
         """Note that something was asked that no one may do here (publishing, sound, the back-channel)."""
 
+    def refuse_while_closed(self, caller: Caller, path: StreamPath) -> None:
+        """Refuse, from memory alone, whoever asks while the interconnection is not open."""
+
     async def describe(self, caller: Caller, path: StreamPath) -> bytes:
         """The SDP of a camera, video only. Takes no slot."""
 

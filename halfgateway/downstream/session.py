@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from halfgateway.downstream.datagram_sink import DatagramSink
 from halfgateway.downstream.door import Seat, StreamPath, Viewer
+from halfgateway.downstream.paths import TRACK
 from halfgateway.downstream.transports import Offers
 from halfgateway.errors import Refusal, TransportNotOffered
 from halfgateway.protocol.rtcp import bye
@@ -88,6 +89,11 @@ class RtspSession:
         if self.channels is None:
             self.channels = self._connection.free_channels(self._chosen.interleaved)
         return Transport(lower="TCP", interleaved=self.channels)
+
+    def is_of(self, path: StreamPath) -> bool:
+        """Whether a URL names what this session plays: the presentation, or the one track that it has."""
+        same = (path.mode, path.camera, path.profile) == (self.path.mode, self.path.camera, self.path.profile)
+        return same and path.track in {None, TRACK}
 
     def make_reader(self, seat: Seat) -> Reader:
         """The reader that carries this session's media from now on."""

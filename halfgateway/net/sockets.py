@@ -15,12 +15,15 @@ NOTSENT_LOWAT_BYTES = 64 * 1024
 """How much unsent video the kernel may hold for one reader: what is in it can still be delivered after a cut.
 Measured (rtsp.md section 2): 64 KiB costs a fast reader nothing, 16 KiB throttles 8 Mb/s."""
 
-DEAD_PEER_MS = 10_000
-"""How long written data may stay unacknowledged before a pulled cable is noticed (rtsp.md row 29)."""
+DEAD_PEER_MS = 9_000
+"""How long a peer may acknowledge nothing before its connection is given up: a pulled cable is noticed within ten
+seconds (rtsp.md row 29), the kernel's own slack included."""
 
-PROBE_EVERY_S = 5
-"""How often a reader that is written nothing, its media being paused or going by UDP, is asked whether it is there:
-two questions go unanswered within :data:`DEAD_PEER_MS`."""
+PROBE_AFTER_S = 5
+"""Silence after which the kernel asks a peer that is sent nothing whether it is there: one who has paused, too. ..."""
+
+PROBE_EVERY_S = 1
+"""... and how often it asks again, so that :data:`DEAD_PEER_MS` is kept to a second."""
 
 LAST_WORDS_BYTES = 64 * 1024
 """What is read of a connection that has failed: a client's last requests have a few hundred bytes."""
@@ -33,19 +36,15 @@ def tune_downstream(transport: asyncio.BaseTransport) -> None:
     """Small kernel queue, no Nagle delay, a dead reader noticed within some ten seconds, whatever it is sent."""
     sock = _socket_of(transport)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_EVERY_S)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY_S)
-    sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, DEAD_PEER_MS)
     sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
+    _notice_a_dead_peer(sock)
 
 
 def tune_upstream(transport: asyncio.BaseTransport) -> None:
     """No Nagle delay, and a dead camera noticed."""
     sock = _socket_of(transport)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, DEAD_PEER_MS)
+    _notice_a_dead_peer(sock)
 
 
 def acknowledge_now(transport: asyncio.BaseTransport) -> None:
@@ -94,6 +93,14 @@ def reset(connection: socket.socket) -> None:
     """Close a connection that nothing serves yet, with a reset."""
     with connection, contextlib.suppress(OSError):
         _reset_when_closed(connection)
+
+
+def _notice_a_dead_peer(sock: socket.socket) -> None:
+    """By what it does not acknowledge, and by its silence where nothing is written to it."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY_S)
+    sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, DEAD_PEER_MS)
 
 
 def _reset_when_closed(sock: socket.socket) -> None:

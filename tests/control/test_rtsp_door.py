@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from auth.trace import Kind
-from halfgateway.control.endings import ClosedOnRequest, NotPlayed, NotResumed, PausedTooLong
+from halfgateway.control.endings import CertificateFallen, ClosedOnRequest, NotPlayed, NotResumed, PausedTooLong
 from halfgateway.control.streams import StreamState
 from halfgateway.downstream.door import Caller
 from halfgateway.errors import (
@@ -92,6 +92,30 @@ async def test_a_ticket_whose_stream_was_ended_is_over(place: Place) -> None:
     with pytest.raises(Unauthenticated):
         await place.sit(holder)
     await place.holds_only("ended")
+
+
+async def test_a_ticket_whose_holder_lost_the_right_to_watch_is_refused_and_not_asked_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # S12, rtsp.md section 1.7: 403 and never 401 once the mandate has ended; as many are remembered as may be
+    monkeypatch.setattr("halfgateway.control.closing.MAX_WITHDRAWN_TICKETS", 2)
+    holders = []
+    for _ in range(3):
+        stream, holder = await place.open()
+        place.closer.end(stream, CertificateFallen())
+        await place.closer.settle()
+        holders.append(holder)
+        with pytest.raises(NotHabilitated):
+            await place.sit(holder)
+        with pytest.raises(NotHabilitated):
+            await place.door.describe(holder, path())
+    assert set(await refusals(place)) == {"not-habilitated"}
+    with pytest.raises(Unauthenticated):
+        await place.sit(holders[0])
+    place.state.closed_by = InterconnectionCut()
+    with pytest.raises(InterconnectionCut):
+        await place.sit(holders[-1])
+    await place.holds_only("mandates ended")
 
 
 async def test_a_ticket_is_good_for_its_camera_and_profile_alone(place: Place) -> None:

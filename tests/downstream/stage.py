@@ -12,7 +12,7 @@ from halfgateway.downstream.connection import FIRST_REQUEST_TIMEOUT_S, IDLE_TIME
 from halfgateway.downstream.door import Caller, StreamPath, Viewer
 from halfgateway.downstream.server import MAX_CONNECTIONS, RtspServer
 from halfgateway.downstream.transports import UdpService
-from halfgateway.errors import CapReached, Refusal, UnknownCamera
+from halfgateway.errors import CapReached, InterconnectionCut, Refusal, UnknownCamera
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.digest import Algorithm, DigestVerifier, Secrets, ha1
 from halfgateway.relay.gop import Opening
@@ -108,6 +108,7 @@ class StageDoor:
     seats: list[StageSeat] = field(default_factory=list)
     noted: list[tuple[str, ...]] = field(default_factory=list)
     described: int = 0
+    looked_up: int = 0
     may_leave: asyncio.Event = field(default_factory=asyncio.Event)
     opens_at_once: bool = False
 
@@ -126,6 +127,10 @@ class StageDoor:
 
     def refused_action(self, caller: Caller, action: str, path: str) -> None:
         self.noted.append(("refused-action", caller.username, action, path))
+
+    def refuse_while_closed(self, caller: Caller, path: StreamPath) -> None:
+        if isinstance(self.refuses, InterconnectionCut):
+            raise self.refuses
 
     async def describe(self, caller: Caller, path: StreamPath) -> bytes:
         self._check(path)
@@ -146,6 +151,7 @@ class StageDoor:
         return sum(not {"leave", "lose"} & set(seat.done) for seat in self.seats)
 
     def _check(self, path: StreamPath) -> None:
+        self.looked_up += 1
         if self.refuses is not None:
             raise self.refuses
         if path.camera != CAMERA:

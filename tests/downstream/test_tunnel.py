@@ -12,6 +12,7 @@ import pytest
 
 from halfgateway.downstream import tunnel
 from halfgateway.downstream.connection import FIRST_REQUEST_TIMEOUT_S, IDLE_TIMEOUT_S, MAX_PIPELINED_REQUESTS
+from halfgateway.downstream.transports import UdpService
 from halfgateway.errors import InterconnectionCut
 from halfgateway.protocol.rtcp import Goodbye, parse_compound
 from halfgateway.protocol.wire import MAX_HEAD_BYTES, MAX_REQUEST_BODY_BYTES

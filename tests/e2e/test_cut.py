@@ -61,7 +61,7 @@ def sources(player: RawPlayer) -> set[int]:
 
 
 async def test_a_cut_ends_ten_streams_at_once_and_hands_over_nothing_more(gateway: Gateway) -> None:
-    # C10, T3 of rtsp.md: media stops, BYE on every source, reset, 503 to who comes back
+    # C10, rtsp.md section 1.7, T3: media stops, BYE on every source, reset, 503 to who comes back
     async with ten_streams(gateway) as players:
         reading = [asyncio.create_task(player.read_to_end()) for player in players]
         status, answer = await gateway.call(
@@ -110,7 +110,7 @@ async def refused_everywhere(gateway: Gateway) -> None:
     async with gateway.player(None) as stranger:
         assert (await stranger.ask("DESCRIBE", stranger.url(f"/live/{camera}"))).status == 401
     async with gateway.player(gateway.machine) as player:
-        for method in ("DESCRIBE", "SETUP"):
+        for method in ("DESCRIBE", "SETUP", "PLAY"):
             answer = await player.ask(
                 method, player.url(f"/live/{camera}/trackID=0"), {"Transport": "RTP/AVP/TCP;interleaved=0-1"}
             )
@@ -124,7 +124,7 @@ async def refused_everywhere(gateway: Gateway) -> None:
 
 
 async def test_the_command_line_cuts_with_valkey_frozen_and_sql_gone(gateway: Gateway) -> None:
-    # C10: it needs the node's disk and nothing else
+    # rtsp.md section 1.7; C10: it needs the node's disk and nothing else
     valkey = int((await gateway.node.control.store.client.info("server"))["process_id"])
     async with ten_streams(gateway) as players:
         reading = [asyncio.create_task(player.read_to_end()) for player in players]
@@ -150,7 +150,7 @@ async def test_the_command_line_cuts_with_valkey_frozen_and_sql_gone(gateway: Ga
 
 
 async def test_what_was_cut_starts_cut_and_plays_again_once_restored(tmp_path: Path) -> None:
-    # C10: a restart keeps a cut; only a person opens again
+    # T3 of rtsp.md; C10: a restart keeps a cut; only a person opens again
     @asynccontextmanager
     async def started() -> AsyncIterator[Gateway]:
         async with (
@@ -232,7 +232,7 @@ async def test_a_drill_closes_nothing_and_a_security_cut_wants_the_officer(gatew
 
 
 async def test_a_reader_that_does_not_read_gets_next_to_nothing_after_the_cut(gateway: Gateway) -> None:
-    # rtsp.md section 2: what the kernel still holds is discarded, not delivered
+    # rtsp.md section 2, row 24, T3: what the kernel still holds is discarded, not delivered
     camera = gateway.cameras[0]
     async with gateway.player(gateway.machine) as player:
         assert (await player.set_up(f"/live/{camera}")).status == 200

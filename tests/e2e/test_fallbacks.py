@@ -62,14 +62,16 @@ async def test_a_setup_without_session_replaces_the_session_before(shared: Gatew
     async with shared.player(credentials_of(ticket)) as player:
         await start(player, PATH)
         first = player.session or ""
-        await start(player, PATH)
-        begun = len(player.packets)
+        assert (await player.set_up(PATH)).status == 200
+        assert (await player.play(PATH)).status == 200
+        of_the_second = len(player.packets)
+        await more_packets(player, 20)
         assert player.session != first
         assert await shared.slots_used() == 1
         assert (await player.ask("GET_PARAMETER", player.url(PATH), {"Session": first})).status == 454
         assert {channel for channel, _, _ in player.packets} <= {0, 1}
-        sequences = [packet[2:4] for channel, packet, _ in player.packets[begun:] if channel == 0]
-        assert len(set(sequences)) == len(sequences)
+        sequences = [packet[2:4] for channel, packet, _ in player.packets[of_the_second:] if channel == 0]
+        assert len(set(sequences)) == len(sequences), "the first session delivers no more"
         assert (await player.tear_down(PATH)).status == 200
         assert await shared.slots_used() == 0
     kinds = [entry.kind for entry in await story(shared, ticket["id"])]
@@ -213,7 +215,7 @@ async def test_another_camera_takes_another_slot(shared: Gateway) -> None:
 
 
 async def test_a_ticket_is_good_for_its_camera_alone(shared: Gateway) -> None:
-    # C08
+    # rtsp.md section 1.7; C08
     ticket = await shared.ticket(CAMERA)
     async with shared.player(credentials_of(ticket)) as player:
         for path in (f"/live/{OTHER}", SUB_PATH, "/live/none"):

@@ -54,7 +54,7 @@ async def test_a_ticket_plays_without_a_certificate(shared: Gateway) -> None:
 
 
 async def test_a_machine_plays_with_its_own_certificate_and_no_other(shared: Gateway) -> None:
-    # C08, S01
+    # rtsp.md row 38; C08, S01
     for account in (None, "operator"):
         async with over_tls(shared, shared.machine, account) as player:
             refused = await player.set_up(PATH)

@@ -171,6 +171,7 @@ def test_the_real_descriptions_keep_what_a_decoder_needs() -> None:
     ],
 )  # fmt: skip
 def test_format_parameters_pass_by_their_shape_alone(codec: str, given_parameters: str, kept: str) -> None:  # C16
+    # rtsp.md row 50
     assert with_fmtp(codec, given_parameters) == kept
 
 
