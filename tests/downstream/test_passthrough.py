@@ -69,6 +69,7 @@ async def test_aggregates_fragments_and_markers_pass_as_they_are(stage: Stage) -
 async def test_new_parameter_sets_reach_who_watches_and_who_comes(stage: Stage) -> None:
     # row 50: the camera's resolution changes in mid-stream, in band; nobody is given the old sets for the new pictures
     camera = Camera(stage)
+    stage.door.opens_at_once = True
     async with stage.player() as early, stage.player() as late:
         assert await watching(early) == -1
         camera.key_picture(SMALL_SPS)
