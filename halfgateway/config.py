@@ -16,11 +16,20 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
 from camera_registry.connections import Connection
 from halfgateway.control.streams import Timings
+from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
 from halfgateway.errors import HalfGatewayError
+from halfgateway.net.datagrams import ANY_PORTS
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+UdpPort = Annotated[int, Field(ge=1024, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+
+SMALLEST_MTU_BYTES = 576
+"""What every IPv4 host takes (RFC 791); no camera's packets fit, so all readers are sent to TCP."""
+
+LARGEST_MTU_BYTES = 9216
+"""The largest Ethernet frames in use."""
 
 
 def _require_printable(text: str) -> str:
@@ -55,7 +64,11 @@ class NodeSection(_Section):
 
 
 class ListenSection(_Section):
-    """Where this node listens. Port 0 is any free one; None is no listener."""
+    """Where this node listens. Port 0 is any free one; None is no listener.
+
+    ``udp`` lets readers over plain RTSP have their packets as datagrams: from ``udp_ports``, first and last, where a
+    firewall wants a range, and none larger than ``udp_mtu_bytes``, the IP header included.
+    """
 
     host: str = "127.0.0.1"
     http_port: Port = 8080
@@ -63,6 +76,23 @@ class ListenSection(_Section):
     rtsp_port: Port | None = None
     rtsps_port: Port | None = 8322
     full_api_on_http: bool = False
+    udp: bool = True
+    udp_ports: tuple[UdpPort, UdpPort] | None = None
+    udp_mtu_bytes: Annotated[int, Field(ge=SMALLEST_MTU_BYTES, le=LARGEST_MTU_BYTES)] = UDP_MTU_BYTES
+
+    @field_validator("udp_ports")
+    @classmethod
+    def _holds_a_pair(cls, ports: tuple[int, int] | None) -> tuple[int, int] | None:
+        if ports is not None and ports[0] + ports[0] % 2 + 1 > ports[1]:
+            raise ValueError("an even port and the next are wanted: a stream takes both")
+        return ports
+
+    def udp_service(self) -> UdpService | None:
+        """How readers are served over UDP, if they are."""
+        if not self.udp:
+            return None
+        ports = range(self.udp_ports[0], self.udp_ports[1] + 1) if self.udp_ports is not None else ANY_PORTS
+        return UdpService(ports, self.udp_mtu_bytes)
 
 
 class TlsSection(_Section):

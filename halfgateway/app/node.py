@@ -93,9 +93,9 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     tls = TlsFiles(configuration.tls, certificates) if configuration.tls is not None else None
     control = await open_control(configuration, keys, record, records, shared.store, tracer, certificates, clock)
     life.push_async_callback(control.hub.close)
-    rtsp = RtspServer(
-        RtspAnswers(control.door, DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S), now_s=time.time), now=time.monotonic
-    )
+    verifier = DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S)
+    answers = RtspAnswers(control.door, verifier, now_s=time.time, udp=configuration.listen.udp_service())
+    rtsp = RtspServer(answers, now=time.monotonic)
     enforcement = Enforcement(
         table=control.table,
         slots=control.slots,

@@ -27,6 +27,7 @@ from halfgateway.errors import (
     NotHabilitated,
     Refusal,
     StateStoreUnavailable,
+    TransportNotOffered,
     Unauthenticated,
     UnknownCamera,
 )
@@ -157,6 +158,12 @@ class RtspDoor:
             self._not_seated(stream, request, error)
             raise
         seat = StreamSeat(self._house, stream, source, viewer)
+        try:
+            await viewer.choose_transport(source)
+        except BaseException as error:
+            seat.give_up()
+            self._not_seated(stream, request, error)
+            raise
         if stream not in self._house.table:
             seat.give_up()
             self._admission.recheck(request)
@@ -291,10 +298,17 @@ class RtspDoor:
         return stream
 
     def _not_seated(self, stream: Stream, request: AccessRequest, error: BaseException) -> None:
-        """The camera did not come: a ticket keeps its reservation, a machine its slot only if it is used elsewise."""
+        """Nothing plays: a ticket keeps its reservation, a machine its slot if it is used elsewise.
+
+        Or if it is to ask again at once for another transport.
+        """
         if isinstance(error, Refusal):
             self._house.tracer.refusal(request.refused(error))
-        if stream.request.ticket is None and not stream.seats:
+        if stream.request.ticket is not None or stream.seats:
+            return
+        if isinstance(error, TransportNotOffered):
+            stream.parked = True
+        else:
             self._house.closer.end(stream, error if isinstance(error, Refusal) else NotPlayed())
 
     def _source_of(self, request: AccessRequest) -> tuple[Camera, SourceKey]:

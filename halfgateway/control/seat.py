@@ -119,6 +119,12 @@ class StreamSeat:
         if stream.ever_played or stream.request.ticket is None:
             stream.end_unless(NotResumed, self._house.timings.resume_s, self._house.now())
 
+    def dismiss(self, cause: Refusal) -> None:
+        """See :class:`~halfgateway.downstream.door.Seat`."""
+        self._house.tracer.refusal(self._stream.request.refused(cause))
+        self.lose()
+        self._viewer.end(cause)
+
     def evict(self, cause: Refusal) -> None:
         """See :class:`~halfgateway.control.streams.Occupant`."""
         self._stop_flow()

@@ -12,6 +12,7 @@ from halfgateway.downstream.connection import (
     Answerer,
     RtspConnection,
 )
+from halfgateway.downstream.session import SESSION_TIMEOUT_S
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S, TlsListener
 
 MAX_CONNECTIONS = 2_000
@@ -20,6 +21,9 @@ Past it the stranger who has been here longest is reset, else the newcomer; none
 
 BACKLOG = 512
 """Connections the kernel may hold before they are accepted."""
+
+SESSION_GRACE_S = 10.0
+"""How long after the announced timeout a reader over UDP is still waited for: a report may be late or lost."""
 
 
 class RtspServer:
@@ -33,12 +37,14 @@ class RtspServer:
         first_request_timeout_s: float = FIRST_REQUEST_TIMEOUT_S,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         max_connections: int = MAX_CONNECTIONS,
+        session_timeout_s: float = SESSION_TIMEOUT_S + SESSION_GRACE_S,
     ) -> None:
         self._answerer = answerer
         self._now = now
         self._first_request_timeout_s = first_request_timeout_s
         self._idle_timeout_s = idle_timeout_s
         self._max_connections = max_connections
+        self._session_timeout_s = session_timeout_s
         self._listeners: list[asyncio.Server] = []
         self._tls_listeners: list[TlsListener] = []
         self.connections: set[RtspConnection] = set()
@@ -67,13 +73,15 @@ class RtspServer:
         return await listener.listen(host, port)
 
     def sweep(self) -> None:
-        """Close strangers that have not authenticated in time, and connections that do nothing."""
+        """Close strangers that have not authenticated in time, connections that do nothing, and silent sessions."""
         now = self._now()
         for connection in tuple(self.connections):
             stranger = not connection.authenticated and now - connection.opened_at_s > self._first_request_timeout_s
             idle = not connection.sessions and now - connection.last_heard_s > self._idle_timeout_s
             if stranger or idle:
                 connection.abort()
+            else:
+                connection.lose_silent_sessions(now - self._session_timeout_s)
 
     async def close(self) -> None:
         """Stop listening and abort every connection."""

@@ -35,6 +35,11 @@ class Continuity:
             self._rebase = True
 
     @property
+    def ssrc(self) -> int | None:
+        """The first connection's synchronisation source, which all later ones are given."""
+        return self._ssrc
+
+    @property
     def awaits_packet(self) -> bool:
         """Whether the camera has come back and its first RTP packet has not: how to renumber is not known yet."""
         return self._rebase

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeAlias
 
 from halfgateway.errors import CameraUnreachable
+from halfgateway.relay.packet_sizes import LargestPacket
 from halfgateway.relay.source import Source, SourceKey
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,10 @@ HOLD_S = 30.0
 
 OPEN_TIMEOUT_S = 8.0
 """How long a first reader waits for the camera before it is told that it is unreachable."""
+
+MAX_REMEMBERED_SIZES = 10_000
+"""Camera profiles whose packets' size is remembered while nobody pulls them: several times the cameras of a large
+partner. When full, the one pulled longest ago is forgotten, and measured again."""
 
 
 class Hub:
@@ -50,6 +56,7 @@ class Hub:
         self._users: dict[SourceKey, int] = {}
         self._idle_since: dict[SourceKey, float] = {}
         self._ending: dict[asyncio.Task[None], SourceKey] = {}
+        self._largest_packets: OrderedDict[SourceKey, LargestPacket] = OrderedDict()
 
     def __iter__(self) -> Iterator[Source]:
         return iter(tuple(self._sources.values()))
@@ -98,11 +105,18 @@ class Hub:
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     def _begin_pull(self, key: SourceKey) -> Source:
-        source = Source(key, now=self._now)
+        source = Source(key, now=self._now, largest_packet=self._largest_packet_of(key))
         earlier = {pull for pull, pulled in self._ending.items() if pulled == key}
         self._sources[key] = source
         self._pulls[key] = asyncio.create_task(self._run_pull(source, earlier), name=f"pull {key.camera}/{key.profile}")
         return source
+
+    def _largest_packet_of(self, key: SourceKey) -> LargestPacket:
+        largest = self._largest_packets.setdefault(key, LargestPacket(now=self._now))
+        self._largest_packets.move_to_end(key)
+        if len(self._largest_packets) > MAX_REMEMBERED_SIZES:
+            self._largest_packets.popitem(last=False)
+        return largest
 
     async def _run_pull(self, source: Source, earlier: set[asyncio.Task[None]]) -> None:
         """Pull, once the camera has its earlier session back: it may have no second one to give."""

@@ -134,6 +134,12 @@ class Reader:
         if not self._queue:
             self._exempt_bytes = 0
 
+    def not_sent(self, packets: int, size_bytes: int) -> None:
+        """Count as lost what the sink had taken and could not send on."""
+        self.sent_packets -= packets
+        self.lost_packets += packets
+        self.sent_bytes -= size_bytes
+
     def restart(self) -> None:
         """Go on at the next keyframe: what comes now is no sequel of what came before (a camera reconnected)."""
         self._waits_for_keyframe = True
@@ -146,9 +152,9 @@ class Reader:
             self._hand_over(data, packets)
 
     def _hand_over(self, data: bytes, packets: int) -> None:
-        self._sink.write(data)
         self.sent_bytes += len(data)
         self.sent_packets += packets
+        self._sink.write(data)
 
     def _discard(self) -> None:
         self.lost_packets += sum(packets for _, packets in self._queue)

@@ -14,6 +14,7 @@ from halfgateway.protocol.rtp import RtpView, is_rtp
 from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk, Frame
 from halfgateway.relay.continuity import Continuity
 from halfgateway.relay.gop import GroupOfPictures, Opening
+from halfgateway.relay.packet_sizes import LargestPacket
 from halfgateway.relay.reader import Reader
 
 
@@ -48,8 +49,11 @@ class Source:
     their readers.
     """
 
-    def __init__(self, key: SourceKey, *, now: Callable[[], float]) -> None:
+    def __init__(
+        self, key: SourceKey, *, now: Callable[[], float], largest_packet: LargestPacket | None = None
+    ) -> None:
         self.key = key
+        self.largest_packet = largest_packet or LargestPacket(now=now)
         self.state = SourceState.CONNECTING
         self.cause: Refusal | None = None
         self.interrupted_at_s: float | None = now()
@@ -71,6 +75,11 @@ class Source:
     def opening(self) -> Opening | None:
         """What a reader that is attached now can begin with; None where it begins at the next keyframe."""
         return self._gop.opening() if self._gop is not None else None
+
+    @property
+    def ssrc(self) -> int | None:
+        """The synchronisation source of every packet that readers are given, once the first has come."""
+        return self._continuity.ssrc if self._continuity is not None else None
 
     def attach(self, reader: Reader, on_end: Callable[[Refusal], None]) -> None:
         """Let ``reader`` share the pull; ``on_end`` is called once if the camera is given up."""
@@ -129,6 +138,7 @@ class Source:
             return
         chunk = Chunk(data, tuple(frames), self._first_keyframe(self._finder, self._gop, data, frames))
         self._gop.add(chunk, now)
+        self.largest_packet.note(chunk)
         self.received_bytes += len(data)
         self.received_packets += chunk.packets_from(0)
         for reader in tuple(self._readers):

@@ -86,6 +86,12 @@ class Player:
 
     ended_by: Refusal | None = None
     gave_way_to: Viewer | None = None
+    refuses: Refusal | None = None
+
+    async def choose_transport(self, source: Source) -> None:
+        await asyncio.sleep(0)
+        if self.refuses is not None:
+            raise self.refuses
 
     def end(self, cause: Refusal) -> None:
         self.ended_by = cause

@@ -11,6 +11,7 @@ from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.connection import FIRST_REQUEST_TIMEOUT_S, IDLE_TIMEOUT_S
 from halfgateway.downstream.door import Caller, StreamPath, Viewer
 from halfgateway.downstream.server import MAX_CONNECTIONS, RtspServer
+from halfgateway.downstream.transports import UdpService
 from halfgateway.errors import CapReached, Refusal, UnknownCamera
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.digest import Algorithm, DigestVerifier, Secrets, ha1
@@ -18,7 +19,7 @@ from halfgateway.relay.gop import Opening
 from halfgateway.relay.reader import Gate, Reader
 from halfgateway.relay.source import Source, SourceKey, VideoFormat
 from tests.raw_player import Credentials, RawPlayer
-from tests.relay.packets import IDR, frames, rtp
+from tests.relay.packets import IDR, frames, rtp, sender_report
 
 CAMERA = "cam-1"
 PATH = f"/live/{CAMERA}"
@@ -79,6 +80,11 @@ class StageSeat:
         self.done.append("lose")
         self._stop()
 
+    def dismiss(self, cause: Refusal) -> None:
+        self.done.append(cause.code)
+        self.lose()
+        self.viewer.end(cause)
+
     def end(self, cause: Refusal) -> None:
         """End the viewer as the door does: gate, flow, then the connection."""
         self.gate.close()
@@ -129,6 +135,7 @@ class StageDoor:
         self._check(path)
         if self.occupied >= self.cap:
             raise CapReached("Nombre maximal de Flux atteint.", retry_after_s=7)
+        await viewer.choose_transport(self.source)
         seat = StageSeat(self, viewer)
         self.seats.append(seat)
         return seat
@@ -153,14 +160,17 @@ class Stage:
         first_request_timeout_s: float = FIRST_REQUEST_TIMEOUT_S,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         max_connections: int = MAX_CONNECTIONS,
+        host: str = "127.0.0.1",
+        udp: UdpService | None = None,
     ) -> None:
+        self.host = host
         self.clocks = Clocks()
         self.source = Source(SourceKey(CAMERA, "main"), now=self._now)
         self.source.prepare(VideoFormat(Codec.H264, 90_000))
         self.source.begin()
         self.door = StageDoor(self.source)
         verifier = DigestVerifier(REALM, b"k" * 32, NONCE_LIFE_S)
-        answers = RtspAnswers(self.door, verifier, now_s=lambda: self.clocks.wall_s)
+        answers = RtspAnswers(self.door, verifier, now_s=lambda: self.clocks.wall_s, udp=udp)
         self.server = RtspServer(
             answers,
             now=self._now,
@@ -172,17 +182,23 @@ class Stage:
         self.sent = 0
 
     async def open(self) -> None:
-        self.port = await self.server.listen("127.0.0.1", 0)
+        self.port = await self.server.listen(self.host, 0)
 
     def player(self, credentials: Credentials | None = VIEWER, *, receive_buffer_bytes: int | None = None) -> RawPlayer:
-        return RawPlayer("127.0.0.1", self.port, credentials, receive_buffer_bytes=receive_buffer_bytes)
+        return RawPlayer(self.host, self.port, credentials, receive_buffer_bytes=receive_buffer_bytes)
 
     def send(self, size_bytes: int = 100) -> bytes:
-        """One whole key picture in one packet, to every reader; returns the packet."""
+        """One whole key picture in one packet, to every reader; its payload has ``size_bytes``. Returns the packet."""
         packet = rtp(self.sent & 0xFFFF, self.sent * 3600, IDR.ljust(size_bytes, b"\x5a"), ssrc=SSRC)
         self.sent += 1
         self.source.feed(*frames((0, packet)))
         return packet
+
+    def send_report(self) -> bytes:
+        """One RTCP sender report, to every reader; returns it."""
+        report = sender_report(SSRC, self.sent * 3600)
+        self.source.feed(*frames((1, report)))
+        return report
 
     def _now(self) -> float:
         return self.clocks.monotonic_s

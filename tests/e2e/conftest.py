@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pyotp
@@ -64,8 +65,8 @@ class Gateway:
         return Path(self.ready["data"])
 
     def player(self, credentials: Credentials | None) -> RawPlayer:
-        host, _, port = self.ready["rtsp"].removeprefix("rtsp://").partition(":")
-        return RawPlayer(host, int(port), credentials)
+        address = urlsplit(self.ready["rtsp"])
+        return RawPlayer(address.hostname or "", address.port or 0, credentials)
 
     def url(self, path: str, credentials: Credentials) -> str:
         """The URL with credentials in it, as ordinary players take it."""
