@@ -70,7 +70,7 @@ def abort(transport: asyncio.Transport) -> None:
 
     With TLS this is below it: neither what it has encrypted nor a ``close_notify`` goes out.
     """
-    with contextlib.suppress(OSError):  # a socket that is closed already has nothing queued
+    with contextlib.suppress(OSError, ValueError):  # a socket that is closed already, in uvloop's words too
         _reset_when_closed(_socket_of(transport))
     transport.abort()
 
