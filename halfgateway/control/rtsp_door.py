@@ -138,7 +138,13 @@ class RtspDoor:
             raise
         if self._first_for_a_while(request.principal.account, camera.id):
             await self._house.tracer.durable(request.entry(Kind.STREAM_DESCRIBED))
-        return describe_for_reader(description, control=TRACK, session_id=SDP_SESSION_ID, name=camera.name)
+        return describe_for_reader(
+            description,
+            control=TRACK,
+            session_id=SDP_SESSION_ID,
+            name=camera.name,
+            over_ipv6=":" in caller.source,
+        )
 
     async def take_seat(self, caller: Caller, path: StreamPath, viewer: Viewer) -> Seat:
         """See :class:`~halfgateway.downstream.door.Door`."""
@@ -160,6 +166,10 @@ class RtspDoor:
         seat = StreamSeat(self._house, stream, source, viewer)
         try:
             await viewer.choose_transport(source)
+        except TransportNotOffered as refusal:
+            seat.give_up()
+            self._ask_for_another_transport(stream, refusal)
+            raise
         except BaseException as error:
             seat.give_up()
             self._not_seated(stream, request, error)
@@ -298,18 +308,18 @@ class RtspDoor:
         return stream
 
     def _not_seated(self, stream: Stream, request: AccessRequest, error: BaseException) -> None:
-        """Nothing plays: a ticket keeps its reservation, a machine its slot if it is used elsewise.
-
-        Or if it is to ask again at once for another transport.
-        """
+        """The camera did not come: a ticket keeps its reservation, a machine its slot only if it is used elsewise."""
         if isinstance(error, Refusal):
             self._house.tracer.refusal(request.refused(error))
-        if stream.request.ticket is not None or stream.seats:
-            return
-        if isinstance(error, TransportNotOffered):
-            stream.parked = True
-        else:
+        if stream.request.ticket is None and not stream.seats:
             self._house.closer.end(stream, error if isinstance(error, Refusal) else NotPlayed())
+
+    def _ask_for_another_transport(self, stream: Stream, refusal: TransportNotOffered) -> None:
+        """The player asks again at once, by TCP: the slot is kept for that."""
+        about = {"action": "SETUP over UDP"}
+        self._house.tracer.refusal(stream.request.entry(Kind.ACTION_REFUSED, about, refusal=refusal.code))
+        if stream.request.ticket is None and not stream.seats:
+            stream.parked = True
 
     def _source_of(self, request: AccessRequest) -> tuple[Camera, SourceKey]:
         camera = self._find_camera(request.camera)

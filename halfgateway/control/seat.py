@@ -121,7 +121,8 @@ class StreamSeat:
 
     def dismiss(self, cause: Refusal) -> None:
         """See :class:`~halfgateway.downstream.door.Seat`."""
-        self._house.tracer.refusal(self._stream.request.refused(cause))
+        detail = {"to": "another-session", "why": cause.detail}
+        self._house.tracer.eventual(self._stream.request.entry(Kind.STREAM_MOVED, detail, refusal=cause.code))
         self.lose()
         self._viewer.end(cause)
 

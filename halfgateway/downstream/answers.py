@@ -185,6 +185,7 @@ class RtspAnswers:
     async def _teardown(self, connection: RtspConnection, request: Request, username: str) -> Answer:
         session = self._session(connection, request, username)
         connection.sessions.pop(session.id, None)
+        session.close()
         if session.seat is not None:
             await session.seat.leave()
         return _status(200)

@@ -18,6 +18,10 @@ Measured (rtsp.md section 2): 64 KiB costs a fast reader nothing, 16 KiB throttl
 DEAD_PEER_MS = 10_000
 """How long written data may stay unacknowledged before a pulled cable is noticed (rtsp.md row 29)."""
 
+PROBE_EVERY_S = 5
+"""How often a reader that is written nothing, its media being paused or going by UDP, is asked whether it is there:
+two questions go unanswered within :data:`DEAD_PEER_MS`."""
+
 LAST_WORDS_BYTES = 64 * 1024
 """What is read of a connection that has failed: a client's last requests have a few hundred bytes."""
 
@@ -26,10 +30,12 @@ _TCP_USER_TIMEOUT = 18
 
 
 def tune_downstream(transport: asyncio.BaseTransport) -> None:
-    """Small kernel queue, no Nagle delay, a dead reader noticed within ten seconds."""
+    """Small kernel queue, no Nagle delay, a dead reader noticed within some ten seconds, whatever it is sent."""
     sock = _socket_of(transport)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_EVERY_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY_S)
     sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, DEAD_PEER_MS)
     sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
 

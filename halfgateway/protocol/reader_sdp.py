@@ -33,12 +33,19 @@ _Shape = Callable[[str], str | None]
 
 
 def describe_for_reader(
-    description: SessionDescription, *, control: str, session_id: int, name: str, span: str = "npt=now-"
+    description: SessionDescription,
+    *,
+    control: str,
+    session_id: int,
+    name: str,
+    span: str = "npt=now-",
+    over_ipv6: bool = False,
 ) -> bytes:
     """The description of the first video alone.
 
     ``control`` names the track (``trackID=0``), ``session_id`` is a number of ours, ``name`` the title that
-    the reader may see, ``span`` the value of ``a=range``: live by default.
+    the reader may see, ``span`` the value of ``a=range``: live by default. No address is told: the unspecified one
+    of the reader's own kind stands for ours.
 
     Raises:
         RemoteProtocolError: the camera describes no video of a codec that may pass.
@@ -48,11 +55,12 @@ def describe_for_reader(
         raise LocalProtocolError("control, name or span cannot stand in a session description")
     video = first_video(description)
     maps = _known_maps(video)
+    nowhere = "IN IP6 ::" if over_ipv6 else "IN IP4 0.0.0.0"
     lines = [
         "v=0",
-        f"o=- {session_id} 1 IN IP4 0.0.0.0",
+        f"o=- {session_id} 1 {nowhere}",
         f"s={name}",
-        "c=IN IP4 0.0.0.0",
+        f"c={nowhere}",
         *_bandwidth(description.bandwidth),
         "t=0 0",
         "a=control:*",

@@ -22,6 +22,7 @@ from halfgateway.app import Node
 from halfgateway.config import TimingsSection
 from halfgateway.demo import DemoPorts, running_demo
 from tests.raw_player import Credentials, RawPlayer
+from tests.udp_player import UdpPlayer
 
 SWIFT = TimingsSection(
     play_before_s=15.0,
@@ -67,6 +68,10 @@ class Gateway:
     def player(self, credentials: Credentials | None) -> RawPlayer:
         address = urlsplit(self.ready["rtsp"])
         return RawPlayer(address.hostname or "", address.port or 0, credentials)
+
+    def udp_player(self, credentials: Credentials) -> UdpPlayer:
+        address = urlsplit(self.ready["rtsp"])
+        return UdpPlayer(address.hostname or "", address.port or 0, credentials)
 
     def url(self, path: str, credentials: Credentials) -> str:
         """The URL with credentials in it, as ordinary players take it."""
@@ -142,9 +147,9 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
-async def open_gateway(folder: Path, timings: TimingsSection) -> AsyncIterator[Gateway]:
+async def open_gateway(folder: Path, timings: TimingsSection, host: str = "127.0.0.1") -> AsyncIterator[Gateway]:
     async with (
-        running_demo(folder, "127.0.0.1", DemoPorts(0, 0, 0, 0), timings, cameras=3) as (node, ready),
+        running_demo(folder, host, DemoPorts(0, 0, 0, 0), timings, cameras=3) as (node, ready),
         aiohttp.ClientSession() as http,
     ):
         yield Gateway(node, ready, http)

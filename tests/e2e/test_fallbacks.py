@@ -9,19 +9,9 @@ import pytest
 import pytest_asyncio
 
 from auth.trace import Entry, Kind
-from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.rtcp import Goodbye, parse_compound
 from tests.e2e.conftest import Gateway, credentials_of, until
 from tests.e2e.inventory import QUICK_FRAMES, record_of_simulated, simulated_camera
-from tests.players import (
-    FRAMES,
-    counters_of,
-    ffmpeg_command,
-    gstreamer_command,
-    in_turn,
-    needs_ffmpeg,
-    needs_gstreamer,
-)
 from tests.raw_player import RawPlayer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -64,32 +54,6 @@ async def ends_of(gateway: Gateway, stream: str, times: int) -> list[str]:
 
     await until(are_told)
     return await are_told()
-
-
-@needs_ffmpeg
-@pytest.mark.peer
-async def test_ffmpeg_falls_back_from_udp_by_itself(shared: Gateway) -> None:
-    # rtsp.md row 33, T8: 461, and the same ticket
-    camera = shared.cameras[0]
-    ticket = await shared.ticket(camera)
-    url = shared.url(f"/live/{camera}", credentials_of(ticket))
-    counters = await counters_of(ffmpeg_command(url, transport=None))
-    assert (len(counters), in_turn(counters)) == (FRAMES, True)
-    assert await ends_of(shared, ticket["id"], 1) == ["teardown"]
-
-
-@needs_gstreamer
-@pytest.mark.peer
-async def test_gstreamer_falls_back_from_udp_by_itself(shared: Gateway) -> None:
-    # rtsp.md row 33, T8
-    camera = shared.cameras[0]
-    ticket = await shared.ticket(camera)
-    url = f"{shared.ready['rtsp']}/live/{camera}"
-    command = gstreamer_command(url, credentials_of(ticket), Codec.H264, protocols="udp+tcp")
-    counters = await counters_of(command)
-    assert len(counters) >= FRAMES - 1
-    assert in_turn(counters)
-    assert await ends_of(shared, ticket["id"], 1) == ["teardown"]
 
 
 async def test_a_setup_without_session_replaces_the_session_before(shared: Gateway) -> None:

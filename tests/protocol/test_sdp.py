@@ -196,6 +196,14 @@ def test_rates_sizes_and_bandwidths_pass_by_their_shape_alone() -> None:
     assert "framesize" not in other
 
 
+def test_who_comes_over_ipv6_is_told_an_address_of_that_kind() -> None:
+    # rtsp.md row 41
+    video = parse("m=video 0 RTP/AVP 26\n")
+    text = describe_for_reader(video, control="trackID=0", session_id=1, name="x", over_ipv6=True).decode()
+    assert "\r\nc=IN IP6 ::\r\n" in text
+    assert "IP4" not in text
+
+
 def test_video_of_no_known_codec_is_refused() -> None:
     with pytest.raises(RemoteProtocolError):
         rewritten("v=0\nm=video 0 RTP/AVP 107\na=rtpmap:107 vnd.onvif.metadata/90000\n")
