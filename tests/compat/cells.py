@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -96,8 +96,8 @@ class KnownFailure:
 
 KNOWN_FAILURES = (
     KnownFailure(
-        "ffmpeg 5.1 does not hand `-cert_file` on to its rtsps connection: it shows no certificate and is answered 403 "
-        "(`certificate-missing`). The libavformat in PyAV does.",
+        "Debian's ffmpeg 5.1 does not hand `-cert_file` on to the TLS of its rtsps: it shows no certificate and is "
+        "answered 403 (`certificate-missing`). The newer libavformat in PyAV shows one.",
         Player.FFMPEG,
         Transport.RTSPS_CERTIFICATE,
     ),
@@ -133,11 +133,3 @@ def gate_cells() -> frozenset[Cell]:
 
 def _pairs(cell: Cell) -> set[tuple[object, object]]:
     return {(cell.player, cell.transport), (cell.player, cell.view), (cell.transport, cell.view)}
-
-
-def by_player(cells: Iterable[Cell]) -> dict[Player, list[Cell]]:
-    """The cells of each player, in their order."""
-    sorted_out: dict[Player, list[Cell]] = {}
-    for cell in cells:
-        sorted_out.setdefault(cell.player, []).append(cell)
-    return sorted_out

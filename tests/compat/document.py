@@ -11,6 +11,9 @@ from tests.compat.peers import ROOT
 
 PATH = ROOT / "docs" / "compatibility.md"
 
+VERSIONS_TITLE = "## Versions"
+"""What stands below it may differ from machine to machine."""
+
 _CODEC_NAMES = {Codec.H264: "H.264", Codec.H265: "H.265", Codec.JPEG: "MJPEG"}
 
 _INTRODUCTION = """\
@@ -21,8 +24,8 @@ Which players have been seen to play which cameras through the half-gateway. Thi
 {gate} of the {all} cells, in which each player meets each transport and each camera, and each transport each camera;
 `make soak` runs them all.
 
-**plays**: the player showed at least half a second of the camera's pictures, each whole (read from a checksum that is
-burned into it) and none twice. What raw sockets and libcurl receive is put together from its RTP packets and decoded.
+**plays**: the player showed half a second of the camera's moving pictures, each of them whole (there is a number with a
+checksum in each). What libcurl and the raw socket are sent is put together from its RTP packets, and decoded.
 **failed**: it did not, for the cause below the table. **–**: the player has no such thing.
 
 No VMS and no real camera has been tried; nothing is claimed about either.
@@ -30,10 +33,11 @@ No VMS and no real camera has been tried; nothing is claimed about either.
 
 _TRANSPORTS = """\
 - **TCP**, **UDP**: plain RTSP with a machine account, the player told to use this transport alone.
-- **RTSPS with client certificate**: TLS and TCP; a machine account that shows its certificate, without which it is refused.
-- **RTSPS with a ticket, no certificate**: as an agent's player comes, unless `tls.tickets_need_certificate`.
+- **RTSPS with client certificate**: a machine account, which shows its certificate and is refused without it; over TCP.
+- **RTSPS with a ticket, no certificate**: as an agent's player comes, unless `tls.tickets_need_certificate`. ffmpeg 5.1
+  does not verify the gateway's certificate here, nor does `gst-launch-1.0`; all other players of RTSPS do.
 - **fall-back**: the player as it is by default, where the path takes no datagram of the camera's size: it asks for UDP,
-  is answered 461, and comes again by TCP without being told. (The raw socket does what the test says; it has no default.)
+  is answered 461, and comes again by TCP without being told. (The raw socket has no default: the test tells it.)
 """
 
 _LACKS = """\
@@ -61,7 +65,7 @@ def render(failures: Mapping[Cell, str | None], versions: Mapping[Player | Maker
             shown = [_shown(failures[cell], causes) for cell in cells]
         lines.append(_row(player.value, transport.value, *shown))
     lines += ["", *(f"{number}. {cause}" for number, cause in enumerate(causes, 1)), "", _TRANSPORTS, _LACKS]
-    lines += ["## Versions", "", _row("peer", "version"), _row("---", "---")]
+    lines += [VERSIONS_TITLE, "", _row("peer", "version"), _row("---", "---")]
     lines += [_row(peer.value, version) for peer, version in versions.items()]
     return "\n".join(lines) + "\n"
 
