@@ -56,7 +56,7 @@ async def cameras_in(gateway: Gateway) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _simulated(codec: Codec) -> AsyncIterator[tuple[str, Credentials]]:
     """A simulated camera's URL, and what it wants."""
-    spec = replace(SMALL, codec=codec.value.lower())
+    spec = replace(SMALL, codec="h265" if codec is Codec.H265 else "h264")
     async with simulated_camera(spec, frames=QUICK_FRAMES) as camera:
         yield camera.rtsp_url, Credentials(username=camera.identity.username, password=camera.identity.password)
 

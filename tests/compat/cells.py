@@ -79,34 +79,30 @@ ROWS = tuple((player, transport) for player in Player for transport in Transport
 
 @dataclass(frozen=True, slots=True)
 class KnownFailure:
-    """A cause for which cells fail, and of which of them it is told; None is any."""
+    """Why a player fails by one transport, and the word by which that failure is known from others."""
 
-    cause: str
     player: Player
-    transport: Transport | None = None
-    view: View | None = None
-
-    def explains(self, cell: Cell) -> bool:
-        return (
-            cell.player is self.player
-            and self.transport in {None, cell.transport}
-            and (self.view is None or self.view == cell.view)
-        )
+    transport: Transport
+    cause: str
+    says: str
 
 
 KNOWN_FAILURES = (
     KnownFailure(
-        "Debian's ffmpeg 5.1 does not hand `-cert_file` on to the TLS of its rtsps: it shows no certificate and is "
-        "answered 403 (`certificate-missing`). The newer libavformat in PyAV shows one.",
         Player.FFMPEG,
         Transport.RTSPS_CERTIFICATE,
+        "Debian's ffmpeg 5.1 does not hand `-cert_file` on to the TLS of its rtsps: it shows no certificate and is "
+        "answered 403 (`certificate-missing`). The newer libavformat in PyAV shows one.",
+        "403 Forbidden",
     ),
 )
 
 
-def cause_of(cell: Cell) -> str | None:
-    """Why a cell is known to fail; None where it should play."""
-    return next((known.cause for known in KNOWN_FAILURES if known.explains(cell)), None)
+def known_failure(cell: Cell) -> KnownFailure | None:
+    """How a cell is known to fail; None where it should play."""
+    return next(
+        (each for each in KNOWN_FAILURES if (each.player, each.transport) == (cell.player, cell.transport)), None
+    )
 
 
 def all_cells() -> Iterator[Cell]:

@@ -22,13 +22,14 @@ _INTRODUCTION = """\
 Which players have been seen to play which cameras through the half-gateway. This page is written by the tests
 (`make compatibility`), never by hand, and `make test` fails where it sees anything else than is written here: it runs
 {gate} of the {all} cells, in which each player meets each transport and each camera, and each transport each camera;
-`make soak` runs them all.
+`make soak` runs the others.
 
 **plays**: the player showed half a second of the camera's moving pictures, each of them whole (there is a number with a
 checksum in each). What libcurl and the raw socket are sent is put together from its RTP packets, and decoded.
 **failed**: it did not, for the cause below the table. **–**: the player has no such thing.
 
-No VMS and no real camera has been tried; nothing is claimed about either.
+No VMS and no real camera has been tried; nothing is claimed about either. The cameras here are given to the gateway by
+their RTSP URLs; what it asks of cameras by ONVIF is tested apart.
 """
 
 _TRANSPORTS = """\

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.compat.cameras import cameras_in
-from tests.compat.cells import Cell, Player, all_cells, cause_of, gate_cells
+from tests.compat.cells import Cell, Player, all_cells, gate_cells, known_failure
 from tests.compat.document import PATH, Outcome, read, render
 from tests.compat.peers import are_installed, versions
 from tests.compat.playing import is_its_video, play
@@ -45,9 +45,7 @@ class Matrix:
     async def write(self) -> None:
         """Write the page, which wants all cells."""
         assert list(self.failures) == list(all_cells()), "make compatibility plays them all"
-        causes = {
-            cell: (await failure) and (cause_of(cell) or await failure) for cell, failure in self.failures.items()
-        }
+        causes = {cell: _cause(cell, await failure) for cell, failure in self.failures.items()}
         PATH.write_text(render(causes, await asyncio.to_thread(versions)))
 
     async def _failure(self, cell: Cell) -> str | None:
@@ -61,20 +59,22 @@ class Matrix:
             return None if is_its_video(counters) else f"pictures missing or damaged: {counters}"
 
 
+def _cause(cell: Cell, failure: str | None) -> str | None:
+    known = known_failure(cell)
+    return known.cause if failure is not None and known is not None and known.says in failure else failure
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def matrix(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Matrix]:
     """All cells that this run was asked for, being played."""
-    asked = [item.callspec.params["cell"] for item in request.session.items if _is_of_a_cell(item)]
+    functions = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    asked = [each.callspec.params["cell"] for each in functions if each.originalname == test_cell.__name__]
     async with open_gateway(tmp_path_factory.mktemp("compat") / "demo", STEADY) as gateway, cameras_in(gateway):
         matrix = Matrix(gateway, asked)
         yield matrix
         await matrix.end()
         if request.config.getoption("write_compatibility"):
             await matrix.write()
-
-
-def _is_of_a_cell(item: pytest.Item) -> bool:
-    return isinstance(item, pytest.Function) and item.originalname == test_cell.__name__
 
 
 IN_GATE = gate_cells()
@@ -88,10 +88,11 @@ IN_GATE = gate_cells()
 async def test_cell(matrix: Matrix, cell: Cell, pytestconfig: pytest.Config) -> None:
     # rtsp.md T8; C01, C08: what is written is what is seen
     failure = await matrix.failures[cell]
-    known = cause_of(cell)
+    known = known_failure(cell)
     if known is None:
         assert failure is None
     else:
-        assert failure is not None, f"it plays now; no longer true: {known}"
+        assert failure is not None, f"it plays now; no longer true: {known.cause}"
+        assert known.says in failure
     if not pytestconfig.getoption("write_compatibility"):
         assert read(PATH.read_text())[cell] is (Outcome.PLAYS if failure is None else Outcome.FAILED)
