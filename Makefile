@@ -7,10 +7,10 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 CODE := halfgateway camera_registry auth ops tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench soak lock clean
+.PHONY: help install demo test lint bench soak compatibility lock clean
 
 help:  ## What can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 install: $(VENV)/.installed  ## .venv with halfgateway in it
 
@@ -41,15 +41,21 @@ soak: $(VENV)/.installed-test  ## What takes too long for the gate
 	@tests/install-peers
 	$(BIN)/pytest -m soak --timeout 7200
 
+compatibility: $(VENV)/.installed-test  ## Every player by every transport with every camera; writes docs/compatibility.md
+	@tests/install-peers
+	$(BIN)/pytest tests/compat -m '' --write-compatibility
+
 lock:  ## Resolve the requirements anew
 	$(BIN)/pip --quiet install uv
 	for extra in build test; do \
 	  $(BIN)/uv --no-config pip compile pyproject.toml --universal --generate-hashes --no-header \
 	    --extra build $$([ $$extra = test ] && echo --extra test) --python-version 3.11 --quiet --upgrade \
 	    -o requirements$$([ $$extra = test ] && echo -test).lock; done
+	$(BIN)/uv --no-config pip compile tests/peers.in --universal --generate-hashes --no-header \
+	  --python-version 3.11 --quiet --upgrade -o tests/peers.lock
 
 clean:  ## What was made, but for the demo's data
-	rm -rf $(VENV) .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf $(VENV) .venv-peers .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "CPython 3.11 or later is needed")'

@@ -23,6 +23,14 @@ from tests.house import House, open_house
 _POSTGRESQL_BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-compatibility",
+        action="store_true",
+        help="write docs/compatibility.md from what is seen, instead of holding it to what is written",
+    )
+
+
 @pytest.fixture
 def clock() -> HeldClock:
     return HeldClock()
