@@ -15,11 +15,13 @@ import pyotp
 import pytest
 import pytest_asyncio
 
+import auth.passwords
 from auth.trace import Entry
 from auth.trace.reader import TraceReader
 from halfgateway.app import Node
 from halfgateway.config import TimingsSection
 from halfgateway.demo import DemoPorts, running_demo
+from tests.e2e.nodes import CAMERAS, cheap_hasher, shared_cameras
 from tests.raw_player import Credentials, RawPlayer
 
 SWIFT = TimingsSection(
@@ -141,12 +143,22 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
+async def simulated_already(count: int) -> AsyncIterator[list[dict[str, Any]]]:
+    """The cameras that run anyhow, for a demo to ``simulate``."""
+    assert count == CAMERAS
+    yield await asyncio.to_thread(shared_cameras)
+
+
+@asynccontextmanager
 async def open_gateway(folder: Path, timings: TimingsSection) -> AsyncIterator[Gateway]:
-    async with (
-        running_demo(folder, "127.0.0.1", DemoPorts(0, 0, 0, 0), timings, cameras=3) as (node, ready),
-        aiohttp.ClientSession() as http,
-    ):
-        yield Gateway(node, ready, http)
+    """The demo in ``folder``, but that its cameras are shared and its passwords cheap: a test opens it in a moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(auth.passwords, "PasswordHasher", cheap_hasher)
+        demo = running_demo(
+            folder, "127.0.0.1", DemoPorts(0, 0, 0, 0), timings, cameras=CAMERAS, simulate=simulated_already
+        )
+        async with demo as (node, ready), aiohttp.ClientSession() as http:
+            yield Gateway(node, ready, http)
 
 
 @pytest.fixture

@@ -13,12 +13,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from auth.trace import Kind
-from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.protocol.rtcp import Goodbye, parse_compound
-from tests.e2e.conftest import SWIFT, Gateway, credentials_of, until
+from tests.e2e.conftest import SWIFT, Gateway, credentials_of, open_gateway, until
 from tests.raw_player import RawPlayer
 
 PROMPT_S = 1.0
@@ -151,17 +148,9 @@ async def test_the_command_line_cuts_with_valkey_frozen_and_sql_gone(gateway: Ga
 
 async def test_what_was_cut_starts_cut_and_plays_again_once_restored(tmp_path: Path) -> None:
     # C10: a restart keeps a cut; only a person opens again
-    @asynccontextmanager
-    async def started() -> AsyncIterator[Gateway]:
-        async with (
-            running_demo(tmp_path / "demo", "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT, cameras=3) as (node, ready),
-            aiohttp.ClientSession() as http,
-        ):
-            yield Gateway(node, ready, http)
-
-    async with started() as gateway:
+    async with open_gateway(tmp_path / "demo", SWIFT) as gateway:
         _, cut = await run_command(gateway, "cut", "--reason", "essai", "--ground", "maintenance")
-    async with started() as gateway:
+    async with open_gateway(tmp_path / "demo", SWIFT) as gateway:
         state = (await gateway.call("ops", "GET", "/interconnection"))[1]
         assert (state["state"], state["ground"], state["incident"]) == ("cut", "maintenance", cut["incident"])
         await refused_everywhere(gateway)
@@ -177,17 +166,11 @@ async def test_what_was_cut_starts_cut_and_plays_again_once_restored(tmp_path: P
 
 async def test_a_cut_made_while_the_node_is_down_is_found_at_its_start(tmp_path: Path) -> None:
     # C10, T10: nothing changes the state without an entry
-    root = tmp_path / "demo"
-    async with running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT, cameras=3) as (node, ready):
-        gateway = Gateway(node, ready, aiohttp.ClientSession())
-        await gateway.http.close()
+    async with open_gateway(tmp_path / "demo", SWIFT) as gateway:
+        pass
     code, cut = await run_command(gateway, "cut", "--reason", "essai")
     assert (code, cut["nodes"]) == (0, [])
-    async with (
-        running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT, cameras=3) as (node, ready),
-        aiohttp.ClientSession() as http,
-    ):
-        gateway = Gateway(node, ready, http)
+    async with open_gateway(tmp_path / "demo", SWIFT) as gateway:
         entries = await gateway.traced(lambda entry: entry.kind is Kind.INTERCONNECTION_CUT)
         assert [entry.detail["incident"] for entry in entries] == [cut["incident"]]
         await refused_everywhere(gateway)
@@ -196,15 +179,11 @@ async def test_a_cut_made_while_the_node_is_down_is_found_at_its_start(tmp_path:
 async def test_a_damaged_record_reads_as_cut(tmp_path: Path) -> None:
     # C10: fail closed
     root = tmp_path / "demo"
-    async with running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT, cameras=3):
+    async with open_gateway(root, SWIFT):
         pass
     record = root / "interconnection.record"
     record.write_bytes(record.read_bytes()[:-20] + b"x" * 20)
-    async with (
-        running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT, cameras=3) as (node, ready),
-        aiohttp.ClientSession() as http,
-    ):
-        gateway = Gateway(node, ready, http)
+    async with open_gateway(root, SWIFT) as gateway:
         await refused_everywhere(gateway)
         assert gateway.node.control.interconnection.state.ground == "security"
 
