@@ -8,14 +8,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from auth.trace import Kind
 from halfgateway.protocol.rtcp import Goodbye, parse_compound
 from tests.e2e.conftest import SWIFT, Gateway, credentials_of, open_gateway, until
+from tests.e2e.faults import overwritten
 from tests.raw_player import RawPlayer
 
 PROMPT_S = 1.0
@@ -120,15 +121,21 @@ async def refused_everywhere(gateway: Gateway) -> None:
     assert problem["type"].endswith("interconnection-cut")
 
 
+@contextmanager
+def frozen(process: int) -> Iterator[None]:
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
 async def test_the_command_line_cuts_with_valkey_frozen_and_sql_gone(gateway: Gateway) -> None:
     # C10: it needs the node's disk and nothing else
     valkey = int((await gateway.node.control.store.client.info("server"))["process_id"])
     async with ten_streams(gateway) as players:
         reading = [asyncio.create_task(player.read_to_end()) for player in players]
-        os.kill(valkey, signal.SIGSTOP)
-        try:
-            (gateway.data / "records.sqlite").rename(gateway.data / "gone")
-            await gateway.node.records.database.close()
+        with frozen(valkey), overwritten(gateway.data / "records.sqlite"):
             code, answer = await run_command(gateway, "cut", "--reason", "essai")
             cut_at = time.monotonic()
             assert code == 0
@@ -138,9 +145,6 @@ async def test_the_command_line_cuts_with_valkey_frozen_and_sql_gone(gateway: Ga
             for credentials in (gateway.machine, *(player.credentials for player in players)):
                 async with gateway.player(credentials) as player:
                     assert (await player.set_up(f"/live/{gateway.cameras[0]}")).status == 503
-        finally:
-            os.kill(valkey, signal.SIGCONT)
-            (gateway.data / "gone").rename(gateway.data / "records.sqlite")
     cut = await gateway.traced(lambda entry: entry.kind is Kind.INTERCONNECTION_CUT)
     assert cut[0].detail["incident"] == answer["incident"]
     assert cut[0].detail["streams_closed"] == 10
