@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 CODE := halfgateway camera_registry auth ops tests
+# A hundred processes of ours start in the tests: what each would compile anew is kept beside what is installed.
+COMPILED := env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/$(VENV)/pycache
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint bench soak compatibility lock clean
@@ -20,7 +22,7 @@ demo: $(VENV)/.installed  ## The whole product, with twelve simulated cameras, o
 test: $(VENV)/.installed-test lint  ## The whole gate: format, lint, types, imports, tests, coverage
 	@tests/install-peers
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(COMPILED) $(BIN)/coverage run -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --skip-empty
 	$(BIN)/coverage report --fail-under=90 --include='halfgateway/protocol/*' --format=total

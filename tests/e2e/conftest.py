@@ -16,11 +16,13 @@ import pyotp
 import pytest
 import pytest_asyncio
 
+import auth.passwords
 from auth.trace import Entry
 from auth.trace.reader import TraceReader
 from halfgateway.app import Node
 from halfgateway.config import TimingsSection
 from halfgateway.demo import DemoPorts, running_demo
+from tests.e2e.nodes import CAMERAS, cheap_hasher, shared_cameras
 from tests.raw_player import Credentials, RawPlayer
 from tests.udp_player import UdpPlayer
 
@@ -147,14 +149,26 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
+async def simulated_already(count: int) -> AsyncIterator[list[dict[str, Any]]]:
+    """The cameras that run anyhow, for a demo to ``simulate``."""
+    assert count == CAMERAS
+    yield await asyncio.to_thread(shared_cameras)
+
+
+@asynccontextmanager
 async def open_gateway(
-    folder: Path, timings: TimingsSection, *, host: str = "127.0.0.1", cameras: int = 3
+    folder: Path, timings: TimingsSection, *, host: str = "127.0.0.1", cameras: int = CAMERAS
 ) -> AsyncIterator[Gateway]:
-    async with (
-        running_demo(folder, host, DemoPorts(0, 0, 0, 0), timings, cameras=cameras) as (node, ready),
-        aiohttp.ClientSession() as http,
-    ):
-        yield Gateway(node, ready, http)
+    """The demo in ``folder``, but that its cameras are shared and its passwords cheap: a test opens it in a moment.
+
+    Where a test wants another number of cameras, they are its own.
+    """
+    simulate = simulated_already if cameras == CAMERAS else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(auth.passwords, "PasswordHasher", cheap_hasher)
+        demo = running_demo(folder, host, DemoPorts(0, 0, 0, 0), timings, cameras=cameras, simulate=simulate)
+        async with demo as (node, ready), aiohttp.ClientSession() as http:
+            yield Gateway(node, ready, http)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 
 from auth.trace import Kind
 from tests.e2e.cluster import CAP, WAIT_S, Cluster, open_cluster, two_nodes, until
+from tests.e2e.faults import overwritten
 from tests.e2e.nodes import LEASE_S, TIMINGS, Estate, ServedNode
 from tests.e2e.watching import SKEW_S, Watcher, most_at_once
 
@@ -211,20 +212,6 @@ async def lose_the_trace(
     ended = [entry.detail for entry in await node.trace() if entry.kind is Kind.STREAM_STOPPED]
     assert sum(how["cause"] == TRACE_GONE[1] and how["packets"] > 0 for how in ended) == len(players)
     assert node.end() == 0
-
-
-@contextlib.contextmanager
-def overwritten(database: Path) -> Iterator[None]:
-    """The database's bytes are no database any more."""
-    parts = [path for path in database.parent.glob(database.name + "*") if path.is_file()]
-    kept = {path: path.read_bytes() for path in parts}
-    for path in parts:
-        path.write_bytes(b"\xff" * len(kept[path]))
-    try:
-        yield
-    finally:
-        for path, content in kept.items():
-            path.write_bytes(content)
 
 
 def copy(database: Path, to: Path) -> None:
