@@ -201,6 +201,12 @@ class RtspConnection(asyncio.Protocol):
         if self._transport is not None:
             sockets.abort(self._transport)
 
+    def abort_if_dead(self) -> None:
+        """Abort where the peer is gone without a word: then its sessions are lost, and kept for their holder."""
+        if self._transport is not None and sockets.is_dead(self._transport):
+            log.info("connection.dead source=%s", self.source)
+            self.abort()
+
     def free_channels(self, wanted: Pair | None) -> Pair:
         """The client's channel numbers, or others where it names none or they are taken (rtsp.md row 34)."""
         taken = {channel for session in self.sessions.values() for channel in session.channels or ()}

@@ -89,8 +89,9 @@ class RtspServer:
             idle = not connection.sessions and now - connection.last_heard_s > self._idle_timeout_s
             if stranger or idle:
                 connection.abort()
-            elif isinstance(connection, RtspConnection):
+            elif isinstance(connection, RtspConnection) and connection.sessions:
                 connection.lose_silent_sessions(now - self._session_timeout_s)
+                connection.abort_if_dead()
 
     async def close(self) -> None:
         """Stop listening and abort every connection."""

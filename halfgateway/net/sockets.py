@@ -28,8 +28,13 @@ PROBE_EVERY_S = 1
 LAST_WORDS_BYTES = 64 * 1024
 """What is read of a connection that has failed: a client's last requests have a few hundred bytes."""
 
+UNANSWERED_PROBES = 3
+"""Questions to a reader with a shut window that go unanswered before it is gone: one may be under way at any time."""
+
 _TCP_NOTSENT_LOWAT = 25
 _TCP_USER_TIMEOUT = 18
+_TCP_INFO = struct.Struct("=3xB20xI28xI")
+"""Of ``struct tcp_info``: unanswered probes; segments not acknowledged; milliseconds since the last acknowledgement."""
 
 
 def tune_downstream(transport: asyncio.BaseTransport) -> None:
@@ -37,14 +42,28 @@ def tune_downstream(transport: asyncio.BaseTransport) -> None:
     sock = _socket_of(transport)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
-    _notice_a_dead_peer(sock)
+    _ask_in_silence(sock)
 
 
 def tune_upstream(transport: asyncio.BaseTransport) -> None:
     """No Nagle delay, and a dead camera noticed."""
     sock = _socket_of(transport)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    _notice_a_dead_peer(sock)
+    sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, DEAD_PEER_MS)
+    _ask_in_silence(sock)
+
+
+def is_dead(transport: asyncio.BaseTransport) -> bool:
+    """Whether a peer has acknowledged nothing of what it was sent for :data:`DEAD_PEER_MS`.
+
+    The kernel's own TCP_USER_TIMEOUT would end as well who lives and reads nothing for a while: a slow reader.
+    """
+    try:
+        info = _socket_of(transport).getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    except (OSError, ValueError):  # closed already, in uvloop's words too
+        return False
+    probes, unacknowledged, since_ms = map(int, _TCP_INFO.unpack(info))
+    return since_ms >= DEAD_PEER_MS and (unacknowledged > 0 or probes >= UNANSWERED_PROBES)
 
 
 def acknowledge_now(transport: asyncio.BaseTransport) -> None:
@@ -95,12 +114,13 @@ def reset(connection: socket.socket) -> None:
         _reset_when_closed(connection)
 
 
-def _notice_a_dead_peer(sock: socket.socket) -> None:
-    """By what it does not acknowledge, and by its silence where nothing is written to it."""
+def _ask_in_silence(sock: socket.socket) -> None:
+    """Let the kernel ask a peer that is sent nothing, and give it up in the same time as one that is."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY_S)
-    sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, DEAD_PEER_MS)
+    probes = max(1, (DEAD_PEER_MS // 1000 - PROBE_AFTER_S) // PROBE_EVERY_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)
 
 
 def _reset_when_closed(sock: socket.socket) -> None:

@@ -12,6 +12,7 @@ from halfgateway.downstream.connection import IDLE_TIMEOUT_S
 from halfgateway.downstream.session import SESSION_TIMEOUT_S
 from halfgateway.net import sockets
 from halfgateway.protocol.rtcp import ReceiverReport, receiver_report
+from halfgateway.relay.reader import Reader
 from tests.downstream.stage import PATH, SSRC, Stage
 from tests.pulled_cable import pull_the_cable
 from tests.raw_player import RawPlayer
@@ -101,6 +102,7 @@ async def test_a_cable_that_is_pulled_is_noticed_whatever_was_going_on(swift_sta
         pulled_s = time.monotonic()
         while len(stage.server.connections) == 2:
             stage.send()
+            stage.server.sweep()
             await asyncio.sleep(0.01)
             assert time.monotonic() < pulled_s + 10 * DEAD_AFTER_S
         assert time.monotonic() > pulled_s + DEAD_AFTER_S / 2, "it was not closed, it was noticed"
@@ -108,6 +110,30 @@ async def test_a_cable_that_is_pulled_is_noticed_whatever_was_going_on(swift_sta
         assert seat.done[-1] == ("flow" if doing == "described" else "lose"), "kept for its holder, as any that is lost"
         assert (await other.ask("GET_PARAMETER", other.url(PATH))).status == 200
         assert stage.door.occupied == 1
+
+
+async def test_a_reader_that_reads_nothing_for_a_while_is_not_dead(swift_stage: Stage) -> None:
+    # T10: its window is shut and its kernel answers; it goes on at a key picture
+    stage = swift_stage
+    async with stage.player(receive_buffer_bytes=4096) as player:
+        await bring_to("playing", player)
+        shut_s = time.monotonic()
+        while time.monotonic() < shut_s + 2 * DEAD_AFTER_S:
+            stage.send(60_000)
+            stage.server.sweep()
+            await asyncio.sleep(0.01)
+        last = stage.send(1000)
+        read = 0
+        while not player.packets or player.packets[-1][1] != last:
+            read += 1
+            await player.packets_until(read)
+        assert seat_reader(stage).lost_packets > 0
+
+
+def seat_reader(stage: Stage) -> Reader:
+    reader = stage.door.seats[0].reader
+    assert reader is not None
+    return reader
 
 
 async def bring_to(doing: str, player: RawPlayer) -> None:
