@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from auth.certificates import CertificateVerifier
@@ -70,6 +71,8 @@ async def open_control(
     tracer: Tracer,
     certificates: CertificateVerifier,
     clock: Clock,
+    *,
+    keyframe_wanted: Callable[[SourceKey], None],
 ) -> Control:
     convention, timings = configuration.convention.record(), configuration.timings.record()
     slots = SlotTable(store, node=configuration.node.id, cap=convention.cap, clock=clock, lease_s=timings.lease_s)
@@ -97,7 +100,7 @@ async def open_control(
         coalescing=Coalescing(),
     )
     descriptions = Descriptions(lambda key: _description(puller, key))
-    hub = Hub(puller.pull, now=time.monotonic, stuck_limit_s=timings.stuck_reader_s)
+    hub = Hub(puller.pull, now=time.monotonic, stuck_limit_s=timings.stuck_reader_s, keyframe_wanted=keyframe_wanted)
     house = House(
         hub=hub,
         table=table,

@@ -51,6 +51,7 @@ class Hub:
         hold_s: float = HOLD_S,
         stuck_limit_s: float = STUCK_LIMIT_S,
         open_timeout_s: float = OPEN_TIMEOUT_S,
+        keyframe_wanted: Callable[[SourceKey], None] = lambda key: None,
     ) -> None:
         self._start_pull = start_pull
         self._now = now
@@ -59,6 +60,7 @@ class Hub:
         self._hold_s = hold_s
         self._stuck_limit_s = stuck_limit_s
         self._open_timeout_s = open_timeout_s
+        self._keyframe_wanted = keyframe_wanted
         self._sources: dict[SourceKey, Source] = {}
         self._pulls: dict[SourceKey, asyncio.Task[None]] = {}
         self._users: dict[SourceKey, int] = {}
@@ -114,7 +116,13 @@ class Hub:
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     def _begin_pull(self, key: SourceKey) -> Source:
-        source = Source(key, now=self._now, wall_ns=self._wall_ns, largest_packet=self._largest_packet_of(key))
+        source = Source(
+            key,
+            now=self._now,
+            wall_ns=self._wall_ns,
+            largest_packet=self._largest_packet_of(key),
+            keyframe_wanted=lambda: self._keyframe_wanted(key),
+        )
         earlier = {pull for pull, pulled in self._ending.items() if pulled == key}
         self._sources[key] = source
         self._pulls[key] = asyncio.create_task(self._run_pull(source, earlier), name=f"pull {key.camera}/{key.profile}")

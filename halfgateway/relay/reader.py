@@ -97,6 +97,11 @@ class Reader:
         return self._channels[1]
 
     @property
+    def waits_for_keyframe(self) -> bool:
+        """Whether the next thing that it can use is a keyframe."""
+        return self._waits_for_keyframe
+
+    @property
     def queued_bytes(self) -> int:
         """What waits for the sink to be writable again."""
         return self._queued_bytes

@@ -69,6 +69,7 @@ class Source:
         now: Callable[[], float],
         wall_ns: Callable[[], int] = time.time_ns,
         largest_packet: LargestPacket | None = None,
+        keyframe_wanted: Callable[[], None] = lambda: None,
     ) -> None:
         self.key = key
         self.largest_packet = largest_packet or LargestPacket(now=now)
@@ -78,6 +79,7 @@ class Source:
         self.received_bytes = 0
         self.received_packets = 0
         self._now = now
+        self._keyframe_wanted = keyframe_wanted
         self._readers: dict[Reader, Callable[[Refusal], None]] = {}
         self._format: VideoFormat | None = None
         self._finder: KeyframeFinder | None = None
@@ -111,6 +113,8 @@ class Source:
         """Let ``reader`` share the pull; ``on_end`` is called once if the camera is given up."""
         self._readers[reader] = on_end
         self._reports.joined()
+        if reader.waits_for_keyframe:
+            self._keyframe_wanted()
 
     def detach(self, reader: Reader) -> None:
         """Let ``reader`` go; one that is not attached is let go too."""
