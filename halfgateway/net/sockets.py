@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -60,7 +61,7 @@ def is_dead(transport: asyncio.BaseTransport) -> bool:
     """
     try:
         info = _socket_of(transport).getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-    except (OSError, ValueError):  # closed already, in uvloop's words too
+    except OSError:  # closed already
         return False
     probes, unacknowledged, since_ms = map(int, _TCP_INFO.unpack(info))
     return since_ms >= DEAD_PEER_MS and (unacknowledged > 0 or probes >= UNANSWERED_PROBES)
@@ -103,7 +104,7 @@ def abort(transport: asyncio.Transport) -> None:
 
     With TLS this is below it: neither what it has encrypted nor a ``close_notify`` goes out.
     """
-    with contextlib.suppress(OSError, ValueError):  # a socket that is closed already, in uvloop's words too
+    with contextlib.suppress(OSError):  # a socket that is closed already has nothing queued
         _reset_when_closed(_socket_of(transport))
     transport.abort()
 
@@ -128,5 +129,11 @@ def _reset_when_closed(sock: socket.socket) -> None:
 
 
 def _socket_of(transport: asyncio.BaseTransport) -> socket.socket:
-    sock: socket.socket = transport.get_extra_info("socket")
+    """The socket below a transport.
+
+    Raises OSError where it is closed already: uvloop then shows an empty one, and over TLS none.
+    """
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        raise OSError(errno.EBADF, "the connection is closed")
     return sock

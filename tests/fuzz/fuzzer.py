@@ -113,14 +113,14 @@ class _Conversation:
         """The tunnel's POST, whether or not the gateway has taken the GET for one."""
         cookie = f"fuzz-{self._number}"
         self._news.clear()
-        get.write(self._perhaps_spoilt(head("GET", cookie)))
+        _write(get, self._perhaps_spoilt(head("GET", cookie)))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_LIMIT_S):
                 await self._news.wait()
         _, post = await asyncio.open_connection(
             address.host, address.port, ssl=tls, server_hostname=address.host if tls else None
         )
-        post.write(self._perhaps_spoilt(head("POST", cookie)))
+        _write(post, self._perhaps_spoilt(head("POST", cookie)))
         return post
 
     def _perhaps_spoilt(self, data: bytes) -> bytes:
@@ -144,7 +144,7 @@ class _Conversation:
         size = max(1, len(data) // chance.choice(pieces))
         self._news.clear()
         for start in range(0, len(data), size):
-            writer.write(self._carried(data[start : start + size]))
+            _write(writer, self._carried(data[start : start + size]))
             await writer.drain()
         pipelined = chance.random() < 0.15
         if isinstance(item, Step) and not pipelined:
@@ -180,7 +180,7 @@ class _Conversation:
     async def _leave(self, writer: asyncio.StreamWriter, listening: asyncio.Task[None]) -> None:
         """Vanish, close one's half and listen to the end, or close; with and without TLS."""
         manner = self._chance.random()
-        if manner < 0.3 and writer.can_write_eof() and not self._ended:
+        if manner < 0.3 and writer.can_write_eof() and not (self._ended or writer.is_closing()):
             writer.write_eof()
             await asyncio.wait({listening}, timeout=GLIMPSE_S)
         elif manner < 0.6:
@@ -230,3 +230,9 @@ class _Conversation:
             self._media.set()
         elif isinstance(event, Request):
             self._fuzzer.faults.append(f"conversation {self._number}: the gateway asks {event.method}")
+
+
+def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+    """Write, unless the gateway has reset the connection: uvloop would call that an error of the writer's."""
+    if not writer.is_closing():
+        writer.write(data)

@@ -30,7 +30,10 @@ async def test_an_end_of_what_has_ended_is_no_error() -> None:
             pass
         async with asyncio.timeout(20):
             await protocol.lost.wait()
+        for _ in range(5):
             await asyncio.sleep(0)
-        sockets.abort(protocol.transport)
-        assert not sockets.write_now(protocol.transport, b"late")
-        assert sockets.last_words(protocol.transport) == b""
+            sockets.abort(protocol.transport)
+            sockets.acknowledge_now(protocol.transport)
+            assert not sockets.is_dead(protocol.transport)
+            assert not sockets.write_now(protocol.transport, b"late")
+            assert sockets.last_words(protocol.transport) == b""
