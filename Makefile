@@ -5,12 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 CODE := halfgateway camera_registry auth ops tests
+# A hundred processes of ours start in the tests: what each would compile anew is kept beside what is installed.
+COMPILED := env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/$(VENV)/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench soak lock clean
+.PHONY: help install demo test lint bench soak compatibility lock clean
 
 help:  ## What can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 install: $(VENV)/.installed  ## .venv with halfgateway in it
 
@@ -20,7 +22,7 @@ demo: $(VENV)/.installed  ## The whole product, with twelve simulated cameras, o
 test: $(VENV)/.installed-test lint  ## The whole gate: format, lint, types, imports, tests, coverage
 	@tests/install-peers
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(COMPILED) $(BIN)/coverage run -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --skip-empty
 	$(BIN)/coverage report --fail-under=90 --include='halfgateway/protocol/*' --format=total
@@ -41,15 +43,21 @@ soak: $(VENV)/.installed-test  ## What takes too long for the gate
 	@tests/install-peers
 	$(BIN)/pytest -m soak --timeout 7200
 
+compatibility: $(VENV)/.installed-test  ## Every player by every transport with every camera; writes docs/compatibility.md
+	@tests/install-peers
+	$(BIN)/pytest tests/compat -m '' --write-compatibility
+
 lock:  ## Resolve the requirements anew
 	$(BIN)/pip --quiet install uv
 	for extra in build test; do \
 	  $(BIN)/uv --no-config pip compile pyproject.toml --universal --generate-hashes --no-header \
 	    --extra build $$([ $$extra = test ] && echo --extra test) --python-version 3.11 --quiet --upgrade \
 	    -o requirements$$([ $$extra = test ] && echo -test).lock; done
+	$(BIN)/uv --no-config pip compile tests/peers.in --universal --generate-hashes --no-header \
+	  --python-version 3.11 --quiet --upgrade -o tests/peers.lock
 
 clean:  ## What was made, but for the demo's data
-	rm -rf $(VENV) .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf $(VENV) .venv-peers .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "CPython 3.11 or later is needed")'

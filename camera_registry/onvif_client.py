@@ -72,6 +72,9 @@ class OnvifPort(Protocol):
     async def stream_url(self, profile: VideoProfile) -> str:
         """Return where a profile is played from, over TCP: within the allow-list, without credentials."""
 
+    async def request_keyframe(self, profile: VideoProfile) -> None:
+        """Have the device make a keyframe in all streams of a profile."""
+
 
 class OnvifClient:
     """An :class:`OnvifPort` over one transport. An asynchronous context manager; calls go one after the other."""
@@ -92,6 +95,10 @@ class OnvifClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection to the device."""
         for service in self._open.values():
             await service.close()
         await self._transport.close()
@@ -147,6 +154,13 @@ class OnvifClient:
                 answer = await media.call("GetStreamUri", {"StreamSetup": setup, "ProfileToken": profile.token})
                 announced = str(getattr(answer, "Uri", None) or "")
         return reachable_url(announced, endpoint=self._url, allowed=self._allowed, schemes=_RTSP)
+
+    async def request_keyframe(self, profile: VideoProfile) -> None:
+        """Ask SetSynchronizationPoint of the service that the profile came from (ONVIF Streaming 5.4)."""
+        namespace = MEDIA2 if profile.media2 else MEDIA
+        async with self._one_call:
+            address = _require(await self._service_addresses(), namespace)
+            await self._ask(address, _call(namespace, "SetSynchronizationPoint", ProfileToken=profile.token))
 
     async def _read_clock(self) -> ClockReading:
         device = await self._service(DEVICE, self._url)

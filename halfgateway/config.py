@@ -16,11 +16,20 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
 from camera_registry.connections import Connection
 from halfgateway.control.streams import Timings
+from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
 from halfgateway.errors import HalfGatewayError
+from halfgateway.net.datagrams import ANY_PORTS
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+UdpPort = Annotated[int, Field(ge=1024, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+
+SMALLEST_MTU_BYTES = 576
+"""What every IPv4 host takes (RFC 791); no camera's packets fit, so all readers are sent to TCP."""
+
+LARGEST_MTU_BYTES = 9216
+"""The largest Ethernet frames in use."""
 
 
 def _require_printable(text: str) -> str:
@@ -55,14 +64,38 @@ class NodeSection(_Section):
 
 
 class ListenSection(_Section):
-    """Where this node listens. Port 0 is any free one; None is no listener."""
+    """Where this node listens. Port 0 is any free one; None is no listener.
+
+    ``udp`` lets readers over plain RTSP have their packets as datagrams: from ``udp_ports``, first and last, where a
+    firewall wants a range, and none larger than ``udp_mtu_bytes``, the IP header included.
+
+    ``rtsp_over_http`` lets RTSP be tunnelled through HTTP on the RTSP port, and through HTTPS on the RTSPS port.
+    """
 
     host: str = "127.0.0.1"
     http_port: Port = 8080
     https_port: Port | None = 8443
     rtsp_port: Port | None = None
     rtsps_port: Port | None = 8322
+    rtsp_over_http: bool = False
     full_api_on_http: bool = False
+    udp: bool = True
+    udp_ports: tuple[UdpPort, UdpPort] | None = None
+    udp_mtu_bytes: Annotated[int, Field(ge=SMALLEST_MTU_BYTES, le=LARGEST_MTU_BYTES)] = UDP_MTU_BYTES
+
+    @field_validator("udp_ports")
+    @classmethod
+    def _holds_a_pair(cls, ports: tuple[int, int] | None) -> tuple[int, int] | None:
+        if ports is not None and ports[0] + ports[0] % 2 + 1 > ports[1]:
+            raise ValueError("an even port and the next are wanted: a stream takes both")
+        return ports
+
+    def udp_service(self) -> UdpService | None:
+        """How readers are served over UDP, if they are."""
+        if not self.udp:
+            return None
+        ports = range(self.udp_ports[0], self.udp_ports[1] + 1) if self.udp_ports is not None else ANY_PORTS
+        return UdpService(ports, self.udp_mtu_bytes)
 
 
 class TlsSection(_Section):
@@ -142,12 +175,17 @@ class CameraSection(_Section):
 
 
 class MachineSection(_Section):
-    """A machine account's agreed use (C08): the agent who answers for it, and the reason that is recorded."""
+    """A machine account's agreed use (C08): the agent who answers for it, and the reason that is recorded.
+
+    ``join`` is how its streams begin: with the current group of pictures, drawn together, or at the next keyframe,
+    every timestamp the camera's own.
+    """
 
     id: str
     agent: str
     reason: str
     over_plain_rtsp: bool = False
+    join: Literal["burst", "keyframe"] = "burst"
 
 
 class TimingsSection(_Section):
@@ -159,6 +197,7 @@ class TimingsSection(_Section):
     paused_s: Annotated[float, Field(ge=1, le=3600)] = _DEFAULTS.paused_s
     ticket_grace_s: Annotated[float, Field(ge=0, le=60)] = _DEFAULTS.ticket_grace_s
     trace_grace_s: Annotated[float, Field(ge=0, le=30)] = _DEFAULTS.trace_grace_s
+    stuck_reader_s: Annotated[float, Field(ge=1, le=120)] = _DEFAULTS.stuck_reader_s
     lease_s: Annotated[float, Field(ge=1, le=60)] = _DEFAULTS.lease_s
     renew_s: Annotated[float, Field(ge=0.1, le=20)] = _DEFAULTS.renew_s
 

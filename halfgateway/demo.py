@@ -9,12 +9,12 @@ import asyncio
 import json
 import secrets
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -57,6 +57,9 @@ SIMULATOR_START_S = 150.0
 SIMULATOR_STOP_S = 5.0
 """How long it may take to leave once its standard input is closed, before it is killed."""
 
+Simulate: TypeAlias = Callable[[int], AbstractAsyncContextManager[list[dict[str, Any]]]]
+"""Has so many simulated cameras run, and gives what ``halfgateway simulate --json`` says of each."""
+
 MACHINE = "pvpp-vms"
 REVOKED = "pp-revoked-01"
 
@@ -77,11 +80,17 @@ class DemoPorts:
 
 @asynccontextmanager
 async def running_demo(
-    root: Path, host: str, ports: DemoPorts, timings: TimingsSection = TIMINGS, *, cameras: int = CAMERAS
+    root: Path,
+    host: str,
+    ports: DemoPorts,
+    timings: TimingsSection = TIMINGS,
+    *,
+    cameras: int = CAMERAS,
+    simulate: Simulate | None = None,
 ) -> AsyncIterator[tuple[Node, dict[str, Any]]]:
     """Run the demo in ``root``, an absolute path; gives the node, and the document that says how to use it.
 
-    Raises DemoError, and what a node raises.
+    Without ``simulate`` the cameras run in a process of the demo's own. Raises DemoError, and what a node raises.
     """
     folder = DataFolder(root)
     folder.make()
@@ -90,7 +99,7 @@ async def running_demo(
     authority = DemoAuthority.open(folder.root / "ca", datetime.now(UTC))
     accounts = await _accounts(folder, authority)
     _renew_revocations(folder, authority)
-    async with _simulator(cameras) as listed:
+    async with (simulate or _simulator)(cameras) as listed:
         configuration = _configuration(folder, authority, listed, host, ports, timings)
         async with running_node(configuration) as node:
             await node.survey.taken.wait()
@@ -119,6 +128,7 @@ def _configuration(
             https_port=ports.https,
             rtsp_port=ports.rtsp,
             rtsps_port=ports.rtsps,
+            rtsp_over_http=True,
             full_api_on_http=True,
         ),
         tls=TlsSection(

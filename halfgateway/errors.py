@@ -99,6 +99,12 @@ class CapReached(Refusal):
     article = "article 4"
 
 
+class TransportNotOffered(Refusal):
+    """The camera's packets cannot be passed on whole by the transport that was asked for."""
+
+    code, http_status, rtsp_status = "transport-not-offered", 406, 461
+
+
 class InvalidRequest(Refusal):
     """The request itself is wrong; the detail lists every fault."""
 

@@ -11,6 +11,7 @@ from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.streams import StreamTable
 from halfgateway.downstream.server import RtspServer
 from halfgateway.relay.hub import Hub
+from halfgateway.relay.reports import CLOCK_WARNING_S
 
 
 class NodeCollector(Collector):
@@ -44,6 +45,9 @@ class NodeCollector(Collector):
         yield _gauge("open_streams_sent_bytes", "Media bytes handed to open streams.", sum(t.bytes for t in traffic))
         yield _gauge("open_streams_lost_packets", "Packets lost by slow readers.", sum(t.lost for t in traffic))
         yield _gauge("pulls", "Cameras being pulled.", sum(1 for _ in self._hub))
+        offsets = [source.clock_offset_s for source in self._hub]
+        wrong = sum(offset is not None and abs(offset) > CLOCK_WARNING_S for offset in offsets)
+        yield _gauge("pulls_clock_off", "Cameras being pulled whose clock is more than 5 s off.", wrong)
         yield _gauge("rtsp_connections", "Open RTSP connections.", len(self._rtsp.connections))
         yield _gauge("interconnection_open", "1 while streams may run.", not self._interconnection.state.closed)
         yield _gauge("trace_entries", "Durable trace entries.", self._trace_size())

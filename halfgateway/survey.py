@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
 from auth.trace import Draft, Kind
@@ -18,7 +18,7 @@ from camera_registry.errors import AuthRejected, NotSupported, NoVideo, Registry
 from camera_registry.guard import CredentialGuard
 from camera_registry.hosts import AllowedHosts
 from camera_registry.inventory import MASKED_CAUSE, Device, StreamFacts, inventory
-from camera_registry.onvif_client import onvif_opener
+from camera_registry.onvif_client import OnvifClient, onvif_opener
 from camera_registry.store import CameraStore
 from halfgateway.config import CameraSection
 from halfgateway.control.descriptions import Descriptions
@@ -32,6 +32,8 @@ from halfgateway.upstream.presentation import probe
 
 log = logging.getLogger(__name__)
 
+OpenDevice: TypeAlias = Callable[[str, Credentials | None], OnvifClient]
+"""Opens the device at a URL with its credentials."""
 
 SURVEY_S = 3600.0
 """How often devices are asked again: their clocks drift, their profiles change (onvif.md, quirk 1)."""
@@ -47,12 +49,13 @@ class Survey:
     ``taken`` is set once every device has been asked.
     """
 
-    def __init__(self, *, store: CameraStore, descriptions: Descriptions, tracer: Tracer, clock: Clock) -> None:
+    def __init__(
+        self, *, store: CameraStore, descriptions: Descriptions, tracer: Tracer, open_device: OpenDevice
+    ) -> None:
         self._store = store
         self._descriptions = descriptions
         self._tracer = tracer
-        self._clock = clock
-        self._guard = CredentialGuard(clock)
+        self._open_device = open_device
         self.taken = asyncio.Event()
 
     async def run(
@@ -93,10 +96,9 @@ class Survey:
 
     async def take(self, cameras: Sequence[CameraSection]) -> None:
         """Ask every configured device, keep what is found, and trace what has changed. Raises RegistryError."""
-        hosts = AllowedHosts(urlsplit(camera.onvif_url).hostname or "" for camera in cameras)
         findings = await inventory(
             [device_of(camera) for camera in cameras],
-            onvif=onvif_opener(allowed=hosts, guard=self._guard, clock=self._clock, random_bytes=secrets.token_bytes),
+            onvif=self._open_device,
             probe_stream=self._probe,
             known=self._store.snapshot.records,
         )
@@ -129,6 +131,12 @@ class Survey:
         self._descriptions.remember(SourceKey(stream.camera, stream.profile), presentation.description)
         audio = any(media.kind == "audio" for media in presentation.description.media)
         return StreamFacts(codec=video.codec.value, audio=audio)
+
+
+def device_opener(cameras: Sequence[CameraSection], guard: CredentialGuard, clock: Clock) -> OpenDevice:
+    """What opens a configured device, and no other host; one ``guard`` for all who ask devices."""
+    hosts = AllowedHosts(urlsplit(camera.onvif_url).hostname or "" for camera in cameras)
+    return onvif_opener(allowed=hosts, guard=guard, clock=clock, random_bytes=secrets.token_bytes)
 
 
 def _as_registry_error(failure: CameraFailure) -> RegistryError:

@@ -15,17 +15,40 @@ from uuid import uuid4
 
 import pytest
 import uvloop
+from coverage import Coverage
 
 from halfgateway.database import Database
 from tests.held_clock import HeldClock
 from tests.house import House, open_house
 
+LONGEST_FIRST = ("tests/fuzz/", "tests/e2e/")
+"""What takes minutes begins first where several processes share the tests, so that none of it is left for the end."""
+
 _POSTGRESQL_BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-compatibility",
+        action="store_true",
+        help="write docs/compatibility.md from what is seen, instead of holding it to what is written",
+    )
 
 
 @pytest.fixture
 def clock() -> HeldClock:
     return HeldClock()
+
+
+@pytest.fixture
+def uncounted() -> Iterator[None]:
+    """Without coverage, which halves the speed: for a test that does ten thousand times what others do in it too."""
+    counting = Coverage.current()
+    if counting is not None:
+        counting.stop()
+    yield
+    if counting is not None:
+        counting.start()
 
 
 @pytest.fixture(scope="session")
@@ -98,3 +121,16 @@ def pytest_asyncio_loop_factories(
 ) -> dict[str, Callable[[], AbstractEventLoop]]:
     """Every test runs on the loop that the product runs on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process more than there are cores: many tests wait for what they have started."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """See :data:`LONGEST_FIRST`."""
+    if hasattr(config, "workerinput"):
+        ranks = {prefix: rank for rank, prefix in enumerate(LONGEST_FIRST)}
+        items.sort(key=lambda item: next((ranks[each] for each in ranks if item.nodeid.startswith(each)), len(ranks)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterable, Iterator
 
 import av
@@ -13,9 +14,14 @@ from halfgateway.simulator.blockcode import read_counter
 START = b"\0\0\0\1"
 
 
-def decoded_counters(packets: Iterable[bytes], codec: Codec) -> list[int | None]:
-    """The block codes of all pictures that the packets hold, as a decoder shows them."""
+def decoded_counters(packets: Iterable[bytes], codec: Codec, *, described: str = "") -> list[int | None]:
+    """The block codes of all pictures that the packets hold, as a decoder shows them.
+
+    ``described`` are the parameter sets of the session description, in base64 with commas between them.
+    """
     decoder = av.CodecContext.create("hevc" if codec is Codec.H265 else "h264", "r")
+    if described:
+        decoder.extradata = b"".join(START + b64decode(unit) for unit in described.split(","))
     frames = [frame for unit in access_units(packets, codec) for frame in decoder.decode(av.Packet(unit))]
     frames += decoder.decode(None)
     return [read_counter(frame.to_ndarray(format="gray")) for frame in frames]

@@ -99,10 +99,17 @@ async def playing(command: list[str]) -> AsyncIterator[Process]:
 
 
 async def counters_by_pyav(
-    url: str, frames: int = FRAMES, *, options: Mapping[str, str] = MappingProxyType({})
+    url: str,
+    frames: int = FRAMES,
+    *,
+    transport: str | None = "tcp",
+    options: Mapping[str, str] = MappingProxyType({}),
 ) -> Counters:
+    """With ``transport`` None it chooses by itself, as ffmpeg does."""
+    by = {"rtsp_transport": transport} if transport else {}
+
     def decoded() -> Counters:
-        with av.open(url, options={"rtsp_transport": "tcp", **options}, timeout=LIMIT_S) as container:
+        with av.open(url, options={**by, **options}, timeout=LIMIT_S) as container:
             pictures = itertools.islice(container.decode(video=0), frames)
             return [read_counter(picture.to_ndarray(format="gray")) for picture in pictures]
 

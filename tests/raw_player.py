@@ -53,7 +53,7 @@ class RawPlayer:
     tls: ssl.SSLContext | None = None
 
     async def __aenter__(self) -> RawPlayer:
-        connected = socket.socket()
+        connected = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
         connected.setblocking(False)
         if self.receive_buffer_bytes is not None:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer_bytes)
@@ -89,7 +89,8 @@ class RawPlayer:
         self._writer.write_eof()
 
     def url(self, path: str) -> str:
-        return f"{'rtsp' if self.tls is None else 'rtsps'}://{self.host}:{self.port}{path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'rtsp' if self.tls is None else 'rtsps'}://{host}:{self.port}{path}"
 
     async def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
         """Ask, answering one Digest challenge (MD5) where there are credentials."""

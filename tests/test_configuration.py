@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from halfgateway.config import ConfigurationError, parse_configuration, read_configuration
+from halfgateway.downstream.transports import UdpService
+from halfgateway.net.datagrams import ANY_PORTS
 
 REPOSITORY = Path(__file__).parents[1]
 EXAMPLE = REPOSITORY / "examples" / "gateway.toml"
@@ -47,6 +49,12 @@ def test_the_convention_is_its_own_default() -> None:
         ("convention", {"retention_days": 32}, "retention_days"),  # L02
         ("listen", {"http_port": 65536}, "http_port"),
         ("listen", {"https_port": 8443}, "tls is missing"),
+        ("listen", {"udp_ports": [30000, 30000]}, "udp_ports"),
+        ("listen", {"udp_ports": [30001, 30002]}, "udp_ports"),
+        ("listen", {"udp_ports": [30010, 30000]}, "udp_ports"),
+        ("listen", {"udp_ports": [1000, 1100]}, "udp_ports"),
+        ("listen", {"udp_mtu_bytes": 575}, "udp_mtu_bytes"),
+        ("listen", {"udp_mtu_bytes": 9217}, "udp_mtu_bytes"),
         ("timings", {"lease_s": 5, "renew_s": 4}, "renew_s"),
         ("timings", {"trace_grace_s": 31}, "trace_grace_s"),  # T01
         ("node", {"id": "Node 1"}, "node.id"),
@@ -56,6 +64,22 @@ def test_the_convention_is_its_own_default() -> None:
 def test_each_fault_is_named(section: str, values: dict[str, Any], fault: str) -> None:
     (told,) = faults_of(changed(**{section: values}))
     assert fault in told
+
+
+def test_udp_is_on_from_any_port_unless_a_file_says_otherwise() -> None:
+    service = parse_configuration(MINIMAL).listen.udp_service()
+    assert service == UdpService(ANY_PORTS, 1500)
+    assert parse_configuration(changed(listen={"udp": False})).listen.udp_service() is None
+    service = parse_configuration(changed(listen={"udp_ports": [30000, 30019]})).listen.udp_service()
+    assert service is not None
+    assert (service.ports[0], service.ports[-1]) == (30000, 30019)
+
+
+def test_rtsp_over_http_is_for_who_asks_for_it() -> None:
+    # rtsp.md rows 10, 39: the demo asks, the example and the default do not
+    assert not parse_configuration(MINIMAL).listen.rtsp_over_http
+    assert parse_configuration(changed(listen={"rtsp_over_http": True})).listen.rtsp_over_http
+    assert tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))["listen"]["rtsp_over_http"] is False
 
 
 def test_every_fault_is_listed_at_once() -> None:

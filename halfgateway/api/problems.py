@@ -46,6 +46,7 @@ TITLES = {
     "camera-unreachable": "Caméra injoignable",
     "recorder-unreachable": "Enregistreur injoignable",
     "trace-unavailable": "Journal des accès indisponible",
+    "transport-not-offered": "Mode de transport non proposé",
     "state-store-unavailable": "État des Flux indisponible",
     "not-ready": "Service non disponible",
 }

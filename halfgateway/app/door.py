@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from auth.certificates import CertificateVerifier
@@ -30,6 +31,7 @@ from halfgateway.control.tickets import TicketKey, TicketStore
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM
 from halfgateway.keys import NodeKeys
+from halfgateway.net.coalescing import Coalescing
 from halfgateway.protocol.sdp import SessionDescription
 from halfgateway.relay.hub import Hub
 from halfgateway.relay.source import SourceKey
@@ -69,6 +71,8 @@ async def open_control(
     tracer: Tracer,
     certificates: CertificateVerifier,
     clock: Clock,
+    *,
+    keyframe_wanted: Callable[[SourceKey], None],
 ) -> Control:
     convention, timings = configuration.convention.record(), configuration.timings.record()
     slots = SlotTable(store, node=configuration.node.id, cap=convention.cap, clock=clock, lease_s=timings.lease_s)
@@ -93,10 +97,19 @@ async def open_control(
         chance=random.random,
         now=time.monotonic,
         on_described=lambda key, presentation: descriptions.remember(key, presentation.description),
+        coalescing=Coalescing(),
     )
     descriptions = Descriptions(lambda key: _description(puller, key))
-    hub = Hub(puller.pull, now=time.monotonic)
-    house = House(hub=hub, table=table, closer=closer, tracer=tracer, timings=timings, now=time.monotonic)
+    hub = Hub(puller.pull, now=time.monotonic, stuck_limit_s=timings.stuck_reader_s, keyframe_wanted=keyframe_wanted)
+    house = House(
+        hub=hub,
+        table=table,
+        closer=closer,
+        tracer=tracer,
+        timings=timings,
+        now=time.monotonic,
+        join_at_keyframe=frozenset(use.id for use in configuration.machines if use.join == "keyframe"),
+    )
     admission = Admission(
         state=interconnection,
         rights=rights,

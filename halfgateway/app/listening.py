@@ -49,7 +49,7 @@ class Endpoints:
 
     def urls(self, host: str) -> dict[str, str | None]:
         """Each scheme's URL on ``host``, a name or an address."""
-        shown = f"[{host}]" if ":" in host else host
+        shown = _shown(host)
         return {scheme: port and f"{scheme}://{shown}:{port}" for scheme, port in asdict(self).items()}
 
 
@@ -79,8 +79,8 @@ async def listen(
             handshake_timeout_s=tls.handshake_timeout_s,
         )
     addresses = StreamAddresses(
-        rtsp=f"rtsp://{host}:{rtsp_port}" if rtsp_port is not None else "",
-        rtsps=f"rtsps://{host}:{rtsps_port}" if rtsps_port is not None else "",
+        rtsp=f"rtsp://{_shown(host)}:{rtsp_port}" if rtsp_port is not None else "",
+        rtsps=f"rtsps://{_shown(host)}:{rtsps_port}" if rtsps_port is not None else "",
     )
     ports = _ports(configuration, records, control, journal, rtsp, addresses, sessions, certificates, clock)
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
@@ -166,6 +166,11 @@ async def _serve_https(
     )
     life.push_async_callback(listener.close)
     return await listener.listen(host, port)
+
+
+def _shown(host: str) -> str:
+    """A host as a URL names it: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _traced(tracer: Tracer, via: Via) -> Callable[[str, str], None]:

@@ -16,6 +16,7 @@ from auth.sessions import Sessions
 from auth.trace import Journal
 from auth.trace.reader import TraceFilter
 from camera_registry.clock import SystemClock
+from camera_registry.guard import CredentialGuard
 from halfgateway.app.door import Control, open_control
 from halfgateway.app.keeping import Records, keep_embedded, open_journal, open_records, open_state_store
 from halfgateway.app.listening import Endpoints, listen
@@ -29,9 +30,10 @@ from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.server import RtspServer
 from halfgateway.folder import DataFolder
+from halfgateway.keyframes import Keyframes
 from halfgateway.keys import NodeKeys
 from halfgateway.protocol.digest import DigestVerifier
-from halfgateway.survey import Survey
+from halfgateway.survey import Survey, device_opener
 from ops.interconnection import InterconnectionState, first_open
 from ops.local_record import LocalRecord
 
@@ -91,10 +93,26 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
 
     certificates = CertificateVerifier((), (), clock)
     tls = TlsFiles(configuration.tls, certificates) if configuration.tls is not None else None
-    control = await open_control(configuration, keys, record, records, shared.store, tracer, certificates, clock)
+    open_device = device_opener(configuration.cameras, CredentialGuard(clock), clock)
+    keyframes = Keyframes(store=records.cameras, open_device=open_device, now=time.monotonic)
+    life.push_async_callback(keyframes.close)
+    control = await open_control(
+        configuration,
+        keys,
+        record,
+        records,
+        shared.store,
+        tracer,
+        certificates,
+        clock,
+        keyframe_wanted=keyframes.wanted,
+    )
     life.push_async_callback(control.hub.close)
+    verifier = DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S)
     rtsp = RtspServer(
-        RtspAnswers(control.door, DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S), now_s=time.time), now=time.monotonic
+        RtspAnswers(control.door, verifier, now_s=time.time, udp=configuration.listen.udp_service()),
+        now=time.monotonic,
+        rtsp_over_http=configuration.listen.rtsp_over_http,
     )
     enforcement = Enforcement(
         table=control.table,
@@ -121,7 +139,7 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     _follow_commands(beacon, control.interconnection, life)
     life.push_async_callback(_end_streams, control)
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
-    survey = Survey(store=records.cameras, descriptions=control.descriptions, tracer=tracer, clock=clock)
+    survey = Survey(store=records.cameras, descriptions=control.descriptions, tracer=tracer, open_device=open_device)
     await survey.withdraw_unproven(configuration.cameras)
     endpoints = await listen(configuration, records, control, journal, rtsp, sessions, certificates, tls, clock, life)
     if tls is not None:

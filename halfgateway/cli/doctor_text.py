@@ -28,6 +28,7 @@ _FAULTS = {
     "rtsp-401": "identifiants refusés",
     "rtsp-404": "flux inconnu de la caméra",
     "rtsp-453": "toutes les sessions de la caméra sont prises",
+    "rtsp-461": "ni TCP entrelacé, ni UDP",
     "locked": "déjà refusée avec ces identifiants : non redemandée",
     "not-supported": "non pris en charge",
     "malformed": "réponse illisible",
@@ -41,11 +42,14 @@ _FAULTS = {
 _WARNINGS = {
     "clock-drift": "l'horloge dérive",
     "no-sender-report": "aucun rapport RTCP (SR) reçu",
+    "report-clock-off": "l'heure des rapports RTCP est fausse",
     "no-whole-gop": "aucun GOP entier vu",
     "packets-lost": "paquets perdus",
     "no-parameter-sets": "aucun jeu de paramètres, ni dans le SDP ni dans le flux",
     "packets-exceed-mtu": "paquets trop grands pour UDP",
 }
+
+_TRANSPORTS = {"tcp-interleaved": "TCP entrelacé", "udp": "UDP, faute de TCP entrelacé"}
 
 
 def doctor_text(report: Report) -> str:
@@ -97,9 +101,11 @@ def _media(detail: dict[str, Any]) -> str:
     size = f"{detail['width']}×{detail['height']}, " if detail["width"] else ""
     gop = f"GOP {detail['gop_frames']} images ({detail['gop_s']} s)" if detail["gop_frames"] else "GOP inconnu"
     sets = "dans le flux" if detail["parameter_sets_in_band"] else "absents du flux"
+    offset = detail["clock_offset_s"]
+    clock = f" à {offset:+.1f} s" if offset is not None else ""
     return (
         f"{size}{detail['fps']} images/s, {gop}, {detail['kbps']} kbit/s, jeux de paramètres {sets}, plus grand paquet "
-        f"{detail['largest_packet_bytes']} octets, {detail['sender_reports']} rapport(s) RTCP, "
+        f"{detail['largest_packet_bytes']} octets, {detail['sender_reports']} rapport(s) RTCP{clock}, "
         f"1er paquet après {detail['first_packet_ms']} ms"
     )
 
@@ -111,6 +117,8 @@ _DETAILS: dict[str, Callable[[dict[str, Any]], str]] = {
     "onvif-stream-uri": _streams,
     "rtsp-options": lambda detail: detail["public"],
     "rtsp-describe": _description,
-    "rtsp-setup": lambda detail: f"TCP entrelacé, session de {detail['session_timeout_s'] or 60} s",
+    "rtsp-setup": lambda detail: (
+        f"{_TRANSPORTS[detail['transport']]}, session de {detail['session_timeout_s'] or 60} s"
+    ),
     "rtsp-play": _media,
 }

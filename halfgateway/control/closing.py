@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Coroutine
 from typing import Any
 
@@ -18,6 +19,10 @@ from halfgateway.errors import Refusal, StateStoreUnavailable
 
 log = logging.getLogger(__name__)
 
+MAX_WITHDRAWN_TICKETS = 1_000
+"""Tickets whose holders lost the right to watch, and are told so when they ask again: a hundred times the streams that
+can lose it together. When full, the oldest are forgotten, and are then tickets that have ended, as any other."""
+
 
 class Closer:
     """Ends streams: at once for the viewers, then for the slot, the ticket and the trace."""
@@ -31,14 +36,21 @@ class Closer:
         self._tracer = tracer
         self._clock = clock
         self._chores: dict[asyncio.Task[None], str] = {}
+        self._withdrawn: OrderedDict[str, None] = OrderedDict()
 
     def end(self, stream: Stream, cause: Refusal, *, by: str | None = None) -> None:
         """Stop a stream now; its slot goes back as soon as the state store takes it. ``by`` is who closed it."""
         if not self._table.remove(stream, cause):
             return
+        if cause.rtsp_status == 403 and stream.request.ticket is not None:
+            self._withdraw(stream.request.ticket)
         self._trace_result(stream, cause, by)
         moved = isinstance(cause, MovedToAnotherNode)
         self._later(stream.id, self._hand_over(stream.id) if moved else self._let_go(stream, 0.0))
+
+    def withdrew(self, ticket: str) -> bool:
+        """Whether this ticket's stream was ended because its holder lost the right to watch (rtsp.md section 1.7)."""
+        return ticket in self._withdrawn
 
     async def leave(self, stream: Stream, ticket_grace_s: float) -> None:
         """The holder said goodbye: the slot is free when this returns, its ticket good for a little longer.
@@ -64,6 +76,11 @@ class Closer:
         """Wait until every slot that was to go back has gone, or could not."""
         while self._chores:
             await asyncio.wait(self._chores)
+
+    def _withdraw(self, ticket: str) -> None:
+        self._withdrawn[ticket] = None
+        if len(self._withdrawn) > MAX_WITHDRAWN_TICKETS:
+            self._withdrawn.popitem(last=False)
 
     async def _let_go(self, stream: Stream, ticket_grace_s: float) -> None:
         await self._give_back(stream.id)

@@ -54,6 +54,6 @@ class NodeStopped(Ending):
 
 
 class CertificateFallen(Ending):
-    """The certificate by which its holder came was revoked, has expired, or is trusted no longer."""
+    """The certificate by which its holder came was revoked, has expired, or is trusted no longer: a mandate's end."""
 
-    code = "certificate-fallen"
+    code, rtsp_status = "certificate-fallen", 403

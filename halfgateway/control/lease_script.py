@@ -2,9 +2,10 @@
 
 A lease lapses by the server's clock, and its holder lets go by its own, monotonic one. Two things keep the holder
 the earlier of the two: its deadline is counted from before the question was sent, less a margin for clocks that run
-unevenly; and each question carries the latest instant at which the server may answer it. Past that instant either
-the caller has given up, and nothing must happen, or the server's clock was set forward, and leases only seem to have
-lapsed: then nothing new is granted for one lease. (A step that no node saw both sides of stays unseen.)
+unevenly; and each question carries the latest instant at which the server may answer it. Past that instant nothing
+is done: either the question took too long, as this node's own clock tells, and its caller is told no; or the server's
+clock was set forward, and leases only seem to have lapsed: then nothing new is granted for one lease. (A step that no
+node saw both sides of stays unseen.)
 """
 
 from __future__ import annotations
@@ -72,9 +73,9 @@ class LeaseScript:
             "release": list(release),
         }
         async with self._store.limited():
-            reply = await self._once(request)
-            if reply.status == "late":
-                reply = await self._once(request | {"stepped": True})
+            reply = await self._once(request, self._seen)
+            if reply.status == "late" and self._clock.monotonic() - reply.asked_at < self._store.call_limit_s:
+                reply = await self._once(request | {"stepped": True}, reply)
         if reply.status == "late":
             raise StateStoreUnavailable("L'état partagé a répondu trop tard.", retry_after_s=RETRY_AFTER_S)
         if reply.status == "disagreed":
@@ -83,16 +84,18 @@ class LeaseScript:
             )
         return reply
 
-    async def _once(self, request: Mapping[str, Any]) -> Reply:
+    async def _once(self, request: Mapping[str, Any], seen: Reply | None) -> Reply:
+        """Ask once. A reply that came too late tells nothing of the server's clock that the next would not show."""
         asked_at = self._clock.monotonic()
-        latest = {} if self._seen is None else {"latest": self._latest_answer_ms(self._seen, asked_at)}
+        latest = {} if seen is None else {"latest": self._latest_answer_ms(seen, asked_at)}
         answer = await self._script(keys=self._keys, args=[json.dumps({**request, **latest})])
         status, now_ms, *rest = answer
         reply = Reply(asked_at, status.decode("ascii"), now_ms)
         if rest:
             hold_ms, used, cap, interconnection, rows = rest
             reply = Reply(asked_at, reply.status, now_ms, hold_ms / 1000, used, cap, interconnection, tuple(rows))
-        self._seen = reply
+        if reply.status != "late":
+            self._seen = reply
         return reply
 
     def _latest_answer_ms(self, seen: Reply, asked_at: float) -> int:

@@ -27,6 +27,7 @@ from halfgateway.errors import (
     NotHabilitated,
     Refusal,
     StateStoreUnavailable,
+    TransportNotOffered,
     Unauthenticated,
     UnknownCamera,
 )
@@ -125,6 +126,14 @@ class RtspDoor:
         )
         self._house.tracer.refusal(draft)
 
+    def refuse_while_closed(self, caller: Caller, path: StreamPath) -> None:
+        """See :class:`~halfgateway.downstream.door.Door`. The store is not asked."""
+        try:
+            self._admission.require_open()
+        except Refusal as refusal:
+            self._trace_refusal(refusal, caller, path)
+            raise
+
     async def describe(self, caller: Caller, path: StreamPath) -> bytes:
         """See :class:`~halfgateway.downstream.door.Door`."""
         request = await self._request(caller, path)
@@ -137,7 +146,13 @@ class RtspDoor:
             raise
         if self._first_for_a_while(request.principal.account, camera.id):
             await self._house.tracer.durable(request.entry(Kind.STREAM_DESCRIBED))
-        return describe_for_reader(description, control=TRACK, session_id=SDP_SESSION_ID, name=camera.name)
+        return describe_for_reader(
+            description,
+            control=TRACK,
+            session_id=SDP_SESSION_ID,
+            name=camera.name,
+            over_ipv6=":" in caller.source,
+        )
 
     async def take_seat(self, caller: Caller, path: StreamPath, viewer: Viewer) -> Seat:
         """See :class:`~halfgateway.downstream.door.Door`."""
@@ -157,6 +172,16 @@ class RtspDoor:
             self._not_seated(stream, request, error)
             raise
         seat = StreamSeat(self._house, stream, source, viewer)
+        try:
+            await viewer.choose_transport(source)
+        except TransportNotOffered as refusal:
+            seat.give_up()
+            self._ask_for_another_transport(stream, refusal)
+            raise
+        except BaseException as error:
+            seat.give_up()
+            self._not_seated(stream, request, error)
+            raise
         if stream not in self._house.table:
             seat.give_up()
             self._admission.recheck(request)
@@ -220,7 +245,8 @@ class RtspDoor:
         if served is not None:
             request = replace(served.request, source=caller.source, via=via)
         else:
-            self._refuse_while_closed(caller, path)
+            self.refuse_while_closed(caller, path)
+            self._refuse_what_was_withdrawn(caller, path)
             ticket = await self._good_ticket(caller.username, caller.source)
             request = request_of_ticket(ticket, source=caller.source, via=via)
         bound = request.camera == path.camera and request.mode.value == path.mode
@@ -229,20 +255,25 @@ class RtspDoor:
         await self._vet(request, None, caller)
         return request
 
-    def _refuse_while_closed(self, caller: Caller, path: StreamPath) -> None:
-        """While cut, a ticket that this node does not serve is refused from memory, without asking the store."""
-        try:
-            self._admission.require_open()
-        except Refusal as refusal:
-            draft = Draft(
-                kind=Kind.STREAM_REFUSED,
-                camera=path.camera,
-                mode=path.mode,
-                refusal=refusal.code,
-                source=caller.source,
-            )
-            self._house.tracer.refusal(draft)
-            raise
+    def _refuse_what_was_withdrawn(self, caller: Caller, path: StreamPath) -> None:
+        """A holder whose mandate has ended is told that, and not that the credentials were wrong."""
+        if self._house.closer.withdrew(caller.username):
+            refusal = NotHabilitated("Le droit d'accès à ce Flux a pris fin.")
+            self._trace_refusal(refusal, caller, path)
+            raise refusal
+
+    def _trace_refusal(self, refusal: Refusal, caller: Caller, path: StreamPath) -> None:
+        """Trace the refusal of a machine, or of one of whom this node knows the ticket's name alone."""
+        known = self._machines.find(caller.username) is not None
+        draft = Draft(
+            kind=Kind.STREAM_REFUSED,
+            account=caller.username if known else None,
+            camera=path.camera,
+            mode=path.mode,
+            refusal=refusal.code,
+            source=caller.source,
+        )
+        self._house.tracer.refusal(draft)
 
     async def _good_ticket(self, ticket_id: str, source: str) -> Ticket:
         ticket = await self._tickets.get(ticket_id)
@@ -296,6 +327,13 @@ class RtspDoor:
             self._house.tracer.refusal(request.refused(error))
         if stream.request.ticket is None and not stream.seats:
             self._house.closer.end(stream, error if isinstance(error, Refusal) else NotPlayed())
+
+    def _ask_for_another_transport(self, stream: Stream, refusal: TransportNotOffered) -> None:
+        """The player asks again at once, by TCP: the slot is kept for that."""
+        about = {"action": "SETUP over UDP", "path": ""}
+        self._house.tracer.refusal(stream.request.entry(Kind.ACTION_REFUSED, about, refusal=refusal.code))
+        if stream.request.ticket is None and not stream.seats:
+            stream.parked = True
 
     def _source_of(self, request: AccessRequest) -> tuple[Camera, SourceKey]:
         camera = self._find_camera(request.camera)

@@ -20,7 +20,10 @@ from halfgateway.relay.source import Source
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What every seat needs. ``now`` is the monotonic clock in seconds."""
+    """What every seat needs. ``now`` is the monotonic clock in seconds.
+
+    The accounts in ``join_at_keyframe`` want every timestamp true: their streams begin at the next keyframe.
+    """
 
     hub: Hub
     table: StreamTable
@@ -28,6 +31,7 @@ class House:
     tracer: Tracer
     timings: Timings
     now: Callable[[], float]
+    join_at_keyframe: frozenset[str] = frozenset()
 
 
 class StreamSeat:
@@ -79,7 +83,8 @@ class StreamSeat:
 
     def opening(self) -> Opening | None:
         """See :class:`~halfgateway.downstream.door.Seat`. Who plays on after a pause has had its opening."""
-        return self._source.opening() if self._reader is None else None
+        waits = self._stream.request.principal.account in self._house.join_at_keyframe
+        return None if waits or self._reader is not None else self._source.opening()
 
     def flow(self, reader: Reader, opening: Opening | None) -> None:
         """See :class:`~halfgateway.downstream.door.Seat`. A stream that has ended meanwhile does not flow."""
@@ -118,6 +123,13 @@ class StreamSeat:
         stream.parked = True
         if stream.ever_played or stream.request.ticket is None:
             stream.end_unless(NotResumed, self._house.timings.resume_s, self._house.now())
+
+    def dismiss(self, cause: Refusal) -> None:
+        """See :class:`~halfgateway.downstream.door.Seat`."""
+        detail = {"to": "another-session", "why": cause.detail}
+        self._house.tracer.eventual(self._stream.request.entry(Kind.STREAM_MOVED, detail, refusal=cause.code))
+        self.lose()
+        self._viewer.end(cause)
 
     def evict(self, cause: Refusal) -> None:
         """See :class:`~halfgateway.control.streams.Occupant`."""

@@ -17,6 +17,7 @@ from halfgateway.control.endings import Ending, NotPlayed
 from halfgateway.control.tickets import Ticket
 from halfgateway.downstream.door import Viewer
 from halfgateway.errors import InvalidRequest, Refusal, StateStoreUnavailable
+from halfgateway.relay.hub import STUCK_LIMIT_S
 from halfgateway.relay.reader import Gate
 
 
@@ -38,6 +39,7 @@ class Timings:
     paused_s: float = 600.0
     ticket_grace_s: float = 10.0
     trace_grace_s: float = 5.0
+    stuck_reader_s: float = STUCK_LIMIT_S
     lease_s: float = 15.0
     renew_s: float = 5.0
 

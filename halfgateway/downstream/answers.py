@@ -6,9 +6,10 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from halfgateway.downstream.connection import Answer, RtspConnection
-from halfgateway.downstream.door import Door
+from halfgateway.downstream.door import Door, StreamPath
 from halfgateway.downstream.paths import TRACK, base_url, stream_path
 from halfgateway.downstream.session import SESSION_TIMEOUT_S, RtspSession
+from halfgateway.downstream.transports import ForeignDestination, Offers, UdpService, offers_of
 from halfgateway.errors import Refusal, RemoteProtocolError, Unauthenticated, UnknownCamera
 from halfgateway.protocol.digest import DigestVerifier, Outcome, Verdict
 from halfgateway.protocol.headers import Headers
@@ -16,7 +17,6 @@ from halfgateway.protocol.messages import Request, response
 from halfgateway.protocol.rtp_info import StreamInfo, rtp_info
 from halfgateway.protocol.session import Session
 from halfgateway.protocol.states import PUBLIC_METHODS, ServerState, allowed, next_server_state
-from halfgateway.protocol.transport import Transport, parse_transports
 from halfgateway.protocol.uri import same_resource
 
 log = logging.getLogger(__name__)
@@ -35,10 +35,13 @@ ALLOW = {405: ", ".join(PUBLIC_METHODS), 455: ", ".join(allowed(ServerState.INIT
 
 
 class RtspAnswers:
-    """The server's answers. ``now_s`` is wall time in seconds for the nonces' life."""
+    """The server's answers. ``now_s`` is wall time in seconds for the nonces' life; no ``udp``, no datagrams."""
 
-    def __init__(self, door: Door, verifier: DigestVerifier, *, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self, door: Door, verifier: DigestVerifier, *, now_s: Callable[[], float], udp: UdpService | None = None
+    ) -> None:
         self._door = door
+        self._udp = udp
         self._verifier = verifier
         self._now_s = now_s
         self._methods: dict[str, Callable[[RtspConnection, Request, str], Awaitable[Answer]]] = {
@@ -126,28 +129,39 @@ class RtspAnswers:
         if path.track not in {None, TRACK}:
             self._door.refused_action(connection.caller(username), "SETUP", path.track or "")
             raise UnknownCamera("Seule la vidéo est mise à disposition (article R. 253-1 du CSI).")
-        transport = self._acceptable(request)
-        if transport is None:
-            return _status(461)
+        offers = self._offers(connection, request, username)
         if request.headers.get("Session") is not None:
             session = self._session(connection, request, username)
-            if session.path != path:
+            if not session.is_of(path):
                 return _status(459)
-            if session.state is not ServerState.PLAYING:
-                session.channels = _channels(connection, transport, session)
+            if not await session.set_up_again(offers):  # RFC 2326 section 10.4
+                return _status(455, Allow=", ".join(m for m in allowed(ServerState.PLAYING) if m != "SETUP"))
+            self._session(connection, request, username)
         else:
             if len(connection.sessions) >= MAX_SESSIONS:
                 return _status(461)
-            session = RtspSession(connection, username, path)
-            session.seat = await self._door.take_seat(connection.caller(username), path, session)
-            session.channels = _channels(connection, transport, session)
-            connection.sessions[session.id] = session
+            session = await self._new_session(connection, username, path, offers)
         session.state = next_server_state(session.state, "SETUP")
-        chosen = Transport(lower="TCP", interleaved=session.channels)
-        return _status(200, Transport=str(chosen), Session=_session_header(session))
+        return _status(200, Transport=str(session.granted()), Session=_session_header(session))
+
+    async def _new_session(
+        self, connection: RtspConnection, username: str, path: StreamPath, offers: Offers
+    ) -> RtspSession:
+        session = RtspSession(connection, username, path, offers)
+        try:
+            session.seat = await self._door.take_seat(connection.caller(username), path, session)
+        except BaseException:
+            session.close()
+            raise
+        connection.sessions[session.id] = session
+        return session
 
     async def _play(self, connection: RtspConnection, request: Request, username: str) -> Answer:
+        path = stream_path(request.uri)
+        self._door.refuse_while_closed(connection.caller(username), path)
         session = self._session(connection, request, username)
+        if not session.is_of(path):
+            return _status(454)
         if session.state is ServerState.PLAYING:
             return _status(200, Session=_session_header(session), Range="npt=now-")
         seat = session.seat
@@ -158,7 +172,8 @@ class RtspAnswers:
         if session.id not in connection.sessions:
             return _status(454)
         session.state = state
-        reader, opening = session.make_reader(seat), seat.opening()
+        reader = session.make_reader(seat)
+        opening = seat.opening() if session.datagrams is None else None  # a burst of datagrams would be lost on the way
         answer = _status(200, Session=_session_header(session), Range="npt=now-")
         if opening is not None:
             first = StreamInfo(base_url(request.uri) + TRACK, opening.sequence, opening.timestamp)
@@ -175,6 +190,7 @@ class RtspAnswers:
     async def _teardown(self, connection: RtspConnection, request: Request, username: str) -> Answer:
         session = self._session(connection, request, username)
         connection.sessions.pop(session.id, None)
+        session.close()
         if session.seat is not None:
             await session.seat.leave()
         return _status(200)
@@ -199,25 +215,21 @@ class RtspAnswers:
             raise RemoteProtocolError("no such session", status=454)
         return session
 
-    def _acceptable(self, request: Request) -> Transport | None:
-        """The first transport of the client's list that we serve, if any (rtsp.md rows 32-36)."""
+    def _offers(self, connection: RtspConnection, request: Request, username: str) -> Offers:
+        """What of the client's list this connection is served.
+
+        Over TLS no datagram, which nothing would encrypt; nor through HTTP, where datagrams are known not to pass.
+        """
         header = request.headers.get("Transport")
         if header is None:
             raise RemoteProtocolError("SETUP without Transport")
-        for transport in parse_transports(header):
-            interleaved = transport.profile == "RTP/AVP" and transport.lower == "TCP" and not transport.multicast
-            if interleaved and transport.mode == "PLAY":
-                return transport
-        return None
-
-
-def _channels(connection: RtspConnection, transport: Transport, session: RtspSession) -> tuple[int, int]:
-    """The client's channel numbers, or others where it names none or they are taken (rtsp.md row 34)."""
-    taken = {channel for other in connection.sessions.values() if other is not session for channel in other.channels}
-    wanted = transport.interleaved
-    if wanted is not None and wanted[0] != wanted[1] and not taken.intersection(wanted):
-        return wanted
-    return next((first, first + 1) for first in range(0, 256, 2) if not taken.intersection((first, first + 1)))
+        has_route = self._udp is not None and not connection.secure and not connection.tunnelled
+        route = self._udp.route(connection.local, connection.source) if self._udp and has_route else None
+        try:
+            return offers_of(header, route)
+        except ForeignDestination:
+            self._door.refused_action(connection.caller(username), "SETUP to a foreign destination", "")
+            raise
 
 
 def _session_header(session: RtspSession) -> str:

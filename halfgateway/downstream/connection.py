@@ -14,14 +14,18 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from halfgateway.downstream.door import MODERN_TLS, Caller
-from halfgateway.downstream.session import RtspSession
+from halfgateway.downstream.session import RtspSession, Silent
 from halfgateway.errors import Refusal, RemoteProtocolError
 from halfgateway.net import sockets
-from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, InterleavedBatch, Role
+from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, InterleavedBatch, Role, frame
 from halfgateway.protocol.headers import Headers
 from halfgateway.protocol.messages import Request, Response, response, serialise
+from halfgateway.protocol.transport import Pair
 
 log = logging.getLogger(__name__)
+
+TUNNELLED = "tunnelled"
+"""The extra information by which a transport says that it goes through HTTP: who needs that gets no datagrams."""
 
 MAX_PIPELINED_REQUESTS = 32
 """Requests read ahead of their answers. When full, reading pauses until half of them are answered."""
@@ -70,6 +74,8 @@ class RtspConnection(asyncio.Protocol):
         self.now = now
         self.sessions: dict[str, RtspSession] = {}
         self.source = ""
+        self.local = ""
+        self.tunnelled = False
         self.secure = False
         self.certificate: bytes | None = None
         self.tls_version = MODERN_TLS
@@ -98,6 +104,8 @@ class RtspConnection(asyncio.Protocol):
         self._transport = stream
         peer = transport.get_extra_info("peername") or ("",)
         self.source = str(peer[0])
+        self.tunnelled = bool(transport.get_extra_info(TUNNELLED))
+        self.local = str((transport.get_extra_info("sockname") or ("",))[0])
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self.secure = tls is not None
         if tls is not None:
@@ -123,9 +131,17 @@ class RtspConnection(asyncio.Protocol):
                 elif not isinstance(event, InterleavedBatch):
                     raise RemoteProtocolError("a client sends requests, not responses")
         except RemoteProtocolError as error:
-            self._requests.append(error)
-            if self._transport is not None:
-                self._transport.pause_reading()
+            self._hear_no_more(error)
+
+    def refuse(self, error: RemoteProtocolError) -> None:
+        """Answer what cannot be read, after all that was asked before it, and close."""
+        self._hear_no_more(error)
+        self._work()
+
+    def _hear_no_more(self, error: RemoteProtocolError) -> None:
+        self._requests.append(error)
+        if self._transport is not None:
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """Answer what was asked before the end, then close. (TLS has no half-closed connection.)"""
@@ -146,6 +162,8 @@ class RtspConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See :class:`asyncio.Protocol`. A goodbye that came with the end is heard: ffmpeg says it and closes."""
         self.writable = False
+        for session in self.sessions.values():
+            session.close()
         if exc is not None and self._transport is not None and not self.secure:
             self._read(sockets.last_words(self._transport))
         goodbyes = [each for each in self._requests if isinstance(each, Request) and each.method == "TEARDOWN"]
@@ -183,6 +201,27 @@ class RtspConnection(asyncio.Protocol):
         if self._transport is not None:
             sockets.abort(self._transport)
 
+    def abort_if_dead(self) -> None:
+        """Abort where the peer is gone without a word: then its sessions are lost, and kept for their holder."""
+        if self._transport is not None and sockets.is_dead(self._transport):
+            log.info("connection.dead source=%s", self.source)
+            self.abort()
+
+    def free_channels(self, wanted: Pair | None) -> Pair:
+        """The client's channel numbers, or others where it names none or they are taken (rtsp.md row 34)."""
+        taken = {channel for session in self.sessions.values() for channel in session.channels or ()}
+        if wanted is not None and wanted[0] != wanted[1] and not taken.intersection(wanted):
+            return wanted
+        return next((first, first + 1) for first in range(0, 256, 2) if not taken.intersection((first, first + 1)))
+
+    def lose_silent_sessions(self, since_s: float) -> None:
+        """Lose the readers over UDP of which nothing has been heard since then (monotonic seconds)."""
+        for session in tuple(self.sessions.values()):
+            if session.is_silent_since(since_s) and self.last_heard_s < since_s:
+                if session.seat is not None:
+                    session.seat.lose()
+                self.end_session(session, Silent())
+
     def drop_sessions(self) -> tuple[RtspSession, ...]:
         """Take every session off this connection, and say which they were."""
         sessions = tuple(self.sessions.values())
@@ -195,8 +234,10 @@ class RtspConnection(asyncio.Protocol):
             return
         log.info("session.ended session=%s cause=%s", session.id[:8], cause.code)
         goodbye = session.goodbye()
-        if goodbye and self.writable and not self.secure and self._transport.get_write_buffer_size() == 0:
-            sockets.write_now(self._transport, goodbye)
+        if session.channels is None:
+            session.close(goodbye)
+        elif goodbye and self.writable and not self.secure and self._transport.get_write_buffer_size() == 0:
+            sockets.write_now(self._transport, frame(session.channels[1], goodbye))
         if not self.sessions:
             sockets.abort(self._transport)
 

@@ -13,6 +13,7 @@ from halfgateway.errors import Refusal
 from halfgateway.protocol.digest import Secrets
 from halfgateway.relay.gop import Opening
 from halfgateway.relay.reader import Gate, Reader
+from halfgateway.relay.source import Source
 
 MODERN_TLS = "TLSv1.3"
 """The version that is asked of everyone but machines (S02)."""
@@ -44,6 +45,9 @@ class StreamPath:
 
 class Viewer(Protocol):
     """The RTSP session as the door sees it: something that can be made to stop."""
+
+    async def choose_transport(self, source: Source) -> None:
+        """Choose by what this camera's packets are to be sent. Raises TransportNotOffered."""
 
     def end(self, cause: Refusal) -> None:
         """Stop media, say BYE where it can still go, and abort. Synchronous: nothing is handed over after it."""
@@ -77,6 +81,9 @@ class Seat(Protocol):
     def lose(self) -> None:
         """The connection is gone without a goodbye: the slot is kept for the holder's return, for a while."""
 
+    def dismiss(self, cause: Refusal) -> None:
+        """End this session alone, by a refusal: the slot is kept as for a lost connection. Synchronous."""
+
 
 class Door(Protocol):
     """The one way in."""
@@ -89,6 +96,9 @@ class Door(Protocol):
 
     def refused_action(self, caller: Caller, action: str, path: str) -> None:
         """Note that something was asked that no one may do here (publishing, sound, the back-channel)."""
+
+    def refuse_while_closed(self, caller: Caller, path: StreamPath) -> None:
+        """Refuse, from memory alone, whoever asks while the interconnection is not open."""
 
     async def describe(self, caller: Caller, path: StreamPath) -> bytes:
         """The SDP of a camera, video only. Takes no slot."""

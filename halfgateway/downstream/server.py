@@ -12,14 +12,21 @@ from halfgateway.downstream.connection import (
     Answerer,
     RtspConnection,
 )
+from halfgateway.downstream.guest import Guest
+from halfgateway.downstream.session import SESSION_TIMEOUT_S
+from halfgateway.downstream.tunnel import Tunnels
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S, TlsListener
 
 MAX_CONNECTIONS = 2_000
-"""Connections a node accepts, authenticated or not: memory is bounded before anyone has said who they are.
-Past it the stranger who has been here longest is reset, else the newcomer; none of them takes a slot (row 9)."""
+"""Connections a node accepts, authenticated or not, both of a tunnel over HTTP: memory is bounded before anyone has
+said who they are. Past it the stranger who has been here longest is reset, else the newcomer; none of them takes a
+slot (row 9)."""
 
 BACKLOG = 512
 """Connections the kernel may hold before they are accepted."""
+
+SESSION_GRACE_S = 10.0
+"""How long after the announced timeout a reader over UDP is still waited for: a report may be late or lost."""
 
 
 class RtspServer:
@@ -33,15 +40,23 @@ class RtspServer:
         first_request_timeout_s: float = FIRST_REQUEST_TIMEOUT_S,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         max_connections: int = MAX_CONNECTIONS,
+        session_timeout_s: float = SESSION_TIMEOUT_S + SESSION_GRACE_S,
+        rtsp_over_http: bool = False,
     ) -> None:
+        self.connections: set[Guest] = set()
         self._answerer = answerer
         self._now = now
         self._first_request_timeout_s = first_request_timeout_s
         self._idle_timeout_s = idle_timeout_s
         self._max_connections = max_connections
+        self._session_timeout_s = session_timeout_s
         self._listeners: list[asyncio.Server] = []
         self._tls_listeners: list[TlsListener] = []
-        self.connections: set[RtspConnection] = set()
+        self._tunnels: Tunnels | None = None
+        if rtsp_over_http:
+            self._tunnels = Tunnels(
+                self._new_rtsp_connection, now=now, on_open=self._admit, on_closed=self.connections.discard
+            )
 
     async def listen(self, host: str, port: int) -> int:
         """Accept connections on ``host`` and ``port`` (0: any free one); returns the port."""
@@ -67,13 +82,16 @@ class RtspServer:
         return await listener.listen(host, port)
 
     def sweep(self) -> None:
-        """Close strangers that have not authenticated in time, and connections that do nothing."""
+        """Close strangers that have not authenticated in time, connections that do nothing, and silent sessions."""
         now = self._now()
         for connection in tuple(self.connections):
             stranger = not connection.authenticated and now - connection.opened_at_s > self._first_request_timeout_s
             idle = not connection.sessions and now - connection.last_heard_s > self._idle_timeout_s
             if stranger or idle:
                 connection.abort()
+            elif isinstance(connection, RtspConnection) and connection.sessions:
+                connection.lose_silent_sessions(now - self._session_timeout_s)
+                connection.abort_if_dead()
 
     async def close(self) -> None:
         """Stop listening and abort every connection."""
@@ -86,10 +104,13 @@ class RtspServer:
         for listener in self._listeners:
             await listener.wait_closed()
 
-    def _new_connection(self) -> RtspConnection:
+    def _new_connection(self) -> asyncio.Protocol:
+        return self._new_rtsp_connection() if self._tunnels is None else self._tunnels.newcomer()
+
+    def _new_rtsp_connection(self) -> RtspConnection:
         return RtspConnection(self._answerer, now=self._now, on_open=self._admit, on_closed=self.connections.discard)
 
-    def _admit(self, connection: RtspConnection) -> bool:
+    def _admit(self, connection: Guest) -> bool:
         """Take a newcomer; where all places are taken, in the place of the stranger who has been here longest."""
         if len(self.connections) >= self._max_connections:
             strangers = [other for other in self.connections if not other.authenticated]

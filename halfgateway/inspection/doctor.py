@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,16 +23,13 @@ from halfgateway.errors import RemoteProtocolError
 from halfgateway.inspection.meter import Measurements, StreamMeter
 from halfgateway.protocol.connection import InterleavedBatch
 from halfgateway.protocol.sdp import first_video
-from halfgateway.protocol.session import Session
 from halfgateway.protocol.sps import described_sps, picture_size
-from halfgateway.protocol.transport import parse_transports
 from halfgateway.protocol.uri import redacted
+from halfgateway.relay.reports import CLOCK_WARNING_S
 from halfgateway.upstream.backoff import CameraFailure
 from halfgateway.upstream.client import CONNECT_TIMEOUT_S, CameraClient, Target
 from halfgateway.upstream.presentation import Presentation, describe
-
-CLOCK_WARNING_S = 5.0
-"""A clock further off than this, in seconds, is worth a word (onvif.md, decision 4)."""
+from halfgateway.upstream.setup import Granted, set_up
 
 GROUP_PATIENCE_S = 15.0
 """How long at most, in seconds, a stream is watched for one whole group of pictures to pass."""
@@ -56,7 +53,6 @@ MAX_UDP_PAYLOAD_BYTES = 1472
 """What one UDP datagram holds on Ethernet over IPv4: a camera with larger packets cannot be relayed over UDP."""
 
 _POLL_S = 0.05
-_CHANNELS = (0, 1)
 
 
 @dataclass(slots=True)
@@ -167,11 +163,11 @@ class Doctor:
             stream = _Stream(self._clock)
             client = await CameraClient.connect(target, stream.take)
         try:
-            await self._play(client, target, stream, seconds)
+            await self._converse(client, target, stream, seconds)
         finally:
             client.close()
 
-    async def _play(self, client: CameraClient, target: Target, stream: _Stream, seconds: float) -> None:
+    async def _converse(self, client: CameraClient, target: Target, stream: _Stream, seconds: float) -> None:
         async with self._needed("rtsp-options") as step:
             answer = await client.request("OPTIONS", target.url)
             step.detail = {"public": answer.headers.get("Public") or "", "server": answer.headers.get("Server") or ""}
@@ -179,17 +175,21 @@ class Doctor:
             presentation = await describe(client, target)
             step.detail = _described(presentation)
         async with self._needed("rtsp-setup") as step:
-            wanted = "RTP/AVP/TCP;unicast;interleaved={}-{}".format(*_CHANNELS)
-            answer = await client.request("SETUP", presentation.track_url, {"Transport": wanted})
-            session = Session.parse(answer.headers.get("Session") or "")
-            granted = parse_transports(answer.headers.get("Transport") or wanted)
-            channels = (granted[0].interleaved if granted else None) or _CHANNELS
-            step.detail = {"transport": "tcp-interleaved", "session_timeout_s": session.timeout_s}
+            granted = await set_up(client, presentation, stream.take, now=self._clock.monotonic)
+            transport = "tcp-interleaved" if granted.datagrams is None else "udp"
+            step.detail = {"transport": transport, "session_timeout_s": granted.session.timeout_s}
+        with closing(granted):
+            await self._play(client, presentation, granted, stream, seconds)
+
+    async def _play(
+        self, client: CameraClient, presentation: Presentation, granted: Granted, stream: _Stream, seconds: float
+    ) -> None:
+        headers = {"Session": granted.session.id}
         async with self._step("rtsp-play") as step:
-            stream.meter = StreamMeter(presentation.video.codec, presentation.video.clock_rate_hz, channels)
+            video = presentation.video
+            stream.meter = StreamMeter(video.codec, video.clock_rate_hz, granted.channels, wall_ns=self._wall_ns)
             asked_s = self._clock.monotonic()
-            headers = {"Session": session.id, "Range": "npt=0.000-"}
-            await client.request("PLAY", presentation.aggregate_url, headers)
+            await client.request("PLAY", presentation.aggregate_url, headers | {"Range": "npt=0.000-"})
             await stream.watch(client, seconds)
             measured = stream.meter.result()
             step.detail = asdict(measured) | {"first_packet_ms": stream.first_packet_ms(asked_s)}
@@ -199,7 +199,10 @@ class Doctor:
             elif not measured.key_frames:
                 step.fault = "no-key-frame"
         async with self._step("rtsp-teardown"):
-            await client.request("TEARDOWN", presentation.aggregate_url, {"Session": session.id})
+            await client.request("TEARDOWN", presentation.aggregate_url, headers)
+
+    def _wall_ns(self) -> int:
+        return round(self._clock.now().timestamp() * 1e9)
 
     @asynccontextmanager
     async def _needed(self, name: str) -> AsyncIterator[Step]:
@@ -219,7 +222,7 @@ class Doctor:
         except RegistryError as error:
             step.fault = error.cause
         except CameraFailure as failure:
-            step.fault = f"rtsp-{failure.status}" if failure.status is not None else "unreachable"
+            step.fault = _fault_of(failure)
         except RemoteProtocolError:
             step.fault = "malformed"
         step.ms = round((self._clock.monotonic() - began_s) * 1000, 1)
@@ -234,13 +237,13 @@ class _Stream:
         self._first_s: float | None = None
         self.meter: StreamMeter | None = None
 
-    def take(self, batch: InterleavedBatch) -> None:
-        """Take what the camera sent."""
-        if self.meter is None:
-            return
-        now_s = self._clock.monotonic()
-        self._first_s = self._first_s or now_s
-        self.meter.feed(batch, now_s)
+    def take(self, batch: InterleavedBatch) -> bool:
+        """Take what the camera sent; each packet is to be timed, so none is waited for."""
+        if self.meter is not None:
+            now_s = self._clock.monotonic()
+            self._first_s = self._first_s or now_s
+            self.meter.feed(batch, now_s)
+        return False
 
     def first_packet_ms(self, asked_s: float) -> float | None:
         """How long after PLAY was asked the first packet came."""
@@ -258,6 +261,12 @@ class _Stream:
             if client.closed.done():
                 raise CameraFailure("La caméra a fermé la connexion.")
             await asyncio.sleep(_POLL_S)
+
+
+def _fault_of(failure: CameraFailure) -> str:
+    if failure.status is not None:
+        return f"rtsp-{failure.status}"
+    return "malformed" if isinstance(failure.__cause__, RemoteProtocolError) else "unreachable"
 
 
 async def _connect(url: str) -> None:
@@ -296,6 +305,7 @@ def _doubts(measured: Measurements, presentation: Presentation) -> list[str]:
     described = _described(presentation)
     found = {
         "no-sender-report": not measured.sender_reports,
+        "report-clock-off": abs(measured.clock_offset_s or 0.0) > CLOCK_WARNING_S,
         "no-whole-gop": measured.gop_frames is None,
         "packets-lost": measured.lost_packets > 0,
         "no-parameter-sets": not (measured.parameter_sets_in_band or described["parameter_sets_in_sdp"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,7 +11,7 @@ from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.connection import FRAME_HEADER_BYTES, InterleavedBatch
 from halfgateway.protocol.keyframe import KeyframeFinder, holds_parameter_sets
-from halfgateway.protocol.rtcp import SenderReport, parse_compound
+from halfgateway.protocol.rtcp import SenderReport, parse_compound, unix_ns
 from halfgateway.protocol.rtp import RtpView, sequence_distance, timestamp_distance
 from halfgateway.protocol.sps import carried_sps, picture_size
 
@@ -21,7 +22,7 @@ class Measurements:
 
     ``fps`` is by the camera's own timestamps, ``kbps`` by arrival and with RTP headers; ``gop_frames`` is the longest
     group of pictures that was seen whole, ``gop_s`` its length in seconds; ``largest_packet_bytes`` includes the RTP
-    header.
+    header. ``clock_offset_s`` is how far the last sender report was ahead of our clock.
     """
 
     packets: int
@@ -37,15 +38,20 @@ class Measurements:
     parameter_sets_in_band: bool
     largest_packet_bytes: int
     sender_reports: int
+    clock_offset_s: float | None
 
 
 class StreamMeter:
-    """Takes the interleaved frames of one video track; ``channels`` are those of its RTP and RTCP."""
+    """Takes the interleaved frames of one video track.
 
-    def __init__(self, codec: Codec, clock_hz: int, channels: tuple[int, int]) -> None:
+    ``channels`` are those of its RTP and RTCP; ``wall_ns`` is our Unix time in nanoseconds.
+    """
+
+    def __init__(self, codec: Codec, clock_hz: int, channels: tuple[int, int], *, wall_ns: Callable[[], int]) -> None:
         self._codec = codec
         self._clock_hz = clock_hz
         self._rtp, self._rtcp = channels
+        self._wall_ns = wall_ns
         self._finder = KeyframeFinder(codec)
         self._packets = self._lost = self._frames = self._octets = self._largest = self._reports = 0
         self._starts: list[int] = []
@@ -56,6 +62,7 @@ class StreamMeter:
         self._media_ticks = 0
         self._first_arrival_s: float | None = None
         self._last_arrival_s = 0.0
+        self._offset_ns: int | None = None
 
     @property
     def saw_a_group(self) -> bool:
@@ -71,7 +78,7 @@ class StreamMeter:
                 if channel == self._rtp:
                     self._take_rtp(RtpView(packet), len(packet), now_s)
                 elif channel == self._rtcp:
-                    self._reports += any(isinstance(each, SenderReport) for each in parse_compound(packet))
+                    self._take_rtcp(packet)
             except RemoteProtocolError:
                 continue
 
@@ -96,7 +103,15 @@ class StreamMeter:
             parameter_sets_in_band=self._sets_in_band,
             largest_packet_bytes=self._largest,
             sender_reports=self._reports,
+            clock_offset_s=None if self._offset_ns is None else round(self._offset_ns / 1e9, 1),
         )
+
+    def _take_rtcp(self, compound: memoryview) -> None:
+        for report in parse_compound(compound):
+            if isinstance(report, SenderReport):
+                self._reports += 1
+                wall_ns = self._wall_ns()
+                self._offset_ns = unix_ns(report.ntp_timestamp, wall_ns) - wall_ns if report.ntp_timestamp else None
 
     def _take_rtp(self, packet: RtpView, size: int, now_s: float) -> None:
         self._packets += 1

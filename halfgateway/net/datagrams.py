@@ -16,6 +16,14 @@ ANY_PORTS = range(0)
 ATTEMPTS = 64
 """Ports of the kernel's choice that are tried: half of them are odd, and few have a taken neighbour."""
 
+_UDP_HEADER_BYTES = 8
+_IP_HEADER_BYTES = {socket.AF_INET: 20, socket.AF_INET6: 40}
+
+_PATH_MTU_OPTION = {socket.AF_INET: (socket.IPPROTO_IP, 14), socket.AF_INET6: (socket.IPPROTO_IPV6, 24)}
+_DISCOVERY_OPTION = {socket.AF_INET: (socket.IPPROTO_IP, 10), socket.AF_INET6: (socket.IPPROTO_IPV6, 23)}
+_NEVER_FRAGMENT = 2
+"""``IP_MTU``, ``IP_MTU_DISCOVER``, ``IP_PMTUDISC_DO`` and their IPv6 siblings (ip(7), ipv6(7)): Python names none."""
+
 
 @dataclass(frozen=True, slots=True)
 class DatagramPair:
@@ -33,6 +41,17 @@ class DatagramPair:
         """Send to, and hear, this peer alone: ``ports`` are its (RTP, RTCP). Raises OSError."""
         self.rtp.connect((host, ports[0]))
         self.rtcp.connect((host, ports[1]))
+
+    def room_bytes(self, mtu_bytes: int) -> int:
+        """What one packet to the connected peer may hold within ``mtu_bytes`` and what the kernel knows of the path.
+
+        From now on the kernel fragments nothing: it refuses what is larger (``EMSGSIZE``). Raises OSError.
+        """
+        family = self.rtp.family
+        for sock in (self.rtp, self.rtcp):
+            sock.setsockopt(*_DISCOVERY_OPTION[family], _NEVER_FRAGMENT)
+        path_bytes = self.rtp.getsockopt(*_PATH_MTU_OPTION[family])
+        return min(mtu_bytes, path_bytes) - _IP_HEADER_BYTES[family] - _UDP_HEADER_BYTES
 
     def close(self) -> None:
         """Close both."""

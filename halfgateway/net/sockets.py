@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -15,31 +16,64 @@ NOTSENT_LOWAT_BYTES = 64 * 1024
 """How much unsent video the kernel may hold for one reader: what is in it can still be delivered after a cut.
 Measured (rtsp.md section 2): 64 KiB costs a fast reader nothing, 16 KiB throttles 8 Mb/s."""
 
-DEAD_PEER_MS = 10_000
-"""How long written data may stay unacknowledged before a pulled cable is noticed (rtsp.md row 29)."""
+DEAD_PEER_MS = 9_000
+"""How long a peer may acknowledge nothing before its connection is given up: a pulled cable is noticed within ten
+seconds (rtsp.md row 29), the kernel's own slack included."""
+
+PROBE_AFTER_S = 5
+"""Silence after which the kernel asks a peer that is sent nothing whether it is there: one who has paused, too. ..."""
+
+PROBE_EVERY_S = 1
+"""... and how often it asks again, so that :data:`DEAD_PEER_MS` is kept to a second."""
 
 LAST_WORDS_BYTES = 64 * 1024
 """What is read of a connection that has failed: a client's last requests have a few hundred bytes."""
 
+UNANSWERED_PROBES = 3
+"""Questions to a reader with a shut window that go unanswered before it is gone: one may be under way at any time."""
+
 _TCP_NOTSENT_LOWAT = 25
 _TCP_USER_TIMEOUT = 18
+_TCP_INFO = struct.Struct("=3xB20xI28xI")
+"""Of ``struct tcp_info``: unanswered probes; segments not acknowledged; milliseconds since the last acknowledgement."""
 
 
 def tune_downstream(transport: asyncio.BaseTransport) -> None:
-    """Small kernel queue, no Nagle delay, a dead reader noticed within ten seconds."""
+    """Small kernel queue, no Nagle delay, a dead reader noticed within some ten seconds, whatever it is sent."""
     sock = _socket_of(transport)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, DEAD_PEER_MS)
     sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
+    _ask_in_silence(sock)
 
 
 def tune_upstream(transport: asyncio.BaseTransport) -> None:
     """No Nagle delay, and a dead camera noticed."""
     sock = _socket_of(transport)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, DEAD_PEER_MS)
+    _ask_in_silence(sock)
+
+
+def is_dead(transport: asyncio.BaseTransport) -> bool:
+    """Whether a peer has acknowledged nothing of what it was sent for :data:`DEAD_PEER_MS`.
+
+    The kernel's own TCP_USER_TIMEOUT would end as well who lives and reads nothing for a while: a slow reader.
+    """
+    try:
+        info = _socket_of(transport).getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    except OSError:  # closed already
+        return False
+    probes, unacknowledged, since_ms = map(int, _TCP_INFO.unpack(info))
+    return since_ms >= DEAD_PEER_MS and (unacknowledged > 0 or probes >= UNANSWERED_PROBES)
+
+
+def acknowledge_now(transport: asyncio.BaseTransport) -> None:
+    """Acknowledge what has come without the usual 40 ms: a camera with Nagle's delay waits for it with its next packet.
+
+    The kernel forgets this by itself, so it is said after each read.
+    """
+    with contextlib.suppress(OSError):  # closed by the peer: the loop will say so
+        _socket_of(transport).setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def write_now(transport: asyncio.BaseTransport, data: bytes) -> bool:
@@ -81,10 +115,25 @@ def reset(connection: socket.socket) -> None:
         _reset_when_closed(connection)
 
 
+def _ask_in_silence(sock: socket.socket) -> None:
+    """Let the kernel ask a peer that is sent nothing, and give it up in the same time as one that is."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY_S)
+    probes = max(1, (DEAD_PEER_MS // 1000 - PROBE_AFTER_S) // PROBE_EVERY_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)
+
+
 def _reset_when_closed(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _socket_of(transport: asyncio.BaseTransport) -> socket.socket:
-    sock: socket.socket = transport.get_extra_info("socket")
+    """The socket below a transport.
+
+    Raises OSError where it is closed already: uvloop then shows an empty one, and over TLS none.
+    """
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        raise OSError(errno.EBADF, "the connection is closed")
     return sock

@@ -133,6 +133,7 @@ class Connection:
         self._failure: tuple[str, int] | None = None
         self._failed_cseq: str | None = None
         self._lost = False
+        self._in_step = False
         self._tries = 0
         self._skipped_bytes = 0
         self._seen_channels: set[int] = set()
@@ -213,8 +214,9 @@ class Connection:
     def _batch(self, data: bytes, frames: list[Frame]) -> InterleavedBatch:
         if self._lenient:
             self._seen_channels.update((frames[0][0], frames[-1][0]))
-            if len(frames) > 1:
+            if self._in_step or len(frames) > 1:
                 self._tries = self._skipped_bytes = 0
+            self._in_step = True
         return InterleavedBatch(data, tuple(frames))
 
     def _parse(self) -> Event | None:
@@ -234,7 +236,7 @@ class Connection:
             return self._take_message()
         if not self._lenient:
             raise RemoteProtocolError("neither a message nor a frame begins here")
-        self._lost = True
+        self._lost, self._in_step = True, False
         return self._parse() if self._found_again() else None
 
     def _take_buffered_frames(self) -> InterleavedBatch | None:

@@ -33,12 +33,19 @@ _Shape = Callable[[str], str | None]
 
 
 def describe_for_reader(
-    description: SessionDescription, *, control: str, session_id: int, name: str, span: str = "npt=now-"
+    description: SessionDescription,
+    *,
+    control: str,
+    session_id: int,
+    name: str,
+    span: str = "npt=now-",
+    over_ipv6: bool = False,
 ) -> bytes:
     """The description of the first video alone.
 
     ``control`` names the track (``trackID=0``), ``session_id`` is a number of ours, ``name`` the title that
-    the reader may see, ``span`` the value of ``a=range``: live by default.
+    the reader may see, ``span`` the value of ``a=range``: live by default. No address is told: the unspecified one
+    of the reader's own kind stands for ours.
 
     Raises:
         RemoteProtocolError: the camera describes no video of a codec that may pass.
@@ -48,11 +55,12 @@ def describe_for_reader(
         raise LocalProtocolError("control, name or span cannot stand in a session description")
     video = first_video(description)
     maps = _known_maps(video)
+    nowhere = "IN IP6 ::" if over_ipv6 else "IN IP4 0.0.0.0"
     lines = [
         "v=0",
-        f"o=- {session_id} 1 IN IP4 0.0.0.0",
+        f"o=- {session_id} 1 {nowhere}",
         f"s={name}",
-        "c=IN IP4 0.0.0.0",
+        f"c={nowhere}",
         *_bandwidth(description.bandwidth),
         "t=0 0",
         "a=control:*",
@@ -108,6 +116,8 @@ def _format_parameters(codec: Codec, text: str) -> str:
             kept[name] = shown
     if codec is Codec.H264:
         kept |= _profile_of_parameter_set(kept.get("sprop-parameter-sets", ""))
+        if not _is_whole_pair(kept.get("sprop-parameter-sets", "")):
+            kept.pop("sprop-parameter-sets", None)
     return ";".join(f"{name}={value}" for name, value in kept.items())
 
 
@@ -118,6 +128,12 @@ def _profile_of_parameter_set(encoded: str) -> dict[str, str]:
         if len(unit) >= 4 and _h264_type(unit[0]) == 7:
             return {"profile-level-id": unit[1:4].hex()}
     return {}
+
+
+def _is_whole_pair(encoded: str) -> bool:
+    """Whether there is a sequence and a picture parameter set: decoders take one of them for both, and show nothing."""
+    kinds = {_h264_type(unit[0]) for text in encoded.split(",") if (unit := _decoded(text))}
+    return kinds >= {7, 8}
 
 
 def _matching(pattern: str) -> _Shape:

@@ -14,6 +14,9 @@ from halfgateway.errors import RemoteProtocolError
 #: Bytes of the fixed part of an RTP header.
 RTP_HEADER_BYTES: Final = 12
 
+#: First byte of a packet of version 2 with nothing but its fixed part and a payload, as nearly all are.
+_PLAIN: Final = 0x80
+
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
 _FIXED = struct.Struct("!BBHII")
@@ -105,13 +108,20 @@ def ssrc(buffer: Bytes, offset: int) -> int:
     return value
 
 
-def payload_offset(buffer: Bytes, offset: int, end: int) -> int:
-    """Where the payload of the packet at ``offset`` begins: after CSRCs and extension, and at most ``end``."""
+def payload_bounds(buffer: Bytes, offset: int, end: int) -> tuple[int, int]:
+    """Where the payload of the packet from ``offset`` to ``end`` begins and ends.
+
+    CSRCs, extension and padding are left out; such as do not fit leave an empty payload within the packet.
+    """
     first = buffer[offset]
+    if first == _PLAIN:
+        return offset + RTP_HEADER_BYTES, end
     start = offset + RTP_HEADER_BYTES + 4 * (first & 0x0F)
     if first & 0x10 and start + 4 <= end:
         start += 4 + 4 * (buffer[start + 2] << 8 | buffer[start + 3])
-    return min(start, end)
+    if first & 0x20:
+        end -= min(buffer[end - 1], end - offset - RTP_HEADER_BYTES)
+    return min(start, end), end
 
 
 def rewrite_header(buffer: bytearray | memoryview, offset: int, *, sequence: int, timestamp: int, ssrc: int) -> None:

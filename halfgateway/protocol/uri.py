@@ -23,6 +23,9 @@ _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]{1,253})
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 _WORD = re.compile(r"[^\s\"'<>]+")
 _SECRET_PARAMETER = re.compile(r"\b((?:user(?:name)?|pass(?:word|wd)?|pwd)=)[^&\s\"'<>]+", re.IGNORECASE)
+_ANNOUNCED = re.compile(
+    r"(?:(?:rtsps?://)+[^/?]*|[0-9.]+(?::[0-9]*)?|[^/?:]+:[0-9]+|)(?P<resource>[/?].*)?", re.IGNORECASE | re.DOTALL
+)
 _TRACK = re.compile(r"/(?P<track>(?:track|stream)(?:id)?=?[0-9]{1,3})/?", re.IGNORECASE)
 
 
@@ -76,6 +79,21 @@ class RtspUri:
         """The same resource at another address, for devices that announce one which cannot be reached."""
         bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host
         return replace(self, host=bracketed, explicit_port=port)
+
+    def here(self, announced: str) -> RtspUri:
+        """The resource that a device's own URL names, at this address.
+
+        Only the path and query of that URL count: devices write the address they have behind a NAT, one that is no
+        host, credentials, no scheme or two of them.
+
+        Raises:
+            RemoteProtocolError: not an RTSP URL, nor a path.
+        """
+        match = _ANNOUNCED.fullmatch(announced.strip())
+        if match is None:
+            raise RemoteProtocolError("not the URL of an RTSP resource")
+        port = "" if self.explicit_port is None else f":{self.explicit_port}"
+        return RtspUri.parse(f"{self.scheme}://{self.host}{port}{match['resource'] or ''}")
 
     def split_track(self) -> tuple[RtspUri, str | None]:
         """The URL of the presentation, and the control suffix (``trackID=0``) that stood after it.

@@ -41,7 +41,7 @@ def read_request(head: bytes) -> Request:
     Raises:
         RemoteProtocolError: 400, or 414 for the URL, or 505 for another version of RTSP.
     """
-    start, headers = _read_head(head, skip_malformed=False)
+    start, headers = split_head(head, skip_malformed=False)
     line = _REQUEST_LINE.fullmatch(start)
     if line is None:
         raise RemoteProtocolError("not an RTSP request line")
@@ -60,7 +60,7 @@ def read_response(head: bytes) -> Response:
     Raises:
         RemoteProtocolError: not a status line of RTSP 1.x.
     """
-    start, headers = _read_head(head, skip_malformed=True)
+    start, headers = split_head(head, skip_malformed=True)
     line = _STATUS_LINE.fullmatch(start)
     if line is None or not line["version"].startswith(b"1."):
         raise RemoteProtocolError("not an RTSP status line")
@@ -84,7 +84,12 @@ def body_size(headers: Headers, maximum: int) -> int:
     return int(text)
 
 
-def _read_head(head: bytes, *, skip_malformed: bool) -> tuple[bytes, Headers]:
+def split_head(head: bytes, *, skip_malformed: bool) -> tuple[bytes, Headers]:
+    """The start line as it stood, and the header lines; ``skip_malformed`` passes over lines that are none.
+
+    Raises:
+        RemoteProtocolError: 400 for too many lines, or for one that is no header line.
+    """
     start, *lines = _LINE_END.split(_FOLD.sub(b" ", head))
     if len(lines) > MAX_HEADER_FIELDS:
         raise RemoteProtocolError(f"more than {MAX_HEADER_FIELDS} header lines")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 Frame: TypeAlias = tuple[int, int, int]
@@ -23,16 +23,22 @@ INTERLEAVED_HEADER_BYTES = 4
 class Chunk:
     """Whole frames of one camera: RTP on channel 0, RTCP on channel 1, nothing else.
 
-    ``keyframe`` is the index in ``frames`` of the first packet from which a decoder can start, or None.
+    ``keyframe`` is the index in ``frames`` of the first packet from which a decoder can start, or None;
+    ``packets`` how many RTP packets they are.
     """
 
     data: bytes
     frames: tuple[Frame, ...]
     keyframe: int | None = None
+    packets: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count once what every reader counts."""
+        object.__setattr__(self, "packets", [frame[0] for frame in self.frames].count(RTP_CHANNEL))
 
     def packets_from(self, index: int) -> int:
         """How many RTP packets the frames from ``index`` on hold."""
-        return sum(frame[0] == RTP_CHANNEL for frame in self.frames[index:])
+        return self.packets if index == 0 else [frame[0] for frame in self.frames[index:]].count(RTP_CHANNEL)
 
     def rtp_offsets(self) -> Iterator[int]:
         """Where each RTP packet begins in ``data``."""

@@ -1,8 +1,8 @@
-"""Keeps a reader's RTP stream whole when its camera reconnects (RFC 3550 section 5.1).
+"""Keeps a reader's RTP stream one stream, whatever its camera does to it (RFC 3550 section 5.1).
 
-A camera that comes back begins with another SSRC, sequence number and timestamp; strict players take that for
-another stream and stop. From the second connection on, packets are renumbered as the sequel of the first. As
-long as the camera has not been lost, not a bit is changed.
+A camera that comes back begins with another SSRC, sequence number and timestamp; some change them while they play.
+Strict players take that for another stream and stop, so what follows is renumbered as the sequel. As long as the
+camera's own numbers go on, not a bit is changed.
 """
 
 from __future__ import annotations
@@ -10,81 +10,202 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_CHANNEL, Frame
+from halfgateway.errors import RemoteProtocolError
+from halfgateway.protocol.rtp import RTP_HEADER_BYTES, RtpView, sequence_distance, timestamp_distance
+from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Frame
 
-_RTCP_SENDER_REPORT = 200
+MAX_DROPOUT = 3000
+"""Sequence numbers that may be missing before the camera is taken to have begun anew (RFC 3550 appendix A.1)."""
+
+MAX_MISORDER = 100
+"""Sequence numbers by which a packet may be late before the camera is taken to have begun anew (the same)."""
+
+MAX_TIMESTAMP_LEAD_S = 10.0
+"""By how much more than the time that has passed a timestamp may advance: more than any camera holds back and then
+sends at once, less than a jump at which players stall for long."""
+
+MAX_TIMESTAMP_RETREAT_S = 1.0
+"""By how much a timestamp may go back, as it does where pictures are sent in the order of their decoding."""
+
+TWO_SOURCES_S = 1.0
+"""A source that goes on within this time of having been left was never replaced: two are on one channel. The one that
+is not relayed is heeded once the other has been silent for as long."""
+
+_SENDER_REPORT = 200
+_SENDER_REPORT_BYTES = 28
+_SOURCE_DESCRIPTION = 202
 _SEQUENCE_MODULUS = 1 << 16
 _TIMESTAMP_MODULUS = 1 << 32
+_NUMBERS = struct.Struct("!HII")
 
 
 class Continuity:
-    """Renumbers what comes after a reconnection; ``clock_rate_hz`` is that of the RTP timestamps."""
+    """The packets of one video in one numbering.
 
-    def __init__(self, clock_rate_hz: int) -> None:
+    ``clock_rate_hz`` is that of the RTP timestamps; ``payload_types`` are those of the video, and no others pass;
+    without any, all do.
+    """
+
+    def __init__(self, clock_rate_hz: int, payload_types: frozenset[int] = frozenset()) -> None:
         self._clock_rate_hz = clock_rate_hz
-        self._ssrc: int | None = None
+        self._payload_types = payload_types
+        self._shown: int | None = None
+        self._source: int | None = None
+        self._left: int | None = None
+        self._left_at_s = 0.0
+        self._shunned: int | None = None
         self._last_sequence = 0
         self._last_timestamp = 0
         self._last_arrival_s = 0.0
-        self._shift: tuple[int, int] | None = None
+        self._sequence_shift = 0
+        self._timestamp_shift = 0
         self._rebase = False
+
+    @property
+    def ssrc(self) -> int | None:
+        """The source that readers see; None before the first packet."""
+        return self._shown
 
     def reconnected(self) -> None:
         """The next RTP packet is the first of a new connection to the camera."""
-        if self._ssrc is not None:
-            self._rebase = True
+        self._rebase = self._shown is not None
+        self._left = self._shunned = None
 
-    @property
-    def awaits_packet(self) -> bool:
-        """Whether the camera has come back and its first RTP packet has not: how to renumber is not known yet."""
-        return self._rebase
-
-    def apply(self, data: bytes, frames: Sequence[Frame], now: float) -> bytes:
-        """The frames as the sequel of all before; ``now`` is the monotonic time of arrival in seconds."""
-        packets = [
-            start + INTERLEAVED_HEADER_BYTES
-            for channel, start, end in frames
-            if channel == RTP_CHANNEL and end - start >= INTERLEAVED_HEADER_BYTES + 12
-        ]
-        if packets and self._rebase:
-            self._begin_sequel(data, packets[0], now)
-        if packets and self._ssrc is None:
-            self._ssrc = int.from_bytes(data[packets[0] + 8 : packets[0] + 12], "big")
-        if self._shift is not None:
-            data = self._renumbered(data, packets, frames)
-        if packets:
-            self._last_sequence, self._last_timestamp = struct.unpack_from("!HI", data, packets[-1] + 2)
-            self._last_arrival_s = now
-        return data
-
-    def _begin_sequel(self, data: bytes, packet: int, now: float) -> None:
-        sequence, timestamp = struct.unpack_from("!HI", data, packet + 2)
-        elapsed = max(1, round((now - self._last_arrival_s) * self._clock_rate_hz))
-        self._shift = (
-            (self._last_sequence + 1 - sequence) % _SEQUENCE_MODULUS,
-            (self._last_timestamp + elapsed - timestamp) % _TIMESTAMP_MODULUS,
-        )
-        self._rebase = False
-
-    def _renumbered(self, data: bytes, packets: Sequence[int], frames: Sequence[Frame]) -> bytes:
-        if self._shift is None or self._ssrc is None:
-            return data
-        sequence_shift, timestamp_shift = self._shift
+    def apply(self, data: bytes, frames: Sequence[Frame], now: float) -> tuple[bytes, Sequence[Frame]]:
+        """The frames of the video as the sequel of all before; ``now`` is their arrival in monotonic seconds."""
+        if self._goes_on(data, frames, now):
+            return data, frames
         sequel = bytearray(data)
-        for packet in packets:
-            sequence, timestamp = struct.unpack_from("!HI", sequel, packet + 2)
-            struct.pack_into(
-                "!HII",
-                sequel,
-                packet + 2,
-                (sequence + sequence_shift) % _SEQUENCE_MODULUS,
-                (timestamp + timestamp_shift) % _TIMESTAMP_MODULUS,
-                self._ssrc,
-            )
+        kept = [frame for frame in frames if self._renumber(sequel, frame, now)]
+        if len(kept) == len(frames):
+            return bytes(sequel), frames
+        return _only(sequel, kept)
+
+    def _goes_on(self, data: bytes, frames: Sequence[Frame], now: float) -> bool:
+        """Whether all is as it was, so that nothing need be changed; if so, notes how far the numbers have come.
+
+        The numbers of the first packet and of the last tell: within one read of a socket they do not come back.
+        """
+        if self._rebase or self._source is None or self._source != self._shown:
+            return False
+        if self._sequence_shift or self._timestamp_shift or not self._are_of_source(data, frames):
+            return False
+        packets = [start + INTERLEAVED_HEADER_BYTES for channel, start, _ in frames if channel == RTP_CHANNEL]
+        for packet in packets and (packets[0], packets[-1]):
+            sequence, timestamp, _ = _NUMBERS.unpack_from(data, packet + 2)
+            if not (self._follows(sequence) and self._is_timely(timestamp, now)):
+                return False
+        if packets:
+            self._note(sequence, timestamp, now)
+        return True
+
+    def _are_of_source(self, data: bytes, frames: Sequence[Frame]) -> bool:
+        """Whether every frame names the source that is relayed, and every packet is of the video's types."""
+        source, types = (self._source or 0).to_bytes(4, "big"), self._payload_types
         for channel, start, end in frames:
-            report = start + INTERLEAVED_HEADER_BYTES
-            if channel == RTCP_CHANNEL and end - report >= 28 and sequel[report + 1] == _RTCP_SENDER_REPORT:
-                (timestamp,) = struct.unpack_from("!I", sequel, report + 16)
-                struct.pack_into("!I", sequel, report + 4, self._ssrc)
-                struct.pack_into("!I", sequel, report + 16, (timestamp + timestamp_shift) % _TIMESTAMP_MODULUS)
-        return bytes(sequel)
+            if channel == RTP_CHANNEL:
+                # "$", channel and length, then the header: its second byte, and its ninth to twelfth.
+                if data[start + 12 : start + 16] != source or end < start + 16:
+                    return False
+                if types and data[start + 5] & 0x7F not in types:
+                    return False
+            elif data[start + 8 : start + 12] != source or end < start + 12:
+                return False
+        return True
+
+    def _renumber(self, data: bytearray, frame: Frame, now: float) -> bool:
+        """Write the readers' numbers into one frame; False if it is none of the video's."""
+        channel, start, end = frame
+        packet = start + INTERLEAVED_HEADER_BYTES
+        if channel != RTP_CHANNEL:
+            return self._renumber_report(data, packet, end)
+        if end - packet < RTP_HEADER_BYTES or data[packet] >> 6 != 2:
+            return False
+        if self._payload_types and data[packet + 1] & 0x7F not in self._payload_types:
+            return False
+        sequence, timestamp, source = _NUMBERS.unpack_from(data, packet + 2)
+        if not self._takes(source, sequence, timestamp, memoryview(data)[packet:end], now):
+            return False
+        sequence = (sequence + self._sequence_shift) % _SEQUENCE_MODULUS
+        timestamp = (timestamp + self._timestamp_shift) % _TIMESTAMP_MODULUS
+        _NUMBERS.pack_into(data, packet + 2, sequence, timestamp, self._shown)
+        return True
+
+    def _takes(self, source: int, sequence: int, timestamp: int, packet: memoryview, now: float) -> bool:
+        """Follow a packet's numbers, whatever they are, and know how readers see them; False if it is not to pass."""
+        if self._shown is None:
+            self._shown = self._source = source
+            self._last_sequence = sequence
+            self._note(sequence, timestamp, now)
+            return True
+        turns = not self._rebase and source != self._source
+        if turns and not (_is_whole(packet) and self._turns_to(source, now)):
+            return False
+        if self._rebase or turns or not self._follows(sequence):
+            shift = self._sequence_shift + self._last_sequence + 1 - sequence
+            self._sequence_shift = shift % _SEQUENCE_MODULUS
+            self._last_sequence = sequence
+        if self._rebase or not self._is_timely(timestamp, now):
+            elapsed = max(1, round((now - self._last_arrival_s) * self._clock_rate_hz))
+            shift = self._timestamp_shift + self._last_timestamp + elapsed - timestamp
+            self._timestamp_shift = shift % _TIMESTAMP_MODULUS
+        self._source, self._rebase = source, False
+        self._note(sequence, timestamp, now)
+        return True
+
+    def _turns_to(self, source: int, now: float) -> bool:
+        """Whether another source is to be relayed from now on."""
+        if source == self._left and now - self._left_at_s < TWO_SOURCES_S:
+            self._shunned, self._left = self._source, None
+            return True
+        if source == self._shunned and now - self._last_arrival_s < TWO_SOURCES_S:
+            return False
+        self._left, self._left_at_s = self._source, now
+        return True
+
+    def _renumber_report(self, data: bytearray, report: int, end: int) -> bool:
+        """Sender reports of the source that is relayed pass, with its name after them; no other RTCP does."""
+        if end - report < _SENDER_REPORT_BYTES or data[report + 1] != _SENDER_REPORT or self._rebase:
+            return False
+        source, timestamp = struct.unpack_from("!I8xI", data, report + 4)
+        if self._shown is None:
+            return True
+        if source != self._source:
+            return False
+        struct.pack_into("!I", data, report + 4, self._shown)
+        struct.pack_into("!I", data, report + 16, (timestamp + self._timestamp_shift) % _TIMESTAMP_MODULUS)
+        name = report + _SENDER_REPORT_BYTES
+        if end - name >= 8 and data[name + 1] == _SOURCE_DESCRIPTION:
+            struct.pack_into("!I", data, name + 4, self._shown)
+        return True
+
+    def _follows(self, sequence: int) -> bool:
+        return -MAX_MISORDER <= sequence_distance(self._last_sequence, sequence) <= MAX_DROPOUT
+
+    def _is_timely(self, timestamp: int, now: float) -> bool:
+        moved_s = timestamp_distance(self._last_timestamp, timestamp) / self._clock_rate_hz
+        return -MAX_TIMESTAMP_RETREAT_S <= moved_s <= now - self._last_arrival_s + MAX_TIMESTAMP_LEAD_S
+
+    def _note(self, sequence: int, timestamp: int, now: float) -> None:
+        if sequence_distance(self._last_sequence, sequence) > 0:
+            self._last_sequence = sequence
+        self._last_timestamp, self._last_arrival_s = timestamp, now
+
+
+def _is_whole(packet: memoryview) -> bool:
+    try:
+        RtpView(packet)
+    except RemoteProtocolError:
+        return False
+    return True
+
+
+def _only(data: bytearray, frames: Sequence[Frame]) -> tuple[bytes, Sequence[Frame]]:
+    """The frames without what stood between them."""
+    kept = bytearray()
+    places = []
+    for channel, start, end in frames:
+        begin = len(kept)
+        kept += data[start:end]
+        places.append((channel, begin, len(kept)))
+    return bytes(kept), tuple(places)

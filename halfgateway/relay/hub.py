@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeAlias
 
 from halfgateway.errors import CameraUnreachable
+from halfgateway.relay.packet_sizes import LargestPacket
 from halfgateway.relay.source import Source, SourceKey
 
 log = logging.getLogger(__name__)
@@ -24,8 +27,15 @@ LINGER_S = 10.0
 HOLD_S = 30.0
 """How long readers are held while their camera is lost (interface.md, Numbers)."""
 
+STUCK_LIMIT_S = 30.0
+"""How long a reader may take nothing at all: it skips to keyframes meanwhile, and costs the others nothing."""
+
 OPEN_TIMEOUT_S = 8.0
 """How long a first reader waits for the camera before it is told that it is unreachable."""
+
+MAX_REMEMBERED_SIZES = 10_000
+"""Camera profiles whose packets' size is remembered while nobody pulls them: several times the cameras of a large
+partner. When full, the one pulled longest ago is forgotten, and measured again."""
 
 
 class Hub:
@@ -36,20 +46,27 @@ class Hub:
         start_pull: StartPull,
         *,
         now: Callable[[], float],
+        wall_ns: Callable[[], int] = time.time_ns,
         linger_s: float = LINGER_S,
         hold_s: float = HOLD_S,
+        stuck_limit_s: float = STUCK_LIMIT_S,
         open_timeout_s: float = OPEN_TIMEOUT_S,
+        keyframe_wanted: Callable[[SourceKey], None] = lambda key: None,
     ) -> None:
         self._start_pull = start_pull
         self._now = now
+        self._wall_ns = wall_ns
         self._linger_s = linger_s
         self._hold_s = hold_s
+        self._stuck_limit_s = stuck_limit_s
         self._open_timeout_s = open_timeout_s
+        self._keyframe_wanted = keyframe_wanted
         self._sources: dict[SourceKey, Source] = {}
         self._pulls: dict[SourceKey, asyncio.Task[None]] = {}
         self._users: dict[SourceKey, int] = {}
         self._idle_since: dict[SourceKey, float] = {}
         self._ending: dict[asyncio.Task[None], SourceKey] = {}
+        self._largest_packets: OrderedDict[SourceKey, LargestPacket] = OrderedDict()
 
     def __iter__(self) -> Iterator[Source]:
         return iter(tuple(self._sources.values()))
@@ -81,12 +98,13 @@ class Hub:
             self._idle_since[key] = self._now()
 
     def sweep(self) -> None:
-        """End pulls that nobody has used for the linger, and readers whose camera was lost for too long."""
+        """End pulls that nobody has used for the linger, and readers that are stuck, or held, for too long."""
         now = self._now()
         for key, since in tuple(self._idle_since.items()):
             if now - since >= self._linger_s:
                 self._end_pull(key)
         for source in self:
+            source.end_the_stuck(self._stuck_limit_s)
             lost_since = source.interrupted_at_s
             if lost_since is not None and source.readers and now - lost_since >= self._hold_s:
                 source.give_up()
@@ -98,11 +116,24 @@ class Hub:
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     def _begin_pull(self, key: SourceKey) -> Source:
-        source = Source(key, now=self._now)
+        source = Source(
+            key,
+            now=self._now,
+            wall_ns=self._wall_ns,
+            largest_packet=self._largest_packet_of(key),
+            keyframe_wanted=lambda: self._keyframe_wanted(key),
+        )
         earlier = {pull for pull, pulled in self._ending.items() if pulled == key}
         self._sources[key] = source
         self._pulls[key] = asyncio.create_task(self._run_pull(source, earlier), name=f"pull {key.camera}/{key.profile}")
         return source
+
+    def _largest_packet_of(self, key: SourceKey) -> LargestPacket:
+        largest = self._largest_packets.setdefault(key, LargestPacket(now=self._now))
+        self._largest_packets.move_to_end(key)
+        if len(self._largest_packets) > MAX_REMEMBERED_SIZES:
+            self._largest_packets.popitem(last=False)
+        return largest
 
     async def _run_pull(self, source: Source, earlier: set[asyncio.Task[None]]) -> None:
         """Pull, once the camera has its earlier session back: it may have no second one to give."""

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from halfgateway.errors import Refusal
 from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_CHANNEL, Chunk
 from halfgateway.relay.gop import Opening
 
@@ -20,6 +21,12 @@ QUEUE_LIMIT_BYTES = 1 << 20
 
 PIECE_BYTES = 64 * 1024
 """How much of an opening is handed over at once: what waits in the event loop's own buffer escapes the gate."""
+
+
+class TooSlow(Refusal):
+    """A reader that has taken nothing for so long that what it shows is no live picture any more."""
+
+    code, http_status, rtsp_status = "reader-too-slow", 410, 454
 
 
 class Sink(Protocol):
@@ -78,6 +85,7 @@ class Reader:
         self._queued_bytes = 0
         self._exempt_bytes = 0
         self._waits_for_keyframe = True
+        self._stuck_since_s: float | None = None
         self.sent_bytes = 0
         self.sent_packets = 0
         self.lost_packets = 0
@@ -89,9 +97,18 @@ class Reader:
         return self._channels[1]
 
     @property
+    def waits_for_keyframe(self) -> bool:
+        """Whether the next thing that it can use is a keyframe."""
+        return self._waits_for_keyframe
+
+    @property
     def queued_bytes(self) -> int:
         """What waits for the sink to be writable again."""
         return self._queued_bytes
+
+    def stuck_s(self, now: float) -> float:
+        """For how many seconds something has waited and the sink has taken nothing, at ``now`` (monotonic)."""
+        return 0.0 if self._stuck_since_s is None else now - self._stuck_since_s
 
     def open(self, opening: Opening) -> None:
         """Begin with what leads to the next chunk. It counts for nothing in what this reader may leave unsent."""
@@ -134,6 +151,12 @@ class Reader:
         if not self._queue:
             self._exempt_bytes = 0
 
+    def not_sent(self, packets: int, size_bytes: int) -> None:
+        """Count as lost what the sink had taken and could not send on."""
+        self.sent_packets -= packets
+        self.lost_packets += packets
+        self.sent_bytes -= size_bytes
+
     def restart(self) -> None:
         """Go on at the next keyframe: what comes now is no sequel of what came before (a camera reconnected)."""
         self._waits_for_keyframe = True
@@ -142,13 +165,16 @@ class Reader:
         if self._queue or not self._sink.writable:
             self._queue.append((data, packets))
             self._queued_bytes += len(data)
+            if self._stuck_since_s is None:
+                self._stuck_since_s = self._now()
         else:
             self._hand_over(data, packets)
 
     def _hand_over(self, data: bytes, packets: int) -> None:
-        self._sink.write(data)
+        self._stuck_since_s = None
         self.sent_bytes += len(data)
         self.sent_packets += packets
+        self._sink.write(data)
 
     def _discard(self) -> None:
         self.lost_packets += sum(packets for _, packets in self._queue)

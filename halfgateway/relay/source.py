@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from halfgateway.errors import CameraUnreachable, Refusal, RemoteProtocolError
+from halfgateway.errors import CameraUnreachable, Refusal
+from halfgateway.protocol import rtp
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.keyframe import KeyframeFinder
-from halfgateway.protocol.rtp import RtpView, is_rtp
 from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk, Frame
 from halfgateway.relay.continuity import Continuity
 from halfgateway.relay.gop import GroupOfPictures, Opening
-from halfgateway.relay.reader import Reader
+from halfgateway.relay.packet_sizes import LargestPacket
+from halfgateway.relay.reader import Reader, TooSlow
+from halfgateway.relay.reports import Reports
+
+log = logging.getLogger(__name__)
+
+SLOW_READERS_TOLD_EVERY_S = 1.0
+"""Seconds between two lines of log about the slow readers of one camera."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +37,14 @@ class SourceKey:
 
 @dataclass(frozen=True, slots=True)
 class VideoFormat:
-    """What a pull delivers: the codec and the rate of its RTP clock in hertz."""
+    """What a pull delivers: the codec, the rate of its RTP clock in hertz, and the payload types that are its own.
+
+    Packets of other payload types on its channel are not relayed; none named: all are.
+    """
 
     codec: Codec
     clock_rate_hz: int
+    payload_types: frozenset[int] = frozenset()
 
 
 class SourceState(StrEnum):
@@ -48,19 +62,32 @@ class Source:
     their readers.
     """
 
-    def __init__(self, key: SourceKey, *, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        key: SourceKey,
+        *,
+        now: Callable[[], float],
+        wall_ns: Callable[[], int] = time.time_ns,
+        largest_packet: LargestPacket | None = None,
+        keyframe_wanted: Callable[[], None] = lambda: None,
+    ) -> None:
         self.key = key
+        self.largest_packet = largest_packet or LargestPacket(now=now)
         self.state = SourceState.CONNECTING
         self.cause: Refusal | None = None
         self.interrupted_at_s: float | None = now()
         self.received_bytes = 0
         self.received_packets = 0
         self._now = now
+        self._keyframe_wanted = keyframe_wanted
         self._readers: dict[Reader, Callable[[Refusal], None]] = {}
         self._format: VideoFormat | None = None
         self._finder: KeyframeFinder | None = None
         self._continuity: Continuity | None = None
         self._gop: GroupOfPictures | None = None
+        self._lost_told = 0
+        self._told_at_s = -math.inf
+        self._reports = Reports(key.camera, wall_ns=wall_ns)
         self._changed = asyncio.Event()
 
     @property
@@ -72,23 +99,38 @@ class Source:
         """What a reader that is attached now can begin with; None where it begins at the next keyframe."""
         return self._gop.opening() if self._gop is not None else None
 
+    @property
+    def clock_offset_s(self) -> float | None:
+        """How far the camera's clock is ahead of ours, by its last sender report; None if it never sent one."""
+        return self._reports.clock_offset_s
+
+    @property
+    def ssrc(self) -> int | None:
+        """The synchronisation source of every packet that readers are given, once the first has come."""
+        return self._continuity.ssrc if self._continuity is not None else None
+
     def attach(self, reader: Reader, on_end: Callable[[Refusal], None]) -> None:
         """Let ``reader`` share the pull; ``on_end`` is called once if the camera is given up."""
         self._readers[reader] = on_end
+        self._reports.joined()
+        if reader.waits_for_keyframe:
+            self._keyframe_wanted()
 
     def detach(self, reader: Reader) -> None:
         """Let ``reader`` go; one that is not attached is let go too."""
-        self._readers.pop(reader, None)
+        if self._readers.pop(reader, None) is not None:
+            self._lost_told = max(0, self._lost_told - reader.lost_packets)
 
     def prepare(self, video: VideoFormat) -> None:
         """The camera is about to play, for the first time or again: packets may come before it says so."""
         if self._format != video or self._continuity is None:
-            self._continuity = Continuity(video.clock_rate_hz)
+            self._continuity = Continuity(video.clock_rate_hz, video.payload_types)
         else:
             self._continuity.reconnected()
         self._format = video
         self._finder = KeyframeFinder(video.codec)
         self._gop = GroupOfPictures(video.clock_rate_hz)
+        self._reports.connected(video.clock_rate_hz)
         for reader in self._readers:
             reader.restart()
 
@@ -109,6 +151,19 @@ class Source:
         for on_end in readers.values():
             on_end(cause)
 
+    def end_the_stuck(self, limit_s: float) -> None:
+        """End readers that have taken nothing for ``limit_s``, and tell what slow ones lost, once a second at most."""
+        now = self._now()
+        for reader, on_end in tuple(self._readers.items()):
+            if reader.stuck_s(now) >= limit_s:
+                self.detach(reader)
+                on_end(TooSlow(f"Le lecteur n'a rien pris depuis {limit_s:.0f} secondes."))
+        lost = sum(reader.lost_packets for reader in self._readers)
+        if lost > self._lost_told and now - self._told_at_s >= SLOW_READERS_TOLD_EVERY_S:
+            log.info("readers.slow camera=%s lost_packets=%d", self.key.camera, lost - self._lost_told)
+            self._told_at_s = now
+            self._lost_told = lost
+
     async def live(self) -> None:
         """Return once the camera plays.
 
@@ -124,12 +179,15 @@ class Source:
         if self._finder is None or self._continuity is None or self._gop is None:
             return
         now = self._now()
-        data = self._continuity.apply(data, frames, now)
-        if self._continuity.awaits_packet:  # a report of the camera's new numbers would tell of another stream
+        data, frames = self._continuity.apply(data, frames, now)
+        if not frames:
             return
-        chunk = Chunk(data, tuple(frames), self._first_keyframe(self._finder, self._gop, data, frames))
-        self._gop.add(chunk, now)
         self.received_bytes += len(data)
+        keyframe = self._first_keyframe(self._finder, self._gop, data, frames)
+        data, frames = self._reports.apply(data, frames, self._continuity.ssrc, now, keyframe=keyframe is not None)
+        chunk = Chunk(data, tuple(frames), keyframe)
+        self._gop.add(chunk, now)
+        self.largest_packet.note(chunk)
         self.received_packets += chunk.packets_from(0)
         for reader in tuple(self._readers):
             reader.deliver(chunk)
@@ -139,17 +197,14 @@ class Source:
     ) -> int | None:
         """Which frame first lets a decoder start; every packet is shown to the finder, in order."""
         first: int | None = None
-        view = memoryview(data)
         for index, (channel, start, end) in enumerate(frames):
-            if channel != RTP_CHANNEL or not is_rtp(view, start + INTERLEAVED_HEADER_BYTES, end):
+            packet = start + INTERLEAVED_HEADER_BYTES
+            if channel != RTP_CHANNEL or not rtp.is_rtp(data, packet, end):
                 continue
-            try:
-                packet = RtpView(view[start + INTERLEAVED_HEADER_BYTES : end])
-            except RemoteProtocolError:
-                continue
-            starts = finder.feed(packet.payload, packet.timestamp, packet.marker)
-            if starts and first is None:
-                first = index
+            payload, payload_end = rtp.payload_bounds(data, packet, end)
+            time, last = rtp.timestamp(data, packet), rtp.marker(data, packet)
+            if finder.feed(data, time, last, start=payload, end=payload_end):
+                first = index if first is None else first
             elif finder.false_start:
                 first = None
                 gop.forget()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 
 from halfgateway.protocol.digest import Algorithm
 
@@ -23,14 +23,22 @@ class OnvifAuth(Enum):
     USERNAME_TOKEN = "username-token"  # noqa: S105 (the name of a scheme)
 
 
+class LowerTransport(StrEnum):
+    """What a camera sends its RTP over: interleaved on the RTSP connection, or in datagrams."""
+
+    TCP = "TCP"
+    UDP = "UDP"
+
+
 @dataclass(slots=True, kw_only=True)
 class Behaviour:
     """The state of a simulated camera's knobs; each may be changed while it runs.
 
-    ``session_limit`` is how many sessions it serves, a further SETUP is answered 453; ``session_timeout_s`` how
-    long one lives without a sign of life. ``digest`` are the algorithms it challenges for. ``clock_offset_s``
-    is how far its clock is ahead of the real one. With ``stalled`` it sends no media and keeps the connection;
-    without ``answers_keep_alive`` it leaves OPTIONS and GET_PARAMETER of a running session unanswered.
+    ``session_limit`` is how many sessions it serves, a further SETUP is answered 453; ``session_timeout_s`` how long
+    one lives without a sign of life. ``transports`` are what it sends its RTP over: SETUP of any other is answered
+    461. ``digest`` are the algorithms it challenges for. ``clock_offset_s`` is how far its clock is ahead of the real
+    one. With ``stalled`` it sends no media and keeps the connection; without ``answers_keep_alive`` it leaves OPTIONS
+    and GET_PARAMETER of a running session unanswered.
     ``rtsp_refusal`` is the answer to every DESCRIBE, SETUP and PLAY; with ``onvif_refused`` no credentials are
     good for ONVIF, otherwise those given in one of the ways ``onvif_auth``. With ``announces_internal_address``
     it writes its own address, where nothing answers, into every ONVIF answer, as devices behind NAT do. With
@@ -41,6 +49,7 @@ class Behaviour:
 
     session_limit: int = 8
     session_timeout_s: float = 60.0
+    transports: frozenset[LowerTransport] = frozenset(LowerTransport)
     digest: tuple[Algorithm, ...] = (Algorithm.MD5,)
     clock_offset_s: float = 0.0
     stalled: bool = False

@@ -54,6 +54,7 @@ class SimulatedCamera:
             gate=gate,
             clock=clock,
             rtsp_port=lambda: self._rtsp.port,
+            make_key_frame=lambda path: self._desk.streams[path].player.make_key_frame(),
         )
 
     async def start(self, host: str, *, rtsp_port: int = 0, onvif_port: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""What one RTSP session of a simulated camera receives: RTP and sender reports in ``$`` frames on its connection."""
+"""What one RTSP session of a simulated camera receives: RTP and sender reports, in ``$`` frames on its wire."""
 
 from __future__ import annotations
 

@@ -57,14 +57,19 @@ class OnvifDevice:
         gate: DigestGate,
         clock: Clock,
         rtsp_port: Callable[[], int],
+        make_key_frame: Callable[[str], None],
     ) -> None:
-        """``specs`` are what its streams show, the best first, by path and query of their URLs."""
+        """``specs`` are what its streams show, the best first, by path and query of their URLs.
+
+        ``make_key_frame`` is told the path of a stream that is to have one.
+        """
         self._identity = identity
         self._specs = specs
         self._behaviour = behaviour
         self._gate = gate
         self._clock = clock
         self._rtsp_port = rtsp_port
+        self._make_key_frame = make_key_frame
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -128,16 +133,23 @@ class OnvifDevice:
             (MEDIA, "GetSnapshotUri"): lambda: messages.media1_uri(call.name, addresses.snapshot),
             (MEDIA, "GetVideoEncoderConfiguration"): lambda: messages.encoder_configurations(profiles, name=call.name),
             (MEDIA, "GetVideoEncoderConfigurations"): lambda: messages.encoder_configurations(profiles, name=call.name),
+            (MEDIA, "SetSynchronizationPoint"): lambda: self._synchronise(call, wanted or best),
+            (MEDIA2, "SetSynchronizationPoint"): lambda: self._synchronise(call, wanted or best),
             (MEDIA2, "GetProfiles"): lambda: messages.media2_profiles(profiles),
             (MEDIA2, "GetStreamUri"): lambda: messages.media2_uri(stream_url),
         }
         answer = answers.get((call.namespace, call.name))
         return answer() if answer else None
 
+    def _synchronise(self, call: _Call, profile: OfferedProfile) -> str:
+        self._make_key_frame(list(self._specs)[profile.number])
+        return messages.done(call.namespace, call.name)
+
     def _host(self, request: web.Request) -> str:
         """Return where this camera says that it is: the address that the client used, or the wrong one."""
         wrong = self._behaviour.announces_internal_address
-        return self._identity.internal_address if wrong else request.url.host or ""
+        host = self._identity.internal_address if wrong else request.url.host or ""
+        return f"[{host}]" if ":" in host else host
 
     def _profiles(self, host: str) -> list[OfferedProfile]:
         return [

@@ -194,6 +194,11 @@ def encoder_configurations(profiles: Sequence[OfferedProfile], *, name: str) -> 
     return f"<trt:{name}Response>{listed}</trt:{name}Response>"
 
 
+def done(namespace: str, name: str) -> str:
+    """Answer an operation that tells nothing."""
+    return f'<q:{name}Response xmlns:q="{namespace}"/>'
+
+
 def media1_uri(name: str, url: str) -> str:
     """Answer Media1's GetStreamUri or GetSnapshotUri, as ``name`` says."""
     return (

@@ -30,7 +30,9 @@ AUDIO_TICKS: Final = AUDIO_RATE_HZ // 50
 AUDIO_PER_FRAME: Final = AUDIO_RATE_HZ // FPS // AUDIO_TICKS
 """Audio packets that last as long as one frame."""
 
-_PACKET_BYTES: Final = 1400  # RTP header included: within an Ethernet frame, as cameras do.
+PACKET_BYTES: Final = 1400
+"""The largest RTP packet, its header included, where nothing else is said: within an Ethernet frame, as cameras do."""
+
 _RTP_HEADER_BYTES: Final = 12
 _RTCP_TYPES: Final = range(200, 205)
 
@@ -67,11 +69,14 @@ class Clip:
         return "H264" if self.spec.codec == "h264" else "H265"
 
 
-def load_clip(spec: ClipSpec, path: Path) -> Clip:
-    """Read and packetise a clip's file. Blocks for some tens of milliseconds. Raises :class:`ClipError`."""
+def load_clip(spec: ClipSpec, path: Path, *, packet_bytes: int = PACKET_BYTES) -> Clip:
+    """Read a clip's file and cut it into RTP packets of at most ``packet_bytes``.
+
+    Blocks for some tens of milliseconds. Raises :class:`ClipError`.
+    """
     try:
         with av.open(str(path)) as container:
-            access_units, parameters = _video(container, spec.codec)
+            access_units, parameters = _video(container, spec.codec, packet_bytes)
         with av.open(str(path)) as container:
             audio = tuple(_audio(container, spec.frames)) if spec.audio else ()
     except (av.FFmpegError, IndexError) as error:
@@ -97,13 +102,13 @@ class _PacketSink:
         return packets
 
 
-def _video(container: InputContainer, codec: Codec) -> tuple[tuple[AccessUnit, ...], str]:
+def _video(container: InputContainer, codec: Codec, packet_bytes: int) -> tuple[tuple[AccessUnit, ...], str]:
     source: VideoStream = container.streams.video[0]
     sink = _PacketSink()
-    options = {"packetsize": str(_PACKET_BYTES), "payload_type": str(VIDEO_PAYLOAD_TYPE)}
+    options = {"packetsize": str(packet_bytes), "payload_type": str(VIDEO_PAYLOAD_TYPE)}
     units: list[AccessUnit] = []
     parameters = ""
-    with av.open(sink, "w", format="rtp", options=options, buffer_size=_PACKET_BYTES + 100) as muxer:
+    with av.open(sink, "w", format="rtp", options=options, buffer_size=packet_bytes + 100) as muxer:
         stream = muxer.add_stream_from_template(source)
         for packet in container.demux(source):
             if not packet.size:

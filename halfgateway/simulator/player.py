@@ -41,6 +41,7 @@ class Player:
         self._packet = 0
         self._readers: set[Reader] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._key_wanted = False
 
     def join(self, reader: Reader) -> int:
         """Begin to send to ``reader``; return the number of the frame that it gets first, a key frame.
@@ -55,6 +56,10 @@ class Player:
             self._timer = self._loop.call_at(self._due(), self._step)
         self._readers.add(reader)
         return begins + self._frames_to_key(begins)
+
+    def make_key_frame(self) -> None:
+        """Let the next frame be a key frame, whatever was to come."""
+        self._key_wanted = True
 
     def leave(self, reader: Reader) -> None:
         """Send nothing more to ``reader``; harmless if it does not read."""
@@ -83,6 +88,9 @@ class Player:
         if self._loop.time() - self._due() > MAX_LAG_S:
             self._frame, self._packet = self._present(), 0
             self._shift += self._frames_to_key(self._frame)
+        if self._key_wanted and self._packet == 0:
+            self._shift += self._frames_to_key(self._frame)
+            self._key_wanted = False
         unit = self._unit(self._frame)
         first, end = self._packet, min(self._packet + PACKETS_AT_ONCE, len(unit.packets))
         for reader in tuple(self._readers):

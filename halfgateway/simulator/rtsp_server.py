@@ -9,6 +9,7 @@ from typing import Final, cast
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.connection import Connection, InterleavedBatch, Pause, Role
 from halfgateway.protocol.messages import Request, response, serialise
+from halfgateway.simulator.datagrams import DatagramWire
 from halfgateway.simulator.rtsp_session import RtspDesk, RtspDialogue
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class _CameraConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not instances of asyncio's classes.
         self._transport = cast(asyncio.Transport, transport)
-        self._dialogue = RtspDialogue(self._desk, self._transport)
+        self._dialogue = RtspDialogue(self._desk, self._transport, self._open_datagrams)
         if len(self._siblings) >= CONNECTION_LIMIT:
             self._transport.abort()
             return
@@ -82,7 +83,7 @@ class _CameraConnection(asyncio.Protocol):
         self._watch_session()
 
     def data_received(self, data: bytes) -> None:
-        self._last_sign_s = self._loop.time()
+        self._sign_of_life()
         self._parser.receive_data(data)
         try:
             self._take_events()
@@ -114,6 +115,15 @@ class _CameraConnection(asyncio.Protocol):
                     self._transport.write(serialise(answer))
             elif not isinstance(event, InterleavedBatch):
                 raise RemoteProtocolError("a camera asks nothing, so it is answered nothing")
+
+    def _open_datagrams(self) -> DatagramWire:
+        ours, theirs = (self._transport.get_extra_info(name) for name in ("sockname", "peername"))
+        if theirs is None:
+            raise RemoteProtocolError("the client is gone already")
+        return DatagramWire(ours[0], theirs[0], self._sign_of_life)
+
+    def _sign_of_life(self) -> None:
+        self._last_sign_s = self._loop.time()
 
     def _watch_session(self) -> None:
         """Close the connection when its session has given no sign of life for the session's timeout."""

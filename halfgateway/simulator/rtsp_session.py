@@ -1,6 +1,6 @@
-"""RTSP as a simulated camera answers it: requests in, responses out, media on the same wire.
+"""RTSP as a simulated camera answers it: requests in, responses out, media on the same wire or by UDP.
 
-One session a connection, interleaved only, as small cameras have it. Everything but OPTIONS wants Digest.
+One session a connection, as small cameras have it. Everything but OPTIONS wants Digest.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from halfgateway.protocol.session import Session
 from halfgateway.protocol.states import PUBLIC_METHODS, ServerState, allowed, next_server_state
 from halfgateway.protocol.transport import Transport, parse_transports
 from halfgateway.protocol.uri import RtspUri
-from halfgateway.simulator.behaviour import Behaviour
+from halfgateway.simulator.behaviour import Behaviour, LowerTransport
 from halfgateway.simulator.camera_sdp import AUDIO_CONTROL, VIDEO_CONTROL, describe
+from halfgateway.simulator.datagrams import DatagramWire
 from halfgateway.simulator.digest_gate import DigestGate
 from halfgateway.simulator.identity import CameraIdentity
 from halfgateway.simulator.media_session import MediaCounters, MediaSession, Wire
@@ -106,9 +107,12 @@ class RtspDesk:
 class RtspDialogue:
     """One connection's requests and its one session, if it has set one up."""
 
-    def __init__(self, desk: RtspDesk, wire: Wire) -> None:
+    def __init__(self, desk: RtspDesk, wire: Wire, open_datagrams: Callable[[], DatagramWire]) -> None:
+        """``open_datagrams`` gives the wire of a session that wants UDP, to the client of this connection."""
         self._desk = desk
         self._wire = wire
+        self._open_datagrams = open_datagrams
+        self._datagrams: DatagramWire | None = None
         self._session_id = ""
         self._state = ServerState.INIT
         self._media: MediaSession | None = None
@@ -146,8 +150,10 @@ class RtspDialogue:
         """End the session, if there is one."""
         if self._media is not None:
             self._media.stop()
+        if self._datagrams is not None:
+            self._datagrams.close()
         self._desk.sessions.discard(self._session_id)
-        self._session_id, self._state, self._media = "", ServerState.INIT, None
+        self._session_id, self._state, self._media, self._datagrams = "", ServerState.INIT, None, None
 
     def _answer(self, request: Request) -> Response:
         if request.method == "OPTIONS":
@@ -200,21 +206,46 @@ class RtspDialogue:
         if track not in {None, VIDEO_CONTROL} and not (track == AUDIO_CONTROL and stream.clip.audio):
             return response(404)
         wanted = parse_transports(request.headers.get("Transport") or "")
-        transport = next((each for each in wanted if each.lower == "TCP" and not each.multicast), None)
+        goes_on = self._names_session(request)
+        transport = next((each for each in wanted if self._offers(each, goes_on=goes_on)), None)
         if transport is None:
             return response(461)
-        if not self._names_session(request):
+        if not goes_on:
             self.end()
             if len(self._desk.sessions) >= self._desk.behaviour.session_limit:
                 return response(453)
             self._session_id = self._desk.new_session_id()
             self._desk.sessions.add(self._session_id)
-            self._media = self._desk.media_session(stream, self._wire)
-        audio = track == AUDIO_CONTROL
-        channels = transport.interleaved or ((2, 3) if audio else (0, 1))
-        granted = Transport(lower="TCP", interleaved=channels, ssrc=self._set_up(channels[0], audio=audio))
+            self._datagrams = self._open_datagrams() if transport.lower == LowerTransport.UDP else None
+            self._media = self._desk.media_session(stream, self._datagrams or self._wire)
+        granted = self._grant(transport, audio=track == AUDIO_CONTROL)
         headers = Headers([("Transport", str(granted)), ("Session", self._session_header())])
         return response(200, headers)
+
+    def _offers(self, wanted: Transport, *, goes_on: bool) -> bool:
+        """Whether this camera sends so, and to a session that goes on: all tracks of one go the same way."""
+        if wanted.multicast or wanted.lower not in self._desk.behaviour.transports:
+            return False
+        by_udp = wanted.lower == LowerTransport.UDP
+        if goes_on and by_udp != (self._datagrams is not None):
+            return False
+        return wanted.client_port is not None or not by_udp
+
+    def _grant(self, wanted: Transport, *, audio: bool) -> Transport:
+        channels = (2, 3) if audio else (0, 1)
+        if self._datagrams is None or wanted.client_port is None:
+            channels = wanted.interleaved or channels
+            return Transport(lower="TCP", interleaved=channels, ssrc=self._set_up(channels[0], audio=audio))
+        try:
+            own_ports = self._datagrams.add(channels[0], wanted.client_port)
+        except OSError as error:
+            raise RemoteProtocolError("nothing can be sent there", status=461) from error
+        return Transport(
+            source=self._datagrams.own_host,
+            client_port=wanted.client_port,
+            server_port=own_ports,
+            ssrc=self._set_up(channels[0], audio=audio),
+        )
 
     def _set_up(self, channel: int, *, audio: bool) -> int:
         media = self._playable()

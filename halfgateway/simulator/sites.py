@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from halfgateway.protocol.digest import Algorithm
-from halfgateway.simulator.behaviour import Behaviour, OnvifAuth
+from halfgateway.simulator.behaviour import Behaviour, LowerTransport, OnvifAuth
 from halfgateway.simulator.clips import FPS, ClipSpec
 from halfgateway.simulator.identity import CameraIdentity
 
@@ -72,6 +72,7 @@ _SHA256_ONLY: Final = (Algorithm.SHA256,)
 _BOTH_DIGESTS: Final = (Algorithm.SHA256, Algorithm.MD5)
 _BY_DIGEST: Final = frozenset({OnvifAuth.HTTP_DIGEST})
 _BY_TOKEN: Final = frozenset({OnvifAuth.USERNAME_TOKEN})
+_UDP_ONLY: Final = frozenset({LowerTransport.UDP})
 
 DROP_EVERY_S: Final = 45.0
 """How often the connections of the camera that drops break, in seconds: long enough for a reader to settle."""
@@ -122,7 +123,7 @@ _KINDS: Final = (
     ),
     _Kind("Vigie", "V1080", "/onvif-media/media.amp", _HD, lambda: Behaviour(announces_internal_address=True)),
     _Kind("Guet", "G720S", "/11", _LONG_GOP, lambda: Behaviour(odd_soap=True, onvif_auth=_BY_TOKEN)),
-    _Kind("Rempart", "R2160", "/live/ch0", _4K, lambda: Behaviour(answers_keep_alive=False)),
+    _Kind("Rempart", "R1080U", "/live/ch0", _HD, lambda: Behaviour(transports=_UDP_ONLY, answers_keep_alive=False)),
 )
 
 _NAMED: Final = 3

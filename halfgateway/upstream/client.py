@@ -1,16 +1,18 @@
-"""An RTSP client for one camera over one TCP connection, RTP interleaved (RFC 2326 section 10.12)."""
+"""An RTSP client for one camera over one TCP connection, with the RTP that is interleaved (RFC 2326 section 10.12)."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
 from halfgateway.errors import RemoteProtocolError
-from halfgateway.net.sockets import tune_upstream
+from halfgateway.net.coalescing import Coalescing
+from halfgateway.net.sockets import acknowledge_now, tune_upstream
 from halfgateway.protocol import digest
 from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, InterleavedBatch, Role
 from halfgateway.protocol.headers import Headers
@@ -29,6 +31,10 @@ REQUEST_TIMEOUT_S = 5.0
 MAX_AUTHENTICATIONS = 2
 """A first challenge, and one renewed nonce: more would be guessing, and cameras lock accounts for it."""
 
+GIVEN_UP_REMEMBERED = 16
+"""Requests without an answer in time whose late answer is still known for what it is. An answer older than so many
+unanswered requests would be taken for one without a right number."""
+
 USER_AGENT = "halfgateway"
 
 
@@ -41,25 +47,35 @@ class Target:
     password: str = field(default="", repr=False)
 
 
-class CameraClient(asyncio.Protocol):
-    """Requests and their answers on one connection; media goes to ``on_media`` as it comes."""
+OnMedia = Callable[[InterleavedBatch], bool]
+"""Takes a run of frames; answers whether more of the same picture is to come at once."""
 
-    def __init__(self, target: Target, on_media: Callable[[InterleavedBatch], None]) -> None:
+
+class CameraClient(asyncio.Protocol):
+    """Requests and their answers on one connection; media goes to ``on_media`` as it comes.
+
+    With ``coalescing``, reading rests while a picture is on its way.
+    """
+
+    def __init__(self, target: Target, on_media: OnMedia, coalescing: Coalescing | None) -> None:
         self._target = target
         self._on_media = on_media
+        self._coalescing = coalescing
         self._connection = Connection(Role.CLIENT, lenient_resync=True)
         self._transport: asyncio.Transport | None = None
         self._answers: dict[int, asyncio.Future[Response]] = {}
+        self._given_up: deque[int] = deque(maxlen=GIVEN_UP_REMEMBERED)
         self._next_cseq = 1
         self._challenge: digest.Challenge | None = None
         self._nonce_count = 0
         self._accepted = False
+        self._hosts: tuple[str, str] | None = None
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def connect(cls, target: Target, on_media: Callable[[InterleavedBatch], None]) -> CameraClient:
+    async def connect(cls, target: Target, on_media: OnMedia, *, coalescing: Coalescing | None = None) -> CameraClient:
         """Open the connection. Raises CameraFailure."""
-        client = cls(target, on_media)
+        client = cls(target, on_media, coalescing)
         try:
             uri = RtspUri.parse(target.url)
             if uri.scheme != "rtsp":
@@ -96,6 +112,13 @@ class CameraClient(asyncio.Protocol):
             )
         return response
 
+    @property
+    def hosts(self) -> tuple[str, str]:
+        """Our address on this connection, and the camera's, as numbers. Raises CameraFailure: it is closed."""
+        if self._hosts is None:
+            raise CameraFailure("La caméra a fermé la connexion.")
+        return self._hosts
+
     def send_media(self, data: bytes) -> None:
         """Send interleaved bytes (our receiver reports)."""
         if self._transport is not None and not self._transport.is_closing():
@@ -110,13 +133,20 @@ class CameraClient(asyncio.Protocol):
         """See :class:`asyncio.Protocol`."""
         tune_upstream(transport)
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are of no asyncio class
+        ours, theirs = (transport.get_extra_info(name) for name in ("sockname", "peername"))
+        self._hosts = (ours[0], theirs[0]) if ours and theirs else None
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
+        more_to_come = False
         try:
             self._connection.receive_data(data)
             while (event := self._connection.next_event()) is not NEED_DATA and event is not CLOSED:
-                self._handle(event)
+                if isinstance(event, InterleavedBatch):
+                    more_to_come = self._on_media(event)
+                else:
+                    self._handle(event)
+            self._read_on(more_to_come=more_to_come)
         except RemoteProtocolError as error:
             log.warning("camera.rubbish error=%s", error)
             self._fail(CameraFailure("La caméra ne respecte pas le protocole RTSP."))
@@ -125,17 +155,33 @@ class CameraClient(asyncio.Protocol):
         """See :class:`asyncio.Protocol`."""
         self._fail(CameraFailure("La caméra a fermé la connexion."))
 
+    def _read_on(self, *, more_to_come: bool) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        acknowledge_now(self._transport)
+        if more_to_come and self._coalescing is not None:
+            self._coalescing.rest(self._transport)
+
     def _handle(self, event: object) -> None:
-        if isinstance(event, InterleavedBatch):
-            self._on_media(event)
-        elif isinstance(event, Response):
-            answer = self._answers.pop(_cseq(event.headers), None)
-            if answer is not None and not answer.done():
-                answer.set_result(event)
+        if isinstance(event, Response):
+            self._take_answer(event)
         elif isinstance(event, Request) and self._transport is not None:
             status, reason = (200, "OK") if event.method == "OPTIONS" else (501, "Not Implemented")
             reply = Response(status, reason, Headers([("CSeq", event.headers.get("CSeq") or "0")]))
             self._transport.write(serialise(reply))
+
+    def _take_answer(self, response: Response) -> None:
+        """Hand an answer to whoever asked: by its ``CSeq``, or else to who has waited longest.
+
+        Some cameras count wrongly (``Cseq: 0``, that of the request before), some leave the number out. An answer
+        that nobody waits for any more is dropped.
+        """
+        cseq = _cseq(response.headers)
+        if cseq not in self._answers and cseq not in self._given_up:
+            cseq = next(iter(self._answers), -1)
+        answer = self._answers.pop(cseq, None)
+        if answer is not None and not answer.done():
+            answer.set_result(response)
 
     async def _exchange(self, method: str, uri: str, headers: Mapping[str, str], timeout_s: float) -> Response:
         if self.closed.done():
@@ -147,6 +193,7 @@ class CameraClient(asyncio.Protocol):
             async with asyncio.timeout(timeout_s):
                 return await answer
         except TimeoutError as error:
+            self._given_up.append(cseq)
             raise CameraFailure("La caméra ne répond pas.") from error
         finally:
             self._answers.pop(cseq, None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol import sdp
+from halfgateway.protocol.headers import Headers
 from halfgateway.protocol.uri import RtspUri, join
 from halfgateway.relay.source import VideoFormat
 from halfgateway.upstream.backoff import CameraFailure
@@ -28,15 +29,15 @@ class Presentation:
 async def describe(client: CameraClient, target: Target) -> Presentation:
     """Ask a camera what it has. Raises CameraFailure."""
     response = await client.request("DESCRIBE", target.url, {"Accept": "application/sdp"})
-    named = response.headers.get("Content-Base") or response.headers.get("Content-Location")
     try:
-        base = RtspUri.parse(named or target.url)
+        address = RtspUri.parse(target.url)
+        base = _base(address, response.headers)
         description = sdp.parse(response.body)
         media = sdp.first_video(description)
         return Presentation(
             description,
-            aggregate_url=_signable(join(base, description.control or "*")),
-            track_url=_signable(join(base, media.control or "*")),
+            aggregate_url=_controlled(address, base, description.control or "*"),
+            track_url=_controlled(address, base, media.control or "*"),
             video=_video_format(media),
         )
     except RemoteProtocolError as error:
@@ -45,18 +46,32 @@ async def describe(client: CameraClient, target: Target) -> Presentation:
 
 async def probe(target: Target) -> Presentation:
     """Connect, ask DESCRIBE, and leave: no media. Raises CameraFailure."""
-    client = await CameraClient.connect(target, lambda batch: None)
+    client = await CameraClient.connect(target, lambda batch: False)
     try:
         return await describe(client, target)
     finally:
         client.close()
 
 
-def _signable(uri: RtspUri) -> str:
-    """A URL that can stand between the quotes of ``Authorization``, whatever the camera wrote in its control."""
-    return str(uri).replace('"', "%22")
+def _base(address: RtspUri, headers: Headers) -> RtspUri:
+    """What relative controls are relative to (RFC 2326 section C.1.1); where it is unreadable, what was asked for."""
+    named = headers.get("Content-Base") or headers.get("Content-Location")
+    try:
+        return address.here(named) if named else address
+    except RemoteProtocolError:
+        return address
+
+
+def _controlled(address: RtspUri, base: RtspUri, control: str) -> str:
+    """The URL that a control attribute names, always at the address that we were given.
+
+    It can stand between the quotes of ``Authorization``, whatever the camera wrote.
+    """
+    absolute = "://" in control.partition("?")[0]
+    return str(address.here(control) if absolute else join(base, control)).replace('"', "%22")
 
 
 def _video_format(media: sdp.Media) -> VideoFormat:
     mapped = media.rtpmap.get(media.payload_types[0])
-    return VideoFormat(media.codec, mapped.clock_hz if mapped is not None else VIDEO_CLOCK_HZ)
+    clock_hz = mapped.clock_hz if mapped is not None else VIDEO_CLOCK_HZ
+    return VideoFormat(media.codec, clock_hz, frozenset(media.payload_types))

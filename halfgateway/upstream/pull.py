@@ -11,23 +11,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from halfgateway.errors import RemoteProtocolError
+from halfgateway.net.coalescing import Coalescing
 from halfgateway.protocol.connection import InterleavedBatch, frame
 from halfgateway.protocol.rtcp import ReceiverReport, SenderReport, parse_compound, receiver_report, sender_report
-from halfgateway.protocol.session import Session
-from halfgateway.protocol.transport import parse_transports
+from halfgateway.protocol.rtp import is_rtp, marker
 from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_CHANNEL, Frame
 from halfgateway.relay.source import Source, SourceKey
 from halfgateway.upstream.backoff import Backoff, CameraFailure
 from halfgateway.upstream.client import USER_AGENT, CameraClient, Target
+from halfgateway.upstream.keep_alive import KeepAlive
 from halfgateway.upstream.presentation import Presentation, describe, probe
+from halfgateway.upstream.setup import DEFAULT_SESSION_TIMEOUT_S, Granted, set_up
 
 log = logging.getLogger(__name__)
-
-DEFAULT_SESSION_TIMEOUT_S = 60
-"""What a camera means that names no timeout (RFC 2326 section 12.37)."""
-
-SHORTEST_KEEP_ALIVE_S = 0.5
-"""Between two signs of life, whatever timeout a camera names."""
 
 GOODBYE_TIMEOUT_S = 1.0
 """How long a camera may take to answer TEARDOWN."""
@@ -46,6 +42,7 @@ class Puller:
         chance: Callable[[], float],
         now: Callable[[], float],
         on_described: Callable[[SourceKey, Presentation], None],
+        coalescing: Coalescing,
         silence_limit_s: float = SILENCE_LIMIT_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -54,9 +51,11 @@ class Puller:
         self._now = now
         self._silence_limit_s = silence_limit_s
         self._on_described = on_described
+        self._coalescing = coalescing
         self._sleep = sleep
         self._backoffs: dict[SourceKey, Backoff] = {}
         self._troubles: dict[SourceKey, _Trouble] = {}
+        self._keep_alives: dict[SourceKey, KeepAlive] = {}
 
     async def pull(self, source: Source) -> None:
         """Pull one camera into ``source`` until cancelled."""
@@ -109,8 +108,10 @@ class Puller:
             self._on_described(key, presentation)
             log.info("pull.live camera=%s codec=%s", key.camera, presentation.video.codec)
 
+        habit = self._keep_alives.setdefault(key, KeepAlive())
         try:
-            await _Pull(source, self._target(key), self._silence_limit_s, self._now, on_live).run()
+            pull = _Pull(source, self._target(key), habit, self._silence_limit_s, self._now, on_live)
+            await pull.run(self._coalescing)
         finally:
             if key in self._backoffs:
                 self._backoffs[key].played(self._now() - live_since_s)
@@ -132,6 +133,7 @@ class _Pull:
         self,
         source: Source,
         target: Target,
+        habit: KeepAlive,
         silence_limit_s: float,
         now: Callable[[], float],
         on_live: Callable[[Presentation], None],
@@ -143,16 +145,17 @@ class _Pull:
         self._on_live = on_live
         self._channels = {RTP_CHANNEL: RTP_CHANNEL, RTCP_CHANNEL: RTCP_CHANNEL}
         self._presentation: Presentation | None = None
+        self._granted: Granted | None = None
         self._is_live = False
         self._last_video_s = now()
         self._session = ""
-        self._keep_alive_method = "OPTIONS"
+        self._habit = habit
         self._keep_alive_s = DEFAULT_SESSION_TIMEOUT_S / 2
         self._aggregate_url = target.url
 
-    async def run(self) -> None:
+    async def run(self, coalescing: Coalescing) -> None:
         """Play until the camera is lost, then raise CameraFailure; a cancelled run says goodbye."""
-        client = await CameraClient.connect(self._target, self._take)
+        client = await CameraClient.connect(self._target, self._take_interleaved, coalescing=coalescing)
         try:
             self._presentation = await self._set_up(client)
             self._source.prepare(self._presentation.video)
@@ -164,28 +167,18 @@ class _Pull:
             finally:
                 keeping_alive.cancel()
         finally:
+            self._stop_listening()
             await self._say_goodbye(client)
 
     async def _set_up(self, client: CameraClient) -> Presentation:
         options = await client.request("OPTIONS", self._target.url)
-        public = {method.strip().upper() for method in (options.headers.get("Public") or "").split(",")}
-        if "GET_PARAMETER" in public:
-            self._keep_alive_method = "GET_PARAMETER"
+        self._habit.announced(options.headers.get("Public"))
         presentation = await describe(client, self._target)
         self._aggregate_url = presentation.aggregate_url
-        transport = f"RTP/AVP/TCP;unicast;interleaved={RTP_CHANNEL}-{RTCP_CHANNEL}"
-        answer = await client.request("SETUP", presentation.track_url, {"Transport": transport})
-        try:
-            session = Session.parse(answer.headers.get("Session") or "")
-            chosen = parse_transports(answer.headers.get("Transport") or transport)
-        except RemoteProtocolError as error:
-            raise CameraFailure("La caméra répond à SETUP de façon illisible.") from error
-        self._session = session.id
-        self._keep_alive_s = max(SHORTEST_KEEP_ALIVE_S, (session.timeout_s or DEFAULT_SESSION_TIMEOUT_S) / 2)
-        if chosen and chosen[0].interleaved is not None:
-            self._channels = dict(zip(chosen[0].interleaved, (RTP_CHANNEL, RTCP_CHANNEL), strict=True))
-        if len(self._channels) < 2:
-            raise CameraFailure("La caméra donne un seul canal au flux et à son contrôle.")
+        self._granted = granted = await set_up(client, presentation, self._take, now=self._now)
+        self._session = granted.session.id
+        self._keep_alive_s = granted.keep_alive_s
+        self._channels = dict(zip(granted.channels, (RTP_CHANNEL, RTCP_CHANNEL), strict=True))
         return presentation
 
     async def _watch(self, client: CameraClient) -> None:
@@ -198,28 +191,16 @@ class _Pull:
                 raise CameraFailure("La caméra n'envoie plus d'images.")
 
     async def _keep_alive(self, client: CameraClient) -> None:
-        """Give signs of life of both kinds, for some cameras heed only one.
-
-        No answer, or a refusal, is not a fault while pictures come: some cameras never answer, some announce
-        GET_PARAMETER and do not have it.
-        """
+        """Give signs of life of both kinds, for some cameras heed only one."""
         report = frame(
             self._own_channel(RTCP_CHANNEL), receiver_report(ReceiverReport(secrets.randbits(32)), USER_AGENT)
         )
         await asyncio.sleep(self._keep_alive_s)
         while True:
             asked_s = self._now()
-            client.send_media(report)
-            try:
-                await client.request(
-                    self._keep_alive_method,
-                    self._aggregate_url,
-                    {"Session": self._session},
-                    timeout_s=self._keep_alive_s / 2,
-                )
-            except CameraFailure as failure:
-                if failure.status is not None:
-                    self._keep_alive_method = "OPTIONS"
+            if not self._by_udp:  # there, reports go their own way
+                client.send_media(report)
+            await self._habit.ask(client, self._aggregate_url, self._session, patience_s=self._keep_alive_s / 2)
             await asyncio.sleep(asked_s + self._keep_alive_s - self._now())
 
     async def _say_goodbye(self, client: CameraClient) -> None:
@@ -234,23 +215,44 @@ class _Pull:
         finally:
             client.close()
 
+    def _stop_listening(self) -> None:
+        """Give back the ports that the session took, if it did, and tell how its datagrams fared."""
+        if self._granted is None or (datagrams := self._granted.datagrams) is None:
+            return
+        datagrams.close()
+        camera, lost, discarded = self._source.key.camera, datagrams.lost, datagrams.discarded
+        log.info("pull.datagrams camera=%s lost=%d discarded=%d", camera, lost, discarded)
+
     def _own_channel(self, ours: int) -> int:
         """The channel number that the camera gave to one of ours."""
         return next(channel for channel, known in self._channels.items() if known == ours)
 
-    def _take(self, batch: InterleavedBatch) -> None:
+    @property
+    def _by_udp(self) -> bool:
+        return self._granted is not None and self._granted.datagrams is not None
+
+    def _take_interleaved(self, batch: InterleavedBatch) -> bool:
+        return not self._by_udp and self._take(batch)
+
+    def _take(self, batch: InterleavedBatch) -> bool:
+        """Hand a batch to the source; whether its last picture is not yet whole."""
         data, frames = batch.data, batch.frames
-        if any(channel != RTP_CHANNEL or self._channels.get(channel) != channel for channel, _, _ in frames):
+        alone = {channel for channel, _, _ in frames} == {RTP_CHANNEL}
+        video_alone = alone and self._channels.get(RTP_CHANNEL) == RTP_CHANNEL
+        if not video_alone:
             data, frames = self._only_ours(batch)
         if not frames:
-            return
-        if any(channel == RTP_CHANNEL for channel, _, _ in frames):
+            return False
+        if video_alone or any(channel == RTP_CHANNEL for channel, _, _ in frames):
             self._last_video_s = self._now()
             if not self._is_live and self._presentation is not None:
                 self._is_live = True
                 self._source.begin()
                 self._on_live(self._presentation)
         self._source.feed(data, frames)
+        channel, start, end = frames[-1]
+        packet = start + INTERLEAVED_HEADER_BYTES
+        return channel == RTP_CHANNEL and is_rtp(data, packet, end) and not marker(data, packet)
 
     def _only_ours(self, batch: InterleavedBatch) -> tuple[bytes, tuple[Frame, ...]]:
         """The batch without what was not asked for, on the channels that the hub knows; reports written anew."""
@@ -269,7 +271,7 @@ class _Pull:
 
 
 def _sender_report(compound: bytes, cname: str) -> bytes:
-    """The sender report in a camera's RTCP packet, in a packet of ours; empty where there is none.
+    """The sender report in a camera's RTCP packet, in a packet of ours; empty where there is none, or none with a time.
 
     Nothing else passes. A camera's SDES names it by its address (RFC 3550 section 6.5.1; C16), and its BYE would end
     the readers' players, who are held while it comes back.
@@ -278,4 +280,4 @@ def _sender_report(compound: bytes, cname: str) -> bytes:
         found = next((packet for packet in parse_compound(compound) if isinstance(packet, SenderReport)), None)
     except RemoteProtocolError:
         found = None
-    return sender_report(replace(found, reports=()), cname) if found is not None else b""
+    return sender_report(replace(found, reports=()), cname) if found is not None and found.ntp_timestamp else b""

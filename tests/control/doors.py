@@ -48,6 +48,7 @@ from tests.control.valkeys import Nodes
 CAMERA, MACHINE, OPERATOR = "cam-1", "vms", "operator"
 SOURCE = "198.51.100.7"
 LEASE_S = 10.0
+HOUR_S = 3600.0
 REALM = "halfgateway"
 SDP = b"v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
 
@@ -86,6 +87,15 @@ class Player:
 
     ended_by: Refusal | None = None
     gave_way_to: Viewer | None = None
+    refuses: Refusal | None = None
+    hesitates: bool = False
+    is_choosing: bool = False
+
+    async def choose_transport(self, source: Source) -> None:
+        self.is_choosing = True
+        await asyncio.sleep(HOUR_S if self.hesitates else 0)
+        if self.refuses is not None:
+            raise self.refuses
 
     def end(self, cause: Refusal) -> None:
         self.ended_by = cause

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from auth.trace import Kind
-from halfgateway.control.endings import ClosedOnRequest, NotPlayed, NotResumed, PausedTooLong
+from halfgateway.control.endings import CertificateFallen, ClosedOnRequest, NotPlayed, NotResumed, PausedTooLong
 from halfgateway.control.streams import StreamState
 from halfgateway.downstream.door import Caller
 from halfgateway.errors import (
@@ -20,11 +20,13 @@ from halfgateway.errors import (
     NotHabilitated,
     Refusal,
     StateStoreUnavailable,
+    TransportNotOffered,
     Unauthenticated,
     UnknownCamera,
 )
 from tests.control.doors import BY_MACHINE, CAMERA, MACHINE, SOURCE, Place, Player, open_place, path
 from tests.control.valkeys import Nodes, until
+from tests.relay.packets import IDR, frames, rtp
 
 
 @pytest.fixture
@@ -90,6 +92,30 @@ async def test_a_ticket_whose_stream_was_ended_is_over(place: Place) -> None:
     with pytest.raises(Unauthenticated):
         await place.sit(holder)
     await place.holds_only("ended")
+
+
+async def test_a_ticket_whose_holder_lost_the_right_to_watch_is_refused_and_not_asked_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # S12, rtsp.md section 1.7: 403 and never 401 once the mandate has ended; as many are remembered as may be
+    monkeypatch.setattr("halfgateway.control.closing.MAX_WITHDRAWN_TICKETS", 2)
+    holders = []
+    for _ in range(3):
+        stream, holder = await place.open()
+        place.closer.end(stream, CertificateFallen())
+        await place.closer.settle()
+        holders.append(holder)
+        with pytest.raises(NotHabilitated):
+            await place.sit(holder)
+        with pytest.raises(NotHabilitated):
+            await place.door.describe(holder, path())
+    assert set(await refusals(place)) == {"not-habilitated"}
+    with pytest.raises(Unauthenticated):
+        await place.sit(holders[0])
+    place.state.closed_by = InterconnectionCut()
+    with pytest.raises(InterconnectionCut):
+        await place.sit(holders[-1])
+    await place.holds_only("mandates ended")
 
 
 async def test_a_ticket_is_good_for_its_camera_and_profile_alone(place: Place) -> None:
@@ -242,6 +268,76 @@ async def test_a_second_profile_that_does_not_come_is_not_the_first_ones_end(pla
     assert Kind.STREAM_REFUSED not in await place.kinds(stream.id)
 
 
+async def test_a_transport_that_is_refused_loses_no_slot_and_takes_no_second(place: Place) -> None:
+    # rtsp.md row 33, T8: 461, and the player asks again by TCP
+    stream, holder = await place.open()
+    for caller in (holder, BY_MACHINE):
+        with pytest.raises(TransportNotOffered):
+            await place.sit(caller, Player(refuses=TransportNotOffered()))
+        await place.settle()
+        (kept,) = [each for each in place.table if (each is stream) == (caller is holder)]
+        assert not kept.seats
+        assert kept.expires_at_s is not None
+        seat = await place.sit(caller)
+        await place.play(seat)
+        assert kept.seats == [seat]
+        assert kept.state is StreamState.PLAYING
+    await place.holds_only("both by TCP", *place.table, users=2)
+    assert len(place.table) == 2
+    refused = [entry for entry in await place.told() if entry.kind is Kind.ACTION_REFUSED]
+    assert [entry.refusal for entry in refused] == ["transport-not-offered"] * 2
+    assert await refusals(place) == []
+
+
+async def test_a_transport_that_is_refused_ends_no_session_that_plays(place: Place) -> None:
+    stream, holder = await place.open()
+    playing = Player()
+    seat = await place.sit(holder, playing)
+    await place.play(seat)
+    with pytest.raises(TransportNotOffered):
+        await place.sit(holder, Player(refuses=TransportNotOffered()))
+    assert stream.seats == [seat]
+    assert playing.gave_way_to is None
+    assert stream.state is StreamState.PLAYING
+    await place.holds_only("still plays", stream, users=1)
+
+
+async def test_a_machine_that_asks_for_no_other_transport_gives_its_slot_back(place: Place) -> None:
+    with pytest.raises(TransportNotOffered):
+        await place.sit(BY_MACHINE, Player(refuses=TransportNotOffered()))
+    (stream,) = place.table
+    assert stream.expiry is NotPlayed
+    for ended, cause in place.table.over() or [(stream, stream.expiry())]:
+        place.closer.end(ended, cause)
+    await place.holds_only("not played")
+
+
+async def test_who_leaves_while_his_transport_is_chosen_holds_nothing(place: Place) -> None:
+    player = Player(hesitates=True)
+    coming = asyncio.create_task(place.sit(BY_MACHINE, player))
+    await until(lambda: player.is_choosing)
+    coming.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await coming
+    await place.holds_only("left")
+
+
+async def test_a_session_that_is_dismissed_keeps_the_slot_for_the_next(place: Place) -> None:
+    # a camera whose packets no longer pass by UDP: the player comes again by TCP
+    stream, holder = await place.open()
+    player = Player()
+    seat = await place.sit(holder, player)
+    await place.play(seat)
+    seat.dismiss(TransportNotOffered("Trop grands."))
+    assert isinstance(player.ended_by, TransportNotOffered)
+    assert (stream.seats, stream.parked, stream.expiry) == ([], True, NotResumed)
+    await place.holds_only("dismissed", stream)
+    moved = [entry for entry in await place.told(stream.id) if entry.kind is Kind.STREAM_MOVED]
+    assert [(entry.refusal, entry.detail["why"]) for entry in moved] == [("transport-not-offered", "Trop grands.")]
+    await place.play(await place.sit(holder))
+    assert stream.state is StreamState.PLAYING
+
+
 async def test_a_stream_that_ends_while_its_camera_is_dialled_is_not_played(place: Place) -> None:
     # C10
     stream, holder = await place.open()
@@ -330,3 +426,16 @@ async def test_a_camera_that_is_given_up_ends_its_streams(place: Place) -> None:
     await place.holds_only("given up")
     assert isinstance(player.ended_by, Refusal)
     assert player.ended_by.code == "camera-unreachable"
+
+
+async def test_an_account_may_wait_for_the_keyframe_and_who_resumes_has_had_its_opening(place: Place) -> None:
+    # design decision 4: join = "keyframe" for who wants every timestamp true
+    seat = await place.sit(BY_MACHINE)
+    seat._source.feed(*frames((0, rtp(1, 0, IDR))))
+    assert seat.opening() is not None
+    seat._house = replace(place.house, join_at_keyframe=frozenset({MACHINE}))
+    assert seat.opening() is None
+    seat._house = place.house
+    await place.play(seat)
+    await seat.pause()
+    assert seat.opening() is None

@@ -334,6 +334,38 @@ async def test_a_clock_set_forward_frees_nothing(nodes: Nodes) -> None:
     assert (await granted_again(b, "t", lambda: a.renew(["s"]))).used == 2
 
 
+ASKED_LATE = [0.0, 10 * CALL_LIMIT_S]
+"""The readings of a renewal that stood for long between its own clock and the wire."""
+
+
+async def test_a_node_that_is_late_itself_holds_nobody_up(nodes: Nodes) -> None:
+    # C01: its event loop stood still with a question under way, as that of a node that starts on a busy machine may
+    clock = SkewedClock()
+    await nodes.opened("a")
+    a, b = nodes.table("a", call_limit_s=CALL_LIMIT_S, clock=clock), nodes.table("b")
+    await take(a, ["s"])
+    clock.stale_s = ASKED_LATE.copy()
+    with pytest.raises(StateStoreUnavailable):
+        await a.renew([])
+    assert (await b.acquire("t", HOLDER)).used == 2
+    assert (await a.renew(["s"])).hold_s == 0
+
+
+async def test_a_clock_set_forward_shows_also_after_a_late_question(nodes: Nodes) -> None:
+    # C01
+    clock = SkewedClock()
+    await nodes.opened("a", lease_s=LEASE_S)
+    a = nodes.table("a", call_limit_s=CALL_LIMIT_S, clock=clock, lease_s=LEASE_S)
+    await take(a, ["s"])
+    clock.behind_s += 10 * LEASE_S
+    clock.stale_s = ASKED_LATE.copy()
+    with pytest.raises(StateStoreUnavailable):
+        await a.renew([])
+    renewal = await a.renew(["s"])
+    assert renewal.hold_s > 0
+    assert renewal.deadlines.keys() == {"s"}
+
+
 async def test_a_node_that_slept_puts_back_only_where_there_is_room(nodes: Nodes) -> None:
     # C01: its own clock stood still, its leases lapsed, and another node has taken one of the two slots
     clock = SkewedClock()

@@ -25,13 +25,18 @@ LEASE_S = 0.8
 
 
 class SkewedClock(SystemClock):
-    """A node's clock that can be set apart from the server's: ``behind_s`` grows as if the server's had jumped."""
+    """A node's clock that can be set apart from the server's: ``behind_s`` grows as if the server's had jumped.
+
+    ``stale_s`` is how old each of the next readings is once it is used: the node did nothing for so long.
+    """
 
     def __init__(self) -> None:
         self.behind_s = 0.0
+        self.stale_s: list[float] = []
 
     def monotonic(self) -> float:
-        return time.monotonic() - self.behind_s
+        stale_s = self.stale_s.pop(0) if self.stale_s else 0.0
+        return time.monotonic() - self.behind_s - stale_s
 
 
 @dataclass

@@ -11,14 +11,15 @@ from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.connection import FIRST_REQUEST_TIMEOUT_S, IDLE_TIMEOUT_S
 from halfgateway.downstream.door import Caller, StreamPath, Viewer
 from halfgateway.downstream.server import MAX_CONNECTIONS, RtspServer
-from halfgateway.errors import CapReached, Refusal, UnknownCamera
+from halfgateway.downstream.transports import UdpService
+from halfgateway.errors import CapReached, InterconnectionCut, Refusal, UnknownCamera
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.digest import Algorithm, DigestVerifier, Secrets, ha1
 from halfgateway.relay.gop import Opening
 from halfgateway.relay.reader import Gate, Reader
 from halfgateway.relay.source import Source, SourceKey, VideoFormat
 from tests.raw_player import Credentials, RawPlayer
-from tests.relay.packets import IDR, frames, rtp
+from tests.relay.packets import IDR, frames, rtp, sender_report
 
 CAMERA = "cam-1"
 PATH = f"/live/{CAMERA}"
@@ -55,7 +56,7 @@ class StageSeat:
             raise self._door.refuses_start
 
     def opening(self) -> Opening | None:
-        return self._door.source.opening()
+        return self._door.source.opening() if self._door.opens_at_once else None
 
     def flow(self, reader: Reader, opening: Opening | None) -> None:
         self.done.append("flow")
@@ -78,6 +79,11 @@ class StageSeat:
     def lose(self) -> None:
         self.done.append("lose")
         self._stop()
+
+    def dismiss(self, cause: Refusal) -> None:
+        self.done.append(cause.code)
+        self.lose()
+        self.viewer.end(cause)
 
     def end(self, cause: Refusal) -> None:
         """End the viewer as the door does: gate, flow, then the connection."""
@@ -102,7 +108,9 @@ class StageDoor:
     seats: list[StageSeat] = field(default_factory=list)
     noted: list[tuple[str, ...]] = field(default_factory=list)
     described: int = 0
+    looked_up: int = 0
     may_leave: asyncio.Event = field(default_factory=asyncio.Event)
+    opens_at_once: bool = False
 
     def __post_init__(self) -> None:
         self.may_leave.set()
@@ -120,6 +128,10 @@ class StageDoor:
     def refused_action(self, caller: Caller, action: str, path: str) -> None:
         self.noted.append(("refused-action", caller.username, action, path))
 
+    def refuse_while_closed(self, caller: Caller, path: StreamPath) -> None:
+        if isinstance(self.refuses, InterconnectionCut):
+            raise self.refuses
+
     async def describe(self, caller: Caller, path: StreamPath) -> bytes:
         self._check(path)
         self.described += 1
@@ -129,6 +141,7 @@ class StageDoor:
         self._check(path)
         if self.occupied >= self.cap:
             raise CapReached("Nombre maximal de Flux atteint.", retry_after_s=7)
+        await viewer.choose_transport(self.source)
         seat = StageSeat(self, viewer)
         self.seats.append(seat)
         return seat
@@ -138,6 +151,7 @@ class StageDoor:
         return sum(not {"leave", "lose"} & set(seat.done) for seat in self.seats)
 
     def _check(self, path: StreamPath) -> None:
+        self.looked_up += 1
         if self.refuses is not None:
             raise self.refuses
         if path.camera != CAMERA:
@@ -153,36 +167,47 @@ class Stage:
         first_request_timeout_s: float = FIRST_REQUEST_TIMEOUT_S,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         max_connections: int = MAX_CONNECTIONS,
+        host: str = "127.0.0.1",
+        udp: UdpService | None = None,
+        rtsp_over_http: bool = False,
     ) -> None:
+        self.host = host
         self.clocks = Clocks()
         self.source = Source(SourceKey(CAMERA, "main"), now=self._now)
         self.source.prepare(VideoFormat(Codec.H264, 90_000))
         self.source.begin()
         self.door = StageDoor(self.source)
         verifier = DigestVerifier(REALM, b"k" * 32, NONCE_LIFE_S)
-        answers = RtspAnswers(self.door, verifier, now_s=lambda: self.clocks.wall_s)
+        answers = RtspAnswers(self.door, verifier, now_s=lambda: self.clocks.wall_s, udp=udp)
         self.server = RtspServer(
             answers,
             now=self._now,
             first_request_timeout_s=first_request_timeout_s,
             idle_timeout_s=idle_timeout_s,
             max_connections=max_connections,
+            rtsp_over_http=rtsp_over_http,
         )
         self.port = 0
         self.sent = 0
 
     async def open(self) -> None:
-        self.port = await self.server.listen("127.0.0.1", 0)
+        self.port = await self.server.listen(self.host, 0)
 
     def player(self, credentials: Credentials | None = VIEWER, *, receive_buffer_bytes: int | None = None) -> RawPlayer:
-        return RawPlayer("127.0.0.1", self.port, credentials, receive_buffer_bytes=receive_buffer_bytes)
+        return RawPlayer(self.host, self.port, credentials, receive_buffer_bytes=receive_buffer_bytes)
 
     def send(self, size_bytes: int = 100) -> bytes:
-        """One whole key picture in one packet, to every reader; returns the packet."""
+        """One whole key picture in one packet, to every reader; its payload has ``size_bytes``. Returns the packet."""
         packet = rtp(self.sent & 0xFFFF, self.sent * 3600, IDR.ljust(size_bytes, b"\x5a"), ssrc=SSRC)
         self.sent += 1
         self.source.feed(*frames((0, packet)))
         return packet
+
+    def send_report(self) -> bytes:
+        """One RTCP sender report, to every reader; returns it."""
+        report = sender_report(SSRC, self.sent * 3600)
+        self.source.feed(*frames((1, report)))
+        return report
 
     def _now(self) -> float:
         return self.clocks.monotonic_s

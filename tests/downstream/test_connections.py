@@ -260,7 +260,7 @@ async def test_an_end_of_one_session_leaves_the_connection_to_the_others(stage: 
 
 
 async def test_a_full_reader_gets_no_bye_inside_a_frame(stage: Stage) -> None:
-    # C10: what is queued is dropped, not delivered
+    # rtsp.md section 1.7; C10: what is queued is dropped, not delivered
     async with stage.player(receive_buffer_bytes=SMALL_BYTES) as player:
         await player.set_up(PATH)
         await player.play(PATH)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
+from contextlib import AsyncExitStack
 
 import pytest
 
+from halfgateway.errors import InterconnectionCut, UnknownCamera
+from halfgateway.protocol.states import PUBLIC_METHODS, REFUSED_METHODS
 from tests.downstream.stage import NONCE_LIFE_S, OTHER, PATH, SDP, STRANGER, VIEWER, Stage
 from tests.raw_player import Answer, Credentials, RawPlayer
 
@@ -50,7 +54,7 @@ async def described(player: RawPlayer, authorization: str) -> Answer:
 
 
 async def test_the_challenges_are_these_bytes_in_this_order(stage: Stage) -> None:
-    # rtsp.md rows 44, 45: SHA-256 first; MD5 last, as VLC's sscanf reads it
+    # rtsp.md rows 44, 45, T6: SHA-256 first; MD5 last, as VLC's sscanf reads it
     async with stage.player(None) as player:
         answer = await player.ask("DESCRIBE", player.url(PATH))
     assert answer.status == 401
@@ -64,6 +68,7 @@ async def test_the_challenges_are_these_bytes_in_this_order(stage: Stage) -> Non
 
 @pytest.mark.parametrize("algorithm", [None, "MD5", "SHA-256"])
 async def test_each_algorithm_that_is_offered_is_taken(stage: Stage, algorithm: str | None) -> None:
+    # rtsp.md row 44
     async with stage.player(None) as player:
         nonce = await nonce_of(player)
         proof = digest(VIEWER, nonce, "DESCRIBE", player.url(PATH), algorithm=algorithm)
@@ -75,7 +80,7 @@ async def test_every_method_but_options_wants_a_proof(stage: Stage) -> None:
     # rtsp.md rows 11, 48
     async with stage.player(None) as player:
         assert (await player.ask("OPTIONS", player.url(PATH))).status == 200
-        for method in ("DESCRIBE", "SETUP", "PLAY", "PAUSE", "TEARDOWN", "GET_PARAMETER", "ANNOUNCE", "FLY"):
+        for method in (*PUBLIC_METHODS[1:], *REFUSED_METHODS, "FLY"):
             assert (await player.ask(method, player.url(PATH), TRANSPORT)).status == 401
     assert stage.door.seats == []
 
@@ -106,6 +111,45 @@ async def test_wrong_credentials_look_alike_and_are_noted(stage: Stage) -> None:
     ]
 
 
+@pytest.mark.parametrize("status", [401, 404, 503], ids=["open", "unknown", "cut"])
+async def test_who_has_proved_nothing_is_answered_from_memory(stage: Stage, status: int) -> None:
+    # rtsp.md row 49, section 1.7: nothing is looked up for them, so that neither word nor time tells what there is
+    stage.door.refuses = {401: None, 404: UnknownCamera(), 503: InterconnectionCut()}[status]
+    for credentials in (None, STRANGER):
+        async with stage.player(credentials) as player:
+            for method in (*PUBLIC_METHODS[1:], "ANNOUNCE", "FLY"):
+                for path in (PATH, "/live/none", "/nothing/at/all"):
+                    answer = await player.ask(method, player.url(path), TRANSPORT | {"Require": "onvif-replay"})
+                    assert (answer.status, answer.header("x-refusal")) == (401, "unauthenticated")
+    assert stage.door.looked_up == 0
+    assert {note[0] for note in stage.door.noted} == {"wrong-credentials"}
+
+
+async def test_guessing_a_name_locks_out_neither_it_nor_others(stage: Stage) -> None:
+    # T6, S03: hundreds of guesses at one name, from the same address
+    guesses = 300
+
+    async def guess(player: RawPlayer) -> None:
+        for number in range(guesses // 3):
+            player.credentials = Credentials(VIEWER.username, f"guess {number}")
+            assert (await player.ask("DESCRIBE", player.url(PATH))).status == 401
+
+    async with AsyncExitStack() as life:
+        guessing = [asyncio.create_task(guess(await life.enter_async_context(stage.player(None)))) for _ in range(3)]
+        answered = 0
+        while not all(task.done() for task in guessing):
+            for credentials in (VIEWER, OTHER):
+                async with stage.player(credentials) as player:
+                    assert (await player.ask("DESCRIBE", player.url(PATH))).status == 200
+                    answered += 1
+        await asyncio.gather(*guessing)
+    assert answered >= 10
+    assert len(stage.door.noted) >= guesses
+    async with stage.player() as player:
+        assert (await player.set_up(PATH)).status == 200
+        assert (await player.play(PATH)).status == 200
+
+
 @pytest.mark.parametrize("part", ["method", "uri", "nonce", "user"])
 async def test_a_proof_is_good_for_what_it_signs(stage: Stage, part: str) -> None:
     # rtsp.md row 46: lenient of form, still bound to method and resource
@@ -133,7 +177,7 @@ async def test_a_proof_is_good_for_what_it_signs(stage: Stage, part: str) -> Non
     ids=["bosch", "vlc", "slash", "vlc-setup", "happytime", "query"],
 )
 async def test_forms_in_which_clients_sign_one_url(stage: Stage, asked: str, signed: str) -> None:
-    # rtsp.md row 46
+    # rtsp.md row 46, T6
     async with stage.player(None) as player:
         nonce, url = await nonce_of(player), player.url(PATH)
         proof = digest(VIEWER, nonce, "SETUP", signed.format(url=url))
@@ -142,7 +186,7 @@ async def test_forms_in_which_clients_sign_one_url(stage: Stage, asked: str, sig
 
 
 async def test_an_old_nonce_is_renewed_without_asking_anyone(stage: Stage) -> None:
-    # rtsp.md row 47: stale, unquoted, last
+    # rtsp.md row 47, T6: stale, unquoted, last
     async with stage.player() as player:
         await player.set_up(PATH)
         stage.clocks.wall_s += NONCE_LIFE_S + 1
@@ -156,6 +200,7 @@ async def test_an_old_nonce_is_renewed_without_asking_anyone(stage: Stage) -> No
 
 
 async def test_a_wrong_proof_under_an_old_nonce_is_wrong(stage: Stage) -> None:
+    # rtsp.md row 47
     async with stage.player(STRANGER) as player:
         await player.ask("DESCRIBE", player.url(PATH))
         stage.clocks.wall_s += NONCE_LIFE_S + 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from halfgateway.protocol.rtp import RtpView
 from halfgateway.protocol.rtp_info import StreamInfo, parse_rtp_info
 from tests.downstream.stage import PATH, Stage
@@ -11,6 +13,11 @@ from tests.relay.packets import IDR, NON_IDR, frames, rtp
 
 def feed(stage: Stage, sequence: int, payload: bytes) -> None:
     stage.source.feed(*frames((0, rtp(sequence, sequence * 3600, payload))))
+
+
+@pytest.fixture(autouse=True)
+def opens_at_once(stage: Stage) -> None:
+    stage.door.opens_at_once = True
 
 
 async def started(player: RawPlayer) -> Answer:

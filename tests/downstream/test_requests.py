@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from halfgateway.errors import InterconnectionCut, TraceUnavailable
-from halfgateway.protocol.states import PUBLIC_METHODS
-from tests.downstream.stage import OTHER, PATH, Stage
+from halfgateway.protocol.states import PUBLIC_METHODS, ServerState, allowed
+from tests.downstream.stage import OTHER, PATH, STRANGER, Stage
 from tests.raw_player import RawPlayer
 
 TCP = "RTP/AVP/TCP;unicast;interleaved=0-1"
@@ -41,6 +41,7 @@ CASES = {
     "anything": Case("DESCRIBE", 200, headers={"Accept": "*/*"}),
     "no-transport": Case("SETUP", 400, path=PATH + "/trackID=0"),
     "udp": Case("SETUP", 461, headers={"Transport": "RTP/AVP;unicast;client_port=5000-5001"}),
+    "multicast-over-udp": Case("SETUP", 461, headers={"Transport": "RTP/AVP;multicast;port=5000-5001;ttl=1"}),
     "multicast": Case("SETUP", 461, headers={"Transport": "RTP/AVP/TCP;multicast;interleaved=0-1"}),
     "srtp": Case("SETUP", 461, headers={"Transport": "RTP/SAVP/TCP;unicast;interleaved=0-1"}),
     "raw": Case("SETUP", 461, headers={"Transport": "RAW/RAW/UDP;unicast"}),
@@ -51,9 +52,14 @@ CASES = {
         headers={"Require": "www.onvif.org/ver20/backchannel"},
         says={"unsupported": "www.onvif.org/ver20/backchannel"},
     ),
+    "several-features": Case(
+        "PLAY", 551, headers={"Require": "implicit-play, x-unknown"}, says={"unsupported": "implicit-play, x-unknown"}
+    ),
     "proxy-require": Case("SETUP", 551, headers={"Proxy-Require": "gzipped", "Transport": TCP}),
     "ping": Case("GET_PARAMETER", 200),
     "ping-by-set": Case("SET_PARAMETER", 200),
+    "redirect": Case("REDIRECT", 405, says={"allow": PUBLIC}),
+    "play-before-setup": Case("PLAY", 455, says={"allow": ", ".join(allowed(ServerState.INIT))}),
     "unknown-parameter": Case("GET_PARAMETER", 451, body=b"packets_received\r\n"),
     "setting-a-parameter": Case("SET_PARAMETER", 451, body=b"barparam: barstuff\r\n"),
     "unknown-session": Case("PLAY", 454, headers={"Session": "0123456789abcdef"}),
@@ -65,6 +71,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 async def test_each_fault_has_its_answer_and_the_connection_lives(stage: Stage, name: str) -> None:
+    # rtsp.md rows 12, 13, 17, 21-23, 25, 30, 31, 33, 35, 36
     case = CASES[name]
     async with stage.player() as player:
         answer = await player.ask(case.method, player.url(case.path), case.headers, case.body)
@@ -75,7 +82,7 @@ async def test_each_fault_has_its_answer_and_the_connection_lives(stage: Stage, 
 
 
 async def test_what_no_one_may_do_is_noted(stage: Stage) -> None:
-    # L08 S09: publishing, sound and the back-channel
+    # rtsp.md row 31; L08 S09: publishing, sound and the back-channel
     async with stage.player() as player:
         await player.ask("ANNOUNCE", player.url(PATH), {}, b"v=0\r\n")
         await player.ask("SETUP", player.url(PATH) + "/trackID=1", {"Transport": TCP})
@@ -98,10 +105,40 @@ async def test_a_request_without_a_number_is_answered_without_one(stage: Stage) 
 
 
 async def test_options_of_everything(stage: Stage) -> None:
-    # rtsp.md row 11
-    async with stage.player(None) as player:
-        answer = await player.ask("OPTIONS", "*")
-        assert (answer.status, answer.header("public")) == (200, PUBLIC)
+    # rtsp.md row 11: with proof, without, with a wrong one; with a session, an ended one, somebody's
+    for credentials in (None, STRANGER, OTHER):
+        async with stage.player(credentials) as player:
+            await player.ask("DESCRIBE", player.url(PATH))
+            for session in ({}, {"Session": "0123456789abcdef"}, {"Session": ";"}):
+                for url in ("*", player.url(PATH), player.url("/live/none")):
+                    answer = await player.ask("OPTIONS", url, session)
+                    assert (answer.status, answer.header("public")) == (200, PUBLIC)
+
+
+async def test_a_session_is_named_or_is_none(stage: Stage) -> None:
+    # rtsp.md row 25: also where there is but one that could be meant
+    async with stage.player() as player:
+        await player.set_up(PATH)
+        for method in ("PLAY", "PAUSE", "TEARDOWN"):
+            for headers in ({}, {"Session": ""}, {"Session": (player.session or "")[:-1]}):
+                assert (await player.ask(method, player.url(PATH), headers)).status == 454
+        assert stage.door.seats[0].done == []
+        with_timeout = {"Session": f"{player.session};timeout=60"}
+        assert (await player.ask("PLAY", player.url(PATH), with_timeout)).status == 200
+
+
+async def test_a_parameter_is_unknown_while_playing_too(stage: Stage) -> None:
+    # rtsp.md rows 21, 22
+    async with stage.player() as player:
+        await player.set_up(PATH)
+        await player.play(PATH)
+        session = {"Session": player.session or ""}
+        for method in ("GET_PARAMETER", "SET_PARAMETER"):
+            for body, status in ((b"", 200), (b"\r\n", 200), (b"position\r\n", 451), (b"volume: 11\r\n", 451)):
+                assert (await player.ask(method, player.url(PATH), session, body)).status == status
+        packet = stage.send()
+        await player.packets_until(1)
+        assert player.packets[-1][1] == packet
 
 
 @pytest.mark.parametrize(
@@ -124,6 +161,7 @@ async def test_the_first_transport_that_can_be_served_is(stage: Stage, offered: 
 
 
 async def test_channels_that_are_taken_are_not_given_twice(stage: Stage) -> None:
+    # rtsp.md row 34
     async with stage.player() as player:
         granted = [(await player.set_up(PATH, transport=TCP)).header("transport") for _ in range(3)]
     assert [each.rpartition("=")[2] for each in granted] == ["0-1", "2-3", "4-5"]
@@ -138,22 +176,22 @@ async def test_a_track_of_another_path_is_no_part_of_the_session(stage: Stage) -
 
 
 async def test_refusals_say_why_and_when_to_come_again(stage: Stage) -> None:
-    # C01 C10: interface.md, statuses
+    # C01 C10, rtsp.md section 1.7
     stage.door.cap = 1
     async with stage.player() as player:
         await player.set_up(PATH)
         full = await player.set_up(PATH)
         assert (full.status, full.header("x-refusal"), full.header("retry-after")) == (453, "cap-reached", "7")
         assert full.body.decode() == "Nombre maximal de Flux atteint."
-        stage.door.refuses = InterconnectionCut()
-        for method, headers in (("DESCRIBE", {}), ("SETUP", {"Transport": TCP})):
+        stage.door.refuses, session = InterconnectionCut(), {"Session": player.session or ""}
+        for method, headers in (("DESCRIBE", {}), ("SETUP", {"Transport": TCP}), ("PLAY", {}), ("PLAY", session)):
             cut = await player.ask(method, player.url(PATH), headers)
             assert (cut.status, cut.header("x-refusal")) == (503, "interconnection-cut")
             assert int(cut.header("retry-after")) > 0
 
 
 async def test_play_without_a_durable_entry_is_refused_and_may_be_tried_again(stage: Stage) -> None:
-    # T01
+    # rtsp.md section 1.7; T01
     stage.door.refuses_start = TraceUnavailable()
     async with stage.player() as player:
         await player.set_up(PATH)
@@ -191,6 +229,7 @@ async def same_connection_other_name(stage: Stage, player: RawPlayer) -> None:
 
 
 async def test_a_session_id_is_long_and_never_the_same(stage: Stage) -> None:
+    # rtsp.md row 26
     async with stage.player() as player:
         ids = {(await player.set_up(PATH)).header("session").partition(";")[0] for _ in range(8)}
     assert len(ids) == 8

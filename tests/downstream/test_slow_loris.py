@@ -43,6 +43,7 @@ async def dripped_until_dropped(stage: Stage, player: RawPlayer, data: bytes) ->
 
 
 async def test_a_stranger_that_drips_is_dropped_at_the_deadline(hasty_stage: Stage) -> None:
+    # rtsp.md row 9
     async with hasty_stage.player(None) as loris:
         request = b"OPTIONS rtsp://h/ RTSP/1.0\r\n" + HEADER
         assert await dripped_until_dropped(hasty_stage, loris, request) <= DEADLINE_S + LATE_BYTES
@@ -50,6 +51,7 @@ async def test_a_stranger_that_drips_is_dropped_at_the_deadline(hasty_stage: Sta
 
 
 async def test_one_that_has_authenticated_may_not_drip_either(stage: Stage) -> None:
+    # rtsp.md row 9
     async with stage.player() as loris:
         assert (await loris.ask("DESCRIBE", loris.url(PATH))).status == 200
         assert (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from halfgateway.protocol.states import PUBLIC_METHODS, ServerState, allowed
@@ -88,6 +90,7 @@ async def test_a_pause_that_stops_nothing_holds_nothing(stage: Stage) -> None:
 
 
 async def test_a_paused_session_plays_on(stage: Stage) -> None:
+    # rtsp.md row 18
     async with stage.player() as player:
         await bring_to(PLAYING, player)
         assert (await ask(player, "PAUSE")).status == 200
@@ -121,3 +124,23 @@ async def test_one_session_of_a_connection_ends_without_the_other(stage: Stage) 
         assert (await player.ask("TEARDOWN", player.url(PATH), {"Session": first or ""})).status == 200
         assert await copies_of_a_packet(stage, player) == 1
         assert player.packets[-1][0] == 2
+
+
+@pytest.mark.parametrize("suffix", ["", "/", "/trackID=0"], ids=["aggregate", "slash", "media"])
+async def test_nothing_follows_the_answer_to_a_teardown(stage: Stage, suffix: str) -> None:
+    # rtsp.md row 19: of the whole or of its only media; the place is free before the answer, media ends before both
+    async with stage.player() as player:
+        await bring_to(PLAYING, player)
+        stage.door.may_leave.clear()
+        stage.send()
+        await player.send(player.request("TEARDOWN", player.url(PATH) + suffix, {"Session": player.session or ""}))
+        while stage.door.seats[0].done[-1] != "leave":
+            await asyncio.sleep(0)
+        late = [stage.send() for _ in range(10)]
+        stage.door.may_leave.set()
+        assert (await player.next_answer()).status == 200
+        assert stage.door.seats[0].done[-1] == "left"
+        late.append(stage.send())
+        assert (await player.ask("GET_PARAMETER", player.url(PATH))).status == 200
+        assert not {packet for _, packet, _ in player.packets} & set(late)
+        assert len(player.packets) == 1

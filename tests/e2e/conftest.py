@@ -9,18 +9,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pyotp
 import pytest
 import pytest_asyncio
 
+import auth.passwords
 from auth.trace import Entry
 from auth.trace.reader import TraceReader
 from halfgateway.app import Node
 from halfgateway.config import TimingsSection
 from halfgateway.demo import DemoPorts, running_demo
+from tests.e2e.nodes import CAMERAS, cheap_hasher, shared_cameras
 from tests.raw_player import Credentials, RawPlayer
+from tests.udp_player import UdpPlayer
 
 SWIFT = TimingsSection(
     play_before_s=15.0,
@@ -64,8 +68,12 @@ class Gateway:
         return Path(self.ready["data"])
 
     def player(self, credentials: Credentials | None) -> RawPlayer:
-        host, _, port = self.ready["rtsp"].removeprefix("rtsp://").partition(":")
-        return RawPlayer(host, int(port), credentials)
+        address = urlsplit(self.ready["rtsp"])
+        return RawPlayer(address.hostname or "", address.port or 0, credentials)
+
+    def udp_player(self, credentials: Credentials) -> UdpPlayer:
+        address = urlsplit(self.ready["rtsp"])
+        return UdpPlayer(address.hostname or "", address.port or 0, credentials)
 
     def url(self, path: str, credentials: Credentials) -> str:
         """The URL with credentials in it, as ordinary players take it."""
@@ -141,12 +149,26 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
-async def open_gateway(folder: Path, timings: TimingsSection) -> AsyncIterator[Gateway]:
-    async with (
-        running_demo(folder, "127.0.0.1", DemoPorts(0, 0, 0, 0), timings, cameras=3) as (node, ready),
-        aiohttp.ClientSession() as http,
-    ):
-        yield Gateway(node, ready, http)
+async def simulated_already(count: int) -> AsyncIterator[list[dict[str, Any]]]:
+    """The cameras that run anyhow, for a demo to ``simulate``."""
+    assert count == CAMERAS
+    yield await asyncio.to_thread(shared_cameras)
+
+
+@asynccontextmanager
+async def open_gateway(
+    folder: Path, timings: TimingsSection, *, host: str = "127.0.0.1", cameras: int = CAMERAS
+) -> AsyncIterator[Gateway]:
+    """The demo in ``folder``, but that its cameras are shared and its passwords cheap: a test opens it in a moment.
+
+    Where a test wants another number of cameras, they are its own.
+    """
+    simulate = simulated_already if cameras == CAMERAS else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(auth.passwords, "PasswordHasher", cheap_hasher)
+        demo = running_demo(folder, host, DemoPorts(0, 0, 0, 0), timings, cameras=cameras, simulate=simulate)
+        async with demo as (node, ready), aiohttp.ClientSession() as http:
+            yield Gateway(node, ready, http)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A camera made of GStreamer's own RTSP server, run by the system's Python: ``gst_camera.py CLIP USER PASSWORD``.
 
-It plays an MP4/MOV of H.264, encoded anew in several ways, and says on one line where: ``{"digest": port, "basic":
-port}``. Both ports serve all paths of ``PIPELINES``. It leaves when its standard input is closed.
+It plays an MP4/MOV of H.264, encoded anew in several ways, and says on one line where: ``{"digest": "host:port", …}``
+with a name for each of ``SERVERS``. All serve all paths of ``PIPELINES``. It leaves when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -37,6 +37,18 @@ PIPELINES = {
 }
 WITHOUT_SETS_IN_SDP = "/sets-in-band"
 
+UDP = GstRtsp.RTSPLowerTrans.UDP
+TCP = GstRtsp.RTSPLowerTrans.TCP
+DIGEST, BASIC = GstRtsp.RTSPAuthMethod.DIGEST, GstRtsp.RTSPAuthMethod.BASIC
+SERVERS = {
+    "digest": ("127.0.0.1", DIGEST, TCP | UDP),
+    "basic": ("127.0.0.1", BASIC, TCP | UDP),
+    "udp": ("127.0.0.1", DIGEST, UDP),
+    "ipv6": ("::1", DIGEST, TCP),
+    "ipv6-udp": ("::1", DIGEST, UDP),
+}
+"""By name: address, how it wants to be logged in to, what it sends its media over."""
+
 
 class InBandFactory(GstRtspServer.RTSPMediaFactory):
     """Describes H.264 without its parameter sets: a payloader behind which the caps are told anew."""
@@ -58,10 +70,11 @@ class InBandFactory(GstRtspServer.RTSPMediaFactory):
         return camera
 
 
-def server(clip: str, user: str, password: str, method: GstRtsp.RTSPAuthMethod) -> GstRtspServer.RTSPServer:
-    """A server on a free loopback port that wants this user by this method."""
+def server(clip: str, user: str, password: str, name: str) -> GstRtspServer.RTSPServer:
+    """One of ``SERVERS``, on a free loopback port."""
+    address, method, protocols = SERVERS[name]
     served = GstRtspServer.RTSPServer()
-    served.set_address("127.0.0.1")
+    served.set_address(address)
     served.set_service("0")
     served.set_auth(auth(user, password, method))
     factories = {path: GstRtspServer.RTSPMediaFactory() for path in PIPELINES}
@@ -72,6 +85,7 @@ def server(clip: str, user: str, password: str, method: GstRtsp.RTSPAuthMethod) 
         for permission in ("media.factory.access", "media.factory.construct"):
             permissions.add_permission_for_role(ROLE, permission, True)
         factory.set_permissions(permissions)
+        factory.set_protocols(protocols)
         served.get_mount_points().add_factory(path, factory)
     served.attach(None)
     return served
@@ -89,14 +103,18 @@ def auth(user: str, password: str, method: GstRtsp.RTSPAuthMethod) -> GstRtspSer
     return guard
 
 
+def authority(served: GstRtspServer.RTSPServer) -> str:
+    address = served.get_address()
+    return f"[{address}]:{served.get_bound_port()}" if ":" in address else f"{address}:{served.get_bound_port()}"
+
+
 def main() -> None:
     Gst.init(None)
     clip, user, password = sys.argv[1:]
-    methods = {"digest": GstRtsp.RTSPAuthMethod.DIGEST, "basic": GstRtsp.RTSPAuthMethod.BASIC}
-    servers = {name: server(clip, user, password, method) for name, method in methods.items()}
+    servers = {name: server(clip, user, password, name) for name in SERVERS}
     loop = GLib.MainLoop()
     GLib.io_add_watch(sys.stdin.fileno(), GLib.IO_HUP | GLib.IO_IN, lambda *_: loop.quit())
-    print(json.dumps({name: served.get_bound_port() for name, served in servers.items()}), flush=True)
+    print(json.dumps({name: authority(served) for name, served in servers.items()}), flush=True)
     loop.run()
 
 

@@ -15,7 +15,7 @@ from halfgateway.simulator import sites
 from halfgateway.simulator.behaviour import Behaviour
 from halfgateway.simulator.camera import SimulatedCamera
 from halfgateway.simulator.clips import ClipSpec, default_cache, ensure_clip
-from halfgateway.simulator.packets import load_clip
+from halfgateway.simulator.packets import PACKET_BYTES, load_clip
 from tests.simulated_cameras import SMALL
 
 QUICK_FRAMES = 10
@@ -54,10 +54,14 @@ def record_of_simulated(camera: SimulatedCamera, camera_id: str, profiles: tuple
 
 @asynccontextmanager
 async def simulated_camera(
-    spec: ClipSpec = SMALL, *, frames: int | None = None, username: str = sites.USERNAME
+    spec: ClipSpec = SMALL,
+    *,
+    frames: int | None = None,
+    username: str = sites.USERNAME,
+    packet_bytes: int = PACKET_BYTES,
 ) -> AsyncIterator[SimulatedCamera]:
     """A simulated camera in this very process, so that a test can look into it; ``frames`` shortens its loop."""
-    clip = load_clip(spec, ensure_clip(spec, default_cache(os.environ)))
+    clip = load_clip(spec, ensure_clip(spec, default_cache(os.environ)), packet_bytes=packet_bytes)
     if frames is not None:
         clip = replace(clip, access_units=clip.access_units[:frames])
     identity = replace(sites.identity(0, random_bytes=os.urandom), username=username)

@@ -8,17 +8,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from auth.trace import Kind
-from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.protocol.rtcp import Goodbye, parse_compound
-from tests.e2e.conftest import SWIFT, Gateway, credentials_of, until
+from tests.e2e.conftest import SWIFT, Gateway, credentials_of, open_gateway, until
+from tests.e2e.faults import overwritten
 from tests.raw_player import RawPlayer
 
 PROMPT_S = 1.0
@@ -61,7 +59,7 @@ def sources(player: RawPlayer) -> set[int]:
 
 
 async def test_a_cut_ends_ten_streams_at_once_and_hands_over_nothing_more(gateway: Gateway) -> None:
-    # C10, T3 of rtsp.md: media stops, BYE on every source, reset, 503 to who comes back
+    # C10, rtsp.md section 1.7, T3: media stops, BYE on every source, reset, 503 to who comes back
     async with ten_streams(gateway) as players:
         reading = [asyncio.create_task(player.read_to_end()) for player in players]
         status, answer = await gateway.call(
@@ -110,7 +108,7 @@ async def refused_everywhere(gateway: Gateway) -> None:
     async with gateway.player(None) as stranger:
         assert (await stranger.ask("DESCRIBE", stranger.url(f"/live/{camera}"))).status == 401
     async with gateway.player(gateway.machine) as player:
-        for method in ("DESCRIBE", "SETUP"):
+        for method in ("DESCRIBE", "SETUP", "PLAY"):
             answer = await player.ask(
                 method, player.url(f"/live/{camera}/trackID=0"), {"Transport": "RTP/AVP/TCP;interleaved=0-1"}
             )
@@ -123,15 +121,21 @@ async def refused_everywhere(gateway: Gateway) -> None:
     assert problem["type"].endswith("interconnection-cut")
 
 
+@contextmanager
+def frozen(process: int) -> Iterator[None]:
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
 async def test_the_command_line_cuts_with_valkey_frozen_and_sql_gone(gateway: Gateway) -> None:
-    # C10: it needs the node's disk and nothing else
+    # rtsp.md section 1.7; C10: it needs the node's disk and nothing else
     valkey = int((await gateway.node.control.store.client.info("server"))["process_id"])
     async with ten_streams(gateway) as players:
         reading = [asyncio.create_task(player.read_to_end()) for player in players]
-        os.kill(valkey, signal.SIGSTOP)
-        try:
-            (gateway.data / "records.sqlite").rename(gateway.data / "gone")
-            await gateway.node.records.database.close()
+        with frozen(valkey), overwritten(gateway.data / "records.sqlite"):
             code, answer = await run_command(gateway, "cut", "--reason", "essai")
             cut_at = time.monotonic()
             assert code == 0
@@ -141,27 +145,16 @@ async def test_the_command_line_cuts_with_valkey_frozen_and_sql_gone(gateway: Ga
             for credentials in (gateway.machine, *(player.credentials for player in players)):
                 async with gateway.player(credentials) as player:
                     assert (await player.set_up(f"/live/{gateway.cameras[0]}")).status == 503
-        finally:
-            os.kill(valkey, signal.SIGCONT)
-            (gateway.data / "gone").rename(gateway.data / "records.sqlite")
     cut = await gateway.traced(lambda entry: entry.kind is Kind.INTERCONNECTION_CUT)
     assert cut[0].detail["incident"] == answer["incident"]
     assert cut[0].detail["streams_closed"] == 10
 
 
 async def test_what_was_cut_starts_cut_and_plays_again_once_restored(tmp_path: Path) -> None:
-    # C10: a restart keeps a cut; only a person opens again
-    @asynccontextmanager
-    async def started() -> AsyncIterator[Gateway]:
-        async with (
-            running_demo(tmp_path / "demo", "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT, cameras=3) as (node, ready),
-            aiohttp.ClientSession() as http,
-        ):
-            yield Gateway(node, ready, http)
-
-    async with started() as gateway:
+    # T3 of rtsp.md; C10: a restart keeps a cut; only a person opens again
+    async with open_gateway(tmp_path / "demo", SWIFT) as gateway:
         _, cut = await run_command(gateway, "cut", "--reason", "essai", "--ground", "maintenance")
-    async with started() as gateway:
+    async with open_gateway(tmp_path / "demo", SWIFT) as gateway:
         state = (await gateway.call("ops", "GET", "/interconnection"))[1]
         assert (state["state"], state["ground"], state["incident"]) == ("cut", "maintenance", cut["incident"])
         await refused_everywhere(gateway)
@@ -177,17 +170,11 @@ async def test_what_was_cut_starts_cut_and_plays_again_once_restored(tmp_path: P
 
 async def test_a_cut_made_while_the_node_is_down_is_found_at_its_start(tmp_path: Path) -> None:
     # C10, T10: nothing changes the state without an entry
-    root = tmp_path / "demo"
-    async with running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT, cameras=3) as (node, ready):
-        gateway = Gateway(node, ready, aiohttp.ClientSession())
-        await gateway.http.close()
+    async with open_gateway(tmp_path / "demo", SWIFT) as gateway:
+        pass
     code, cut = await run_command(gateway, "cut", "--reason", "essai")
     assert (code, cut["nodes"]) == (0, [])
-    async with (
-        running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT, cameras=3) as (node, ready),
-        aiohttp.ClientSession() as http,
-    ):
-        gateway = Gateway(node, ready, http)
+    async with open_gateway(tmp_path / "demo", SWIFT) as gateway:
         entries = await gateway.traced(lambda entry: entry.kind is Kind.INTERCONNECTION_CUT)
         assert [entry.detail["incident"] for entry in entries] == [cut["incident"]]
         await refused_everywhere(gateway)
@@ -196,15 +183,11 @@ async def test_a_cut_made_while_the_node_is_down_is_found_at_its_start(tmp_path:
 async def test_a_damaged_record_reads_as_cut(tmp_path: Path) -> None:
     # C10: fail closed
     root = tmp_path / "demo"
-    async with running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT, cameras=3):
+    async with open_gateway(root, SWIFT):
         pass
     record = root / "interconnection.record"
     record.write_bytes(record.read_bytes()[:-20] + b"x" * 20)
-    async with (
-        running_demo(root, "127.0.0.1", DemoPorts(0, 0, 0, 0), SWIFT, cameras=3) as (node, ready),
-        aiohttp.ClientSession() as http,
-    ):
-        gateway = Gateway(node, ready, http)
+    async with open_gateway(root, SWIFT) as gateway:
         await refused_everywhere(gateway)
         assert gateway.node.control.interconnection.state.ground == "security"
 
@@ -232,7 +215,7 @@ async def test_a_drill_closes_nothing_and_a_security_cut_wants_the_officer(gatew
 
 
 async def test_a_reader_that_does_not_read_gets_next_to_nothing_after_the_cut(gateway: Gateway) -> None:
-    # rtsp.md section 2: what the kernel still holds is discarded, not delivered
+    # rtsp.md section 2, row 24, T3: what the kernel still holds is discarded, not delivered
     camera = gateway.cameras[0]
     async with gateway.player(gateway.machine) as player:
         assert (await player.set_up(f"/live/{camera}")).status == 200

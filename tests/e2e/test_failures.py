@@ -15,6 +15,7 @@ import pytest
 
 from auth.trace import Kind
 from tests.e2e.cluster import CAP, WAIT_S, Cluster, open_cluster, two_nodes, until
+from tests.e2e.faults import overwritten
 from tests.e2e.nodes import LEASE_S, TIMINGS, Estate, ServedNode
 from tests.e2e.watching import SKEW_S, Watcher, most_at_once
 
@@ -89,7 +90,7 @@ async def test_a_store_that_lost_its_leases_grants_nothing_for_one_lease_and_the
 
 
 async def test_with_the_store_frozen_nothing_is_granted_and_what_runs_ends_with_its_lease(cluster: Cluster) -> None:
-    # C01: failure table, Valkey down or partitioned
+    # rtsp.md section 1.7; C01: failure table, Valkey down or partitioned
     a, b = cluster.nodes
     running = [*await cluster.playing(a, 5), *await cluster.playing(b, 5)]
     await cluster.ten_deliver()
@@ -173,7 +174,7 @@ async def test_without_a_trace_nothing_plays_and_what_plays_stops(
     disk: Callable[[Path], contextlib.AbstractContextManager[None]],
     fail: Callable[[Path], contextlib.AbstractContextManager[None]],
 ) -> None:
-    # T01 T02: failure table, trace cannot be written
+    # rtsp.md section 1.7; T01 T02: failure table, trace cannot be written
     node = cluster.estate.node(fail.__name__.replace("_", "-"))
     with disk(node.folder.trace):
         async with running(cluster, node):
@@ -211,20 +212,6 @@ async def lose_the_trace(
     ended = [entry.detail for entry in await node.trace() if entry.kind is Kind.STREAM_STOPPED]
     assert sum(how["cause"] == TRACE_GONE[1] and how["packets"] > 0 for how in ended) == len(players)
     assert node.end() == 0
-
-
-@contextlib.contextmanager
-def overwritten(database: Path) -> Iterator[None]:
-    """The database's bytes are no database any more."""
-    parts = [path for path in database.parent.glob(database.name + "*") if path.is_file()]
-    kept = {path: path.read_bytes() for path in parts}
-    for path in parts:
-        path.write_bytes(b"\xff" * len(kept[path]))
-    try:
-        yield
-    finally:
-        for path, content in kept.items():
-            path.write_bytes(content)
 
 
 def copy(database: Path, to: Path) -> None:

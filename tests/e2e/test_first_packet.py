@@ -20,7 +20,7 @@ PACKETS = 200
 
 @pytest.mark.parametrize("camera", range(3))
 async def test_wherever_a_reader_joins_its_first_packet_is_a_start_and_is_told(gateway: Gateway, camera: int) -> None:
-    # T14: parameter sets first, RTP-Info equal to the first packet, no gap between the group and what is live
+    # T14, row 16: parameter sets first, RTP-Info equal to the first packet, no gap between the group and what is live
     path = f"/live/{gateway.cameras[camera]}"
     _, described = await gateway.call("operator", "GET", f"/cameras/{gateway.cameras[camera]}")
     codec = Codec(described["profiles"][0]["codec"])

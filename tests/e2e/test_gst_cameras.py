@@ -57,8 +57,8 @@ pytestmark = [
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def ports() -> AsyncIterator[dict[str, int]]:
-    """The ports of a GStreamer camera that wants Digest, and of one that wants Basic."""
+async def authorities() -> AsyncIterator[dict[str, str]]:
+    """Where GStreamer cameras are, by name (see :mod:`tests.e2e.gst_camera`)."""
     clip = await asyncio.to_thread(ensure_clip, SMALL, default_cache(os.environ))
     command = [SYSTEM_PYTHON, str(CAMERA), str(clip), CREDENTIALS.username, CREDENTIALS.password]
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
@@ -73,14 +73,15 @@ async def ports() -> AsyncIterator[dict[str, int]]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def taken_in(shared: Gateway, ports: dict[str, int]) -> Gateway:
+async def taken_in(shared: Gateway, authorities: dict[str, str]) -> Gateway:
     """The gateway, with every GStreamer camera in its inventory.
 
     Once for each test that plays it: its clip has an end, which a pull that lingers would come to.
     """
-    for use, port in (*ports.items(), ("player", ports["digest"]), ("sets", ports["digest"])):
+    digest = authorities["digest"]
+    for use, authority in (*authorities.items(), ("player", digest), ("sets", digest)):
         for path, codec in PATHS.items():
-            record = record_of(camera_id(use, path), f"rtsp://127.0.0.1:{port}{path}", CREDENTIALS, codec=codec)
+            record = record_of(camera_id(use, path), f"rtsp://{authority}{path}", CREDENTIALS, codec=codec)
             await shared.node.records.cameras.upsert(record)
     return shared
 
@@ -91,11 +92,21 @@ def camera_id(use: str, path: str) -> str:
 
 @needs_ffmpeg
 @pytest.mark.parametrize(
-    ("authentication", "path"), [*(("digest", path) for path in PATHS), ("basic", "/h264-pcma"), ("basic", "/h265")]
+    ("use", "path"),
+    [
+        *(("digest", path) for path in PATHS),
+        ("basic", "/h264-pcma"),
+        ("basic", "/h265"),
+        ("udp", "/h264-pcma"),
+        ("udp", "/h265"),
+        ("udp", "/mjpeg"),
+        ("ipv6", "/h264-pcma"),
+        ("ipv6-udp", "/h264-pcma"),
+    ],
 )
-async def test_what_it_plays_is_decoded_behind_the_gateway(taken_in: Gateway, authentication: str, path: str) -> None:
-    # onvif.md quirk 8; rtsp.md row 50
-    url = taken_in.url(f"/live/{camera_id(authentication, path)}", taken_in.machine)
+async def test_what_it_plays_is_decoded_behind_the_gateway(taken_in: Gateway, use: str, path: str) -> None:
+    # onvif.md quirks 4 and 8; rtsp.md rows 41 and 50
+    url = taken_in.url(f"/live/{camera_id(use, path)}", taken_in.machine)
     counters = await counters_of(ffmpeg_command(url, frames=20))
     assert len(counters) == 20
     assert in_turn(counters)

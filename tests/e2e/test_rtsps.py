@@ -54,7 +54,7 @@ async def test_a_ticket_plays_without_a_certificate(shared: Gateway) -> None:
 
 
 async def test_a_machine_plays_with_its_own_certificate_and_no_other(shared: Gateway) -> None:
-    # C08, S01
+    # rtsp.md row 38; C08, S01
     for account in (None, "operator"):
         async with over_tls(shared, shared.machine, account) as player:
             refused = await player.set_up(PATH)
@@ -63,6 +63,16 @@ async def test_a_machine_plays_with_its_own_certificate_and_no_other(shared: Gat
         await plays(player)
         (stream,) = shared.node.control.table
         assert stream.request.via.value == "rtsps"
+        assert (await player.tear_down(PATH)).status == 200
+
+
+async def test_datagrams_which_nothing_would_encrypt_are_not_offered(shared: Gateway) -> None:
+    # rtsp.md row 38, L09
+    udp = "RTP/AVP;unicast;client_port=5000-5001"
+    async with over_tls(shared, credentials_of(await shared.ticket(CAMERA))) as player:
+        assert (await player.set_up(PATH, transport=udp)).status == 461
+        answer = await player.set_up(PATH, transport=f"{udp},RTP/AVP/TCP;unicast;interleaved=0-1")
+        assert (answer.status, answer.header("transport")) == (200, "RTP/AVP/TCP;unicast;interleaved=0-1")
         assert (await player.tear_down(PATH)).status == 200
 
 

@@ -88,7 +88,7 @@ async def whole_life(gateway: Gateway, player: RawPlayer) -> list[int]:
         await player.ask("DESCRIBE", url, BACK_CHANNEL),
         await player.ask("DESCRIBE", player.url("/live/none")),
         await player.ask("SETUP", url + "/trackID=1", TCP),
-        await player.ask("SETUP", url + "/trackID=0", {"Transport": "RTP/AVP;unicast;client_port=5000-5001"}),
+        await player.ask("SETUP", url + "/trackID=0", {"Transport": "RTP/AVP;multicast;client_port=5000-5001"}),
         await player.set_up(PATH),
     ]
     session["Session"] = player.session or ""
@@ -158,6 +158,14 @@ async def hears_nothing(
     assert b"m=audio" not in player.captured
     assert b"PCMA" not in player.captured
     assert leaks(bytes(player.captured), secrets_of(gateway, camera)) == []
+    async with gateway.udp_player(credentials) as player:
+        await player.start(PATH)
+        await player.packets_until(100)
+        await player.packets_until(1, channel=1)
+        assert (await player.tear_down(PATH)).status == 200
+    assert video_alone(player)
+    received = b"".join(packet for _, packet, _ in player.packets)
+    assert leaks(bytes(player.captured) + received, secrets_of(gateway, camera)) == []
     assert_the_camera_was_not_asked_for_sound(camera)
 
 

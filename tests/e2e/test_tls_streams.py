@@ -8,6 +8,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 import pytest_asyncio
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from auth.trace import Kind
+from halfgateway.protocol.rtcp import Goodbye, parse_compound
+from halfgateway.protocol.rtp import RtpView, sequence_distance
 from tests.e2e.conftest import credentials_of, until
 from tests.e2e.forging import issue, revocation_list
 from tests.e2e.pki import Pki, lists_kept, one_more, open_pki
@@ -73,7 +76,7 @@ async def cut(pki: Pki) -> AsyncIterator[None]:
 
 
 async def test_a_cut_is_a_reset_below_tls(pki: Pki) -> None:
-    # C10: no close_notify, no alert: the connection is gone, and nothing is handed over after
+    # rtsp.md section 1.7; C10: no close_notify, no alert: the connection is gone, and nothing is handed over after
     async with contextlib.AsyncExitStack() as players:
         tls = pki.context(pki.machine)
         all_players = [await playing(pki, players, tls, number) for number in range(6)]
@@ -152,7 +155,8 @@ async def test_a_reader_that_does_not_read_gets_nothing_more_over_tls(pki: Pki) 
 
 @pytest.mark.usefixtures("good_lists")
 async def test_a_revoked_machine_loses_what_it_watches(pki: Pki) -> None:
-    # S12: its streams end, over TLS and by ticket; another's go on; its next request is refused
+    # S12, section 1.7 of rtsp.md: its streams end, over TLS and by ticket, with a BYE where there is no TLS; its next
+    # request is 403, not 401; another's go on
     async with contextlib.AsyncExitStack() as players:
         watching = await playing(pki, players, pki.context(pki.machine))
         camera = pki.gateway.cameras[1]
@@ -170,6 +174,11 @@ async def test_a_revoked_machine_loses_what_it_watches(pki: Pki) -> None:
         await pki.renew(pki.crl, revocation_list(pki.root, [pki.machine.certificate]))
         async with asyncio.timeout(PROMPT_S):
             assert await asyncio.gather(*ends) == ["reset", "reset"]
+        assert any(isinstance(each, Goodbye) for each in parse_compound(by_ticket.packets[-1][1]))
+        async with pki.gateway.player(by_ticket.credentials) as again:
+            for method in ("DESCRIBE", "SETUP"):
+                answer = await again.ask(method, again.url(f"/live/{camera}/trackID=0"), {"Transport": "RTP/AVP/TCP"})
+                assert (answer.status, answer.header("x-refusal")) == (403, "not-habilitated")
         await another.packets_until(len(another.packets) + 10)
         assert await pki.come("rtsps", pki.context(pki.machine)) == 403
         status, _ = await pki.gateway.call("machine", "GET", "/cameras")
@@ -209,6 +218,44 @@ async def test_a_new_certificate_and_authority_drop_no_stream(pki: Pki) -> None:
         async with one_more(pki, Kind.AUTH_FAILED, "issuer-unknown"):
             assert await pki.come("rtsps", pki.context(newcomer)) is None
     await no_slot_taken(pki)
+
+
+async def test_ten_streams_lose_no_packet_while_certificate_and_authority_change(pki: Pki) -> None:
+    # T15 of rtsp.md (certificates), S02: seen in the players' own packets, and told in the trace
+    section = pki.gateway.node.configuration.tls
+    assert section is not None
+    before = {path: path.read_bytes() for path in (section.certificate, section.key, section.client_ca, pki.crl)}
+    again = issue(pki.root, "server", purpose=ExtendedKeyUsageOID.SERVER_AUTH, extension=LOOPBACK)
+    async with contextlib.AsyncExitStack() as life:
+        players = [await playing(pki, life, pki.context(pki.machine), number) for number in range(10)]
+        section.key.write_bytes(again.key_pem())
+        await pki.renew(section.certificate, again.certificate.public_bytes(Encoding.PEM))
+        await pki.renew(
+            section.client_ca, before[section.client_ca] + pki.stranger.certificate.public_bytes(Encoding.PEM)
+        )
+        await pki.renew(pki.crl, before[pki.crl] + revocation_list(pki.stranger))
+        section.key.write_bytes(before[section.key])
+        for path in (section.certificate, section.client_ca, pki.crl):
+            await pki.renew(path, before[path])
+        for player in players:
+            await player.packets_until(len(player.packets) + 20)
+            assert (await player.ask("GET_PARAMETER", player.url(f"/live/{pki.gateway.cameras[0]}"))).status == 200
+        ours = {stream.id for stream in pki.gateway.node.control.table}
+        for number, player in enumerate(players):
+            video = [RtpView(packet) for channel, packet, _ in player.packets if channel == 0]
+            assert {sequence_distance(a.sequence, b.sequence) for a, b in pairwise(video)} == {1}
+            path = f"/live/{pki.gateway.cameras[number % len(pki.gateway.cameras)]}"
+            assert (await player.tear_down(path)).status == 200
+    await no_slot_taken(pki)
+
+    async def losses() -> list[int]:
+        return [each.detail["lost"] for each in await pki.entries(Kind.STREAM_STOPPED) if each.stream in ours]
+
+    async def all_told() -> bool:
+        return len(await losses()) == 10
+
+    await until(all_told)
+    assert await losses() == [0] * 10
 
 
 async def test_files_that_cannot_be_used_change_nothing(pki: Pki, caplog: pytest.LogCaptureFixture) -> None:

@@ -61,10 +61,12 @@ class Watcher(RawPlayer):
         return await self.ask("PAUSE", self.url(self.path), {"Session": self.session or ""})
 
     async def delivers(self) -> None:
-        """Return once a packet has come that was not there before."""
+        """Return once a packet has come that was not there before. Raises ConnectionResetError when none can come."""
         before = self.media_packets
         async with asyncio.timeout(TIMEOUT_S):
             while self.media_packets == before:
+                if self.ended.is_set():
+                    raise ConnectionResetError("the connection has ended")
                 await asyncio.sleep(0.01)
 
     async def send(self, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import ssl
 from collections import Counter
@@ -17,6 +18,7 @@ from halfgateway.protocol.messages import Request, Response
 from tests.fuzz.mutations import mutated, rubbish, spoilt
 from tests.fuzz.transcripts import Item, Step
 from tests.raw_player import Credentials
+from tests.tunnel_player import head
 
 ANSWER_LIMIT_S = 0.3
 """How long a request that was sent whole may wait for its answer before the conversation goes on without."""
@@ -25,6 +27,9 @@ GLIMPSE_S = 0.03
 """How long one is waited for that may never come, because its request was spoilt."""
 
 CHUNK_BYTES = 65_536
+
+TUNNELLED = 0.2
+"""How many of the conversations are held over HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class Fuzzer:
     challenges: tuple[Challenge, ...] = ()
     statuses: Counter[int] = field(default_factory=Counter)
     frames: int = 0
+    tunnels: int = 0
     faults: list[str] = field(default_factory=list)
 
     async def converse(self, number: int) -> None:
@@ -66,6 +72,7 @@ class _Conversation:
         self._heard = Connection(Role.CLIENT)
         self._news = asyncio.Event()
         self._media = asyncio.Event()
+        self._http: bytes | None = None
         self._ended = False
         self._session = "0"
         self._playing = False
@@ -82,17 +89,46 @@ class _Conversation:
         reader, writer = await asyncio.open_connection(
             address.host, address.port, ssl=tls, server_hostname=address.host if tls else None
         )
+        mouth = writer
+        tunnelled = chance.random() < TUNNELLED
+        self._http = b"" if tunnelled else None
         listening = asyncio.create_task(self._listen(reader))
         try:
+            if tunnelled:
+                mouth = await self._open_tunnel(address, tls, writer)
             for item in items:
                 if self._ended:
                     break
-                await self._say(writer, item, identity)
-            await self._leave(writer, listening)
+                await self._say(mouth, item, identity)
+            await self._leave(chance.choice((mouth, writer)), listening)
         finally:
+            mouth.transport.abort()
             writer.transport.abort()
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
+
+    async def _open_tunnel(
+        self, address: Address, tls: ssl.SSLContext | None, get: asyncio.StreamWriter
+    ) -> asyncio.StreamWriter:
+        """The tunnel's POST, whether or not the gateway has taken the GET for one."""
+        cookie = f"fuzz-{self._number}"
+        self._news.clear()
+        _write(get, self._perhaps_spoilt(head("GET", cookie)))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                await self._news.wait()
+        _, post = await asyncio.open_connection(
+            address.host, address.port, ssl=tls, server_hostname=address.host if tls else None
+        )
+        _write(post, self._perhaps_spoilt(head("POST", cookie)))
+        return post
+
+    def _perhaps_spoilt(self, data: bytes) -> bytes:
+        return spoilt(self._chance, data) if self._chance.random() < self._spoils / 2 else data
+
+    def _carried(self, data: bytes) -> bytes:
+        """As it goes on the wire: in a tunnel each piece is padded by itself."""
+        return data if self._http is None else self._perhaps_spoilt(base64.b64encode(data))
 
     async def _say(self, writer: asyncio.StreamWriter, item: Item, identity: Credentials | None) -> None:
         chance = self._chance
@@ -108,7 +144,7 @@ class _Conversation:
         size = max(1, len(data) // chance.choice(pieces))
         self._news.clear()
         for start in range(0, len(data), size):
-            writer.write(data[start : start + size])
+            _write(writer, self._carried(data[start : start + size]))
             await writer.drain()
         pipelined = chance.random() < 0.15
         if isinstance(item, Step) and not pipelined:
@@ -144,7 +180,7 @@ class _Conversation:
     async def _leave(self, writer: asyncio.StreamWriter, listening: asyncio.Task[None]) -> None:
         """Vanish, close one's half and listen to the end, or close; with and without TLS."""
         manner = self._chance.random()
-        if manner < 0.3 and writer.can_write_eof() and not self._ended:
+        if manner < 0.3 and writer.can_write_eof() and not (self._ended or writer.is_closing()):
             writer.write_eof()
             await asyncio.wait({listening}, timeout=GLIMPSE_S)
         elif manner < 0.6:
@@ -155,7 +191,7 @@ class _Conversation:
         """All that the gateway says is RTSP, whatever it was told."""
         try:
             while data := await reader.read(CHUNK_BYTES):
-                self._heard.receive_data(data)
+                self._heard.receive_data(self._without_http(data))
                 while (event := self._heard.next_event()) is not NEED_DATA and event is not CLOSED:
                     self._take(event)
         except RemoteProtocolError as error:
@@ -166,6 +202,20 @@ class _Conversation:
             self._ended = True
             self._news.set()
             self._media.set()
+
+    def _without_http(self, data: bytes) -> bytes:
+        """What follows the answer to a tunnel's GET; of one that was not taken for such, all."""
+        if self._http is None or self._http.endswith(b"\r\n\r\n"):
+            return data
+        self._http += data
+        answer, end, rest = self._http.partition(b"\r\n\r\n")
+        if not self._http.startswith(b"HTTP/1.0 "[: len(self._http)]):
+            rest, self._http = self._http, b"\r\n\r\n"
+        elif end:
+            self._fuzzer.tunnels += answer.startswith(b"HTTP/1.0 200 ")
+            self._http = answer + end
+            self._news.set()
+        return rest
 
     def _take(self, event: object) -> None:
         if isinstance(event, Response):
@@ -180,3 +230,9 @@ class _Conversation:
             self._media.set()
         elif isinstance(event, Request):
             self._fuzzer.faults.append(f"conversation {self._number}: the gateway asks {event.method}")
+
+
+def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+    """Write, unless the gateway has reset the connection: uvloop would call that an error of the writer's."""
+    if not writer.is_closing():
+        writer.write(data)

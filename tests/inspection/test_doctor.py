@@ -15,7 +15,7 @@ from halfgateway.inspection.doctor import STEPS, Doctor, Report
 from halfgateway.simulator.behaviour import Behaviour, Refusal
 from halfgateway.simulator.camera import SimulatedCamera
 from halfgateway.simulator.packets import Clip
-from tests.simulator.test_kinds import BEHIND_NAT, ODD_SOAP, TWO_PROFILES, WRONG_CLOCK, camera_of_kind
+from tests.simulator.test_kinds import BEHIND_NAT, ODD_SOAP, TWO_PROFILES, UDP_ONLY, WRONG_CLOCK, camera_of_kind
 
 ORDINARY, H265 = 0, 1
 
@@ -67,6 +67,27 @@ async def test_a_camera_that_works_is_measured(short_clip: Clip, kind: int) -> N
     assert not report.steps[-2].warnings
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_camera_that_has_nothing_but_udp_is_measured(short_clip: Clip, host: str) -> None:
+    # onvif.md quirk 4, rtsp.md row 41
+    async with camera_of_kind(UDP_ONLY, short_clip, host=host) as camera:
+        report = await examined(camera)
+        assert camera.session_count == 0, "it says goodbye"
+    assert report.ok, report
+    set_up, played = report.steps[-3].detail, report.steps[-2].detail
+    assert set_up["transport"] == "udp"
+    assert (played["width"], played["gop_frames"], played["lost_packets"]) == (320, 10, 0)
+    assert played["sender_reports"] >= 1
+    assert "UDP, faute de TCP entrelacé" in doctor_text(report)
+
+
+async def test_a_camera_without_a_transport_that_is_taken_is_ill(short_clip: Clip) -> None:
+    async with camera_of_kind(ORDINARY, short_clip, Behaviour(transports=frozenset())) as camera:
+        report = await examined(camera)
+    assert faults(report) == {"rtsp-setup": "rtsp-461", "rtsp-play": None, "rtsp-teardown": None}
+    assert "ni TCP entrelacé, ni UDP" in doctor_text(report)
+
+
 async def test_a_report_never_holds_a_credential(short_clip: Clip) -> None:  # C16
     async with camera_of_kind(TWO_PROFILES, short_clip, sub_clip=short_clip) as camera:
         report = await examined(camera)
@@ -105,6 +126,10 @@ async def test_a_wrong_clock_is_a_fault_and_all_else_goes_on(short_clip: Clip) -
         report = await examined(camera)
     assert faults(report) == {"onvif-clock": "clock-offset"}
     assert "horloge fausse" in doctor_text(report)
+    played = report.steps[-2]
+    assert played.warnings == ["report-clock-off"]  # T14
+    assert played.detail["clock_offset_s"] == pytest.approx(report.steps[1].detail["offset_s"], abs=10)
+    assert "l'heure des rapports RTCP est fausse" in doctor_text(report)
 
 
 async def test_a_wrong_password_is_tried_once_each_way(short_clip: Clip) -> None:  # onvif.md, quirk 7

@@ -58,7 +58,7 @@ async def test_a_camera_that_shows_nothing_is_asked_again_soon(store: CameraStor
             if len(rounds) == 4:
                 enough.set()
 
-    survey = Noted(store=store, descriptions=Mock(spec=Descriptions), tracer=Mock(spec=Tracer), clock=SystemClock())
+    survey = Noted(store=store, descriptions=Mock(spec=Descriptions), tracer=Mock(spec=Tracer), open_device=Mock())
     cameras = [section("known", tmp_path, None), section("masked", tmp_path, "P2")]
     running = asyncio.create_task(survey.run(cameras, every_s=0.03, unknown_every_s=0.01))
     async with asyncio.timeout(20):
@@ -71,7 +71,7 @@ async def test_what_was_on_record_before_is_shown_no_more(store: CameraStore, tm
     credentials = Credentials(username="u", password="p")
     for name in ("free", "masked", "unmarked"):
         await store.upsert(record_of(name, "rtsp://127.0.0.1/a", credentials, profiles=("main", "sub")))
-    survey = Survey(store=store, descriptions=Mock(spec=Descriptions), tracer=Mock(spec=Tracer), clock=SystemClock())
+    survey = Survey(store=store, descriptions=Mock(spec=Descriptions), tracer=Mock(spec=Tracer), open_device=Mock())
     await survey.withdraw_unproven(
         [section("free", tmp_path, None), section("masked", tmp_path, "P2"), section("new", tmp_path, "P2")]
     )

@@ -55,3 +55,18 @@ def test_a_connected_pair_hears_its_peer_alone() -> None:
     assert peer.rtcp.recv(100) == b"report"
     for pair in (ours, peer, stranger):
         pair.close()
+
+
+@pytest.mark.parametrize(("host", "headers_bytes"), [("127.0.0.1", 28), ("::1", 48)])
+def test_the_room_of_a_packet_is_within_the_mtu_and_nothing_is_fragmented(host: str, headers_bytes: int) -> None:
+    ours, peer = open_pair(host), open_pair(host)
+    ours.connect(host, peer.ports)
+    assert ours.room_bytes(1500) == 1500 - headers_bytes
+    path_bytes = ours.room_bytes(1 << 20)
+    assert path_bytes < 1 << 17
+    ours.rtp.send(bytes(min(path_bytes, 60_000)))
+    for sock in (ours.rtp, ours.rtcp):
+        with pytest.raises(OSError, match="too long"):
+            sock.send(bytes(path_bytes + 1))
+    for pair in (ours, peer):
+        pair.close()

@@ -111,6 +111,7 @@ def test_torn_at_every_byte_a_restoration_leaves_the_cut_as_it_was(
     assert not LocalRecord(tmp_path / f"restored-{len(raw) - 1}" / path.name).load().closed
 
 
+@pytest.mark.usefixtures("uncounted")
 @pytest.mark.parametrize("then_restored", [False, True])
 def test_every_single_bit_flipped_reads_as_cut(
     tmp_path: Path, path: Path, record: LocalRecord, then_restored: bool

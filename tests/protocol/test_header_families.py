@@ -58,6 +58,7 @@ TRANSPORTS = {
 
 @pytest.mark.parametrize("value", TRANSPORTS)
 def test_transport_is_read(value: str) -> None:
+    # rtsp.md row 32
     assert parse_transports(value) == TRANSPORTS[value]
 
 

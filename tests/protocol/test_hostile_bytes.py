@@ -137,6 +137,7 @@ def mutated(data: bytes, other: bytes, chance: random.Random) -> bytes:
     return data[: chance.randrange(len(data) + 1)] if chance.random() < 0.1 else data
 
 
+@pytest.mark.usefixtures("uncounted")
 def test_thirty_thousand_mutations_end_in_declared_ways() -> None:
     chance = random.Random(SEED)
     starts = seeds()

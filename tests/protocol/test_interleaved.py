@@ -47,6 +47,7 @@ def test_frames_and_requests_keep_their_order_and_bytes_at_any_cut(
 
 @pytest.mark.parametrize("size", [0, 1, 65535])
 def test_frames_of_every_size_come_byte_by_byte(size: int) -> None:
+    # rtsp.md row 5
     payload = b"$" * size
     expected: list[Item] = [(3, payload), (3, b"")]
     assert hear(bytewise(frame(3, payload) + frame(3, b"")), Role.CLIENT).items == expected
@@ -105,6 +106,7 @@ RUBBISH = {
 @pytest.mark.parametrize("name", RUBBISH)
 @pytest.mark.parametrize("after", [OK, frame(0, b"video"), frame(19, bytes(1500))])
 def test_a_lenient_client_finds_its_way_back(name: str, after: bytes) -> None:
+    # T12 of rtsp.md
     data = frame(2, b"before") + RUBBISH[name] + after + OK
     heard = hear([data], Role.CLIENT, lenient_resync=True)
     assert heard.status is None
@@ -142,3 +144,12 @@ def test_frames_that_follow_each_other_make_up_for_what_was_lost() -> None:
     heard = hear([damaged * 50], Role.CLIENT, lenient_resync=True)
     assert heard.status is None
     assert len(heard.items) == 100
+
+
+def test_rubbish_now_and_then_is_forgiven_for_ever() -> None:
+    # row 7: the tries are counted until two frames follow each other, in one read of the socket or in two
+    kept = frame(0, b"\x80\x60")
+    chunks = [kept, kept, b"\x00 rubbish $\x01\xff\xff", kept] * (3 * RESYNC_MAX_TRIES)
+    heard = hear(chunks, Role.CLIENT, lenient_resync=True)
+    assert heard.status is None
+    assert len(heard.items) == 9 * RESYNC_MAX_TRIES

@@ -103,6 +103,7 @@ def test_headers_keep_order_and_ignore_case() -> None:
 
 
 def test_what_is_shown_has_no_secret() -> None:  # C16
+    # rtsp.md row 43
     headers = Headers(
         [
             ("Authorization", "Digest hunter2"),

@@ -155,9 +155,12 @@ def test_the_real_descriptions_keep_what_a_decoder_needs() -> None:
         ("H264", "packetization-mode=1;x=10.0.0.1;profile-level-id=rtsp://10.0.0.1", "packetization-mode=1"),
         ("H264", "Packetization-Mode = 1 ; profile-level-id=42E01F", "packetization-mode=1;profile-level-id=42E01F"),
         ("H264", "packetization-mode=10.0.0.1;;=;sprop-parameter-sets=", ""),
-        ("H264", "profile-level-id=42e01f;sprop-parameter-sets=Z00AKpY1QA==", "profile-level-id=4d002a;"
-         "sprop-parameter-sets=Z00AKpY1QA=="),
-        ("H264", "sprop-parameter-sets=MTAuMC4wLjE=,aO48gA==", "sprop-parameter-sets=aO48gA=="),
+        ("H264", "profile-level-id=42e01f;sprop-parameter-sets=Z00AKpY1QA==,aO48gA==", "profile-level-id=4d002a;"
+         "sprop-parameter-sets=Z00AKpY1QA==,aO48gA=="),
+        ("H264", "sprop-parameter-sets=MTAuMC4wLjE=,Z00AKpY1QA==,aO48gA==",
+         "sprop-parameter-sets=Z00AKpY1QA==,aO48gA==;profile-level-id=4d002a"),
+        ("H264", "sprop-parameter-sets=Z00AKpY1QA==,", "profile-level-id=4d002a"),
+        ("H264", "sprop-parameter-sets=aO48gA==", ""),
         ("H264", "sprop-parameter-sets=10.0.0.1,%%%", ""),
         ("H265", "sprop-vps=QAEMAf//;sprop-sps=aO48gA==;sprop-sei=TgEF;tier-flag=0;level-id=93;profile-id=1",
          "sprop-vps=QAEMAf//;tier-flag=0;level-id=93;profile-id=1"),
@@ -168,6 +171,7 @@ def test_the_real_descriptions_keep_what_a_decoder_needs() -> None:
     ],
 )  # fmt: skip
 def test_format_parameters_pass_by_their_shape_alone(codec: str, given_parameters: str, kept: str) -> None:  # C16
+    # rtsp.md row 50
     assert with_fmtp(codec, given_parameters) == kept
 
 
@@ -194,6 +198,14 @@ def test_rates_sizes_and_bandwidths_pass_by_their_shape_alone() -> None:
     other = rewritten("m=video 0 RTP/AVP 26\na=framerate:10.0.0.1\na=framesize:96 640-480\n")
     assert "framerate" not in other
     assert "framesize" not in other
+
+
+def test_who_comes_over_ipv6_is_told_an_address_of_that_kind() -> None:
+    # rtsp.md row 41
+    video = parse("m=video 0 RTP/AVP 26\n")
+    text = describe_for_reader(video, control="trackID=0", session_id=1, name="x", over_ipv6=True).decode()
+    assert "\r\nc=IN IP6 ::\r\n" in text
+    assert "IP4" not in text
 
 
 def test_video_of_no_known_codec_is_refused() -> None:

@@ -35,6 +35,7 @@ PRINTED = {
 @pytest.mark.parametrize("state", S)
 @pytest.mark.parametrize("method", PUBLIC_METHODS)
 def test_every_pair_is_as_printed(state: ServerState, method: str) -> None:
+    # rtsp.md row 17
     expected = state if method in STATELESS else PRINTED.get((state, method))
     if expected is None:
         with pytest.raises(RemoteProtocolError) as caught:

@@ -56,6 +56,7 @@ def test_a_url_is_taken_apart(text: str) -> None:
     ],
 )
 def test_what_is_no_rtsp_url_is_refused(text: str) -> None:
+    # rtsp.md row 41
     for reader in (RtspUri.parse, lambda text: RtspUri.parse(text) and credentials_of(text)):
         with pytest.raises(RemoteProtocolError) as caught:
             reader(text)
@@ -172,11 +173,13 @@ DIFFERENT = [
 
 @pytest.mark.parametrize(("covered", "asked"), SAME)
 def test_spellings_of_one_resource(covered: str, asked: str) -> None:
+    # rtsp.md row 42
     assert same_resource(covered, asked)
 
 
 @pytest.mark.parametrize(("covered", "asked"), DIFFERENT)
 def test_different_resources(covered: str, asked: str) -> None:
+    # rtsp.md row 42
     assert not same_resource(covered, asked)
 
 
@@ -202,6 +205,7 @@ word = st.text(string.ascii_letters + string.digits + "-_.~@:%/", min_size=1, ma
 
 @given(word, word, st.text(max_size=20))
 def test_a_password_never_survives_redaction(user: str, password: str, around: str) -> None:
+    # rtsp.md row 43
     secret = f"SECRET{password}SECRET"
     assert "SECRET" not in redacted(f"{around} rtsp://{user}:{secret}@cam/live {around}").replace(around, "")
 
@@ -217,3 +221,32 @@ def test_any_text_is_a_url_or_a_declared_error(text: str) -> None:
         except RemoteProtocolError:
             continue
         assert str(uri).isascii()
+
+
+@pytest.mark.parametrize(
+    ("announced", "resource"),
+    [
+        ("rtsp://10.255.34.131:554/axis-media/media.amp/", "/axis-media/media.amp/"),
+        ("rtsp://10.0.0.1/media.amp/stream=0?Axis-Orig-Sw=true", "/media.amp/stream=0?Axis-Orig-Sw=true"),
+        ("rtsp://rtsp://turret2-cam.lan:554/stream1/", "/stream1/"),
+        ("rtsp://::ffff:192.168.1.63/onvif/profile.0/", "/onvif/profile.0/"),
+        ("rtsp://admin:secret@192.168.1.4:554/h264/", "/h264/"),
+        ("192.168.1.10:554/stream0/", "/stream0/"),
+        ("192.168.1.205/h264_stream/", "/h264_stream/"),
+        ("camera:554/stream0", "/stream0"),
+        (" /stream0/ ", "/stream0/"),
+        ("?channel=1", "?channel=1"),
+        ("RTSP://cam", ""),
+    ],
+)
+def test_what_a_device_announces_is_looked_for_where_the_device_is(announced: str, resource: str) -> None:
+    # row 13, T9
+    assert str(RtspUri.parse("rtsp://[2001:db8::7]:8554/asked?x=1").here(announced)) == (
+        f"rtsp://[2001:db8::7]:8554{resource}"
+    )
+
+
+@pytest.mark.parametrize("announced", ["http://elsewhere/x", "stream0/", "live.sdp", "rtsp://h/a\r\nX: y"])
+def test_what_is_no_resource_is_not_looked_for(announced: str) -> None:
+    with pytest.raises(RemoteProtocolError):
+        RtspUri.parse("rtsp://cam/asked").here(announced)

@@ -30,7 +30,7 @@ from camera_registry.errors import (
 )
 from camera_registry.guard import CredentialGuard
 from camera_registry.hosts import AllowedHosts
-from camera_registry.onvif_client import OnvifClient, onvif_opener
+from camera_registry.onvif_client import OnvifClient, VideoProfile, onvif_opener
 from camera_registry.onvif_transport import MAX_ANSWER_BYTES
 from halfgateway.simulator.behaviour import OnvifAuth
 from halfgateway.simulator.camera import SimulatedCamera
@@ -448,3 +448,21 @@ async def test_what_a_device_says_of_its_profiles_is_taken_as_far_as_it_makes_se
         found = await client.profiles()
     assert [(each.token, each.codec) for each in found] == [("a", "JPEG"), ("c", "H265")]
     assert {(each.width, each.height, each.fps) for each in found} == {(0, 0, 0.0)}
+
+
+@pytest.mark.parametrize("media2", [False, True])
+async def test_a_keyframe_is_asked_of_the_service_that_named_the_profile(opener: Opener, media2: bool) -> None:
+    # design decision 4: past the cache's bound, SetSynchronizationPoint
+    done = '<q:SetSynchronizationPointResponse xmlns:q="http://www.onvif.org/ver20/media/wsdl"/>'
+    profile = VideoProfile(token="P 1&2", codec="H265", width=1, height=1, fps=1.0, media2=media2)
+    answer = device_with({"SetSynchronizationPoint": done}, media2=True)
+    async with odd_device(answer) as device, opener(device.url, SOME) as client:
+        await client.request_keyframe(profile)
+    assert device.operations[-1] == "SetSynchronizationPoint"
+
+
+async def test_a_device_that_makes_no_keyframes_on_demand_says_so(opener: Opener) -> None:
+    profile = VideoProfile(token="P1", codec="H264", width=1, height=1, fps=1.0, media2=False)
+    async with odd_device(device_with({})) as device, opener(device.url, SOME) as client:
+        with pytest.raises(NotSupported):
+            await client.request_keyframe(profile)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -181,7 +182,7 @@ async def test_every_reader_gets_the_same_bytes_and_a_late_one_waits_for_a_keyfr
     source.feed(*frames((0, rtp(1, 0, IDR))))
     source.attach(late, lambda cause: None)
     source.feed(*frames((0, rtp(2, 3600, NON_IDR))))
-    data, places = frames((0, rtp(3, 7200, IDR)), (0, b"\x90broken-extension"))
+    data, places = frames((0, rtp(3, 7200, IDR)), (0, b"\x90" + rtp(4, 7200, b"broken")[1:]))
     source.feed(data, places)
     assert early_sink.data.count(b"$") == 4
     assert late_sink.data == data
@@ -189,3 +190,59 @@ async def test_every_reader_gets_the_same_bytes_and_a_late_one_waits_for_a_keyfr
     source.detach(late)
     source.detach(late)
     assert source.readers == 1
+
+
+async def test_a_reader_that_takes_nothing_is_ended_after_the_limit_and_the_others_lose_nothing(house: House) -> None:
+    # failure table, slow reader; T10
+    source = await house.hub.enter(KEY)
+    stuck_sink, stuck = house.reader()
+    prompt_sink, prompt = house.reader()
+    ended: list[Refusal] = []
+    source.attach(stuck, ended.append)
+    source.attach(prompt, ended.append)
+    source.feed(*frames((0, rtp(0, 0, IDR))))
+    stuck_sink.writable = False
+    for second in range(1, 31):
+        house.now_s = second
+        source.feed(*frames((0, rtp(second, 3600 * second, IDR))))
+        house.hub.sweep()
+        assert ended == []
+    house.now_s = 31
+    house.hub.sweep()
+    assert [cause.code for cause in ended] == ["reader-too-slow"]
+    assert source.readers == 1
+    assert prompt_sink.data.count(b"$\x00") == 31
+    assert prompt.lost_packets == 0
+
+
+async def test_a_reader_that_takes_a_little_is_kept(house: House) -> None:
+    # failure table, slow reader
+    source = await house.hub.enter(KEY)
+    sink, slow = house.reader()
+    ended: list[Refusal] = []
+    source.attach(slow, ended.append)
+    for second in range(100):
+        house.now_s = second
+        source.feed(*frames((0, rtp(second, 3600 * second, IDR))))
+        sink.writable = second % 25 == 0
+        slow.drain()
+        house.hub.sweep()
+    assert ended == []
+
+
+async def test_what_slow_readers_lose_is_told_once_a_second(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    source = await house.hub.enter(KEY)
+    sinks = [Sink(), Sink()]
+    for sink in sinks:
+        source.attach(Reader(sink, Gate(), now=lambda: house.now_s, limit_bytes=40), lambda cause: None)
+    source.feed(*frames((0, rtp(0, 0, IDR))))
+    for sink in sinks:
+        sink.writable = False
+    for tenth in range(1, 41):
+        house.now_s = tenth / 10
+        source.feed(*frames((0, rtp(tenth, 3600 * tenth, NON_IDR))))
+        house.hub.sweep()
+    told = [record.getMessage() for record in caplog.records]
+    assert 4 <= len(told) <= 5
+    assert all(line.startswith("readers.slow camera=cam-1 lost_packets=") for line in told)

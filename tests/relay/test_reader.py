@@ -48,6 +48,14 @@ def test_begins_at_the_first_keyframe_not_before() -> None:
     assert joining.ssrc == int.from_bytes(b"SSRC", "big")
 
 
+def test_what_the_sink_could_not_send_is_counted_as_lost() -> None:
+    sink = RecordingSink()
+    losing = reader(sink)
+    losing.deliver(chunk(1, 2, 3, keyframe=0))
+    losing.not_sent(2, 48)
+    assert (losing.sent_packets, losing.lost_packets, losing.sent_bytes) == (1, 2, 24)
+
+
 def test_passes_the_cameras_own_bytes() -> None:
     sink = RecordingSink()
     whole = chunk(1, 2, keyframe=0)

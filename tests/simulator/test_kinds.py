@@ -25,14 +25,19 @@ from halfgateway.simulator.packets import Clip
 from halfgateway.upstream.client import Target
 from halfgateway.upstream.presentation import probe
 
-WRONG_CLOCK, TWO_PROFILES, BEHIND_NAT, ODD_SOAP = 7, 8, 9, 10
+WRONG_CLOCK, TWO_PROFILES, BEHIND_NAT, ODD_SOAP, UDP_ONLY = 7, 8, 9, 10, 11
 DEVICE = "http://www.onvif.org/ver10/device/wsdl"
 NONE_SUCH = "urn:none"
 
 
 @asynccontextmanager
 async def camera_of_kind(
-    index: int, clip: Clip, behaviour: Behaviour | None = None, *, sub_clip: Clip | None = None
+    index: int,
+    clip: Clip,
+    behaviour: Behaviour | None = None,
+    *,
+    sub_clip: Clip | None = None,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[SimulatedCamera]:
     camera = SimulatedCamera(
         sites.identity(index, random_bytes=os.urandom),
@@ -42,7 +47,7 @@ async def camera_of_kind(
         random_bytes=os.urandom,
         sub_clip=sub_clip,
     )
-    await camera.start("127.0.0.1")
+    await camera.start(host)
     try:
         yield camera
     finally:
@@ -70,6 +75,23 @@ async def test_each_kind_is_found_and_described(small_clip: Clip, short_clip: Cl
         assert urls[0] == camera.rtsp_url
         for url in urls:
             assert (await probe(Target(url, credentials.username, credentials.password))).track_url.startswith(url)
+
+
+async def test_a_camera_of_ipv6_announces_addresses_in_brackets(small_clip: Clip) -> None:  # rtsp.md row 41
+    clock = SystemClock()
+    opened = onvif_opener(
+        allowed=AllowedHosts(["::1"]), guard=CredentialGuard(clock), clock=clock, random_bytes=os.urandom
+    )
+    async with camera_of_kind(0, small_clip, host="::1") as camera:
+        credentials = Credentials(username=camera.identity.username, password=camera.identity.password)
+        async with opened(camera.onvif_url, credentials) as port:
+            await port.clock()
+            (profile,) = await port.profiles()
+            url = await port.stream_url(profile)
+        assert url == camera.rtsp_url
+        assert url.startswith("rtsp://[::1]:")
+        presentation = await probe(Target(url, credentials.username, credentials.password))
+        assert presentation.track_url == f"{url}/trackID=0"
 
 
 async def test_both_profiles_play_their_own_clip(small_clip: Clip, short_clip: Clip) -> None:

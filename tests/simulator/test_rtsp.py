@@ -155,8 +155,8 @@ async def test_every_wrong_request_has_its_own_answer(simulator: Simulator) -> N
         assert (await player.ask("DESCRIBE", f"{url}x")).status == 404
         assert (await player.ask("SETUP", f"{url}/trackID=7", tcp)).status == 404
         assert (await player.ask("SETUP", url, tcp)).status == 459
-        udp = {"Transport": "RTP/AVP;unicast;client_port=5000-5001"}
-        assert (await player.ask("SETUP", f"{url}/trackID=0", udp)).status == 461
+        for unknown in ("RTP/AVP;multicast", "RTP/AVP;unicast", "RAW/RAW/UDP;unicast"):
+            assert (await player.ask("SETUP", f"{url}/trackID=0", {"Transport": unknown})).status == 461
         assert (await player.ask("PLAY", url)).status == 454
         assert (await player.ask("PLAY", url, {"Session": "ABCDEF"})).status == 454
         assert (await player.ask("RECORD", url)).status == 405

@@ -9,6 +9,7 @@ import pytest
 from camera_registry.cameras import Camera
 from halfgateway.protocol.digest import Algorithm
 from halfgateway.simulator import sites
+from halfgateway.simulator.behaviour import LowerTransport
 from halfgateway.simulator.simulator import Simulator
 
 IDENTITIES = [sites.identity(index, random_bytes=os.urandom) for index in range(sites.MAX_CAMERAS)]
@@ -71,6 +72,8 @@ def test_twelve_cameras_are_of_every_kind() -> None:
     assert sum(abs(each.clock_offset_s) > 3600 for each in habits) == 1
     assert sum(each.announces_internal_address for each in habits) == 1
     assert sum(each.odd_soap for each in habits) == 1
+    assert sum(each.transports == {LowerTransport.UDP} for each in habits) == 1
+    assert sum(not each.answers_keep_alive for each in habits) == 1
     assert sum(identity.sub_stream_path is not None for identity in IDENTITIES[:12]) == 1
 
 

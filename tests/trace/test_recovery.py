@@ -372,6 +372,7 @@ async def test_a_tail_over_two_segments_is_checked_whole(tmp_path: Path, small_s
     assert caught.value.first_bad == small_segments - 1
 
 
+@pytest.mark.usefixtures("uncounted")
 def test_every_bit_of_what_is_signed_counts_at_the_opening(tmp_path: Path) -> None:
     # T03
     asyncio.run(write_journal(tmp_path / "trace", 3))

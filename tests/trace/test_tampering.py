@@ -42,6 +42,7 @@ def owner(folder: Path, file: str, position: int) -> int | None:
     return next((n for n, (start, end) in enumerate(spans) if start <= position < end), 0)
 
 
+@pytest.mark.usefixtures("uncounted")
 def test_every_single_bit_of_every_file_counts(tmp_path: Path) -> None:
     # T03
     folder = tmp_path / "trace"
@@ -61,6 +62,7 @@ def test_every_single_bit_of_every_file_counts(tmp_path: Path) -> None:
     assert verify_folder(folder).status is Status.UNANCHORED
 
 
+@pytest.mark.usefixtures("uncounted")
 async def test_every_single_bit_of_an_unsigned_tail_counts(tmp_path: Path) -> None:
     # T03: before a checkpoint covers them, entries are covered by their commitments
     journal = await open_journal(tmp_path / "live")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from halfgateway.errors import Refusal
+from halfgateway.net.coalescing import Coalescing
 from halfgateway.protocol.rtp import RtpView, sequence_distance, timestamp_distance
 from halfgateway.relay.hub import Hub
 from halfgateway.relay.reader import Gate, Reader
@@ -88,6 +89,7 @@ class Line:
             chance=lambda: 0.0,
             now=self.now,
             on_described=lambda key, presentation: self.described.append(presentation),
+            coalescing=Coalescing(),
             silence_limit_s=silence_limit_s,
             sleep=self._sleep,
         )

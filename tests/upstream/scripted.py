@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from halfgateway.protocol.connection import Connection, InterleavedBatch, Pause, Role
 from halfgateway.protocol.headers import Headers
@@ -82,9 +83,12 @@ class ScriptedCamera:
         answer.headers.set("CSeq", request.headers.get("CSeq") or "")
         writer.write(serialise(answer))
         if request.method == "PLAY" and scripted is None:
-            playing = asyncio.ensure_future(self._play(writer))
-            self._players.add(playing)
-            playing.add_done_callback(self._players.discard)
+            self._start(writer)
+
+    def _start(self, writer: asyncio.StreamWriter) -> None:
+        playing = asyncio.ensure_future(self._play(writer))
+        self._players.add(playing)
+        playing.add_done_callback(self._players.discard)
 
     def _usual(self, request: Request) -> Response:
         if request.method == "OPTIONS":
@@ -112,6 +116,9 @@ class ScriptedCamera:
         await asyncio.gather(*self._players, return_exceptions=True)
 
 
+Served = TypeVar("Served", bound=ScriptedCamera)
+
+
 def _answers(data: bytes) -> list[Response]:
     parser = Connection(Role.CLIENT)
     parser.receive_data(data)
@@ -123,7 +130,13 @@ def _answers(data: bytes) -> list[Response]:
 
 @asynccontextmanager
 async def scripted_camera() -> AsyncIterator[ScriptedCamera]:
-    camera = ScriptedCamera()
+    async with serving(ScriptedCamera()) as camera:
+        yield camera
+
+
+@asynccontextmanager
+async def serving(camera: Served) -> AsyncIterator[Served]:
+    """The camera on a free port of this machine."""
     server = await asyncio.start_server(camera.serve, "127.0.0.1", 0)
     camera.port = server.sockets[0].getsockname()[1]
     try:

@@ -1,0 +1,106 @@
+"""Asks devices for a keyframe, so that who joins a long group of pictures need not wait for its end.
+
+Within its bound the group itself is given (:mod:`halfgateway.relay.gop`); past it, this is what shortens the wait
+(ONVIF Streaming 5.4, SetSynchronizationPoint).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+
+from camera_registry.connections import CameraRecord, Credentials
+from camera_registry.errors import NotSupported, RegistryError
+from camera_registry.onvif_client import OnvifClient, VideoProfile
+from camera_registry.store import CameraStore
+from halfgateway.relay.source import SourceKey
+
+log = logging.getLogger(__name__)
+
+ASKED_EVERY_S = 1.0
+"""Seconds between two requests for one profile: a keyframe costs a camera as much as a second of pictures."""
+
+REST_S = 600.0
+"""Seconds for which a device is not asked again that could not, or would not."""
+
+MAX_OPEN = 64
+"""Devices whose connection is kept, for the next reader; the one not asked for longest is closed when full."""
+
+
+class Keyframes:
+    """Asks in the background, one request at a time for each profile; a failure costs the reader nothing but the wait.
+
+    ``open_device`` opens a device at its URL with its credentials; ``now`` is monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: CameraStore,
+        open_device: Callable[[str, Credentials | None], OnvifClient],
+        now: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._open_device = open_device
+        self._now = now
+        self._not_before_s: dict[SourceKey, float] = {}
+        self._open: OrderedDict[SourceKey, tuple[OnvifClient, VideoProfile]] = OrderedDict()
+        self._asking: dict[SourceKey, asyncio.Task[None]] = {}
+
+    def wanted(self, key: SourceKey) -> None:
+        """A reader waits for a keyframe of this profile."""
+        record = self._store.snapshot.records.get(key.camera)
+        if record is None or key in self._asking or self._now() < self._not_before_s.get(key, 0.0):
+            return
+        asking = asyncio.create_task(self._ask_or_rest(key, record), name=f"keyframe of {key.camera}")
+        self._asking[key] = asking
+        asking.add_done_callback(lambda _: self._asking.pop(key))
+
+    async def close(self) -> None:
+        """Ask nobody any more."""
+        for asking in tuple(self._asking.values()):
+            asking.cancel()
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+        for client, _ in self._open.values():
+            await client.aclose()
+        self._open.clear()
+
+    async def _ask_or_rest(self, key: SourceKey, record: CameraRecord) -> None:
+        rest_s = ASKED_EVERY_S
+        try:
+            await self._ask(key, record)
+        except RegistryError as error:
+            log.info("keyframe.refused camera=%s cause=%s", key.camera, error.cause)
+            rest_s = REST_S
+            await self._forget(key)
+        self._not_before_s[key] = self._now() + rest_s
+
+    async def _ask(self, key: SourceKey, record: CameraRecord) -> None:
+        if key not in self._open:
+            self._open[key] = await self._opened(key, record)
+            if len(self._open) > MAX_OPEN:
+                await self._forget(next(iter(self._open)))
+        self._open.move_to_end(key)
+        client, profile = self._open[key]
+        await client.request_keyframe(profile)
+
+    async def _opened(self, key: SourceKey, record: CameraRecord) -> tuple[OnvifClient, VideoProfile]:
+        """The device, and its own name for the profile: the one that plays at the address on record."""
+        connection = record.connection
+        client = self._open_device(connection.onvif_url, connection.credentials)
+        try:
+            await client.clock()
+            for profile in await client.profiles():
+                if await client.stream_url(profile) == connection.streams.get(key.profile):
+                    return client, profile
+            raise NotSupported("the device names no such profile any more")
+        except BaseException:
+            await client.aclose()
+            raise
+
+    async def _forget(self, key: SourceKey) -> None:
+        opened = self._open.pop(key, None)
+        if opened is not None:
+            await opened[0].aclose()

@@ -1,0 +1,39 @@
+"""What is done below the event loop to connections, also to one that has just gone."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import cast
+
+from halfgateway.net import sockets
+
+
+class Served(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        sockets.tune_downstream(transport)
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transports are of no asyncio class
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
+
+
+async def test_an_end_of_what_has_ended_is_no_error() -> None:
+    # C10: a cut that comes while a connection goes away goes on to the next one
+    protocol = Served()
+    server = await asyncio.get_running_loop().create_server(lambda: protocol, "127.0.0.1", 0)
+    async with server:
+        with socket.create_connection(server.sockets[0].getsockname()):
+            pass
+        async with asyncio.timeout(20):
+            await protocol.lost.wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
+            sockets.abort(protocol.transport)
+            sockets.acknowledge_now(protocol.transport)
+            assert not sockets.is_dead(protocol.transport)
+            assert not sockets.write_now(protocol.transport, b"late")
+            assert sockets.last_words(protocol.transport) == b""
