@@ -67,6 +67,7 @@ class BenchCamera:
         # Key frames of different cameras come at different times, as in a town.
         self._frame = index * self._gop_frames // 10
         self._first_frame = self._frame
+        self._shift = 0
         self._sequence = BASE_SEQUENCE
         self._packets: list[bytes] = []
         self._next = 0
@@ -91,12 +92,14 @@ class BenchCamera:
         begins_frame, ends_frame = first == 0, self._next == count
         begins_key = begins_frame and self._picture.key
         if ends_frame:
-            self._table.note(self._index, self._frame, time.monotonic())
+            self._table.note(self._index, self._frame, time.monotonic(), key=self._picture.key)
         for session in self.sessions:
             if session.plays:
                 session.take(data, begins_key=begins_key, begins_frame=begins_frame)
         if ends_frame:
             self._frame += 1
+            if self._table.take_wish(self._index):
+                self._shift -= (self._frame + self._shift) % self._gop_frames
             self._cut_frame()
 
     def first_packet(self) -> tuple[int, int]:
@@ -107,7 +110,7 @@ class BenchCamera:
 
     @property
     def _picture(self) -> Picture:
-        return self._pictures[self._frame % len(self._pictures)]
+        return self._pictures[(self._frame + self._shift) % len(self._pictures)]
 
     def _timestamp(self, frame: int) -> int:
         return (BASE_TIMESTAMP + frame * VIDEO_TICKS) & 0xFFFFFFFF

@@ -22,7 +22,7 @@ FRAMES_KEPT: Final = 4096
 """Instants kept of each camera: 163 s at 25 frames a second, longer than any reader of the bench is behind."""
 
 _USER_DATA_UNREGISTERED: Final = 5
-_SLOT: Final = struct.Struct("<qd")
+_SLOT: Final = struct.Struct("<q?d")
 _END: Final = b"\x80"
 
 
@@ -33,33 +33,45 @@ def counter_nal(frame: int) -> bytes:
 
 
 class FrameTable:
-    """Instants (monotonic seconds) of the last packets of ``cameras`` cameras' frames, in a file."""
+    """What the processes of a bench know of its cameras together, in a file.
+
+    Instants (monotonic seconds) of the last packets of each camera's frames, and who is wanted to make a key frame.
+    """
 
     def __init__(self, path: Path, cameras: int) -> None:
+        self._wishes = cameras * FRAMES_KEPT * _SLOT.size
         with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), cameras * FRAMES_KEPT * _SLOT.size)
+            self._map = mmap.mmap(file.fileno(), self._wishes + cameras)
 
     @classmethod
     def make(cls, path: Path, cameras: int) -> FrameTable:
-        """Make the file, with no instant in it."""
-        path.write_bytes(_SLOT.pack(-1, 0.0) * (cameras * FRAMES_KEPT))
+        """Make the file, with nothing known yet."""
+        path.write_bytes(_SLOT.pack(-1, False, 0.0) * (cameras * FRAMES_KEPT) + bytes(cameras))
         return cls(path, cameras)
 
-    def note(self, camera: int, frame: int, instant_s: float) -> None:
+    def note(self, camera: int, frame: int, instant_s: float, *, key: bool) -> None:
         """The camera hands over the last packet of a frame."""
-        _SLOT.pack_into(self._map, self._offset(camera, frame), frame, instant_s)
+        _SLOT.pack_into(self._map, self._offset(camera, frame), frame, key, instant_s)
 
     def instant(self, camera: int, frame: int) -> float | None:
         """When it did; None if that is not, or no longer, known."""
-        known, instant_s = _SLOT.unpack_from(self._map, self._offset(camera, frame))
+        known, _, instant_s = _SLOT.unpack_from(self._map, self._offset(camera, frame))
         return instant_s if known == frame else None
 
-    def newest(self, camera: int) -> tuple[int, float]:
-        """The number and the instant of the last frame that a camera has handed over; -1 before the first."""
+    def last_key(self, camera: int) -> float | None:
+        """The instant of a camera's last key frame; None before the first."""
         begin = self._offset(camera, 0)
         slots = _SLOT.iter_unpack(self._map[begin : begin + FRAMES_KEPT * _SLOT.size])
-        frame, instant_s = max(slots)
-        return frame, instant_s
+        return max(((frame, instant_s) for frame, key, instant_s in slots if key), default=(-1, None))[1]
+
+    def wish_key(self, camera: int) -> None:
+        """Somebody wants a key frame."""
+        self._map[self._wishes + camera] = 1
+
+    def take_wish(self, camera: int) -> bool:
+        """Whether somebody has wanted one since the last call."""
+        wished, self._map[self._wishes + camera] = self._map[self._wishes + camera], 0
+        return bool(wished)
 
     def _offset(self, camera: int, frame: int) -> int:
         return (camera * FRAMES_KEPT + frame % FRAMES_KEPT) * _SLOT.size

@@ -1,6 +1,6 @@
 """The bench's readers, in a process of their own: ``python -m tests.bench.readers`` with a JSON line of settings.
 
-Settings: ``{"table", "cameras", "gop_frames"}``; the answer is ``{"ready": true}``. Then a command a line, each
+Settings: ``{"table", "cameras", "gop_s"}``; the answer is ``{"ready": true}``. Then a command a line, each
 answered by one:
 
 - ``{"do": "open", "targets": […]}``: connect, describe, set up and play all, and wait for a picture; ``{"ports": […]}``
@@ -41,9 +41,9 @@ KEEP_ALIVE_S: Final = 20.0
 class ReaderRoom:
     """All readers that are open now."""
 
-    def __init__(self, table: FrameTable, gop_frames: int) -> None:
+    def __init__(self, table: FrameTable, gop_s: int) -> None:
         self._table = table
-        self._gop_frames = gop_frames
+        self._gop_s = gop_s
         self._readers: list[Reader] = []
 
     async def obey(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -129,10 +129,10 @@ class ReaderRoom:
 
     def _until_key_s(self, camera: int, before_key_s: float) -> float:
         """How long until it is so long before one of a camera's key frames."""
-        frame, instant_s = self._table.newest(camera)
-        to_key = self._gop_frames - frame % self._gop_frames
-        wait_s = instant_s + to_key / FPS - before_key_s - time.monotonic()
-        return wait_s % (self._gop_frames / FPS)
+        last_s = self._table.last_key(camera)
+        if last_s is None:
+            raise ReaderError("the camera has not begun")
+        return (last_s - before_key_s - time.monotonic()) % self._gop_s
 
     def _told(self, reader: Reader) -> dict[str, Any]:
         seen = reader.take_seen()
@@ -165,7 +165,7 @@ async def serve() -> None:
     lines = asyncio.StreamReader(limit=1 << 20)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     settings = json.loads(await lines.readline())
-    room = ReaderRoom(FrameTable(Path(settings["table"]), settings["cameras"]), settings["gop_frames"])
+    room = ReaderRoom(FrameTable(Path(settings["table"]), settings["cameras"]), settings["gop_s"])
     print(json.dumps({"ready": True}), flush=True)
     while line := await lines.readline():
         try:

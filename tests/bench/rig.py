@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from halfgateway.simulator.clips import FPS
 from tests.bench.child import BenchError, Child, child
 from tests.bench.frames import FrameTable
 from tests.bench.subjects import Gateway, Peer, direct, gateway, gst_proxy
@@ -77,16 +76,15 @@ async def rig(
         FrameTable.make(table, cameras)
         shape = {"mbps": stream.mbps, "gop_s": stream.gop_s}
         seen = {"table": str(table), "cameras": cameras}
-        gop_frames = {"gop_frames": stream.gop_s * FPS}
 
         async def start(name: str, settings: dict[str, Any]) -> Child:
             command = [sys.executable, "-m", f"tests.bench.{name}"]
             return await stack.enter_async_context(child(command, folder / f"{name}.log", settings=settings))
 
         camera = await start("camera", seen | shape)
-        onvif = await start("onvif_front", {"ports": camera.first["ports"]} | shape)
+        onvif = await start("onvif_front", {"ports": camera.first["ports"], "table": str(table)} | shape)
         cameras_themselves = direct(camera.first["ports"])
         ours = await stack.enter_async_context(gateway(folder, onvif.first["urls"], module=module))
         gst = await stack.enter_async_context(gst_proxy(folder, cameras_themselves)) if with_gst else None
-        readers = await start("readers", seen | gop_frames)
+        readers = await start("readers", seen | {"gop_s": stream.gop_s})
         yield Rig(stream, camera, readers, cameras_themselves, ours, gst)

@@ -82,12 +82,19 @@ def test_a_gap_that_ends_with_a_key_frame_is_no_fault() -> None:
 
 def test_a_frames_instant_is_known_until_its_place_is_taken(tmp_path: Path) -> None:
     kept = FrameTable.make(tmp_path / "frames", 2)
-    kept.note(1, 7, 3.5)
+    kept.note(1, 7, 3.5, key=True)
+    kept.note(1, 8, 3.6, key=False)
     assert FrameTable(tmp_path / "frames", 2).instant(1, 7) == 3.5
     assert kept.instant(0, 7) is None
-    assert kept.newest(1) == (7, 3.5)
-    kept.note(1, 7 + 4096, 9.0)
+    assert (kept.last_key(1), kept.last_key(0)) == (3.5, None)
+    kept.note(1, 7 + 4096, 9.0, key=False)
     assert kept.instant(1, 7) is None
+
+
+def test_a_wish_for_a_key_frame_is_heard_once(tmp_path: Path) -> None:
+    kept = FrameTable.make(tmp_path / "frames", 2)
+    FrameTable(tmp_path / "frames", 2).wish_key(1)
+    assert [kept.take_wish(0), kept.take_wish(1), kept.take_wish(1)] == [False, True, False]
 
 
 async def test_bytes_are_counted_once_the_kernel_has_them() -> None:
