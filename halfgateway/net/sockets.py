@@ -67,13 +67,27 @@ def is_dead(transport: asyncio.BaseTransport) -> bool:
     return since_ms >= DEAD_PEER_MS and (unacknowledged > 0 or probes >= UNANSWERED_PROBES)
 
 
-def acknowledge_now(transport: asyncio.BaseTransport) -> None:
-    """Acknowledge what has come without the usual 40 ms: a camera with Nagle's delay waits for it with its next packet.
+class PromptAcknowledger:
+    """Acknowledges what has come without the usual 40 ms: a camera with Nagle's delay waits for it.
 
-    The kernel forgets this by itself, so it is said after each read.
+    The kernel forgets this by itself, so it is said after each read, on a socket object that is made once: uvloop's
+    own makes one for each call. ``forget`` it before the connection's descriptor is used again.
     """
-    with contextlib.suppress(OSError):  # closed by the peer: the loop will say so
-        _socket_of(transport).setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def __init__(self, transport: asyncio.BaseTransport) -> None:
+        self._borrowed: socket.socket | None = socket.socket(fileno=_socket_of(transport).fileno())
+
+    def acknowledge(self) -> None:
+        """Acknowledge now. On a connection that has ended it does nothing."""
+        if self._borrowed is not None:
+            with contextlib.suppress(OSError):  # closed by the peer: the loop will say so
+                self._borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def forget(self) -> None:
+        """Touch the connection no more; it stays the loop's to close."""
+        if self._borrowed is not None:
+            self._borrowed.detach()
+            self._borrowed = None
 
 
 def write_now(transport: asyncio.BaseTransport, data: bytes) -> bool:

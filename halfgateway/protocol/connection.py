@@ -110,6 +110,13 @@ def frame(channel: int, payload: Bytes) -> bytes:
     return b"".join((bytes((FRAME_MARK, channel)), len(payload).to_bytes(2, "big"), payload))
 
 
+def joined(first: InterleavedBatch, second: InterleavedBatch) -> InterleavedBatch:
+    """Two runs of frames as one."""
+    shift = len(first.data)
+    later = [(channel, start + shift, end + shift) for channel, start, end in second.frames]
+    return InterleavedBatch(first.data + second.data, (*first.frames, *later))
+
+
 class Connection:
     """The reading half of one RTSP connection.
 

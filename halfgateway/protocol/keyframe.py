@@ -72,16 +72,18 @@ def holds_parameter_sets(codec: Codec, payload: Bytes) -> bool:
 class KeyframeFinder:
     """Finds the first packet of each start in one stream, packet by packet.
 
-    ``false_start`` is true after the packet which showed that the start reported last was none.
+    ``false_start`` is true after the packet which showed that the start reported last was none. Packets with
+    ``settled_timestamp``, None between two pictures, are of a picture that has begun and need not be shown to it, but
+    the one with the marker.
     """
 
-    __slots__ = ("_announced", "_doubt", "_settled_timestamp", "_units", "false_start")
+    __slots__ = ("_announced", "_doubt", "_units", "false_start", "settled_timestamp")
 
     def __init__(self, codec: Codec) -> None:
         self._units = _UNITS.get(codec, _any_units)
         self._announced = False
         self._doubt = 0
-        self._settled_timestamp: int | None = None
+        self.settled_timestamp: int | None = None
         self.false_start = False
 
     def feed(self, payload: Bytes, timestamp: int, marker: bool, *, start: int = 0, end: int | None = None) -> bool:
@@ -93,22 +95,22 @@ class KeyframeFinder:
         """
         self.false_start = False
         starts = False
-        if timestamp != self._settled_timestamp:
+        if timestamp != self.settled_timestamp:
             for unit in self._units(payload, start, len(payload) if end is None else end):
                 starts |= self._takes(unit, timestamp)
         if marker:
-            self._settled_timestamp = None
+            self.settled_timestamp = None
         return starts
 
     def _takes(self, unit: _Unit, timestamp: int) -> bool:
-        if timestamp == self._settled_timestamp:
+        if timestamp == self.settled_timestamp:
             return False
         if unit is _Unit.PARAMETERS:
             starts = not self._announced and self._doubt < _DOUBT_TO_STOP_BELIEVING
             self._announced |= starts
             return starts
         announced, self._announced = self._announced, False
-        self._settled_timestamp = timestamp
+        self.settled_timestamp = timestamp
         if announced:
             self.false_start = unit is _Unit.PICTURE
             change = _DOUBT_OF_FALSE_START if self.false_start else -_DOUBT_OF_TRUE_START

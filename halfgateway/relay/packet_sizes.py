@@ -38,6 +38,8 @@ class LargestPacket:
         """Learn from packets that have come."""
         if self._now() - self._since_s >= WINDOW_S:
             self._since_s, self._before_bytes, self._bytes = self._now(), self._bytes, 0
+        if self._known.is_set() and chunk.keyframe is None and len(chunk.data) <= self._bytes:
+            return
         longest = max([end - start for _, start, end in chunk.frames], default=0) - INTERLEAVED_HEADER_BYTES
         self._bytes = max(self._bytes, longest)
         if not self._known.is_set():

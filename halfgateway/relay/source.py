@@ -201,8 +201,10 @@ class Source:
             packet = start + INTERLEAVED_HEADER_BYTES
             if channel != RTP_CHANNEL or not rtp.is_rtp(data, packet, end):
                 continue
-            payload, payload_end = rtp.payload_bounds(data, packet, end)
             time, last = rtp.timestamp(data, packet), rtp.marker(data, packet)
+            if time == finder.settled_timestamp and not last:  # the rest of a picture that has begun: most packets
+                continue
+            payload, payload_end = rtp.payload_bounds(data, packet, end)
             if finder.feed(data, time, last, start=payload, end=payload_end):
                 first = index if first is None else first
             elif finder.false_start:

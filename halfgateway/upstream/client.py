@@ -12,7 +12,7 @@ from typing import cast
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.net.coalescing import Coalescing
-from halfgateway.net.sockets import acknowledge_now, tune_upstream
+from halfgateway.net.sockets import PromptAcknowledger, tune_upstream
 from halfgateway.protocol import digest
 from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, InterleavedBatch, Role
 from halfgateway.protocol.headers import Headers
@@ -51,6 +51,10 @@ OnMedia = Callable[[InterleavedBatch], bool]
 """Takes a run of frames; answers whether more of the same picture is to come at once."""
 
 
+OnDatagrams = Callable[[InterleavedBatch], object]
+"""Takes what came by another way than the connection, as frames."""
+
+
 class CameraClient(asyncio.Protocol):
     """Requests and their answers on one connection; media goes to ``on_media`` as it comes.
 
@@ -63,6 +67,7 @@ class CameraClient(asyncio.Protocol):
         self._coalescing = coalescing
         self._connection = Connection(Role.CLIENT, lenient_resync=True)
         self._transport: asyncio.Transport | None = None
+        self._acknowledger: PromptAcknowledger | None = None
         self._answers: dict[int, asyncio.Future[Response]] = {}
         self._given_up: deque[int] = deque(maxlen=GIVEN_UP_REMEMBERED)
         self._next_cseq = 1
@@ -132,6 +137,7 @@ class CameraClient(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See :class:`asyncio.Protocol`."""
         tune_upstream(transport)
+        self._acknowledger = PromptAcknowledger(transport)
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are of no asyncio class
         ours, theirs = (transport.get_extra_info(name) for name in ("sockname", "peername"))
         self._hosts = (ours[0], theirs[0]) if ours and theirs else None
@@ -153,12 +159,15 @@ class CameraClient(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See :class:`asyncio.Protocol`."""
+        if self._acknowledger is not None:
+            self._acknowledger.forget()
         self._fail(CameraFailure("La caméra a fermé la connexion."))
 
     def _read_on(self, *, more_to_come: bool) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        acknowledge_now(self._transport)
+        if self._acknowledger is not None:
+            self._acknowledger.acknowledge()
         if more_to_come and self._coalescing is not None:
             self._coalescing.rest(self._transport)
 

@@ -20,7 +20,7 @@ from halfgateway.protocol.reordering import ReorderBuffer
 from halfgateway.protocol.rtcp import ReceiverReport, SenderReport, parse_compound, receiver_report
 from halfgateway.protocol.rtp import is_rtp
 from halfgateway.relay.chunk import RTCP_CHANNEL, RTP_CHANNEL, Frame
-from halfgateway.upstream.client import OnMedia
+from halfgateway.upstream.client import OnDatagrams
 
 RECEIVE_BUFFER_BYTES = 2 * 1024 * 1024
 """What the kernel is asked to hold of one camera's video: a 4K key frame has up to 1 MB and may come in one burst,
@@ -50,7 +50,7 @@ class DatagramMedia:
         own_host: str,
         camera_host: str,
         clock_hz: int,
-        on_media: OnMedia,
+        on_media: OnDatagrams,
         *,
         now: Callable[[], float],
     ) -> None:

@@ -14,7 +14,7 @@ from halfgateway.protocol.session import Session
 from halfgateway.protocol.transport import Pair, Transport, parse_transports
 from halfgateway.relay.chunk import RTCP_CHANNEL, RTP_CHANNEL
 from halfgateway.upstream.backoff import CameraFailure
-from halfgateway.upstream.client import USER_AGENT, CameraClient, OnMedia
+from halfgateway.upstream.client import USER_AGENT, CameraClient, OnDatagrams
 from halfgateway.upstream.datagrams import REPORT_INTERVAL_S, DatagramMedia
 from halfgateway.upstream.presentation import Presentation
 
@@ -51,7 +51,7 @@ class Granted:
 async def set_up(
     client: CameraClient,
     presentation: Presentation,
-    on_datagrams: OnMedia,
+    on_datagrams: OnDatagrams,
     *,
     now: Callable[[], float],
 ) -> Granted:
@@ -113,7 +113,7 @@ def _channels(transport: Transport) -> Pair:
 def _open(
     client: CameraClient,
     presentation: Presentation,
-    on_datagrams: OnMedia,
+    on_datagrams: OnDatagrams,
     now: Callable[[], float],
 ) -> DatagramMedia:
     own_host, camera_host = client.hosts

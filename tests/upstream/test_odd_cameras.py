@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import itertools
 from collections.abc import AsyncIterator
@@ -9,11 +10,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from halfgateway.protocol import rtcp
+from halfgateway.protocol.headers import Headers
 from halfgateway.protocol.messages import Request, Response, response
 from halfgateway.protocol.rtcp import ReceiverReport, parse_compound
 from halfgateway.upstream.backoff import CameraFailure
 from halfgateway.upstream.client import Target
-from tests.relay.packets import rtp, sender_report
+from tests.relay.packets import IDR, rtp, sender_report
 from tests.upstream.conftest import OpenLine
 from tests.upstream.line import KEY, Line, eventually
 from tests.upstream.scripted import SDP, ScriptedCamera, challenge, scripted_camera
@@ -228,3 +230,18 @@ async def test_a_camera_that_gives_no_session_is_a_failure(odd: ScriptedCamera, 
     odd.script = lambda request: response(200) if request.method == "SETUP" else None
     with pytest.raises(CameraFailure):
         await odd_line.watch()
+
+
+async def test_the_beginning_of_a_picture_is_not_kept_back_for_long(odd: ScriptedCamera, odd_line: Line) -> None:
+    # performance lesson 2: what is kept back to be read with the rest goes on alone where no rest comes
+    odd.script = lambda request: response(200, Headers([("Session", "1234")])) if request.method == "PLAY" else None
+    entering = asyncio.create_task(odd_line.watch())
+    await eventually(lambda: "PLAY" in odd.methods())
+    odd.send((0, rtp(1, 0, IDR)))
+    watcher = await entering
+    odd.send((0, rtp(2, 3600, IDR, marker=False)))
+    await watcher.packets(1)
+    odd.send((0, rtp(3, 3600, IDR)), (0, rtp(4, 7200, IDR, marker=False)))
+    odd.send((0, rtp(5, 7200, IDR)))
+    await eventually(lambda: watcher.video[-1].sequence == 5)
+    assert watcher.sequence_steps == {1}
