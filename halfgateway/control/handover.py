@@ -91,9 +91,12 @@ class Handover:
             log.warning("handover.unanswered stream=%s former=%s", slot_id, former)
 
     async def _answer(self, question: str) -> None:
-        """Say that we have let go, if we have: a renewal that failed has told us nothing."""
+        """Say that we have let go, if we have: a renewal that failed has told us nothing.
+
+        Nor have we of a slot whose stream is about to be granted here: it is found out by a later renewal.
+        """
         slot_id, _, answer = question.partition(" ")
-        if self._table.get(slot_id) is None:
+        if self._table.get(slot_id) is None and not self._slots.holds(slot_id):
             await self._slots.let_go(slot_id)
             await self._leave_message(answer, self._node)
 

@@ -175,6 +175,10 @@ class SlotTable:
             return Moving(slot_id, tuple(former.decode() for former in formers), free_in_ms / 1000)
         return self._granted(slot_id, reply)
 
+    def holds(self, slot_id: str) -> bool:
+        """Whether this node may use a slot now, be it for a stream that is only about to be granted."""
+        return self._valid(slot_id) is not None
+
     async def let_go(self, slot_id: str) -> None:
         """Say that this node delivers nothing more of a slot that has moved to another one."""
         await self._ask("let_go", slots=[{"slot": slot_id}])

@@ -172,6 +172,25 @@ async def test_a_node_that_could_not_find_out_does_not_say_that_it_has_let_go(
     assert (len(here.table), len(there.table)) == (1, 0)
 
 
+async def test_a_node_that_is_about_to_grant_the_stream_does_not_say_that_it_has_let_go(
+    here: Place, there: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    # C01: the ticket came to both at once; here its slot is taken, and its intent not yet durable
+    async with listening(here):
+        _, holder = await here.open()
+        (stream,) = here.table
+        here.table._streams.clear()
+        assert here.slots.holds(stream.id)
+        await refused(there, holder)
+        assert "handover.unanswered" in caplog.text
+        here.table.add(stream)
+        await here.renew()
+        await here.settle()
+        assert len(here.table) == 0
+        await there.sit(holder)
+        assert len(there.table) == 1
+
+
 async def test_a_ticket_that_comes_back_to_its_own_node_asks_nobody(
     here: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
