@@ -118,6 +118,8 @@ class Reader:
         self._exempt_bytes = len(chunk.data)
         for piece in chunk.pieces(PIECE_BYTES):
             self.deliver(piece)
+        if not self._queue:
+            self._exempt_bytes = 0
 
     def deliver(self, chunk: Chunk) -> None:
         """Hand one chunk over, queue it, or drop it: never wait."""

@@ -174,6 +174,16 @@ def test_once_an_opening_is_sent_the_limit_is_as_always() -> None:
     assert joining.lost_packets == 4
 
 
+def test_an_opening_that_is_taken_at_once_leaves_no_exemption() -> None:
+    sink = RecordingSink()
+    prompt = reader(sink, limit_bytes=60)
+    prompt.open(opening(*range(10)))
+    sink.writable = False
+    for sequence in range(10, 14):
+        prompt.deliver(chunk(sequence))
+    assert prompt.lost_packets == 4
+
+
 def test_an_opening_is_handed_over_in_pieces_that_a_gate_can_stop() -> None:
     # C10: what waits in the event loop's own buffer escapes the gate
     gate = Gate()
