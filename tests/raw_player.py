@@ -12,6 +12,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from halfgateway.protocol.rtcp import Goodbye, parse_compound
+from halfgateway.protocol.rtp import RtpView
+
 TIMEOUT_S = 20.0
 
 
@@ -74,6 +77,15 @@ class RawPlayer:
     async def __aexit__(self, *exc_info: object) -> None:
         self._writer.transport.abort()
         await asyncio.sleep(0)
+
+    def goodbyes(self) -> set[int]:
+        """The sources of which the player was told that they end."""
+        packets = [packet for channel, data, _ in self.packets if channel == 1 for packet in parse_compound(data)]
+        return {source for packet in packets if isinstance(packet, Goodbye) for source in packet.ssrcs}
+
+    def sources(self) -> set[int]:
+        """The sources of which the player was sent video."""
+        return {RtpView(data).ssrc for channel, data, _ in self.packets if channel == 0}
 
     def vanish(self) -> None:
         """Be gone without a word, as a killed player is."""

@@ -37,6 +37,10 @@ MAX_UNREAD_BYTES = 1024 * 1024
 """Answers and media that a client may leave unread. Readers stop at the high water, so past it are answers to a
 client that asks and never reads: it is aborted."""
 
+LAST_WORDS_S = 0.002
+"""How long a goodbye over TLS has to reach the kernel: the loop hands it over at the end of a turn. Nothing else is
+said meanwhile."""
+
 FIRST_REQUEST_TIMEOUT_S = 10.0
 """How long a stranger may take for its first authenticated request before it is closed (slow loris)."""
 
@@ -93,6 +97,7 @@ class RtspConnection(asyncio.Protocol):
         self._answering = ""
         self._parting: asyncio.Task[None] | None = None
         self._ended = False
+        self._said_over_tls = False
 
     def caller(self, username: str) -> Caller:
         """This connection, speaking for ``username``."""
@@ -236,10 +241,24 @@ class RtspConnection(asyncio.Protocol):
         goodbye = session.goodbye()
         if session.channels is None:
             session.close(goodbye)
-        elif goodbye and self.writable and not self.secure and self._transport.get_write_buffer_size() == 0:
-            sockets.write_now(self._transport, frame(session.channels[1], goodbye))
+        elif goodbye and self.writable and self._transport.get_write_buffer_size() == 0:
+            self._say_last(self._transport, frame(session.channels[1], goodbye))
         if not self.sessions:
-            sockets.abort(self._transport)
+            self._abort_after_last_words(self._transport)
+
+    def _say_last(self, transport: asyncio.Transport, words: bytes) -> None:
+        """Say it where nothing waits to be sent before it. The loop encrypts, and sends at the end of its turn."""
+        if not self.secure:
+            sockets.write_now(transport, words)
+        elif sockets.is_all_sent(transport):
+            transport.write(words)
+            self._said_over_tls = True
+
+    def _abort_after_last_words(self, transport: asyncio.Transport) -> None:
+        if self._said_over_tls:
+            asyncio.get_running_loop().call_later(LAST_WORDS_S, sockets.abort, transport)
+        else:
+            sockets.abort(transport)
 
     def _work(self) -> None:
         if self._requests and self._worker is None:

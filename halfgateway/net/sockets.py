@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import os
 import socket
 import struct
@@ -32,6 +33,7 @@ LAST_WORDS_BYTES = 64 * 1024
 UNANSWERED_PROBES = 3
 """Questions to a reader with a shut window that go unanswered before it is gone: one may be under way at any time."""
 
+_SIOCOUTQNSD = 0x894B
 _TCP_NOTSENT_LOWAT = 25
 _TCP_USER_TIMEOUT = 18
 _TCP_INFO = struct.Struct("=3xB20xI28xI")
@@ -88,6 +90,16 @@ class PromptAcknowledger:
         if self._borrowed is not None:
             self._borrowed.detach()
             self._borrowed = None
+
+
+def is_all_sent(transport: asyncio.BaseTransport) -> bool:
+    """Whether the kernel holds nothing that it has not sent yet: then the event loop, which fills it, holds nothing."""
+    unsent = bytearray(4)
+    try:
+        fcntl.ioctl(_socket_of(transport).fileno(), _SIOCOUTQNSD, unsent)
+    except OSError:  # closed already
+        return False
+    return not any(unsent)
 
 
 def write_now(transport: asyncio.BaseTransport, data: bytes) -> bool:

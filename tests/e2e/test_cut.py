@@ -47,17 +47,6 @@ async def run_command(gateway: Gateway, *arguments: str) -> tuple[int, dict[str,
     return process.returncode or 0, json.loads(output) if output else {}
 
 
-def goodbyes(player: RawPlayer) -> set[int]:
-    """The sources of which the player was told that they end."""
-    packets = [packet for channel, data, _ in player.packets if channel == 1 for packet in parse_compound(data)]
-    return {source for packet in packets if isinstance(packet, Goodbye) for source in packet.ssrcs}
-
-
-def sources(player: RawPlayer) -> set[int]:
-    """The sources of which the player was sent video."""
-    return {int.from_bytes(data[8:12], "big") for channel, data, _ in player.packets if channel == 0}
-
-
 async def test_a_cut_ends_ten_streams_at_once_and_hands_over_nothing_more(gateway: Gateway) -> None:
     # C10, rtsp.md section 1.7, T3: media stops, BYE on every source, reset, 503 to who comes back
     async with ten_streams(gateway) as players:
@@ -72,7 +61,7 @@ async def test_a_cut_ends_ten_streams_at_once_and_hands_over_nothing_more(gatewa
         assert await asyncio.gather(*reading) == ["reset"] * 10
         assert time.monotonic() - cut_at < PROMPT_S
         for player in players:
-            assert goodbyes(player) == sources(player) != set()
+            assert player.goodbyes() == player.sources() != set()
         assert answer["state"] == "cut"
         assert answer["nodes"] == [{"id": "demo", "streams_closed": 10}]
 

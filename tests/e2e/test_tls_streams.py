@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from auth.trace import Kind
-from halfgateway.protocol.rtcp import Goodbye, parse_compound
 from halfgateway.protocol.rtp import RtpView, sequence_distance
 from tests.e2e.conftest import credentials_of, until
 from tests.e2e.forging import issue, revocation_list
@@ -76,7 +75,7 @@ async def cut(pki: Pki) -> AsyncIterator[None]:
 
 
 async def test_a_cut_is_a_reset_below_tls(pki: Pki) -> None:
-    # rtsp.md section 1.7; C10: no close_notify, no alert: the connection is gone, and nothing is handed over after
+    # rtsp.md section 1.7, row 53; C10, T3: BYE on every source, then no close_notify: the connection is gone
     async with contextlib.AsyncExitStack() as players:
         tls = pki.context(pki.machine)
         all_players = [await playing(pki, players, tls, number) for number in range(6)]
@@ -84,6 +83,8 @@ async def test_a_cut_is_a_reset_below_tls(pki: Pki) -> None:
         async with cut(pki):
             assert len(pki.gateway.node.control.table) == 0
             assert await asyncio.gather(*reading) == ["reset"] * 6
+        for player in all_players:
+            assert player.goodbyes() == player.sources() != set()
 
 
 class Tap:
@@ -155,8 +156,8 @@ async def test_a_reader_that_does_not_read_gets_nothing_more_over_tls(pki: Pki) 
 
 @pytest.mark.usefixtures("good_lists")
 async def test_a_revoked_machine_loses_what_it_watches(pki: Pki) -> None:
-    # S12, section 1.7 of rtsp.md: its streams end, over TLS and by ticket, with a BYE where there is no TLS; its next
-    # request is 403, not 401; another's go on
+    # S12, section 1.7 of rtsp.md: its streams end, over TLS and by ticket, with a BYE; its next request
+    # is 403, not 401; another's go on
     async with contextlib.AsyncExitStack() as players:
         watching = await playing(pki, players, pki.context(pki.machine))
         camera = pki.gateway.cameras[1]
@@ -174,7 +175,8 @@ async def test_a_revoked_machine_loses_what_it_watches(pki: Pki) -> None:
         await pki.renew(pki.crl, revocation_list(pki.root, [pki.machine.certificate]))
         async with asyncio.timeout(PROMPT_S):
             assert await asyncio.gather(*ends) == ["reset", "reset"]
-        assert any(isinstance(each, Goodbye) for each in parse_compound(by_ticket.packets[-1][1]))
+        assert watching.goodbyes() == watching.sources() != set()
+        assert by_ticket.goodbyes() == by_ticket.sources() != set()
         async with pki.gateway.player(by_ticket.credentials) as again:
             for method in ("DESCRIBE", "SETUP"):
                 answer = await again.ask(method, again.url(f"/live/{camera}/trackID=0"), {"Transport": "RTP/AVP/TCP"})
