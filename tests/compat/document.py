@@ -46,6 +46,18 @@ libcurl speaks RTSP for its user to build on: it knows no `rtsps://`, receives n
 The simulator has H.264 and H.265; ipycam has H.264 alone over RTSP, its MJPEG being HTTP.
 """
 
+_BY_HAND = """\
+## Tried by hand
+
+VLC's RTSP client is the live555 library, which Debian no longer builds: its VLC has no RTSP. live555's own player, `openRTSP`
+(2026.06.24, built from its sources outside this repository), was tried by hand against `make demo` on 2026-11-22:
+
+- TCP (`-t`), UDP and the HTTP tunnel (`-T`), five cameras each, H.264 and H.265: every run played, no packet lost;
+- a cut while it played, twice over TCP and twice over UDP: each heard the BYE and ended by itself with code 0, its file not
+  a byte longer; one that came again was answered 503 (T3);
+- eleven minutes without a keep-alive over TCP, with its RTCP reports alone over UDP, and with `-K` (OPTIONS): all three played to the end (T7).
+"""
+
 
 class Outcome(Enum):
     """What stands in a cell."""
@@ -65,7 +77,7 @@ def render(failures: Mapping[Cell, str | None], versions: Mapping[Player | Maker
         if (player, transport) not in LACKING:
             shown = [_shown(failures[cell], causes) for cell in cells]
         lines.append(_row(player.value, transport.value, *shown))
-    lines += ["", *(f"{number}. {cause}" for number, cause in enumerate(causes, 1)), "", _TRANSPORTS, _LACKS]
+    lines += ["", *(f"{number}. {cause}" for number, cause in enumerate(causes, 1)), "", _TRANSPORTS, _LACKS, _BY_HAND]
     lines += [VERSIONS_TITLE, "", _row("peer", "version"), _row("---", "---")]
     lines += [_row(peer.value, version) for peer, version in versions.items()]
     return "\n".join(lines) + "\n"
