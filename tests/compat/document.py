@@ -49,13 +49,15 @@ The simulator has H.264 and H.265; ipycam has H.264 alone over RTSP, its MJPEG b
 _BY_HAND = """\
 ## Tried by hand
 
-VLC's RTSP client is the live555 library, which Debian no longer builds: its VLC has no RTSP. live555's own player, `openRTSP`
-(2026.06.24, built from its sources outside this repository), was tried by hand against `make demo` on 2026-11-22:
+VLC's RTSP client is the live555 library, which Debian no longer builds: its VLC has no RTSP. live555's own player,
+`openRTSP` (2026.06.24, built from its sources outside this repository), was tried by hand against `make demo` on
+2026-11-22:
 
 - TCP (`-t`), UDP and the HTTP tunnel (`-T`), five cameras each, H.264 and H.265: every run played, no packet lost;
-- a cut while it played, twice over TCP and twice over UDP: each heard the BYE and ended by itself with code 0, its file not
-  a byte longer; one that came again was answered 503 (T3);
-- eleven minutes without a keep-alive over TCP, with its RTCP reports alone over UDP, and with `-K` (OPTIONS): all three played to the end (T7).
+- a cut while it played, twice over TCP and twice over UDP: each heard the BYE and ended by itself with code 0, its
+  file not a byte longer; one that came again was answered 503 (T3);
+- eleven minutes without a keep-alive over TCP, with its RTCP reports alone over UDP, and with `-K` (OPTIONS): all
+  three played to the end (T7).
 """
 
 
