@@ -98,7 +98,7 @@ def _hung_up() -> Iterator[asyncio.Event]:
     try:
         yield hung_up
     finally:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # not blocked: a library's thread would take it, and die of it
 
 
 async def _until(node: Node, ended: asyncio.Event) -> None:
