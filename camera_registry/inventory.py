@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 from camera_registry.cameras import Camera, CameraState, Profile
 from camera_registry.connections import CameraRecord, Connection, Credentials, DeviceInformation, StreamSource
@@ -164,6 +165,8 @@ class _Inquiry:
         self._faults.setdefault("profiles", NoVideo.cause)
         if self._known is None or self._device.masked_profile is not None:
             return []  # What is on record may be from before the profile was marked.
+        if _host(self._known.connection.onvif_url) != _host(self._device.onvif_url):
+            return []  # What is on record are another host's addresses: it is not to be sent this one's password.
         streams = self._known.connection.streams
         return [(each, streams[each.id]) for each in self._known.camera.profiles if each.id in streams]
 
@@ -191,6 +194,10 @@ class _Inquiry:
         if clock is not None and abs(clock.offset_s) > CLOCK_ANOMALY_S:
             return CameraState.ANOMALY, CLOCK_CAUSE
         return CameraState.AVAILABLE, None
+
+
+def _host(url: str) -> str | None:
+    return urlsplit(url).hostname
 
 
 def exposed_profiles(offered: Sequence[VideoProfile], masked: str | None) -> tuple[VideoProfile, ...]:

@@ -68,9 +68,10 @@ class CameraSnapshot:
         """Return a snapshot in which ``record`` is added, or takes the place of the one before."""
         return CameraSnapshot({**self._records, record.camera.id: record}.values())
 
-    def without(self, camera_id: str) -> CameraSnapshot:
-        """Return a snapshot without that camera."""
-        return CameraSnapshot(record for name, record in self._records.items() if name != camera_id)
+    def without(self, *camera_ids: str) -> CameraSnapshot:
+        """Return a snapshot without these cameras."""
+        gone = frozenset(camera_ids)
+        return CameraSnapshot(record for name, record in self._records.items() if name not in gone)
 
 
 class CameraStore:
@@ -130,6 +131,10 @@ class CameraStore:
                 await session.execute(delete(ProfileRow).where(ProfileRow.camera_id == camera_id))
                 session.add_all(_profile_rows(record))
             self._snapshot = self._snapshot.with_record(record)
+
+    def forget(self, camera_ids: Iterable[str]) -> None:
+        """Answer for these no longer; their records stay, for a camera that comes back is the same one (C06)."""
+        self._snapshot = self._snapshot.without(*camera_ids)
 
     async def retire(self, camera_id: str) -> bool:
         """Remove a camera for good, its secrets included; return whether there was one.

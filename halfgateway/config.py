@@ -6,12 +6,23 @@ that is right. Every fault is listed, none is guessed away.
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
 from camera_registry.connections import Connection
@@ -21,7 +32,19 @@ from halfgateway.errors import HalfGatewayError
 from halfgateway.net.datagrams import ANY_PORTS
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+OFF = "off"
+"""What a file says of a port on which nothing is to listen: TOML has no null. ``false`` says the same."""
+
+
+def _none_if_off(port: object) -> object:
+    if port == OFF or port is False:
+        return None
+    if port is True:
+        raise ValueError(f'a number from 0 to 65535 is wanted, or "{OFF}"')
+    return port
+
+
+Port = Annotated[Annotated[int, Field(ge=0, le=65535)] | None, BeforeValidator(_none_if_off)]
 UdpPort = Annotated[int, Field(ge=1024, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 
@@ -64,7 +87,7 @@ class NodeSection(_Section):
 
 
 class ListenSection(_Section):
-    """Where this node listens. Port 0 is any free one; None is no listener.
+    """Where this node listens. Port 0 is any free one; None (``"off"`` in a file) is no listener.
 
     ``udp`` lets readers over plain RTSP have their packets as datagrams: from ``udp_ports``, first and last, where a
     firewall wants a range, and none larger than ``udp_mtu_bytes``, the IP header included.
@@ -74,9 +97,9 @@ class ListenSection(_Section):
 
     host: str = "127.0.0.1"
     http_port: Port = 8080
-    https_port: Port | None = 8443
-    rtsp_port: Port | None = None
-    rtsps_port: Port | None = 8322
+    https_port: Port = 8443
+    rtsp_port: Port = None
+    rtsps_port: Port = 8322
     rtsp_over_http: bool = False
     full_api_on_http: bool = False
     udp: bool = True
@@ -181,7 +204,7 @@ class MachineSection(_Section):
     every timestamp the camera's own.
     """
 
-    id: str
+    id: Annotated[str, Field(min_length=1, max_length=64)]
     agent: str
     reason: str
     over_plain_rtsp: bool = False
@@ -238,6 +261,31 @@ class Configuration(_Section):
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigurationFile:
+    """What a file held when it was read; ``sha256`` is that of its bytes, as ``sha256sum`` prints it."""
+
+    path: Path
+    sha256: str
+    configuration: Configuration
+
+    @classmethod
+    def read(cls, path: Path) -> ConfigurationFile:
+        """Read and validate a file; relative paths in it are relative to it. Raises ConfigurationError."""
+        try:
+            content = path.read_bytes()
+            document = tomllib.loads(content.decode("utf-8"))
+        except OSError as error:
+            raise ConfigurationError([f"{path}: {error.strerror}"]) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError([f"{path}: {error}"]) from error
+        configuration: Configuration = _beside(parse_configuration(document), path.parent)
+        missing = [f"{what}: {file} cannot be read" for what, file in _files(configuration) if not file.is_file()]
+        if missing:
+            raise ConfigurationError(missing)
+        return cls(path, hashlib.sha256(content).hexdigest(), configuration)
+
+
 def parse_configuration(document: dict[str, Any]) -> Configuration:
     """Validate a parsed document. Raises ConfigurationError."""
     try:
@@ -247,18 +295,8 @@ def parse_configuration(document: dict[str, Any]) -> Configuration:
 
 
 def read_configuration(path: Path) -> Configuration:
-    """Read and validate a file; relative paths in it are relative to it. Raises ConfigurationError."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError([f"{path}: {error.strerror}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError([f"{path}: {error}"]) from error
-    configuration: Configuration = _beside(parse_configuration(document), path.parent)
-    missing = [f"{what}: {file} cannot be read" for what, file in _files(configuration) if not file.is_file()]
-    if missing:
-        raise ConfigurationError(missing)
-    return configuration
+    """The configuration in a file. Raises ConfigurationError."""
+    return ConfigurationFile.read(path).configuration
 
 
 def _files(configuration: Configuration) -> list[tuple[str, Path]]:

@@ -10,6 +10,8 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from camera_registry.connections import CameraRecord, Credentials
 from camera_registry.errors import NotSupported, RegistryError
@@ -32,7 +34,8 @@ MAX_OPEN = 64
 class Keyframes:
     """Asks in the background, one request at a time for each profile; a failure costs the reader nothing but the wait.
 
-    ``open_device`` opens a device at its URL with its credentials; ``now`` is monotonic seconds.
+    ``open_device`` opens a device at its URL with its credentials; ``now`` is monotonic seconds. A device that is
+    reached otherwise than before begins anew.
     """
 
     def __init__(
@@ -45,14 +48,14 @@ class Keyframes:
         self._store = store
         self._open_device = open_device
         self._now = now
-        self._not_before_s: dict[SourceKey, float] = {}
-        self._open: OrderedDict[SourceKey, tuple[OnvifClient, VideoProfile]] = OrderedDict()
+        self._not_before_s: dict[SourceKey, tuple[_Way, float]] = {}
+        self._open: OrderedDict[SourceKey, _Opened] = OrderedDict()
         self._asking: dict[SourceKey, asyncio.Task[None]] = {}
 
     def wanted(self, key: SourceKey) -> None:
         """A reader waits for a keyframe of this profile."""
         record = self._store.snapshot.records.get(key.camera)
-        if record is None or key in self._asking or self._now() < self._not_before_s.get(key, 0.0):
+        if record is None or key in self._asking or self._is_resting(key, _way(record)):
             return
         asking = asyncio.create_task(self._ask_or_rest(key, record), name=f"keyframe of {key.camera}")
         self._asking[key] = asking
@@ -63,9 +66,13 @@ class Keyframes:
         for asking in tuple(self._asking.values()):
             asking.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
-        for client, _ in self._open.values():
-            await client.aclose()
+        for opened in self._open.values():
+            await opened.client.aclose()
         self._open.clear()
+
+    def _is_resting(self, key: SourceKey, way: _Way) -> bool:
+        asked_by, until_s = self._not_before_s.get(key, (way, 0.0))
+        return way == asked_by and self._now() < until_s
 
     async def _ask_or_rest(self, key: SourceKey, record: CameraRecord) -> None:
         rest_s = ASKED_EVERY_S
@@ -75,18 +82,20 @@ class Keyframes:
             log.info("keyframe.refused camera=%s cause=%s", key.camera, error.cause)
             rest_s = REST_S
             await self._forget(key)
-        self._not_before_s[key] = self._now() + rest_s
+        self._not_before_s[key] = _way(record), self._now() + rest_s
 
     async def _ask(self, key: SourceKey, record: CameraRecord) -> None:
+        if key in self._open and self._open[key].way != _way(record):
+            await self._forget(key)
         if key not in self._open:
             self._open[key] = await self._opened(key, record)
             if len(self._open) > MAX_OPEN:
                 await self._forget(next(iter(self._open)))
         self._open.move_to_end(key)
-        client, profile = self._open[key]
-        await client.request_keyframe(profile)
+        opened = self._open[key]
+        await opened.client.request_keyframe(opened.profile)
 
-    async def _opened(self, key: SourceKey, record: CameraRecord) -> tuple[OnvifClient, VideoProfile]:
+    async def _opened(self, key: SourceKey, record: CameraRecord) -> _Opened:
         """The device, and its own name for the profile: the one that plays at the address on record."""
         connection = record.connection
         client = self._open_device(connection.onvif_url, connection.credentials)
@@ -94,7 +103,7 @@ class Keyframes:
             await client.clock()
             for profile in await client.profiles():
                 if await client.stream_url(profile) == connection.streams.get(key.profile):
-                    return client, profile
+                    return _Opened(client, profile, _way(record))
             raise NotSupported("the device names no such profile any more")
         except BaseException:
             await client.aclose()
@@ -103,4 +112,21 @@ class Keyframes:
     async def _forget(self, key: SourceKey) -> None:
         opened = self._open.pop(key, None)
         if opened is not None:
-            await opened[0].aclose()
+            await opened.client.aclose()
+
+
+_Way: TypeAlias = tuple[str, Credentials | None]
+"""How a device is reached: at which URL, and as whom."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A device that can be asked, and its own name for the profile."""
+
+    client: OnvifClient
+    profile: VideoProfile
+    way: _Way
+
+
+def _way(record: CameraRecord) -> _Way:
+    return record.connection.onvif_url, record.connection.credentials

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import NoReturn, TypeAlias
 from urllib.parse import urlsplit
@@ -46,32 +47,58 @@ minutes. A password that was refused is not sent again (:mod:`camera_registry.gu
 class Survey:
     """Asks devices and keeps what they said. Only hosts that the configuration names are ever dialled.
 
-    ``taken`` is set once every device has been asked.
+    ``moved`` is told of each camera that is reached otherwise than before. ``taken`` is set once every device has been
+    asked.
     """
 
     def __init__(
-        self, *, store: CameraStore, descriptions: Descriptions, tracer: Tracer, open_device: OpenDevice
+        self,
+        *,
+        store: CameraStore,
+        descriptions: Descriptions,
+        tracer: Tracer,
+        open_device: OpenDevice,
+        moved: Callable[[str], None] = lambda camera: None,
     ) -> None:
         self._store = store
         self._descriptions = descriptions
         self._tracer = tracer
         self._open_device = open_device
+        self._moved = moved
+        self._cameras: dict[str, CameraSection] = {}
+        self._due: set[str] = set()
+        self._news = asyncio.Event()
         self.taken = asyncio.Event()
 
-    async def run(
-        self, cameras: Sequence[CameraSection], *, every_s: float = SURVEY_S, unknown_every_s: float = UNKNOWN_S
-    ) -> NoReturn:
+    def look_after(self, cameras: Iterable[CameraSection], *, due: Collection[str] = ()) -> None:
+        """Keep these cameras, and no others, from now on; those of ``due`` (identifiers) are asked again at once.
+
+        What was found out for another configuration of a camera is dropped.
+        """
+        self._cameras = {camera.id: camera for camera in cameras}
+        self._due.update(due)
+        self._news.set()
+
+    async def run(self, *, every_s: float = SURVEY_S, unknown_every_s: float = UNKNOWN_S) -> NoReturn:
         """Ask every configured device, again and again; what cannot be kept now is kept the next time.
 
         Between two rounds, those of which nothing can be shown yet are asked every ``unknown_every_s``.
         """
         while True:
-            await self._take_or_log(cameras)
+            self._news.clear()
+            await self._take_or_log(tuple(self._cameras.values()))
             self.taken.set()
             for _ in range(round(every_s / unknown_every_s) - 1):
-                await asyncio.sleep(unknown_every_s)
-                await self._take_or_log([camera for camera in cameras if self._shows_nothing(camera)])
-            await asyncio.sleep(unknown_every_s)
+                await self._rest(unknown_every_s)
+                await self._take_or_log([camera for camera in self._cameras.values() if self._is_due(camera)])
+            await self._rest(unknown_every_s)
+
+    async def _rest(self, rest_s: float) -> None:
+        """Wait, but no longer than until there are devices to be asked at once."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(rest_s):
+                await self._news.wait()
+        self._news.clear()
 
     async def _take_or_log(self, cameras: Sequence[CameraSection]) -> None:
         try:
@@ -79,9 +106,9 @@ class Survey:
         except RegistryError as error:
             log.error("survey.failed error=%s", error)
 
-    def _shows_nothing(self, camera: CameraSection) -> bool:
+    def _is_due(self, camera: CameraSection) -> bool:
         known = self._store.get(camera.id)
-        return known is None or not known.profiles
+        return camera.id in self._due or known is None or not known.profiles
 
     async def withdraw_unproven(self, cameras: Sequence[CameraSection]) -> None:
         """Take the profiles off record of each camera of which only one may be shown, until the device has named it.
@@ -95,25 +122,50 @@ class Survey:
                 await self._store.upsert(CameraRecord(hidden, replace(known.connection, streams={})))
 
     async def take(self, cameras: Sequence[CameraSection]) -> None:
-        """Ask every configured device, keep what is found, and trace what has changed. Raises RegistryError."""
+        """Ask these devices, keep what is found, and trace what has changed. Raises RegistryError."""
+        asked = {camera.id: camera for camera in cameras}
         findings = await inventory(
-            [device_of(camera) for camera in cameras],
+            _devices_of(cameras),
             onvif=self._open_device,
             probe_stream=self._probe,
             known=self._store.snapshot.records,
         )
         for finding in findings:
             camera = finding.record.camera
-            before = self._store.snapshot.records.get(camera.id)
             log.info("survey.camera id=%s state=%s faults=%s", camera.id, camera.state, dict(finding.faults))
-            await self._store.upsert(finding.record)
-            if before is None or before.camera != camera:
-                self._trace(finding.record, added=before is None)
+            if self._cameras.get(camera.id) == asked[camera.id]:
+                await self._keep(finding.record, asked[camera.id])
 
-    def _trace(self, record: CameraRecord, *, added: bool) -> None:
+    async def _keep(self, record: CameraRecord, asked: CameraSection) -> None:
+        camera_id = record.camera.id
+        before = self._store.snapshot.records.get(camera_id)
+        self._due.discard(camera_id)
+        try:
+            await self._store.upsert(record)
+        except RegistryError:
+            self._due.add(camera_id)
+            raise
+        current = self._cameras.get(camera_id)
+        if current is None or may_show_less(asked, current):  # it was withdrawn while this was being kept
+            self._store.forget([camera_id])
+        elif before is None or before.camera != record.camera:
+            self._trace(record, "added" if before is None else "changed")
+        if before is not None and before.connection != record.connection:
+            self._moved(camera_id)
+
+    def withdraw(self, camera_ids: Iterable[str]) -> None:
+        """Answer for these cameras no longer: their records are kept, and not served."""
+        records = self._store.snapshot.records
+        withdrawn = [records[camera_id] for camera_id in camera_ids if camera_id in records]
+        self._store.forget(record.camera.id for record in withdrawn)
+        for record in withdrawn:
+            self._descriptions.forget(record.camera.id)
+            self._trace(record, "withdrawn")
+
+    def _trace(self, record: CameraRecord, change: str) -> None:
         camera = record.camera
         detail = {
-            "change": "added" if added else "changed",
+            "change": change,
             "state": camera.state.value,
             "cause": camera.cause,
             "profiles": [profile.id for profile in camera.profiles],
@@ -133,10 +185,43 @@ class Survey:
         return StreamFacts(codec=video.codec.value, audio=audio)
 
 
-def device_opener(cameras: Sequence[CameraSection], guard: CredentialGuard, clock: Clock) -> OpenDevice:
+def may_show_less(before: CameraSection, now: CameraSection) -> bool:
+    """Whether what was found of a camera for one configuration may not be shown any more for another (L07)."""
+    return now.masked_profile is not None and now.masked_profile != before.masked_profile
+
+
+def device_opener(cameras: Iterable[CameraSection], guard: CredentialGuard, clock: Clock) -> OpenDevice:
     """What opens a configured device, and no other host; one ``guard`` for all who ask devices."""
     hosts = AllowedHosts(urlsplit(camera.onvif_url).hostname or "" for camera in cameras)
     return onvif_opener(allowed=hosts, guard=guard, clock=clock, random_bytes=secrets.token_bytes)
+
+
+class ConfiguredDevices:
+    """Opens the devices that the configuration names now; :meth:`open` is an :data:`OpenDevice` for good."""
+
+    def __init__(self, cameras: Iterable[CameraSection], guard: CredentialGuard, clock: Clock) -> None:
+        self._guard = guard
+        self._clock = clock
+        self.replace(cameras)
+
+    def replace(self, cameras: Iterable[CameraSection]) -> None:
+        """Open these devices from now on, and no others."""
+        self._open = device_opener(cameras, self._guard, self._clock)
+
+    def open(self, url: str, credentials: Credentials | None) -> OnvifClient:
+        """Open the device at a URL with its credentials."""
+        return self._open(url, credentials)
+
+
+def _devices_of(cameras: Iterable[CameraSection]) -> list[Device]:
+    """Each camera's device; one whose password cannot be read is left out, and asked the next time."""
+    devices = []
+    for camera in cameras:
+        try:
+            devices.append(device_of(camera))
+        except (OSError, ValueError) as error:
+            log.error("survey.no_password camera=%s error=%s", camera.id, type(error).__name__)
+    return devices
 
 
 def _as_registry_error(failure: CameraFailure) -> RegistryError:
@@ -154,7 +239,10 @@ def target_of(stream: StreamSource) -> Target:
 
 
 def device_of(camera: CameraSection) -> Device:
-    """The device that a section of the configuration names, with its password. Raises OSError, UnicodeDecodeError."""
+    """The device that a section of the configuration names, with its password.
+
+    Raises OSError, or ValueError for what is no line of printable text.
+    """
     return Device(
         id=camera.id,
         name=camera.name,

@@ -66,6 +66,23 @@ def test_each_fault_is_named(section: str, values: dict[str, Any], fault: str) -
     assert fault in told
 
 
+@pytest.mark.parametrize("off", ["off", False])
+@pytest.mark.parametrize("port", ["http_port", "https_port", "rtsp_port", "rtsps_port"])
+def test_each_port_can_be_switched_off_in_a_file(port: str, off: object) -> None:
+    listen = parse_configuration(changed(listen={port: off})).listen
+    assert getattr(listen, port) is None
+
+
+@pytest.mark.parametrize("port", [True, "on", -1])
+def test_what_is_no_port_is_refused(port: object) -> None:
+    (told,) = faults_of(changed(listen={"rtsp_port": port}))
+    assert told.startswith("listen.rtsp_port")
+
+
+def test_any_free_port_is_not_none() -> None:
+    assert parse_configuration(changed(listen={"rtsp_port": 0})).listen.rtsp_port == 0
+
+
 def test_udp_is_on_from_any_port_unless_a_file_says_otherwise() -> None:
     service = parse_configuration(MINIMAL).listen.udp_service()
     assert service == UdpService(ANY_PORTS, 1500)

@@ -18,6 +18,7 @@ from halfgateway.api.openapi import openapi_document
 from halfgateway.api.operation import Operation, operations_of
 from halfgateway.api.ports import (
     AccessTrace,
+    Administration,
     Authenticator,
     CameraCatalogue,
     Health,
@@ -27,6 +28,7 @@ from halfgateway.api.ports import (
     TraceHistory,
 )
 from halfgateway.api.problems import http_error_response
+from halfgateway.api.routes.administration import AdministrationRoutes
 from halfgateway.api.routes.cameras import CameraRoutes
 from halfgateway.api.routes.documents import DocumentRoutes
 from halfgateway.api.routes.health import HEALTH_PATH, METRICS_PATH, READINESS_PATH, HealthRoutes
@@ -74,6 +76,7 @@ class Ports:
     streams: Streams
     interconnection: Interconnection
     history: TraceHistory
+    administration: Administration
     health: Health
     registry: CollectorRegistry
     clock: Clock
@@ -90,6 +93,7 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         StreamRoutes(ports.streams, ports.trace),
         InterconnectionRoutes(ports.interconnection, ports.clock),
         TraceRoutes(ports.history, ports.trace),
+        AdministrationRoutes(ports.administration),
         HealthRoutes(ports.health, ports.registry),
     ]
     declared = [operation for group in groups for operation in operations_of(group)]

@@ -64,6 +64,14 @@ class CutOutcome:
     nodes: Sequence[NodeCut]
 
 
+@dataclass(frozen=True, slots=True)
+class ReloadOutcome:
+    """What a reload has done: the hash of the file that is in force now, and the keys that differed."""
+
+    sha256: str
+    changed: Sequence[str]
+
+
 class AccessTrace(Protocol):
     """The trace, as this layer writes it."""
 
@@ -135,6 +143,13 @@ class Interconnection(Protocol):
 
     async def restore(self, *, by: Principal, incident: str, reason: str, source: str) -> None:
         """Restore. Raises ops.errors.TransitionRefused, LocalRecordError."""
+
+
+class Administration(Protocol):
+    """What SYN's operations may do to the node itself; each change is traced behind this port."""
+
+    async def reload(self, *, account: str, source: str) -> ReloadOutcome:
+        """Read the configuration again and apply what differs. Raises ConfigurationError with every fault."""
 
 
 class TraceHistory(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from auth.policy import Convention, Mode
+from auth.policy import Mode
 from auth.principals import Principal, Role
 from camera_registry.cameras import Camera
 from camera_registry.clock import Clock
@@ -27,6 +27,7 @@ from halfgateway.control.desk import Desk
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.streams import Stream, StreamTable
+from halfgateway.control.terms import Terms
 from halfgateway.errors import InvalidRequest, NoRecording, StateStoreUnavailable, UnknownCamera
 from ops.interconnection import Author, Ground
 
@@ -42,9 +43,9 @@ class StreamAddresses:
 class CatalogueService:
     """Fills :class:`~halfgateway.api.ports.CameraCatalogue` from the registry's memory."""
 
-    def __init__(self, store: CameraStore, convention: Convention, clock: Clock) -> None:
+    def __init__(self, store: CameraStore, terms: Terms, clock: Clock) -> None:
         self._store = store
-        self._convention = convention
+        self._terms = terms
         self._clock = clock
 
     async def list_cameras(self, viewer: Principal, *, limit: int, cursor: str | None) -> Page[Camera]:
@@ -68,7 +69,7 @@ class CatalogueService:
         if not camera.recorded:
             raise NoRecording("Aucun enregistrement n'est disponible pour cette caméra sur la période demandée.")
         now = self._clock.now()
-        window = Window(start=now - timedelta(days=self._convention.retention_days), end=now)
+        window = Window(start=now - timedelta(days=self._terms.convention.retention_days), end=now)
         return Recordings(camera=camera.id, window=window, intervals=())
 
 
@@ -127,12 +128,12 @@ class InterconnectionService:
     """Fills :class:`~halfgateway.api.ports.Interconnection`."""
 
     def __init__(
-        self, *, interconnection: Interconnection, slots: SlotTable, table: StreamTable, cap: int, node: str
+        self, *, interconnection: Interconnection, slots: SlotTable, table: StreamTable, terms: Terms, node: str
     ) -> None:
         self._interconnection = interconnection
         self._slots = slots
         self._table = table
-        self._cap = cap
+        self._terms = terms
         self._node = node
 
     async def view(self) -> InterconnectionView:
@@ -151,7 +152,7 @@ class InterconnectionService:
         try:
             used, cap = await self._slots.usage()
         except StateStoreUnavailable:
-            used, cap = len(self._table), self._cap
+            used, cap = len(self._table), self._terms.convention.cap
         return Slots(used=used, cap=cap)
 
     async def cut(

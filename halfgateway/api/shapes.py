@@ -430,6 +430,16 @@ class Proof(Shape):
     path: tuple[str, ...]
 
 
+# Administration
+
+
+class ReloadAnswer(Shape):
+    """What is in force after a reload: its file's SHA-256, and the names of the keys that differed."""
+
+    sha256: str
+    changed: tuple[str, ...]
+
+
 # Health
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from auth.certificates import CertificateVerifier
-from auth.policy import Convention
 from camera_registry.clock import Clock
 from camera_registry.store import CameraStore
 from halfgateway.app.keeping import EMBEDDED, Records
@@ -17,6 +16,7 @@ from halfgateway.control.admission import Admission
 from halfgateway.control.closing import Closer
 from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.desk import Desk
+from halfgateway.control.entitlement import Entitlement
 from halfgateway.control.freshness import Freshness
 from halfgateway.control.handover import Handover
 from halfgateway.control.interconnection import Interconnection
@@ -27,6 +27,7 @@ from halfgateway.control.shared_state import SharedInterconnection
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.store import StateStore
 from halfgateway.control.streams import StreamTable
+from halfgateway.control.terms import Terms
 from halfgateway.control.tickets import TicketKey, TicketStore
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM
@@ -45,7 +46,7 @@ from ops.local_record import LocalRecord
 class Control:
     """The door and what it stands on."""
 
-    convention: Convention
+    terms: Terms
     rights: Freshness
     tracer: Tracer
     store: StateStore
@@ -57,7 +58,10 @@ class Control:
     closer: Closer
     interconnection: Interconnection
     hub: Hub
+    puller: Puller
     descriptions: Descriptions
+    machines: MachineDirectory
+    entitlement: Entitlement
     desk: Desk
     door: RtspDoor
 
@@ -74,8 +78,14 @@ async def open_control(
     *,
     keyframe_wanted: Callable[[SourceKey], None],
 ) -> Control:
-    convention, timings = configuration.convention.record(), configuration.timings.record()
-    slots = SlotTable(store, node=configuration.node.id, cap=convention.cap, clock=clock, lease_s=timings.lease_s)
+    terms = terms_of(configuration)
+    slots = SlotTable(
+        store,
+        node=configuration.node.id,
+        cap=lambda: terms.convention.cap,
+        clock=clock,
+        lease_s=terms.timings.lease_s,
+    )
     if configuration.state_store.url == EMBEDDED:
         await slots.open_epoch()
     rights = Freshness(now=time.monotonic)
@@ -100,20 +110,17 @@ async def open_control(
         coalescing=Coalescing(),
     )
     descriptions = Descriptions(lambda key: _description(puller, key))
-    hub = Hub(puller.pull, now=time.monotonic, stuck_limit_s=timings.stuck_reader_s, keyframe_wanted=keyframe_wanted)
-    house = House(
-        hub=hub,
-        table=table,
-        closer=closer,
-        tracer=tracer,
-        timings=timings,
+    hub = Hub(
+        puller.pull,
         now=time.monotonic,
-        join_at_keyframe=frozenset(use.id for use in configuration.machines if use.join == "keyframe"),
+        stuck_limit_s=terms.timings.stuck_reader_s,
+        keyframe_wanted=keyframe_wanted,
     )
+    house = House(hub=hub, table=table, closer=closer, tracer=tracer, terms=terms, now=time.monotonic)
     admission = Admission(
         state=interconnection,
         rights=rights,
-        convention=convention,
+        terms=terms,
         find_camera=records.cameras.get,
         slots=slots,
         handover=handover,
@@ -122,11 +129,9 @@ async def open_control(
         closer=closer,
         clock=clock,
     )
-    uses = [MachineUse(use.id, use.agent, use.reason, use.over_plain_rtsp) for use in configuration.machines]
-    tls = configuration.tls
-    all_show_one = tls is not None and tls.tickets_need_certificate
-    machines = MachineDirectory(records.accounts, certificates, uses, all_show_one=all_show_one)
-    await machines.load()
+    machines = MachineDirectory(records.accounts, certificates)
+    machines.adopt(await machines.read(machine_uses(configuration)), all_show_one=tickets_show_one(configuration))
+    entitlement = Entitlement(table=table, closer=closer, admission=admission, machines=machines)
     ticket_key, find_camera = TicketKey(keys.ticket), records.cameras.get
     desk = Desk(house=house, admission=admission, key=ticket_key, tickets=tickets, find_camera=find_camera, clock=clock)
     door = RtspDoor(
@@ -140,7 +145,7 @@ async def open_control(
         realm=REALM,
     )
     return Control(
-        convention=convention,
+        terms=terms,
         rights=rights,
         tracer=tracer,
         store=store,
@@ -152,10 +157,32 @@ async def open_control(
         closer=closer,
         interconnection=interconnection,
         hub=hub,
+        puller=puller,
         descriptions=descriptions,
+        machines=machines,
+        entitlement=entitlement,
         desk=desk,
         door=door,
     )
+
+
+def terms_of(configuration: Configuration) -> Terms:
+    """What a configuration agrees, as the door reads it."""
+    return Terms(
+        configuration.convention.record(),
+        configuration.timings.record(),
+        join_at_keyframe=frozenset(use.id for use in configuration.machines if use.join == "keyframe"),
+    )
+
+
+def machine_uses(configuration: Configuration) -> list[MachineUse]:
+    """The machines of which something is agreed."""
+    return [MachineUse(use.id, use.agent, use.reason, use.over_plain_rtsp) for use in configuration.machines]
+
+
+def tickets_show_one(configuration: Configuration) -> bool:
+    """Whether over RTSPS a certificate is asked of tickets too."""
+    return configuration.tls is not None and configuration.tls.tickets_need_certificate
 
 
 def _target(cameras: CameraStore, key: SourceKey) -> Target | None:

@@ -16,9 +16,10 @@ from auth.trace import Draft, Journal, Kind, OpenAct
 from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock, rfc3339
 from camera_registry.store import CameraStore
-from halfgateway.config import Configuration
+from halfgateway.config import Configuration, ConfigurationFile
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.store import StateStore
+from halfgateway.control.terms import Terms
 from halfgateway.database import Database
 from halfgateway.errors import StateStoreUnavailable
 from halfgateway.folder import DataFolder
@@ -77,10 +78,10 @@ async def open_state_store(configuration: Configuration, folder: DataFolder, lif
     return SharedState(StateStore(client, configuration.convention.id), embedded)
 
 
-async def keep_embedded(embedded: EmbeddedValkey, slots: SlotTable, every_s: float) -> NoReturn:
+async def keep_embedded(embedded: EmbeddedValkey, slots: SlotTable, terms: Terms) -> NoReturn:
     """Start our own server again whenever it has died; our leases, and no others, are put back at once."""
     while True:
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(terms.timings.renew_s)
         if embedded.pid is None:
             log.error("valkey.died: it is started again")
             try:
@@ -91,14 +92,22 @@ async def keep_embedded(embedded: EmbeddedValkey, slots: SlotTable, every_s: flo
 
 
 async def open_journal(
-    configuration: Configuration, folder: DataFolder, keys: NodeKeys, clock: Clock, life: AsyncExitStack
+    configuration: Configuration,
+    file: ConfigurationFile | None,
+    folder: DataFolder,
+    keys: NodeKeys,
+    clock: Clock,
+    life: AsyncExitStack,
 ) -> Journal:
     """The journal, with a result for each act that a crash left open (T02)."""
     journal = await Journal.open(folder.trace, node=configuration.node.id, key=keys.trace, clock=clock)
     life.push_async_callback(_close_journal, journal)
     for act in journal.open_acts:
         await journal.record(_recovered(act))
-    await journal.record(Draft(kind=Kind.NODE_STARTED, detail={"convention": configuration.convention.id}))
+    begins_with = {"convention": configuration.convention.id}
+    if file is not None:
+        begins_with["configuration"] = file.sha256
+    await journal.record(Draft(kind=Kind.NODE_STARTED, detail=begins_with))
     return journal
 
 

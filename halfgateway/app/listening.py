@@ -28,6 +28,7 @@ from halfgateway.api.services import (
 )
 from halfgateway.app.door import Control
 from halfgateway.app.keeping import Records
+from halfgateway.app.reload import ConfigurationInForce
 from halfgateway.app.tls import TlsFiles
 from halfgateway.config import Configuration
 from halfgateway.control.access import Via
@@ -42,7 +43,7 @@ from halfgateway.net.tls import TlsListener
 class Endpoints:
     """The ports on which a node listens; None where it does not."""
 
-    http: int
+    http: int | None
     https: int | None
     rtsp: int | None
     rtsps: int | None
@@ -62,6 +63,7 @@ async def listen(
     sessions: Sessions,
     certificates: CertificateVerifier,
     tls: TlsFiles | None,
+    in_force: ConfigurationInForce,
     clock: Clock,
     life: AsyncExitStack,
 ) -> Endpoints:
@@ -82,13 +84,15 @@ async def listen(
         rtsp=f"rtsp://{_shown(host)}:{rtsp_port}" if rtsp_port is not None else "",
         rtsps=f"rtsps://{_shown(host)}:{rtsps_port}" if rtsps_port is not None else "",
     )
-    ports = _ports(configuration, records, control, journal, rtsp, addresses, sessions, certificates, clock)
+    ports = _ports(configuration, records, control, journal, rtsp, addresses, sessions, certificates, in_force, clock)
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
     await runner.setup()
     life.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, host, listen.http_port)
-    await site.start()
-    http_port: int = runner.addresses[0][1]
+    http_port: int | None = None
+    if listen.http_port is not None:
+        site = web.TCPSite(runner, host, listen.http_port)
+        await site.start()
+        http_port = runner.addresses[0][1]
     https_port = None
     if tls is not None and listen.https_port is not None:
         https_port = await _serve_https(runner, host, listen.https_port, tls, control.tracer, life)
@@ -104,6 +108,7 @@ def _ports(
     addresses: StreamAddresses,
     sessions: Sessions,
     certificates: CertificateVerifier,
+    in_force: ConfigurationInForce,
     clock: Clock,
 ) -> Ports:
     registry = CollectorRegistry()
@@ -137,16 +142,17 @@ def _ports(
         authenticator=login,
         sessions=sessions,
         trace=control.tracer,
-        cameras=CatalogueService(records.cameras, control.convention, clock),
+        cameras=CatalogueService(records.cameras, control.terms, clock),
         streams=StreamService(desk=control.desk, table=control.table, addresses=addresses),
         interconnection=InterconnectionService(
             interconnection=control.interconnection,
             slots=control.slots,
             table=control.table,
-            cap=control.convention.cap,
+            terms=control.terms,
             node=configuration.node.id,
         ),
         history=HistoryService(journal),
+        administration=in_force,
         health=health,
         registry=registry,
         clock=clock,

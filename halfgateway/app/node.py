@@ -17,11 +17,13 @@ from auth.trace import Journal
 from auth.trace.reader import TraceFilter
 from camera_registry.clock import SystemClock
 from camera_registry.guard import CredentialGuard
+from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
 from halfgateway.app.keeping import Records, keep_embedded, open_journal, open_records, open_state_store
 from halfgateway.app.listening import Endpoints, listen
+from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.tls import CertificateWatch, TlsFiles
-from halfgateway.config import Configuration
+from halfgateway.config import Configuration, ConfigurationFile
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
@@ -33,7 +35,7 @@ from halfgateway.folder import DataFolder
 from halfgateway.keyframes import Keyframes
 from halfgateway.keys import NodeKeys
 from halfgateway.protocol.digest import DigestVerifier
-from halfgateway.survey import Survey, device_opener
+from halfgateway.survey import ConfiguredDevices, Survey
 from ops.interconnection import InterconnectionState, first_open
 from ops.local_record import LocalRecord
 
@@ -53,7 +55,7 @@ NONCE_LIFE_S = 300.0
 class Node:
     """A running node, as its commands and tests see it. ``failed`` is set when one of its loops has died."""
 
-    configuration: Configuration
+    in_force: ConfigurationInForce
     endpoints: Endpoints
     records: Records
     control: Control
@@ -62,18 +64,32 @@ class Node:
     survey: Survey
     failed: asyncio.Event
 
+    @property
+    def configuration(self) -> Configuration:
+        """What is in force now."""
+        return self.in_force.current
+
 
 @asynccontextmanager
-async def running_node(configuration: Configuration) -> AsyncIterator[Node]:
+async def running_node(
+    configuration: Configuration, *, file: ConfigurationFile | None = None, hung_up: asyncio.Event | None = None
+) -> AsyncIterator[Node]:
     """Start a node, and stop it in good order at the end: no process, task or slot is left behind.
+
+    The ``file`` that it was read from is read again whenever ``hung_up`` is set, once the node runs.
 
     Raises HalfGatewayError and its packages' errors (another node here, a damaged trace, no database, ...).
     """
     async with AsyncExitStack() as life:
-        yield await _start(configuration, life)
+        yield await _start(configuration, file, hung_up, life)
 
 
-async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
+async def _start(
+    configuration: Configuration,
+    file: ConfigurationFile | None,
+    hung_up: asyncio.Event | None,
+    life: AsyncExitStack,
+) -> Node:
     clock = SystemClock()
     failed = asyncio.Event()
     folder = DataFolder(configuration.node.data.absolute())
@@ -86,15 +102,15 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
         record.initialise(first_open(clock.now()))
     records = await open_records(configuration, folder, keys, clock, life)
     shared = await open_state_store(configuration, folder, life)
-    journal = await open_journal(configuration, folder, keys, clock, life)
+    journal = await open_journal(configuration, file, folder, keys, clock, life)
     tracer = Tracer(journal, now=time.monotonic)
     await _keep_running(life, failed, "tracer", tracer.run())
     life.push_async_callback(tracer.settle, SETTLE_S)
 
     certificates = CertificateVerifier((), (), clock)
     tls = TlsFiles(configuration.tls, certificates) if configuration.tls is not None else None
-    open_device = device_opener(configuration.cameras, CredentialGuard(clock), clock)
-    keyframes = Keyframes(store=records.cameras, open_device=open_device, now=time.monotonic)
+    devices = ConfiguredDevices(configuration.cameras, CredentialGuard(clock), clock)
+    keyframes = Keyframes(store=records.cameras, open_device=devices.open, now=time.monotonic)
     life.push_async_callback(keyframes.close)
     control = await open_control(
         configuration,
@@ -123,9 +139,9 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
         journal=journal,
         check_records=lambda: records.accounts.find(""),
         rights=control.rights,
-        timings=configuration.timings.record(),
+        terms=control.terms,
         now=time.monotonic,
-        sweepers=(control.hub.sweep, rtsp.sweep, tracer.sweep),
+        sweepers=(control.entitlement.sweep, control.hub.sweep, rtsp.sweep, tracer.sweep),
     )
     control.interconnection.trace_untold(await _told_serial(journal))
     await enforcement.renew()
@@ -134,19 +150,41 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     await _keep_running(life, failed, "handover", control.handover.follow(enforcement.renew))
     await _keep_running(life, failed, "follow", control.shared.follow(_observer(control.interconnection)))
     if shared.embedded is not None:
-        keeping = keep_embedded(shared.embedded, control.slots, configuration.timings.renew_s)
+        keeping = keep_embedded(shared.embedded, control.slots, control.terms)
         await _keep_running(life, failed, "keep valkey", keeping)
     _follow_commands(beacon, control.interconnection, life)
     life.push_async_callback(_end_streams, control)
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
-    survey = Survey(store=records.cameras, descriptions=control.descriptions, tracer=tracer, open_device=open_device)
-    await survey.withdraw_unproven(configuration.cameras)
-    endpoints = await listen(configuration, records, control, journal, rtsp, sessions, certificates, tls, clock, life)
-    if tls is not None:
-        watch = CertificateWatch(tls, certificates, control, sessions)
+    survey = await _begin_survey(configuration, records, control, devices)
+    watch = CertificateWatch(tls, certificates, control, sessions) if tls is not None else None
+    parts = Parts(records, control, devices, survey, tls, watch, enforcement.renew)
+    in_force = ConfigurationInForce(configuration, file, parts)
+    endpoints = await listen(
+        configuration, records, control, journal, rtsp, sessions, certificates, tls, in_force, clock, life
+    )
+    if watch is not None:
         await _keep_running(life, failed, "certificates", watch.run())
-    await _keep_running(life, failed, "survey", survey.run(configuration.cameras))
-    return Node(configuration, endpoints, records, control, journal, rtsp, survey, failed)
+    await _keep_running(life, failed, "survey", survey.run())
+    if hung_up is not None:
+        await _keep_running(life, failed, "reload", in_force.follow(hung_up))
+    return Node(in_force, endpoints, records, control, journal, rtsp, survey, failed)
+
+
+async def _begin_survey(
+    configuration: Configuration, records: Records, control: Control, devices: ConfiguredDevices
+) -> Survey:
+    """The survey, and nothing on record shown but what the configuration still offers."""
+    survey = Survey(
+        store=records.cameras,
+        descriptions=control.descriptions,
+        tracer=control.tracer,
+        open_device=devices.open,
+        moved=control.puller.reconsider,
+    )
+    survey.look_after(configuration.cameras)
+    records.cameras.forget(records.cameras.snapshot.records.keys() - cameras_of(configuration).keys())
+    await survey.withdraw_unproven(configuration.cameras)
+    return survey
 
 
 async def _keep_running(

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from auth.certificates import CertificateVerifier
+from cryptography import x509
+
+from auth.certificates import CertificateVerifier, load_revocation_lists
 from auth.errors import RecordsUnavailableError
 from auth.sessions import Sessions
 from auth.trace import Draft, Kind
@@ -35,11 +37,35 @@ Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
+class Loaded:
+    """What the files of a section held when they were read; ``stamps`` tells whether one has changed since."""
+
+    section: TlsSection
+    stamps: dict[Path, Stamp | None]
     https: ssl.SSLContext
     rtsps: ssl.SSLContext
     authorities_pem: bytes
     revocation_lists_pem: bytes
+
+
+def load(section: TlsSection) -> Loaded:
+    """Read the files of a section, all of which can be used. Raises OSError, ValueError."""
+    stamps = _stamps(section)
+    context = partial(
+        server_context, certificate=section.certificate, key=section.key, client_authorities=section.client_ca
+    )
+    authorities_pem = section.client_ca.read_bytes()
+    revocation_lists_pem = section.revoked.read_bytes() if section.revoked is not None else b""
+    x509.load_pem_x509_certificates(authorities_pem)  # what cannot be adopted is refused here
+    load_revocation_lists(revocation_lists_pem)
+    return Loaded(
+        section,
+        stamps,
+        https=context(alpn=["http/1.1"]),
+        rtsps=context(with_tls_1_2=True),
+        authorities_pem=authorities_pem,
+        revocation_lists_pem=revocation_lists_pem,
+    )
 
 
 class TlsFiles:
@@ -51,11 +77,9 @@ class TlsFiles:
 
     def __init__(self, section: TlsSection, verifier: CertificateVerifier) -> None:
         self.handshake_timeout_s = section.handshake_timeout_s
-        self._section = section
         self._verifier = verifier
-        self._seen = self._stamps()
         try:
-            self._take(self._read())
+            self.adopt(load(section))
         except (OSError, ValueError) as error:
             raise ConfigurationError([f"tls: {error}"]) from error
 
@@ -67,42 +91,30 @@ class TlsFiles:
         """For the next handshake on the RTSPS port."""
         return self._loaded.rtsps
 
+    def adopt(self, loaded: Loaded) -> None:
+        """Use these, which were loaded for any section, from the next handshake on."""
+        self._verifier.replace(loaded.authorities_pem, loaded.revocation_lists_pem)
+        self._loaded = loaded
+        self._seen = loaded.stamps
+
     async def refresh(self) -> list[str]:
         """Read the files again if one has changed; the names of those that have, empty if they cannot be used."""
-        stamps = await asyncio.to_thread(self._stamps)
-        changed = [path.name for path, stamp in stamps.items() if stamp != self._seen[path]]
-        if not changed:
+        section = self._loaded.section
+        stamps = await asyncio.to_thread(_stamps, section)
+        changed = [path.name for path, stamp in stamps.items() if stamp != self._seen.get(path)]
+        if not changed or section is not self._loaded.section:
             return []
         self._seen = stamps
         try:
-            self._take(await asyncio.to_thread(self._read))
+            loaded = await asyncio.to_thread(load, section)
         except (OSError, ValueError) as error:
             log.error("tls.not_renewed files=%s error=%s", ",".join(changed), error)
             return []
+        if section is not self._loaded.section:  # other files are named since
+            return []
+        self.adopt(loaded)
         log.info("tls.renewed files=%s", ",".join(changed))
         return changed
-
-    def _stamps(self) -> dict[Path, Stamp | None]:
-        section = self._section
-        files = [section.certificate, section.key, section.client_ca]
-        files += [section.revoked] if section.revoked is not None else []
-        return {path: _stamp(path) for path in files}
-
-    def _read(self) -> _Loaded:
-        section = self._section
-        context = partial(
-            server_context, certificate=section.certificate, key=section.key, client_authorities=section.client_ca
-        )
-        return _Loaded(
-            https=context(alpn=["http/1.1"]),
-            rtsps=context(with_tls_1_2=True),
-            authorities_pem=section.client_ca.read_bytes(),
-            revocation_lists_pem=section.revoked.read_bytes() if section.revoked is not None else b"",
-        )
-
-    def _take(self, loaded: _Loaded) -> None:
-        self._verifier.replace(loaded.authorities_pem, loaded.revocation_lists_pem)
-        self._loaded = loaded
 
 
 class CertificateWatch:
@@ -115,18 +127,22 @@ class CertificateWatch:
         self._sessions = sessions
         self._owed: set[str] = set()
         self._alarms = 0
+        self._unverified_s = CHECK_DATES_S
+
+    def verify_soon(self) -> None:
+        """Other authorities or lists are in use: hold what runs against them at the next look."""
+        self._unverified_s = CHECK_DATES_S
 
     async def run(self) -> None:
         """Keep going until cancelled."""
-        unverified_s = CHECK_DATES_S
         while True:
             await asyncio.sleep(CHECK_FILES_S)
-            unverified_s += CHECK_FILES_S
+            self._unverified_s += CHECK_FILES_S
             changed = await self._files.refresh()
             if changed:
                 self._control.tracer.eventual(Draft(kind=Kind.CONFIG_CHANGED, detail={"files": changed}))
-            if changed or unverified_s >= CHECK_DATES_S:
-                unverified_s = 0.0
+            if changed or self._unverified_s >= CHECK_DATES_S:
+                self._unverified_s = 0.0
                 self._warn_of_age()
                 await self._end_what_has_fallen()
             await self._close_sessions()
@@ -157,6 +173,12 @@ class CertificateWatch:
                 log.warning("session.not_closed account=%s error=%s", account, error)
                 return
             self._owed.discard(account)
+
+
+def _stamps(section: TlsSection) -> dict[Path, Stamp | None]:
+    files = [section.certificate, section.key, section.client_ca]
+    files += [section.revoked] if section.revoked is not None else []
+    return {path: _stamp(path) for path in files}
 
 
 def _stamp(path: Path) -> Stamp | None:

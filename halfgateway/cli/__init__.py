@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import typer
@@ -23,6 +24,8 @@ MODULES = {
 
 def main() -> None:
     """Run the command line."""
+    if "serve" in sys.argv[1:]:  # a SIGHUP that comes before the node can heed it waits, and does not end it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     build(sys.argv[1:])()
 
 

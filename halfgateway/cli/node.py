@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import resource
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,12 +19,11 @@ from camera_registry.errors import RegistryError
 from halfgateway.app import Node, running_node
 from halfgateway.cli.common import REFUSED, WRONG_USAGE, JsonOption, say, stop
 from halfgateway.cli.demo_text import demo_text
-from halfgateway.config import Configuration, ConfigurationError, read_configuration
+from halfgateway.config import ConfigurationError, ConfigurationFile, read_configuration
 from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.errors import HalfGatewayError
+from halfgateway.logs import set_level
 from ops.errors import OpsError
-
-OUR_PACKAGES = ("halfgateway", "camera_registry", "auth", "ops")
 
 Port = typer.Option(min=0, max=65535, help="0: any free port.")
 
@@ -46,10 +46,10 @@ def serve(
     config: Annotated[Path, typer.Option(envvar="HALFGATEWAY_CONFIG", help="The node's gateway.toml.")],
     as_json: JsonOption = False,
 ) -> None:
-    """One node: relay and API, until SIGINT or SIGTERM. Says where, once it listens."""
-    configuration = _read(config)
-    _log_to_stderr(configuration.log_level)
-    _run(_serve(configuration, as_json=as_json))
+    """One node: relay and API, until SIGINT or SIGTERM. Says where, once it listens. SIGHUP: reads its file again."""
+    file = _read(config)
+    _log_to_stderr(file.configuration.log_level)
+    _run(_serve(file, as_json=as_json))
 
 
 def check(
@@ -66,26 +66,39 @@ def check(
 
 
 async def _demo(data: Path, host: str, ports: DemoPorts, *, as_json: bool) -> None:
-    ended = _ended_by_signal()
+    ended = _ended_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     async with running_demo(data, host, ports) as (node, ready):
         say(ready, demo_text(ready), as_json=as_json)
         await _until(node, ended)
 
 
-async def _serve(configuration: Configuration, *, as_json: bool) -> None:
-    ended = _ended_by_signal()
-    async with running_node(configuration) as node:
-        urls = node.endpoints.urls(configuration.listen.host)
-        listening = "  ".join(url for url in urls.values() if url is not None)
-        say({"ready": True, **urls}, f"{configuration.node.id} : {listening}", as_json=as_json)
-        await _until(node, ended)
+async def _serve(file: ConfigurationFile, *, as_json: bool) -> None:
+    ended, configuration = _ended_by(signal.SIGINT, signal.SIGTERM), file.configuration
+    with _hung_up() as hung_up:
+        async with running_node(configuration, file=file, hung_up=hung_up) as node:
+            urls = node.endpoints.urls(configuration.listen.host)
+            listening = "  ".join(url for url in urls.values() if url is not None)
+            say({"ready": True, **urls}, f"{configuration.node.id} : {listening}", as_json=as_json)
+            await _until(node, ended)
 
 
-def _ended_by_signal() -> asyncio.Event:
+def _ended_by(*numbers: signal.Signals) -> asyncio.Event:
     ended = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in numbers:
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     return ended
+
+
+@contextlib.contextmanager
+def _hung_up() -> Iterator[asyncio.Event]:
+    """Set by SIGHUP, one that came before included; one that comes after, while the process ends, is nobody's."""
+    hung_up = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    try:
+        yield hung_up
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # not blocked: a library's thread would take it, and die of it
 
 
 async def _until(node: Node, ended: asyncio.Event) -> None:
@@ -108,18 +121,16 @@ def _run(node: Coroutine[Any, Any, None]) -> None:
         stop(REFUSED, str(error))
 
 
-def _read(config: Path) -> Configuration:
+def _read(config: Path) -> ConfigurationFile:
     try:
-        return read_configuration(config)
+        return ConfigurationFile.read(config)
     except ConfigurationError as error:
         stop(WRONG_USAGE, *error.faults)
 
 
 def _log_to_stderr(level: str) -> None:
     logging.basicConfig(
-        level=max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]),
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S%z",
     )
-    for package in OUR_PACKAGES:  # a library at DEBUG would print what it is given, secrets included (C16)
-        logging.getLogger(package).setLevel(level.upper())
+    set_level(level)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from auth.policy import Convention, decide
+from auth.policy import decide
 from auth.trace import Kind
 from camera_registry.cameras import Camera
 from camera_registry.clock import Clock
@@ -23,6 +23,7 @@ from halfgateway.control.freshness import Freshness
 from halfgateway.control.handover import Handover
 from halfgateway.control.slots import Lease, SlotsTaken, SlotTable
 from halfgateway.control.streams import Stream, StreamState, StreamTable
+from halfgateway.control.terms import Terms
 from halfgateway.control.tracing import Tracer
 from halfgateway.errors import Refusal, StateStoreUnavailable
 
@@ -57,7 +58,7 @@ class Admission:
         *,
         state: StateView,
         rights: Freshness,
-        convention: Convention,
+        terms: Terms,
         find_camera: Callable[[str], Camera | None],
         slots: SlotTable,
         handover: Handover,
@@ -68,7 +69,7 @@ class Admission:
     ) -> None:
         self._state = state
         self._rights = rights
-        self._convention = convention
+        self._terms = terms
         self._find_camera = find_camera
         self._slots = slots
         self._handover = handover
@@ -103,12 +104,17 @@ class Admission:
             self._tracer.refusal(request.refused(refusal))
             raise
 
+    def refusal_of(self, request: AccessRequest) -> Refusal | None:
+        """Why the policy does not allow this now, if so: from memory alone, and not traced."""
+        camera = self._find_camera(request.camera)
+        decision = decide(request.principal, camera, request.mode, self._clock.now(), self._terms.convention)
+        return None if decision.refusal is None else POLICY_REFUSALS[decision.refusal](decision.detail)
+
     def _check(self, request: AccessRequest) -> None:
         self._state.require_open()
-        camera = self._find_camera(request.camera)
-        decision = decide(request.principal, camera, request.mode, self._clock.now(), self._convention)
-        if decision.refusal is not None:
-            raise POLICY_REFUSALS[decision.refusal](decision.detail)
+        refusal = self.refusal_of(request)
+        if refusal is not None:
+            raise refusal
 
     async def _take_slot(self, request: AccessRequest) -> Lease:
         if not self._rights.holds:

@@ -15,8 +15,8 @@ def cap_reached(taken: SlotsTaken, reference: str, is_idle: Callable[[str], bool
     services = sorted({str(holder.info["service"]) for holder in taken.holders if holder.info.get("service")})
     idle = sum(is_idle(holder.slot_id) for holder in taken.holders)
     text = (
-        f"Nombre maximal de Flux atteint ({taken.cap} sur {taken.cap}). Votre demande ne peut être satisfaite : "
-        f"{taken.cap} Flux, Temps réel et Temps différé confondus, sont déjà ouverts par la Préfecture de police "
+        f"Nombre maximal de Flux atteint ({taken.used} sur {taken.cap}). Votre demande ne peut être satisfaite : "
+        f"{taken.used} Flux, Temps réel et Temps différé confondus, sont déjà ouverts par la Préfecture de police "
         f"({modes.count(Mode.LIVE.value)} en Temps réel, {modes.count(Mode.RECORDED.value)} en Temps différé, "
         f"{idle} inactifs ; services : {', '.join(services) or 'non précisés'}) (article 4 de la convention). "
         "Mettez fin à un Flux ou adressez-vous à votre responsable de salle. "

@@ -21,6 +21,12 @@ class Descriptions:
         """Keep what a camera said; the newest counts."""
         self._known[key] = description
 
+    def forget(self, camera: str) -> None:
+        """Ask this camera again, when it is next wanted: it is another one, or may show other profiles."""
+        for key in [key for key in (*self._known, *self._asking) if key.camera == camera]:
+            self._known.pop(key, None)
+            self._asking.pop(key, None)
+
     async def of(self, key: SourceKey) -> SessionDescription:
         """The description, from memory where there is one; several callers cause one probe. Raises a Refusal."""
         known = self._known.get(key)
@@ -35,7 +41,13 @@ class Descriptions:
     async def _ask(self, key: SourceKey) -> SessionDescription:
         try:
             description = await self._probe(key)
-            self.remember(key, description)
+            if self._is_asking(key):
+                self.remember(key, description)
             return description
         finally:
-            del self._asking[key]
+            if self._is_asking(key):
+                del self._asking[key]
+
+    def _is_asking(self, key: SourceKey) -> bool:
+        """Whether this task is the one that asks; a camera may have been forgotten meanwhile."""
+        return self._asking.get(key) is asyncio.current_task()

@@ -53,6 +53,12 @@ class NodeStopped(Ending):
     code = "node-stopped"
 
 
+class CameraWithdrawn(Ending):
+    """The camera, or the profile of it that was shown, is offered no longer: the right to this stream has ended."""
+
+    code, rtsp_status = "camera-withdrawn", 403
+
+
 class CertificateFallen(Ending):
     """The certificate by which its holder came was revoked, has expired, or is trusted no longer: a mandate's end."""
 

@@ -14,7 +14,8 @@ from halfgateway.control.endings import MovedToAnotherNode
 from halfgateway.control.freshness import Freshness
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.slots import Renewal, SlotTable
-from halfgateway.control.streams import Stream, StreamTable, Timings
+from halfgateway.control.streams import Stream, StreamTable
+from halfgateway.control.terms import Terms
 from halfgateway.control.tickets import TicketStore
 from halfgateway.errors import StateStoreUnavailable, TraceUnavailable
 
@@ -52,7 +53,7 @@ class Enforcement:
         journal: Probed,
         check_records: Callable[[], Awaitable[object]],
         rights: Freshness,
-        timings: Timings,
+        terms: Terms,
         now: Callable[[], float],
         sweepers: Sequence[Callable[[], None]],
     ) -> None:
@@ -64,7 +65,7 @@ class Enforcement:
         self._journal = journal
         self._check_records = check_records
         self._rights = rights
-        self._timings = timings
+        self._terms = terms
         self._now = now
         self._sweepers = (self.end_what_is_over, *sweepers)
         self._unwritable_since_s: float | None = None
@@ -72,10 +73,10 @@ class Enforcement:
     async def run(self) -> None:
         """Keep going until cancelled."""
         async with asyncio.TaskGroup() as loops:
-            loops.create_task(_every(self._timings.renew_s, self.renew), name="renew leases")
-            loops.create_task(_every(self._timings.renew_s, self.probe_records), name="probe records")
-            loops.create_task(_every(PROBE_S, self.probe_trace), name="probe trace")
-            loops.create_task(_every(SWEEP_S, self._sweep), name="sweep")
+            loops.create_task(_every(self._renew_s, self.renew), name="renew leases")
+            loops.create_task(_every(self._renew_s, self.probe_records), name="probe records")
+            loops.create_task(_every(lambda: PROBE_S, self.probe_trace), name="probe trace")
+            loops.create_task(_every(lambda: SWEEP_S, self._sweep), name="sweep")
 
     async def renew(self) -> None:
         """Renew every lease, and learn in the same round trip how the interconnection stands."""
@@ -101,7 +102,7 @@ class Enforcement:
         """A ticket lasts as long as its stream, and is put back if the store was emptied."""
         if stream.ticket is None:
             return
-        life_s = self._timings.lease_s * 2
+        life_s = self._terms.timings.lease_s * 2
         if not await self._tickets.keep(stream.ticket.id, life_s) and stream in self._table:
             await self._tickets.put(stream.ticket, life_s)
 
@@ -124,7 +125,7 @@ class Enforcement:
             if self._unwritable_since_s is None:
                 self._unwritable_since_s = now
                 log.critical("trace.unwritable error=%s", error)
-            if now - self._unwritable_since_s >= self._timings.trace_grace_s:
+            if now - self._unwritable_since_s >= self._terms.timings.trace_grace_s:
                 for stream in self._table:
                     self._closer.end(stream, TraceUnavailable("L'accès ne peut plus être tracé."))
 
@@ -133,12 +134,15 @@ class Enforcement:
         for stream, cause in self._table.over():
             self._closer.end(stream, cause)
 
+    def _renew_s(self) -> float:
+        return self._terms.timings.renew_s
+
     async def _sweep(self) -> None:
         for sweep in self._sweepers:
             sweep()
 
 
-async def _every(period_s: float, step: Callable[[], Awaitable[None]]) -> None:
+async def _every(period_s: Callable[[], float], step: Callable[[], Awaitable[None]]) -> None:
     while True:
         await step()
-        await asyncio.sleep(period_s)
+        await asyncio.sleep(period_s())

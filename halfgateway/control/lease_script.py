@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -45,7 +45,7 @@ class Reply:
 class LeaseScript:
     """Asks the script in one node's name. ``cap`` and ``lease_s`` are the same on all nodes, but in a change of cap."""
 
-    def __init__(self, store: StateStore, *, node: str, cap: int, lease_s: float, clock: Clock) -> None:
+    def __init__(self, store: StateStore, *, node: str, cap: Callable[[], int], lease_s: float, clock: Clock) -> None:
         self._store = store
         self._node = node
         self._cap = cap
@@ -67,7 +67,7 @@ class LeaseScript:
         request = {
             "op": op,
             "node": self._node,
-            "cap": self._cap,
+            "cap": self._cap(),
             "lease": math.floor(self._lease_s * 1000),
             "slots": list(slots),
             "release": list(release),

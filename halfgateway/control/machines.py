@@ -26,33 +26,38 @@ class MachineUse:
 
 
 class MachineDirectory:
-    """Fills :class:`~halfgateway.control.rtsp_door.Machines`. Only machines with an agreed use are in it.
-
-    ``all_show_one``: over TLS, who comes by a ticket shows a certificate too.
-    """
+    """Fills :class:`~halfgateway.control.rtsp_door.Machines`: none, until those with an agreed use are adopted."""
 
     def __init__(
         self,
         accounts: AccountRepository,
         certificates: CertificateVerifier,
-        uses: Iterable[MachineUse],
-        *,
-        all_show_one: bool = False,
     ) -> None:
         self._accounts = accounts
-        self._all_show_one = all_show_one
+        self._all_show_one = False
         self._certificates = certificates
-        self._uses = {use.account: use for use in uses}
         self._machines: Mapping[str, MachineAccount] = {}
         self._owners: dict[str, str] = {}
 
-    async def load(self) -> None:
-        """Read the machines' secrets anew. Raises RecordsUnavailableError."""
-        self._machines = {
-            account.id: _machine(account, self._uses[account.id], Secrets(secret.ha1_md5, secret.ha1_sha256))
+    async def read(self, uses: Iterable[MachineUse]) -> Mapping[str, MachineAccount]:
+        """Return the machines that may come if these are the agreed uses, with their secrets as they are now.
+
+        Raises RecordsUnavailableError.
+        """
+        agreed = {use.account: use for use in uses}
+        return {
+            account.id: _machine(account, agreed[account.id], Secrets(secret.ha1_md5, secret.ha1_sha256))
             for account, secret in await self._accounts.digest_secrets()
-            if account.id in self._uses and account.ended_at is None
+            if account.id in agreed and account.ended_at is None
         }
+
+    def adopt(self, machines: Mapping[str, MachineAccount], *, all_show_one: bool) -> None:
+        """Let these machines come from now on, and no others.
+
+        ``all_show_one``: over TLS, who comes by a ticket shows a certificate too.
+        """
+        self._machines = machines
+        self._all_show_one = all_show_one
 
     def find(self, username: str) -> MachineAccount | None:
         """See :class:`~halfgateway.control.rtsp_door.Machines`."""

@@ -9,6 +9,7 @@ from auth.trace import Kind
 from halfgateway.control.closing import Closer
 from halfgateway.control.endings import NotPlayed, NotResumed, PausedTooLong
 from halfgateway.control.streams import Stream, StreamTable, Timings, Traffic
+from halfgateway.control.terms import Terms
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.door import Viewer
 from halfgateway.errors import Refusal
@@ -20,18 +21,19 @@ from halfgateway.relay.source import Source
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What every seat needs. ``now`` is the monotonic clock in seconds.
-
-    The accounts in ``join_at_keyframe`` want every timestamp true: their streams begin at the next keyframe.
-    """
+    """What every seat needs. ``now`` is the monotonic clock in seconds."""
 
     hub: Hub
     table: StreamTable
     closer: Closer
     tracer: Tracer
-    timings: Timings
+    terms: Terms
     now: Callable[[], float]
-    join_at_keyframe: frozenset[str] = frozenset()
+
+    @property
+    def timings(self) -> Timings:
+        """How long a slot is kept by whom, as is agreed now."""
+        return self.terms.timings
 
 
 class StreamSeat:
@@ -83,7 +85,7 @@ class StreamSeat:
 
     def opening(self) -> Opening | None:
         """See :class:`~halfgateway.downstream.door.Seat`. Who plays on after a pause has had its opening."""
-        waits = self._stream.request.principal.account in self._house.join_at_keyframe
+        waits = self._stream.request.principal.account in self._house.terms.join_at_keyframe
         return None if waits or self._reader is not None else self._source.opening()
 
     def flow(self, reader: Reader, opening: Opening | None) -> None:

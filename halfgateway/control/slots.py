@@ -12,6 +12,7 @@ a ticket moves to another node                its slot may be used there once th
                                               no longer deliver: one lease at most
 a reply was lost                              the slot is given back with the next question, or after one lease
 nodes know different caps (a change of it)    the smallest cap that a live node knows is in force
+the cap is lowered below what is in use       who holds a slot keeps it; nobody new has one until there is room
 nodes know different lease lengths            the one that comes later is refused until the others have gone
 ============================================  ====================================================================
 """
@@ -21,7 +22,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -126,12 +127,15 @@ class _Held:
 class SlotTable:
     """One node's hand on the slots of one convention.
 
-    ``node`` names this node and no other. ``lease_s`` is the same on every node. All methods raise
+    ``node`` names this node and no other. ``cap`` is asked for with each question, so that a change of it counts at
+    once. ``lease_s`` is the same on every node. All methods raise
     StateStoreUnavailable when the store fails or does not answer within its call limit; they may be called
     concurrently, and cancelled: a slot that was granted to nobody's knowledge is given back.
     """
 
-    def __init__(self, store: StateStore, *, node: str, cap: int, clock: Clock, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self, store: StateStore, *, node: str, cap: Callable[[], int], clock: Clock, lease_s: float = LEASE_S
+    ) -> None:
         self._script = LeaseScript(store, node=node, cap=cap, lease_s=lease_s, clock=clock)
         self._clock = clock
         self._lease_s = lease_s

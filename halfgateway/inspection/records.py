@@ -50,18 +50,20 @@ class House:
 async def read_house(folder: DataFolder, configuration: Configuration | None) -> House:
     """Read the cameras of the node of ``folder``; those configured and not surveyed yet are planned.
 
-    The configuration, where there is one, has the last word on a device's address and credentials. Raises
-    DatabaseError, RegistryError, UnreadableKeyError, OSError.
+    The configuration, where there is one, has the last word on which cameras there are, and on a device's address and
+    credentials.
+
+    Raises DatabaseError, RegistryError, UnreadableKeyError, OSError.
     """
     url = configuration.database.url if configuration is not None else EMBEDDED
-    records = await _on_record(folder, url)
-    masked: dict[str, str] = {}
-    for section in configuration.cameras if configuration is not None else ():
-        device = device_of(section)
-        records[device.id] = _as_configured(device, records.get(device.id))
-        if device.masked_profile is not None:
-            masked[device.id] = device.masked_profile
-    return House(records, masked)
+    on_record = await _on_record(folder, url)
+    if configuration is None:
+        return House(on_record)
+    devices = [device_of(section) for section in configuration.cameras]
+    return House(
+        {device.id: _as_configured(device, on_record.get(device.id)) for device in devices},
+        {device.id: device.masked_profile for device in devices if device.masked_profile is not None},
+    )
 
 
 async def _on_record(folder: DataFolder, url: str) -> dict[str, CameraRecord]:

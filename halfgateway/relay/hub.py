@@ -39,7 +39,7 @@ partner. When full, the one pulled longest ago is forgotten, and measured again.
 
 
 class Hub:
-    """Sources by camera profile, and the tasks that pull them."""
+    """Sources by camera profile, and the tasks that pull them. ``stuck_limit_s`` may be changed while it runs."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Hub:
         self._wall_ns = wall_ns
         self._linger_s = linger_s
         self._hold_s = hold_s
-        self._stuck_limit_s = stuck_limit_s
+        self.stuck_limit_s = stuck_limit_s
         self._open_timeout_s = open_timeout_s
         self._keyframe_wanted = keyframe_wanted
         self._sources: dict[SourceKey, Source] = {}
@@ -104,10 +104,18 @@ class Hub:
             if now - since >= self._linger_s:
                 self._end_pull(key)
         for source in self:
-            source.end_the_stuck(self._stuck_limit_s)
+            source.end_the_stuck(self.stuck_limit_s)
             lost_since = source.interrupted_at_s
             if lost_since is not None and source.readers and now - lost_since >= self._hold_s:
                 source.give_up()
+
+    def withdraw(self, camera: str) -> None:
+        """End every pull of this camera now, used or not: none who enters later is given what was pulled before."""
+        for source in self:
+            if source.key.camera == camera:
+                source.interrupt(CameraUnreachable("La caméra n'est plus mise à disposition."))
+                source.give_up()
+                self._end_pull(source.key)
 
     async def close(self) -> None:
         """End every pull and wait until each has said goodbye to its camera."""

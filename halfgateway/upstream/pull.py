@@ -59,6 +59,7 @@ class Puller:
         self._backoffs: dict[SourceKey, Backoff] = {}
         self._troubles: dict[SourceKey, _Trouble] = {}
         self._keep_alives: dict[SourceKey, KeepAlive] = {}
+        self._resting: dict[SourceKey, asyncio.Future[None]] = {}
 
     async def pull(self, source: Source) -> None:
         """Pull one camera into ``source`` until cancelled."""
@@ -66,11 +67,17 @@ class Puller:
             trouble = self._trouble(source.key)
             if trouble is not None:
                 source.interrupt(trouble.failure)
-                await self._sleep(trouble.until_s - self._now())
+                await self._rest(source.key, trouble.until_s - self._now())
             try:
                 await self._play_once(source)
             except CameraFailure as failure:
                 self._note(source.key, failure)
+
+    def reconsider(self, camera: str) -> None:
+        """The way to this camera is another now: a pull that leaves it alone dials again at once."""
+        for key, resting in self._resting.items():
+            if key.camera == camera:
+                resting.cancel()
 
     async def describe(self, key: SourceKey) -> Presentation:
         """What a camera says of itself; one that failed a moment ago is not dialled again. Raises CameraFailure."""
@@ -82,6 +89,14 @@ class Puller:
         except CameraFailure as failure:
             self._note(key, failure)
             raise
+
+    async def _rest(self, key: SourceKey, rest_s: float) -> None:
+        resting = self._resting[key] = asyncio.ensure_future(self._sleep(rest_s))
+        try:
+            await asyncio.wait({resting})
+        finally:
+            resting.cancel()
+            del self._resting[key]
 
     def _trouble(self, key: SourceKey) -> _Trouble | None:
         """Why this camera is not to be dialled now, if so. One whose address or password has changed is."""

@@ -16,7 +16,7 @@ from auth.sessions import OpenedSession
 from auth.trace import Draft, Entry, Kind
 from camera_registry.cameras import Camera, CameraState, Profile
 from halfgateway.api.application import Ports
-from halfgateway.api.ports import CutOutcome, Page, TraceFilter
+from halfgateway.api.ports import CutOutcome, Page, ReloadOutcome, TraceFilter
 from halfgateway.api.shapes import (
     Checkpoint,
     InterconnectionView,
@@ -30,6 +30,7 @@ from halfgateway.api.shapes import (
     Ticket,
     Window,
 )
+from halfgateway.config import ConfigurationError
 from halfgateway.control.streams import StreamState
 from halfgateway.errors import NoRecording, Refusal, UnknownCamera
 from ops.interconnection import Author, Ground, Status
@@ -259,6 +260,20 @@ class FakeHistory:
 
 
 @dataclass
+class FakeAdministration:
+    """Reloads, or finds faults in the file."""
+
+    faults: list[str] = field(default_factory=list)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    async def reload(self, *, account: str, source: str) -> ReloadOutcome:
+        if self.faults:
+            raise ConfigurationError(self.faults)
+        self.asked.append((account, source))
+        return ReloadOutcome("5e" * 32, ("timings.resume_s",))
+
+
+@dataclass
 class FakeHealth:
     """Waits for what it is told to."""
 
@@ -279,6 +294,7 @@ class FakeHouse:
     streams: FakeStreams = field(default_factory=FakeStreams)
     interconnection: FakeInterconnection = field(default_factory=FakeInterconnection)
     history: FakeHistory = field(default_factory=FakeHistory)
+    administration: FakeAdministration = field(default_factory=FakeAdministration)
     health: FakeHealth = field(default_factory=FakeHealth)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     clock: HeldClock = field(default_factory=HeldClock)
@@ -292,6 +308,7 @@ class FakeHouse:
             streams=self.streams,
             interconnection=self.interconnection,
             history=self.history,
+            administration=self.administration,
             health=self.health,
             registry=self.registry,
             clock=self.clock,

@@ -34,6 +34,7 @@ MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
         {"incident": "incident-1", "reason": "fin"},
         {Role.OPS, Role.OFFICER},
     ),
+    ("POST", "/api/v1/admin/reload", None, {Role.OPS}),
     ("GET", "/api/v1/trace", None, {Role.AUDITOR}),
     ("GET", "/api/v1/trace/checkpoints", None, {Role.AUDITOR}),
     ("GET", "/api/v1/trace/node-1/412/proof", None, {Role.AUDITOR}),

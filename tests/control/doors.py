@@ -33,6 +33,7 @@ from halfgateway.control.rtsp_door import MachineAccount, RtspDoor
 from halfgateway.control.seat import House
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.streams import Stream, StreamTable, Timings
+from halfgateway.control.terms import Terms
 from halfgateway.control.tickets import TicketKey, TicketStore
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.door import Caller, StreamPath, Viewer
@@ -293,7 +294,8 @@ async def open_place(
         cameras.plays.set()
         hub = Hub(cameras.pull, now=now)
         life.push_async_callback(hub.close)
-        house = House(hub=hub, table=table, closer=closer, tracer=tracer, timings=timings, now=now)
+        terms = Terms(Convention("c", datetime(2025, 1, 1, tzinfo=UTC), machine_only_agreement="agreed"), timings)
+        house = House(hub=hub, table=table, closer=closer, tracer=tracer, terms=terms, now=now)
         state, rights = State(), Freshness(now=now, max_age_s=math.inf)
         rights.seen()
         handover = Handover(nodes.store(), slots, table, node=node)
@@ -301,7 +303,7 @@ async def open_place(
             state=state,
             rights=rights,
             handover=handover,
-            convention=Convention("c", datetime(2025, 1, 1, tzinfo=UTC), machine_only_agreement="agreed"),
+            terms=terms,
             find_camera=cameras.find,
             slots=slots,
             tracer=tracer,

@@ -90,3 +90,19 @@ async def test_a_question_answered_meanwhile_does_not_replace_what_is_newer(came
     assert await descriptions.of(KEY) == parse(SDP)
     camera.answers.set()
     assert await asking == parse(SDP)
+
+
+async def test_a_camera_that_is_forgotten_is_asked_again_also_by_who_comes_meanwhile(camera: Camera) -> None:
+    # L07: what it said may be of a profile that is shown no more
+    descriptions = Descriptions(camera.describe)
+    descriptions.remember(OTHER, parse(SDP))
+    before = asyncio.create_task(descriptions.of(KEY))
+    await asyncio.sleep(0)
+    descriptions.forget("cam-1")
+    after = [asyncio.create_task(descriptions.of(key)) for key in (KEY, OTHER)]
+    await asyncio.sleep(0)
+    camera.answers.set()
+    await asyncio.gather(before, *after)
+    assert camera.asked == [KEY, KEY, OTHER]
+    await descriptions.of(KEY)
+    assert len(camera.asked) == 3

@@ -84,7 +84,7 @@ def enforced(place: Place, around: Surroundings) -> Enforcement:
         journal=around,
         check_records=around.check_records,
         rights=place.rights,
-        timings=TIMINGS,
+        terms=place.house.terms,
         now=lambda: around.now_s,
         sweepers=(around.sweep,),
     )

@@ -18,8 +18,8 @@ USE = MachineUse("machine", "garant-01", "L251-2-5")
 
 
 async def directory(house: House, *uses: MachineUse) -> MachineDirectory:
-    directory = MachineDirectory(house.accounts, house.verifier, uses)
-    await directory.load()
+    directory = MachineDirectory(house.accounts, house.verifier)
+    directory.adopt(await directory.read(uses), all_show_one=False)
     return directory
 
 
@@ -72,7 +72,8 @@ async def test_a_machine_shows_its_own_certificate(house: House) -> None:
 @pytest.mark.parametrize("all_show_one", [False, True])
 async def test_who_comes_by_a_ticket_shows_a_certificate_where_that_is_asked(house: House, all_show_one: bool) -> None:
     # S01
-    machines = MachineDirectory(house.accounts, house.verifier, (), all_show_one=all_show_one)
+    machines = MachineDirectory(house.accounts, house.verifier)
+    machines.adopt({}, all_show_one=all_show_one)
     machines.verify(house.certificates["operator"])
     with pytest.raises(AuthenticationError):
         machines.verify(house.certificates["revoked"])

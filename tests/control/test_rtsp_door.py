@@ -433,9 +433,9 @@ async def test_an_account_may_wait_for_the_keyframe_and_who_resumes_has_had_its_
     seat = await place.sit(BY_MACHINE)
     seat._source.feed(*frames((0, rtp(1, 0, IDR))))
     assert seat.opening() is not None
-    seat._house = replace(place.house, join_at_keyframe=frozenset({MACHINE}))
+    place.house.terms.join_at_keyframe = frozenset({MACHINE})
     assert seat.opening() is None
-    seat._house = place.house
+    place.house.terms.join_at_keyframe = frozenset()
     await place.play(seat)
     await seat.pause()
     assert seat.opening() is None

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from camera_registry.clock import SystemClock
 from halfgateway.control.slots import MAX_HOLDER_BYTES, HolderInfo, Lease, Moving, SlotsTaken, SlotTable
 from halfgateway.errors import CapReached, StateStoreUnavailable
 from tests.control.valkeys import LEASE_S, LONG_S, Nodes, until
@@ -237,6 +238,29 @@ async def test_the_smallest_cap_that_a_live_node_knows_is_in_force(nodes: Nodes)
     told = nodes.table("old", cap=2)
     assert await told.usage() == (1, 2)
     assert (await new.acquire("t", HOLDER)).used == 2
+
+
+async def test_a_lower_cap_takes_nothing_from_who_is_in_and_lets_nobody_in(nodes: Nodes) -> None:
+    # C01: until there is room, on every node
+    cap = 3
+    here = SlotTable(nodes.store(), node="a", cap=lambda: cap, clock=SystemClock(), lease_s=LONG_S)
+    await here.open_epoch()
+    for slot in ("s", "t", "u"):
+        await here.acquire(slot, HOLDER)
+    cap = 2
+    assert here.holds("s")
+    assert (await here.renew(["s", "t", "u"])).deadlines.keys() == {"s", "t", "u"}
+    elsewhere = nodes.table("b", cap=3)
+    assert await elsewhere.usage() == (3, 2)
+    assert isinstance(await elsewhere.claim("u"), Moving), "a ticket that moves to another node keeps its slot"
+    await here.let_go("u")
+    assert isinstance(await elsewhere.claim("u"), Lease)
+    for slot in ("s", "t"):
+        with pytest.raises(SlotsTaken) as refused:
+            await here.acquire("v", HOLDER)
+        assert refused.value.cap == 2
+        await here.release(slot)
+    assert (await here.acquire("v", HOLDER)).used == 2
 
 
 async def test_a_node_that_has_gone_no_longer_lowers_the_cap(nodes: Nodes) -> None:

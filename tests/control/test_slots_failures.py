@@ -411,7 +411,7 @@ async def test_a_slot_granted_to_nobodys_knowledge_goes_back_with_the_next_quest
     # C01: the table's first question, so that the script cannot tell that it comes too late
     b = await nodes.opened("b", cap=1)
     store = nodes.store(call_limit_s=CALL_LIMIT_S)
-    a = SlotTable(store, node="a", cap=1, clock=SystemClock(), lease_s=LONG_S)
+    a = SlotTable(store, node="a", cap=lambda: 1, clock=SystemClock(), lease_s=LONG_S)
     await store.client.ping()
     nodes.signal(signal.SIGSTOP)
     try:

@@ -65,7 +65,7 @@ class Nodes:
         return SlotTable(
             self.store(call_limit_s=call_limit_s),
             node=node,
-            cap=cap,
+            cap=lambda: cap,
             lease_s=lease_s,
             clock=clock or SystemClock(),
         )

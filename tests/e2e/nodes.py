@@ -85,6 +85,11 @@ class Process:
     def runs(self) -> bool:
         return self._child is not None and self._child.poll() is None
 
+    @property
+    def pid(self) -> int:
+        assert self._child is not None
+        return self._child.pid
+
     def spawn(self) -> None:
         pipe = subprocess.PIPE if self._piped else subprocess.DEVNULL
         with self._log.open("ab") as log:
@@ -190,6 +195,7 @@ class Ready:
     http: str
     https: str
     rtsp: str
+    rtsps: str
 
     @property
     def rtsp_address(self) -> tuple[str, int]:
@@ -205,14 +211,17 @@ class ServedNode(Process):
         self.estate = estate
         self.folder = DataFolder(data or estate.folder / name)
         self.config = estate.folder / f"{name}.toml"
-        self.ready = Ready("", "", "")
+        self.ready = Ready("", "", "", "")
         serve = [sys.executable, "-m", "halfgateway", "serve", "--config", str(self.config), "--json"]
         super().__init__(serve, estate.folder / f"{name}.log", piped=True)
 
     def start(self) -> None:
         self.spawn()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
         line = self.first_line()
-        self.ready = Ready(line["http"], line["https"], line["rtsp"])
+        self.ready = Ready(line["http"], line["https"], line["rtsp"], line["rtsps"])
 
     def watcher(self, credentials: Credentials, camera: str) -> Watcher:
         """A player of this node that will notice what it is sent."""
@@ -264,7 +273,7 @@ class Estate:
         node.folder.secrets.mkdir(mode=0o700, exist_ok=True)
         for key in SHARED_KEYS:
             (node.folder.secrets / key).write_bytes((self.folder / "secrets" / key).read_bytes())
-        document = self._configuration(node, database or self.folder / "records.sqlite")
+        document = self.configuration(node, database)
         node.config.write_text("\n".join(toml_lines(document)))
         return node
 
@@ -308,7 +317,8 @@ class Estate:
                 self.tokens["operator"] = (await answer.json())["token"]
         return self.tokens["operator"]
 
-    def _configuration(self, node: ServedNode, database: Path) -> dict[str, Any]:
+    def configuration(self, node: ServedNode, database: Path | None = None) -> dict[str, Any]:
+        """What a node of this estate is told."""
         server = self.authority.server(datetime.now(UTC))
         described = ("id", "name", "site", "commune", "latitude", "longitude", "onvif_url", "username")
         return {
@@ -327,7 +337,7 @@ class Estate:
                 "revoked": str(self.authority.revocation_list_path),
             },
             "state_store": {"url": str(self.valkey.socket)},
-            "database": {"url": f"sqlite:///{database}"},
+            "database": {"url": f"sqlite:///{database or self.folder / 'records.sqlite'}"},
             "timings": self.timings,
             "machines": [{"id": MACHINE, "agent": "pp-garant-01", "reason": "L251-2-5", "over_plain_rtsp": True}],
             "cameras": [
@@ -343,8 +353,8 @@ class Estate:
 
 
 @contextlib.contextmanager
-def estate(folder: Path, timings: dict[str, float]) -> Iterator[Estate]:
-    """The shared cameras, a Valkey, accounts and an authority; the Valkey is not left running."""
+def estate(folder: Path, timings: dict[str, float], cameras: list[dict[str, Any]] | None = None) -> Iterator[Estate]:
+    """Cameras (the shared ones, if none are given), a Valkey, accounts, an authority; no Valkey is left running."""
     folder.mkdir(exist_ok=True)
     valkey = Valkey(folder)
     try:
@@ -352,7 +362,7 @@ def estate(folder: Path, timings: dict[str, float]) -> Iterator[Estate]:
         authority = DemoAuthority.open(folder / "ca", datetime.now(UTC))
         authority.write_revocation_list([], datetime.now(UTC))
         operator, machine = asyncio.run(_enrolled(folder, authority))
-        yield Estate(folder, authority, operator, machine, shared_cameras(), valkey, timings)
+        yield Estate(folder, authority, operator, machine, cameras or shared_cameras(), valkey, timings)
     finally:
         valkey.kill()
 

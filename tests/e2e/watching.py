@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from halfgateway.protocol.rtcp import Goodbye, parse_compound
+from halfgateway.protocol.rtp import RtpView, sequence_distance
 from tests.raw_player import TIMEOUT_S, Answer, RawPlayer
 
 GAP_S = 0.6
@@ -28,17 +30,20 @@ class Delivery:
 
 @dataclass
 class Watcher(RawPlayer):
-    """A player that notes when it is sent media, and forgets the media itself."""
+    """A player that notes when it is sent media, what of it is missing, and its goodbye; it keeps no media."""
 
     path: str = ""
     watch: list[Watcher] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     media_packets: int = 0
+    missing_packets: int = 0
+    said_goodbye: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aenter__(self) -> Watcher:
         await super().__aenter__()
         self._answers: asyncio.Queue[Answer] = asyncio.Queue()
+        self._sequence: int | None = None
         self._reading = asyncio.create_task(self._read())
         self.watch.append(self)
         return self
@@ -96,14 +101,19 @@ class Watcher(RawPlayer):
                 if answer is not None:
                     self._answers.put_nowait(answer)
                 else:
-                    channel, _, at_s = self.packets.pop()
+                    channel, packet, at_s = self.packets.pop()
                     self.captured.clear()
                     if channel == 0:
-                        self._note(at_s)
+                        self._note(at_s, RtpView(packet).sequence)
+                    else:
+                        self.said_goodbye |= any(isinstance(each, Goodbye) for each in parse_compound(packet))
         self.ended.set()
 
-    def _note(self, now: float) -> None:
+    def _note(self, now: float, sequence: int) -> None:
         self.media_packets += 1
+        if self._sequence is not None:
+            self.missing_packets += sequence_distance(self._sequence, sequence) - 1
+        self._sequence = sequence
         if self.is_delivering(now):
             self.deliveries[-1].last_s = now
         else:

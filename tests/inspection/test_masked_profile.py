@@ -60,7 +60,8 @@ async def test_a_camera_that_shows_nothing_is_asked_again_soon(store: CameraStor
 
     survey = Noted(store=store, descriptions=Mock(spec=Descriptions), tracer=Mock(spec=Tracer), open_device=Mock())
     cameras = [section("known", tmp_path, None), section("masked", tmp_path, "P2")]
-    running = asyncio.create_task(survey.run(cameras, every_s=0.03, unknown_every_s=0.01))
+    survey.look_after(cameras)
+    running = asyncio.create_task(survey.run(every_s=0.03, unknown_every_s=0.01))
     async with asyncio.timeout(20):
         await enough.wait()
     running.cancel()

@@ -311,3 +311,14 @@ async def test_a_wrong_password_takes_one_try_of_each_camera(simulator: Simulato
     for finding in findings:
         assert dict(finding.faults) == {"device-information": "auth-rejected", "profiles": "locked"}
         assert finding.record.camera.state is CameraState.UNAVAILABLE
+
+
+async def test_a_device_that_is_silent_at_its_new_address_is_not_sought_at_the_old_one(record: CameraRecord) -> None:
+    # C16: its password may be another, and the old address somebody else's by now
+    device = replace(DEVICE, id=record.camera.id)
+    gone = Port(offered=Unreachable("gone"))
+    kept = replace(record, connection=replace(record.connection, onvif_url=DEVICE.onvif_url))
+    assert (await found(gone, known=kept, device=device)).record.connection.streams == kept.connection.streams
+    elsewhere = replace(record, connection=replace(record.connection, onvif_url="http://10.78.1.99/onvif"))
+    assert elsewhere.connection.streams
+    assert not (await found(gone, known=elsewhere, device=device)).record.connection.streams

@@ -169,3 +169,13 @@ async def test_changes_made_at_once_are_all_kept(store: CameraStore, record: Cam
 def test_cameras_are_listed_by_identifier(record: CameraRecord) -> None:
     shuffled = [CameraRecord(replace(record.camera, id=name), record.connection) for name in ("c", "a", "b")]
     assert [camera.id for camera in CameraSnapshot(shuffled).cameras] == ["a", "b", "c"]
+
+
+async def test_what_is_forgotten_is_on_record_all_the_same(store: CameraStore, record: CameraRecord) -> None:  # C06
+    await store.upsert(record)
+    store.forget([record.camera.id, "never-was"])
+    assert store.get(record.camera.id) is None
+    await store.upsert(record)
+    assert store.get(record.camera.id) == record.camera
+    store.forget([record.camera.id])
+    assert (await store.load()).cameras == (record.camera,)

@@ -246,3 +246,27 @@ async def test_what_slow_readers_lose_is_told_once_a_second(house: House, caplog
     told = [record.getMessage() for record in caplog.records]
     assert 4 <= len(told) <= 5
     assert all(line.startswith("readers.slow camera=cam-1 lost_packets=") for line in told)
+
+
+async def test_a_camera_that_is_withdrawn_is_pulled_anew_for_who_comes_later(house: House) -> None:
+    # L07: the pull may be of a profile that is to be shown no more
+    watched, lingering, another = KEY, SourceKey("cam-1", "sub"), SourceKey("cam-2", "main")
+    for key in (watched, lingering, another):
+        await house.hub.enter(key)
+    house.hub.leave(lingering)
+    house.hub.withdraw("cam-1")
+    assert [source.key for source in house.hub] == [another]
+    source = await house.hub.enter(watched)
+    assert house.cameras.started[-1] is source
+    assert house.cameras.cancelled == 2
+    house.hub.leave(watched)
+    house.hub.leave(watched)
+
+
+async def test_who_waits_for_a_camera_that_is_withdrawn_is_told(house: House) -> None:
+    house.cameras.on_start = lambda source: None
+    entering = asyncio.create_task(house.hub.enter(KEY))
+    await asyncio.sleep(0)
+    house.hub.withdraw("cam-1")
+    with pytest.raises(CameraUnreachable, match="mise"):
+        await entering

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,8 @@ async def open_line() -> AsyncIterator[OpenLine]:
     """Opens lines; they are closed at the end."""
     lines: list[Line] = []
 
-    def opened(target: Target, **limits: float) -> Line:
-        lines.append(Line(target, **limits))
+    def opened(target: Target, **how: Any) -> Line:
+        lines.append(Line(target, **how))
         return lines[-1]
 
     yield opened

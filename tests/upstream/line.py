@@ -76,7 +76,13 @@ class Line:
     """One camera's pull. ``waits`` are the seconds for which it was to be left alone; none is waited for."""
 
     def __init__(
-        self, target: Target, *, silence_limit_s: float = 10.0, linger_s: float = 10.0, open_timeout_s: float = 8.0
+        self,
+        target: Target,
+        *,
+        silence_limit_s: float = 10.0,
+        linger_s: float = 10.0,
+        open_timeout_s: float = 8.0,
+        chance: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.target: Target | None = target
         self.waits: list[float] = []
@@ -86,7 +92,7 @@ class Line:
         self.skipped_s = 0.0
         self.puller = Puller(
             lambda key: self.target,
-            chance=lambda: 0.0,
+            chance=chance,
             now=self.now,
             on_described=lambda key, presentation: self.described.append(presentation),
             coalescing=Coalescing(),

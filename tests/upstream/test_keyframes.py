@@ -172,3 +172,24 @@ async def test_a_device_that_cannot_is_left_alone_for_a_while(
 async def test_a_camera_that_is_not_on_record_is_not_asked(keyframes: Keyframes) -> None:
     keyframes.wanted(SourceKey("another", "main"))
     assert not keyframes._asking
+
+
+async def test_a_device_that_is_reached_otherwise_begins_anew(
+    keyframes: Keyframes, store: CameraStore, long_camera: SimulatedCamera, now: Clock
+) -> None:
+    right = record_of(long_camera, long_camera.rtsp_url)
+    wrong = replace(right, connection=replace(right.connection, onvif_url="http://127.0.0.1:9/onvif"))
+    await store.upsert(wrong)
+    keyframes.wanted(KEY)
+    await eventually(lambda: not keyframes._asking)
+    await store.upsert(right)
+    keyframes.wanted(KEY)
+    assert keyframes._asking
+    await eventually(lambda: not keyframes._asking)
+    now.now_s += ASKED_EVERY_S
+    opened = keyframes._open[KEY]
+    credentials = Credentials(username="another", password="password")
+    await store.upsert(replace(right, connection=replace(right.connection, credentials=credentials)))
+    keyframes.wanted(KEY)
+    await eventually(lambda: not keyframes._asking)
+    assert keyframes._open.get(KEY) is not opened

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 
 from halfgateway.errors import CameraUnreachable
 from halfgateway.protocol.digest import Algorithm
+from halfgateway.relay.source import SourceState
 from halfgateway.simulator.behaviour import Refusal
 from halfgateway.simulator.camera import SimulatedCamera
-from halfgateway.upstream.backoff import BUSY_DELAY_S, FIRST_DELAY_S, LOCKOUT_DELAY_S, CameraFailure
+from halfgateway.upstream.backoff import (
+    BUSY_DELAY_S,
+    FIRST_DELAY_S,
+    LOCKOUT_DELAY_S,
+    LONGEST_DELAY_S,
+    CameraFailure,
+)
 from halfgateway.upstream.client import Target
 from tests.upstream.conftest import OpenLine
 from tests.upstream.line import KEY, Line, eventually, target_of
@@ -73,6 +81,42 @@ async def test_waits_grow_while_the_camera_is_gone(open_line: OpenLine, short_ca
     await line.waited(9)
     expected = [FIRST_DELAY_S * 2**failures for failures in range(6)] + [30.0] * 3
     assert line.waits[:9] == pytest.approx(expected, abs=0.25)
+
+
+async def test_a_dead_camera_is_left_alone_for_times_that_no_two_of_us_share(
+    open_line: OpenLine, short_camera: SimulatedCamera
+) -> None:
+    # T15: jittered back-off, so that a thousand cameras behind one switch are not dialled in step
+    await short_camera.stop()
+    lines = [open_line(target_of(short_camera), chance=random.Random(seed).random) for seed in range(4)]
+    for line in lines:
+        with pytest.raises(CameraUnreachable):
+            await line.watch()
+    for line in lines:
+        await line.waited(8)
+        for failures, wait_s in enumerate(line.waits[:8]):
+            delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2**failures)
+            assert delay_s - 0.25 <= wait_s <= 1.5 * delay_s
+    for waits in zip(*(line.waits[3:8] for line in lines), strict=True):
+        assert max(waits) - min(waits) > 0.05 * min(waits)
+
+
+async def test_a_camera_with_another_address_is_dialled_without_waiting_for_the_old_one(
+    open_line: OpenLine, short_camera: SimulatedCamera
+) -> None:
+    # T15: its configuration was put right
+    line = open_line(target_of(short_camera, password="wrong"))
+    line.patience.clear()
+    with pytest.raises(CameraFailure):
+        await line.watch()
+    await line.waited(1)
+    line.target = target_of(short_camera)
+    line.puller.reconsider("another")
+    line.puller.reconsider(KEY.camera)
+    (source,) = line.hub
+    await eventually(lambda: source.state is SourceState.LIVE)
+    await (await line.watch()).packets(5)
+    assert len(line.waits) == 1
 
 
 async def test_a_camera_that_drops_as_soon_as_it_plays_is_left_alone_for_longer_and_longer(

@@ -1,0 +1,47 @@
+"""What was granted once and is allowed no longer ends: time has passed, or the terms have changed (C18)."""
+
+from __future__ import annotations
+
+from halfgateway.control.access import AccessRequest, Via
+from halfgateway.control.admission import Admission
+from halfgateway.control.closing import Closer
+from halfgateway.control.endings import CameraWithdrawn
+from halfgateway.control.rtsp_door import Machines
+from halfgateway.control.streams import StreamTable
+from halfgateway.errors import NotHabilitated, Refusal, UnknownCamera
+
+
+class Entitlement:
+    """Holds every stream against what is agreed now, from memory alone."""
+
+    def __init__(self, *, table: StreamTable, closer: Closer, admission: Admission, machines: Machines) -> None:
+        self._table = table
+        self._closer = closer
+        self._admission = admission
+        self._machines = machines
+
+    def sweep(self) -> None:
+        """End the streams that could not be granted now, each with its reason.
+
+        A cap that was lowered is none: who is in stays, and nobody comes in until there is room (C01).
+        """
+        for stream in self._table:
+            cause = self._cause_to_end(stream.request)
+            if cause is not None:
+                self._closer.end(stream, cause)
+
+    def _cause_to_end(self, request: AccessRequest) -> Refusal | None:
+        refusal = self._admission.refusal_of(request)
+        if isinstance(refusal, UnknownCamera):
+            return CameraWithdrawn("La caméra n'est plus mise à disposition.")
+        if refusal is None and request.ticket is None and request.via is not Via.API:
+            return self._machine_refusal(request)
+        return refusal
+
+    def _machine_refusal(self, request: AccessRequest) -> Refusal | None:
+        machine = self._machines.find(request.principal.account)
+        if machine is None:
+            return NotHabilitated("L'usage de ce compte de service sans titre d'accès n'est plus convenu.")
+        if request.via is Via.RTSP and not machine.over_plain_rtsp:
+            return NotHabilitated("Un certificat en cours de validité est requis, par RTSPS.")
+        return None

@@ -1,0 +1,26 @@
+"""What is agreed now: one frozen record of each kind, replaced whole when the configuration is read again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auth.policy import Convention
+from halfgateway.control.streams import Timings
+
+
+@dataclass(slots=True)
+class Terms:
+    """The one place where they are replaced; who needs one asks here each time and keeps none.
+
+    The accounts in ``join_at_keyframe`` want every timestamp true: their streams begin at the next keyframe.
+    """
+
+    convention: Convention
+    timings: Timings
+    join_at_keyframe: frozenset[str] = frozenset()
+
+    def replace(self, others: Terms) -> None:
+        """Let others hold from now on."""
+        self.convention = others.convention
+        self.timings = others.timings
+        self.join_at_keyframe = others.join_at_keyframe
