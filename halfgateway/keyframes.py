@@ -11,9 +11,9 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 
-from camera_registry.connections import CameraRecord, Credentials
+from camera_registry.connections import CameraRecord
 from camera_registry.errors import NotSupported, RegistryError
-from camera_registry.onvif_client import OnvifClient, VideoProfile
+from camera_registry.onvif_port import OpenDevice, OpenedDevice, VideoProfile
 from camera_registry.store import CameraStore
 from halfgateway.relay.source import SourceKey
 
@@ -39,14 +39,14 @@ class Keyframes:
         self,
         *,
         store: CameraStore,
-        open_device: Callable[[str, Credentials | None], OnvifClient],
+        open_device: OpenDevice,
         now: Callable[[], float],
     ) -> None:
         self._store = store
         self._open_device = open_device
         self._now = now
         self._not_before_s: dict[SourceKey, float] = {}
-        self._open: OrderedDict[SourceKey, tuple[OnvifClient, VideoProfile]] = OrderedDict()
+        self._open: OrderedDict[SourceKey, tuple[OpenedDevice, VideoProfile]] = OrderedDict()
         self._asking: dict[SourceKey, asyncio.Task[None]] = {}
 
     def wanted(self, key: SourceKey) -> None:
@@ -86,7 +86,7 @@ class Keyframes:
         client, profile = self._open[key]
         await client.request_keyframe(profile)
 
-    async def _opened(self, key: SourceKey, record: CameraRecord) -> tuple[OnvifClient, VideoProfile]:
+    async def _opened(self, key: SourceKey, record: CameraRecord) -> tuple[OpenedDevice, VideoProfile]:
         """The device, and its own name for the profile: the one that plays at the address on record."""
         connection = record.connection
         client = self._open_device(connection.onvif_url, connection.credentials)

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-from collections.abc import Callable, Sequence
+import random
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from auth.trace import Draft, Kind
 from camera_registry.cameras import CameraState
-from camera_registry.clock import Clock
 from camera_registry.connections import CameraRecord, Credentials, StreamSource
-from camera_registry.errors import AuthRejected, NotSupported, NoVideo, RegistryError, Unreachable
+from camera_registry.errors import (
+    AuthRejected,
+    ClientLost,
+    NotSupported,
+    NoVideo,
+    RegistryError,
+    Timeout,
+    Unreachable,
+)
 from camera_registry.guard import CredentialGuard
 from camera_registry.hosts import AllowedHosts
-from camera_registry.inventory import MASKED_CAUSE, Device, StreamFacts, inventory
-from camera_registry.onvif_client import OnvifClient, onvif_opener
+from camera_registry.inventory import MASKED_CAUSE, Device, Finding, StreamFacts, inventory
+from camera_registry.onvif_port import OpenDevice
+from camera_registry.onvif_process import OnvifProcess
+from camera_registry.schedule import Schedule
 from camera_registry.store import CameraStore
 from halfgateway.config import CameraSection
 from halfgateway.control.descriptions import Descriptions
@@ -27,20 +37,17 @@ from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.sdp import first_video
 from halfgateway.relay.source import SourceKey
 from halfgateway.upstream.backoff import CameraFailure
-from halfgateway.upstream.client import Target
+from halfgateway.upstream.client import CONNECT_TIMEOUT_S, Target
 from halfgateway.upstream.presentation import probe
 
 log = logging.getLogger(__name__)
 
-OpenDevice: TypeAlias = Callable[[str, Credentials | None], OnvifClient]
-"""Opens the device at a URL with its credentials."""
+LOOK_S = 5.0
+"""How often it is looked which devices are due: those that are, are asked together."""
 
-SURVEY_S = 3600.0
-"""How often devices are asked again: their clocks drift, their profiles change (onvif.md, quirk 1)."""
-
-UNKNOWN_S = 60.0
-"""How often devices are asked of which no profile is on record: one that was off when the node started is back within
-minutes. A password that was refused is not sent again (:mod:`camera_registry.guard`)."""
+_PASSING = frozenset({Unreachable.cause, Timeout.cause, ClientLost.cause})
+"""Causes that may be gone in a minute. Others are a person's to mend; a password that was refused is not sent again
+(:mod:`camera_registry.guard`)."""
 
 
 class Survey:
@@ -59,29 +66,25 @@ class Survey:
         self.taken = asyncio.Event()
 
     async def run(
-        self, cameras: Sequence[CameraSection], *, every_s: float = SURVEY_S, unknown_every_s: float = UNKNOWN_S
+        self, cameras: Sequence[CameraSection], *, schedule: Schedule | None = None, look_s: float = LOOK_S
     ) -> NoReturn:
         """Ask every configured device, again and again; what cannot be kept now is kept the next time.
 
-        Between two rounds, those of which nothing can be shown yet are asked every ``unknown_every_s``.
+        One that does not answer, or of which nothing can be shown yet, is asked again sooner than the others.
         """
+        schedule = schedule or Schedule(time.monotonic(), chance=random.random)
         while True:
-            await self._take_or_log(cameras)
+            began_s = time.monotonic()
+            due = [camera for camera in cameras if schedule.is_due(camera.id, began_s)]
+            settled = await self.take(due) if due else frozenset()
+            ended_s = time.monotonic()
+            for camera in due:
+                if camera.id in settled:
+                    schedule.answered(camera.id, began_s)
+                else:
+                    schedule.failed(camera.id, ended_s)
             self.taken.set()
-            for _ in range(round(every_s / unknown_every_s) - 1):
-                await asyncio.sleep(unknown_every_s)
-                await self._take_or_log([camera for camera in cameras if self._shows_nothing(camera)])
-            await asyncio.sleep(unknown_every_s)
-
-    async def _take_or_log(self, cameras: Sequence[CameraSection]) -> None:
-        try:
-            await self.take(cameras)
-        except RegistryError as error:
-            log.error("survey.failed error=%s", error)
-
-    def _shows_nothing(self, camera: CameraSection) -> bool:
-        known = self._store.get(camera.id)
-        return known is None or not known.profiles
+            await asyncio.sleep(look_s)
 
     async def withdraw_unproven(self, cameras: Sequence[CameraSection]) -> None:
         """Take the profiles off record of each camera of which only one may be shown, until the device has named it.
@@ -94,21 +97,43 @@ class Survey:
                 hidden = replace(known.camera, profiles=(), state=CameraState.UNAVAILABLE, cause=MASKED_CAUSE)
                 await self._store.upsert(CameraRecord(hidden, replace(known.connection, streams={})))
 
-    async def take(self, cameras: Sequence[CameraSection]) -> None:
-        """Ask every configured device, keep what is found, and trace what has changed. Raises RegistryError."""
-        findings = await inventory(
-            [device_of(camera) for camera in cameras],
+    async def take(self, cameras: Iterable[CameraSection]) -> frozenset[str]:
+        """Ask these devices, keep what is found, and trace what has changed; return those that need no asking soon."""
+        settled: set[str] = set()
+
+        async def keep(finding: Finding) -> None:
+            if await self._keep(finding):
+                settled.add(finding.record.camera.id)
+
+        await inventory(
+            [device for device in map(_readable, cameras) if device is not None],
+            knock=knock,
             onvif=self._open_device,
             probe_stream=self._probe,
+            keep=keep,
             known=self._store.snapshot.records,
         )
-        for finding in findings:
-            camera = finding.record.camera
-            before = self._store.snapshot.records.get(camera.id)
-            log.info("survey.camera id=%s state=%s faults=%s", camera.id, camera.state, dict(finding.faults))
-            await self._store.upsert(finding.record)
-            if before is None or before.camera != camera:
-                self._trace(finding.record, added=before is None)
+        return frozenset(settled)
+
+    async def _keep(self, finding: Finding) -> bool:
+        """Put a finding on record; return whether the device need not be asked again soon."""
+        record, camera = finding.record, finding.record.camera
+        before = self._store.snapshot.records.get(camera.id)
+        if before is not None and ClientLost.cause in finding.faults.values():
+            log.warning("survey.not_asked id=%s", camera.id)
+            return False
+        changed = before is None or before.camera != camera
+        level = logging.INFO if changed else logging.DEBUG
+        log.log(level, "survey.camera id=%s state=%s faults=%s", camera.id, camera.state, dict(finding.faults))
+        if before != record:
+            try:
+                await self._store.upsert(record)
+            except RegistryError as error:
+                log.error("survey.not_kept id=%s error=%s", camera.id, error)
+                return False
+        if changed:
+            self._trace(record, added=before is None)
+        return bool(camera.profiles) and camera.cause not in _PASSING
 
     def _trace(self, record: CameraRecord, *, added: bool) -> None:
         camera = record.camera
@@ -133,10 +158,24 @@ class Survey:
         return StreamFacts(codec=video.codec.value, audio=audio)
 
 
-def device_opener(cameras: Sequence[CameraSection], guard: CredentialGuard, clock: Clock) -> OpenDevice:
+def onvif_process(cameras: Sequence[CameraSection], guard: CredentialGuard) -> OnvifProcess:
     """What opens a configured device, and no other host; one ``guard`` for all who ask devices."""
-    hosts = AllowedHosts(urlsplit(camera.onvif_url).hostname or "" for camera in cameras)
-    return onvif_opener(allowed=hosts, guard=guard, clock=clock, random_bytes=secrets.token_bytes)
+    hosts = AllowedHosts(dict.fromkeys(urlsplit(camera.onvif_url).hostname or "" for camera in cameras))
+    return OnvifProcess(allowed=hosts, guard=guard, now=time.monotonic)
+
+
+async def knock(url: str) -> None:
+    """See whether anything takes a connection where a device's address says, and hang up. Raises RegistryError."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, host, port)
+    except TimeoutError as error:
+        raise Timeout(f"no connection within {CONNECT_TIMEOUT_S:g} s") from error
+    except (OSError, UnicodeError) as error:  # the latter of a name that DNS cannot hold
+        raise Unreachable(f"no connection: {type(error).__name__}") from error
+    transport.close()
 
 
 def _as_registry_error(failure: CameraFailure) -> RegistryError:
@@ -168,3 +207,12 @@ def device_of(camera: CameraSection) -> Device:
         ),
         masked_profile=camera.masked_profile,
     )
+
+
+def _readable(camera: CameraSection) -> Device | None:
+    """The device, or None while its password cannot be read: the others are asked all the same."""
+    try:
+        return device_of(camera)
+    except (OSError, ValueError) as error:
+        log.error("survey.no_password id=%s error=%s", camera.id, type(error).__name__)
+        return None

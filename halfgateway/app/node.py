@@ -33,7 +33,7 @@ from halfgateway.folder import DataFolder
 from halfgateway.keyframes import Keyframes
 from halfgateway.keys import NodeKeys
 from halfgateway.protocol.digest import DigestVerifier
-from halfgateway.survey import Survey, device_opener
+from halfgateway.survey import Survey, onvif_process
 from ops.interconnection import InterconnectionState, first_open
 from ops.local_record import LocalRecord
 
@@ -93,8 +93,9 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
 
     certificates = CertificateVerifier((), (), clock)
     tls = TlsFiles(configuration.tls, certificates) if configuration.tls is not None else None
-    open_device = device_opener(configuration.cameras, CredentialGuard(clock), clock)
-    keyframes = Keyframes(store=records.cameras, open_device=open_device, now=time.monotonic)
+    onvif = onvif_process(configuration.cameras, CredentialGuard(clock))
+    life.push_async_callback(onvif.aclose)
+    keyframes = Keyframes(store=records.cameras, open_device=onvif.open, now=time.monotonic)
     life.push_async_callback(keyframes.close)
     control = await open_control(
         configuration,
@@ -139,7 +140,7 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     _follow_commands(beacon, control.interconnection, life)
     life.push_async_callback(_end_streams, control)
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
-    survey = Survey(store=records.cameras, descriptions=control.descriptions, tracer=tracer, open_device=open_device)
+    survey = Survey(store=records.cameras, descriptions=control.descriptions, tracer=tracer, open_device=onvif.open)
     await survey.withdraw_unproven(configuration.cameras)
     endpoints = await listen(configuration, records, control, journal, rtsp, sessions, certificates, tls, clock, life)
     if tls is not None:
