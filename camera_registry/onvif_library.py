@@ -1,8 +1,9 @@
 """onvif-zeep-async, imported without what it does to the process, and its services as we use them.
 
 Importing it installs a root log handler at INFO, and takes most of a second and some tens of megabytes: it is imported
-when the first device is asked, and never by a node (:mod:`camera_registry.onvif_worker`). Of the library we use WSDLs, binding and answers typed by schema; connections,
-authentication and errors are ours (:mod:`camera_registry.onvif_transport`).
+when the first device is asked, and never by a node (:mod:`camera_registry.onvif_worker`). Of the library we use WSDLs,
+binding and answers typed by schema; connections, authentication and errors are ours
+(:mod:`camera_registry.onvif_transport`).
 """
 
 from __future__ import annotations

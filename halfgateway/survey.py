@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 LOOK_S = 5.0
 """How often it is looked which devices are due: those that are, are asked together."""
 
+CLOCK_NOISE_S = 1.0
+"""Devices tell whole seconds: a clock that seems to have moved by less against ours has not."""
+
 _PASSING = frozenset({Unreachable.cause, Timeout.cause, ClientLost.cause})
 """Causes that may be gone in a minute. Others are a person's to mend; a password that was refused is not sent again
 (:mod:`camera_registry.guard`)."""
@@ -125,7 +128,7 @@ class Survey:
         changed = before is None or before.camera != camera
         level = logging.INFO if changed else logging.DEBUG
         log.log(level, "survey.camera id=%s state=%s faults=%s", camera.id, camera.state, dict(finding.faults))
-        if before != record:
+        if before is None or _differs(before, record):
             try:
                 await self._store.upsert(record)
             except RegistryError as error:
@@ -207,6 +210,14 @@ def device_of(camera: CameraSection) -> Device:
         ),
         masked_profile=camera.masked_profile,
     )
+
+
+def _differs(before: CameraRecord, record: CameraRecord) -> bool:
+    """Whether there is anything to keep: a thousand devices whose clocks go on as they did are not written hourly."""
+    was_s, is_s = before.connection.clock_offset_s, record.connection.clock_offset_s
+    if was_s is not None and is_s is not None and abs(is_s - was_s) < CLOCK_NOISE_S:
+        record = replace(record, connection=replace(record.connection, clock_offset_s=was_s))
+    return before != record
 
 
 def _readable(camera: CameraSection) -> Device | None:
