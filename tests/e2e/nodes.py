@@ -85,6 +85,11 @@ class Process:
     def runs(self) -> bool:
         return self._child is not None and self._child.poll() is None
 
+    @property
+    def pid(self) -> int:
+        assert self._child is not None
+        return self._child.pid
+
     def spawn(self) -> None:
         pipe = subprocess.PIPE if self._piped else subprocess.DEVNULL
         with self._log.open("ab") as log:
