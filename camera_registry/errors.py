@@ -61,6 +61,12 @@ class ForbiddenHost(RegistryError):
     cause = "forbidden-host"
 
 
+class ClientLost(RegistryError):
+    """The process that asks devices failed or ended before it had an answer; it says nothing of the device."""
+
+    cause = "client-lost"
+
+
 class NoVideo(RegistryError):
     """The device has no profile with video."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from camera_registry.clock import Clock
 from camera_registry.connections import Credentials
@@ -15,6 +15,13 @@ REST_S: Final = 1800.0
 """How long a device that refuses a password it once took is left alone: the longest lock-out seen, 30 minutes."""
 
 Answer = TypeVar("Answer")
+
+
+class Guard(Protocol):
+    """What stands between a device and a password, be it here or in the process that remembers."""
+
+    async def run(self, device: str, credentials: Credentials, request: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Await ``request``, which sends ``credentials`` to ``device`` once, if that may be done now; else Locked."""
 
 
 class CredentialGuard:

@@ -7,7 +7,7 @@ else. The gateway never follows it out of the allow-list (onvif.md, quirk 3).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -22,13 +22,20 @@ class AllowedHosts:
 
     def __init__(self, entries: Iterable[str]) -> None:
         """Take names (``nvr.syn.example``), addresses and networks (``10.78.0.0/16``)."""
+        self.entries = tuple(entries)
         self._names: set[str] = set()
+        self._addresses: set[IPv4Address | IPv6Address] = set()
         self._networks: list[IPv4Network | IPv6Network] = []
-        for entry in entries:
+        for entry in self.entries:
             try:
-                self._networks.append(ip_network(entry.strip("[]"), strict=False))
+                network = ip_network(entry.strip("[]"), strict=False)
             except ValueError:
                 self._names.add(entry.lower())
+                continue
+            if network.num_addresses == 1:  # looked up, not searched: a list of cameras may hold thousands
+                self._addresses.add(network.network_address)
+            else:
+                self._networks.append(network)
 
     def allows(self, host: str) -> bool:
         """Return whether ``host``, a name or an address without brackets, may be connected to."""
@@ -36,7 +43,7 @@ class AllowedHosts:
             address = ip_address(host)
         except ValueError:
             return host.lower() in self._names
-        return any(address in network for network in self._networks)
+        return address in self._addresses or any(address in network for network in self._networks)
 
     def require(self, url: str) -> None:
         """Raise ForbiddenHost unless the host of ``url`` may be connected to, Malformed if there is none."""

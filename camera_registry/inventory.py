@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -16,10 +15,13 @@ from urllib.parse import urlsplit
 from camera_registry.cameras import Camera, CameraState, Profile
 from camera_registry.connections import CameraRecord, Connection, Credentials, DeviceInformation, StreamSource
 from camera_registry.errors import NoVideo, RegistryError
-from camera_registry.onvif_client import ClockReading, OnvifPort, VideoProfile
+from camera_registry.onvif_port import ClockReading, OnvifPort, OpenOnvif, VideoProfile
 
 DEVICES_AT_ONCE: Final = 8
 """Devices asked at the same time; the others wait. Enough for a thousand in minutes, gentle on their network."""
+
+KNOCKS_AT_ONCE: Final = 32
+"""Devices whose door is tried at the same time: a small network's tables of neighbours hold that many that are gone."""
 
 CLOCK_ANOMALY_S: Final = 60.0
 """A clock further off than this, in seconds, is an anomaly: recordings would be found at the wrong time."""
@@ -68,8 +70,8 @@ class StreamFacts:
 class Finding:
     """What came of asking one device.
 
-    ``faults`` maps each step that failed (``clock``, ``device-information``, ``profiles``, ``stream-url TOKEN``,
-    ``probe PROFILE``) to its cause. ``audio`` is whether a stream offers sound, which is never set up (L08).
+    ``faults`` maps each step that failed (``connect``, ``clock``, ``device-information``, ``profiles``, ``stream-url
+    TOKEN``, ``probe PROFILE``) to its cause. ``audio`` is whether a stream offers sound, which is never set up (L08).
     """
 
     record: CameraRecord
@@ -78,8 +80,8 @@ class Finding:
     faults: Mapping[str, str] = field(default_factory=dict)
 
 
-OpenOnvif: TypeAlias = Callable[[str, Credentials | None], AbstractAsyncContextManager[OnvifPort]]
-"""Opens the device at a URL for asking: what :func:`camera_registry.onvif_client.onvif_opener` returns."""
+Knock: TypeAlias = Callable[[str], Awaitable[None]]
+"""Sees whether the device at a URL takes a connection at all; raises RegistryError if not."""
 
 ProbeStream: TypeAlias = Callable[[StreamSource], Awaitable[StreamFacts]]
 """Asks a stream to describe itself, without playing it; raises RegistryError."""
@@ -88,37 +90,76 @@ ProbeStream: TypeAlias = Callable[[StreamSource], Awaitable[StreamFacts]]
 async def inventory(
     devices: Sequence[Device],
     *,
+    knock: Knock,
     onvif: OpenOnvif,
     probe_stream: ProbeStream,
+    keep: Callable[[Finding], Awaitable[None]],
     known: Mapping[str, CameraRecord] | None = None,
-) -> tuple[Finding, ...]:
-    """Ask every device and return what was found, in the order given; ``known`` is what is on record now."""
-    places = asyncio.Semaphore(DEVICES_AT_ONCE)
+) -> None:
+    """Ask every device, and ``keep`` each finding as soon as it is whole; ``known`` is what is on record now.
 
-    async def ask(device: Device) -> Finding:
-        async with places:
-            return await _Inquiry(device, (known or {}).get(device.id)).run(onvif, probe_stream)
+    A device that takes no connection is not asked anything: a thousand that are off cost a thousand attempts.
+    """
+    doors, places = asyncio.Semaphore(KNOCKS_AT_ONCE), asyncio.Semaphore(DEVICES_AT_ONCE)
+
+    async def ask(device: Device) -> None:
+        inquiry = _Inquiry(device, (known or {}).get(device.id), probe_stream)
+        async with doors:
+            finding = None if await inquiry.reaches(knock) else await inquiry.without_device()
+        if finding is None:
+            async with places:
+                finding = await inquiry.with_device(onvif)
+        await keep(finding)
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(ask(device)) for device in devices]
-    return tuple(task.result() for task in tasks)
+        for device in devices:
+            group.create_task(ask(device))
 
 
 class _Inquiry:
     """The asking of one device, and what failed in it."""
 
-    def __init__(self, device: Device, known: CameraRecord | None) -> None:
+    def __init__(self, device: Device, known: CameraRecord | None, probe_stream: ProbeStream) -> None:
         self._device = device
         self._known = known
+        self._probe_stream = probe_stream
         self._faults: dict[str, str] = {}
         self._audio = False
 
-    async def run(self, onvif: OpenOnvif, probe_stream: ProbeStream) -> Finding:
+    async def reaches(self, knock: Knock) -> bool:
+        """Return whether the device takes a connection."""
+        await self._try("connect", knock(self._device.onvif_url))
+        return "connect" not in self._faults
+
+    async def without_device(self) -> Finding:
+        """Ask its streams alone, if any are on record: they may play although ONVIF is gone.
+
+        Where the best one is gone too, the others are not tried.
+        """
+        self._faults["profiles"] = self._faults["connect"]
+        streams = self._streams_on_record()
+        profiles = await self._probed(streams[:1])
+        if any(f"probe {profile.id}" in self._faults for profile in profiles):
+            profiles += tuple(profile for profile, _ in streams[1:])
+        else:
+            profiles += await self._probed(streams[1:])
+        return self._found(profiles, streams)
+
+    async def with_device(self, onvif: OpenOnvif) -> Finding:
+        """Ask the device, then each stream that it names."""
         async with onvif(self._device.onvif_url, self._device.credentials) as port:
             clock = await self._try("clock", port.clock())
             information = await self._try("device-information", port.device_information())
             streams = await self._streams(port)
-        profiles = await self._probed(streams, probe_stream)
+        return self._found(await self._probed(streams), streams, clock, information)
+
+    def _found(
+        self,
+        profiles: tuple[Profile, ...],
+        streams: Sequence[tuple[Profile, str]],
+        clock: ClockReading | None = None,
+        information: DeviceInformation | None = None,
+    ) -> Finding:
         connection = Connection(
             onvif_url=self._device.onvif_url,
             credentials=self._device.credentials,
@@ -163,6 +204,9 @@ class _Inquiry:
         if announced:
             return ranked(announced)
         self._faults.setdefault("profiles", NoVideo.cause)
+        return self._streams_on_record()
+
+    def _streams_on_record(self) -> list[tuple[Profile, str]]:
         if self._known is None or self._device.masked_profile is not None:
             return []  # What is on record may be from before the profile was marked.
         if _host(self._known.connection.onvif_url) != _host(self._device.onvif_url):
@@ -170,7 +214,7 @@ class _Inquiry:
         streams = self._known.connection.streams
         return [(each, streams[each.id]) for each in self._known.camera.profiles if each.id in streams]
 
-    async def _probed(self, streams: Iterable[tuple[Profile, str]], probe_stream: ProbeStream) -> tuple[Profile, ...]:
+    async def _probed(self, streams: Iterable[tuple[Profile, str]]) -> tuple[Profile, ...]:
         """Let each stream correct what ONVIF says of it: Media1 calls H.265 H.264, and sizes go stale."""
         profiles = []
         for profile, url in streams:
@@ -180,7 +224,7 @@ class _Inquiry:
                 url=url,
                 credentials=self._device.credentials,
             )
-            facts = await self._try(f"probe {profile.id}", probe_stream(source))
+            facts = await self._try(f"probe {profile.id}", self._probe_stream(source))
             profiles.append(_corrected(profile, facts) if facts else profile)
             self._audio = self._audio or (facts is not None and facts.audio)
         return tuple(profiles)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from lxml import etree
@@ -21,9 +20,10 @@ from camera_registry import soap
 from camera_registry.clock import Clock
 from camera_registry.connections import Credentials, DeviceInformation
 from camera_registry.errors import Malformed, NotSupported, RegistryError
-from camera_registry.guard import CredentialGuard
+from camera_registry.guard import Guard
 from camera_registry.hosts import AllowedHosts, reachable_url
 from camera_registry.onvif_library import DEVICE, MEDIA, Service, open_service
+from camera_registry.onvif_port import ClockReading, VideoProfile
 from camera_registry.onvif_transport import TIMEOUT_S, DeviceTransport
 
 MEDIA2: Final = "http://www.onvif.org/ver20/media/wsdl"
@@ -37,47 +37,8 @@ _RTSP: Final = ("rtsp", "rtsps")
 _HTTP: Final = ("http", "https")
 
 
-@dataclass(frozen=True, slots=True)
-class ClockReading:
-    """How far a device's clock is from ours, in seconds (positive: ahead), and where that was read."""
-
-    offset_s: float
-    source: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VideoProfile:
-    """A profile with video, as the device names it; ``token`` is opaque, numbers are 0 where it says nothing."""
-
-    token: str
-    codec: str
-    width: int
-    height: int
-    fps: float
-    media2: bool
-
-
-class OnvifPort(Protocol):
-    """What the inventory asks of a device; each call raises RegistryError."""
-
-    async def clock(self) -> ClockReading:
-        """Return the device's clock against ours."""
-
-    async def device_information(self) -> DeviceInformation:
-        """Return maker, model, firmware and serial number."""
-
-    async def profiles(self) -> tuple[VideoProfile, ...]:
-        """Return the profiles with video, in the device's order."""
-
-    async def stream_url(self, profile: VideoProfile) -> str:
-        """Return where a profile is played from, over TCP: within the allow-list, without credentials."""
-
-    async def request_keyframe(self, profile: VideoProfile) -> None:
-        """Have the device make a keyframe in all streams of a profile."""
-
-
 class OnvifClient:
-    """An :class:`OnvifPort` over one transport. An asynchronous context manager; calls go one after the other."""
+    """An :class:`~camera_registry.onvif_port.OpenedDevice` over one transport; calls go one after the other."""
 
     def __init__(self, url: str, transport: DeviceTransport, *, allowed: AllowedHosts, clock: Clock) -> None:
         """Ask the device service at ``url``, for instance ``http://10.78.1.20/onvif/device_service``."""
@@ -277,7 +238,7 @@ class OnvifClient:
 def onvif_opener(
     *,
     allowed: AllowedHosts,
-    guard: CredentialGuard,
+    guard: Guard,
     clock: Clock,
     random_bytes: Callable[[int], bytes],
     timeout_s: float = TIMEOUT_S,
@@ -285,7 +246,8 @@ def onvif_opener(
 ) -> Callable[[str, Credentials | None], OnvifClient]:
     """Return a function that opens the device at a URL with its credentials; to be called in a running loop.
 
-    One ``guard`` serves the whole process; ``tls`` False accepts any certificate over https, as self-signed ones need.
+    One ``guard`` serves all who ask devices; ``tls`` False accepts any certificate over https, as self-signed ones
+    need.
     """
 
     def open_device(url: str, credentials: Credentials | None) -> OnvifClient:

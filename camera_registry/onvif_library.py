@@ -1,8 +1,9 @@
 """onvif-zeep-async, imported without what it does to the process, and its services as we use them.
 
 Importing it installs a root log handler at INFO, and takes most of a second and some tens of megabytes: it is imported
-when the first device is asked. Of the library we use WSDLs, binding and answers typed by schema; connections,
-authentication and errors are ours (:mod:`camera_registry.onvif_transport`).
+when the first device is asked, and never by a node (:mod:`camera_registry.onvif_worker`). Of the library we use WSDLs,
+binding and answers typed by schema; connections, authentication and errors are ours
+(:mod:`camera_registry.onvif_transport`).
 """
 
 from __future__ import annotations
@@ -37,11 +38,27 @@ class Service(Protocol):
         """Release what the service holds."""
 
 
+async def load_library() -> None:
+    """Import the library and parse its WSDLs, once: devices asked at once would have them parsed once for each."""
+    for namespace in _BINDINGS:
+        service = _prepared(namespace, "http://127.0.0.1/")  # no request is sent
+        await service.setup()
+        await service.close()
+
+
 async def open_service(namespace: str, url: str, transport: DeviceTransport) -> Service:
     """Open a service of a device at ``url``; no request is sent."""
+    service = _prepared(namespace, url)
+    # The session that the library just made is never used; all requests go through ours.
+    service.transport = transport
+    await service.setup()
+    return _LibraryService(service, _library().errors)
+
+
+def _prepared(namespace: str, url: str) -> Any:
     library = _library()
     file, binding = _BINDINGS[namespace]
-    service = library.onvif_service(
+    return library.onvif_service(
         url,
         None,
         None,
@@ -49,10 +66,6 @@ async def open_service(namespace: str, url: str, transport: DeviceTransport) -> 
         no_cache=True,
         binding_name=f"{{{namespace}}}{binding}",
     )
-    # The session that the library just made is never used; all requests go through ours.
-    service.transport = transport
-    await service.setup()
-    return _LibraryService(service, library.errors)
 
 
 class _LibraryService:

@@ -24,7 +24,7 @@ from camera_registry import soap
 from camera_registry.clock import Clock
 from camera_registry.connections import Credentials
 from camera_registry.errors import AuthRejected, Malformed, NotSupported, RegistryError, Timeout, Unreachable
-from camera_registry.guard import CredentialGuard
+from camera_registry.guard import Guard
 from camera_registry.hosts import AllowedHosts
 
 TIMEOUT_S: Final = 10.0
@@ -85,7 +85,7 @@ class DeviceTransport:
         device: str,
         credentials: Credentials | None,
         allowed: AllowedHosts,
-        guard: CredentialGuard,
+        guard: Guard,
         clock: Clock,
         random_bytes: Callable[[int], bytes],
         timeout_s: float = TIMEOUT_S,

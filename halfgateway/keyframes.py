@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from camera_registry.connections import CameraRecord, Credentials
 from camera_registry.errors import NotSupported, RegistryError
-from camera_registry.onvif_client import OnvifClient, VideoProfile
+from camera_registry.onvif_port import OpenDevice, OpenedDevice, VideoProfile
 from camera_registry.store import CameraStore
 from halfgateway.relay.source import SourceKey
 
@@ -42,7 +42,7 @@ class Keyframes:
         self,
         *,
         store: CameraStore,
-        open_device: Callable[[str, Credentials | None], OnvifClient],
+        open_device: OpenDevice,
         now: Callable[[], float],
     ) -> None:
         self._store = store
@@ -123,7 +123,7 @@ _Way: TypeAlias = tuple[str, Credentials | None]
 class _Opened:
     """A device that can be asked, and its own name for the profile."""
 
-    client: OnvifClient
+    client: OpenedDevice
     profile: VideoProfile
     way: _Way
 

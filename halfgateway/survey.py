@@ -5,21 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
+import random
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from auth.trace import Draft, Kind
 from camera_registry.cameras import CameraState
-from camera_registry.clock import Clock
 from camera_registry.connections import CameraRecord, Credentials, StreamSource
-from camera_registry.errors import AuthRejected, NotSupported, NoVideo, RegistryError, Unreachable
-from camera_registry.guard import CredentialGuard
+from camera_registry.errors import (
+    AuthRejected,
+    ClientLost,
+    NotSupported,
+    NoVideo,
+    RegistryError,
+    Timeout,
+    Unreachable,
+)
 from camera_registry.hosts import AllowedHosts
-from camera_registry.inventory import MASKED_CAUSE, Device, StreamFacts, inventory
-from camera_registry.onvif_client import OnvifClient, onvif_opener
+from camera_registry.inventory import MASKED_CAUSE, Device, Finding, StreamFacts, inventory
+from camera_registry.onvif_port import OpenDevice
+from camera_registry.schedule import Schedule
 from camera_registry.store import CameraStore
 from halfgateway.config import CameraSection
 from halfgateway.control.descriptions import Descriptions
@@ -28,20 +36,20 @@ from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.sdp import first_video
 from halfgateway.relay.source import SourceKey
 from halfgateway.upstream.backoff import CameraFailure
-from halfgateway.upstream.client import Target
+from halfgateway.upstream.client import CONNECT_TIMEOUT_S, Target
 from halfgateway.upstream.presentation import probe
 
 log = logging.getLogger(__name__)
 
-OpenDevice: TypeAlias = Callable[[str, Credentials | None], OnvifClient]
-"""Opens the device at a URL with its credentials."""
+LOOK_S = 5.0
+"""How often it is looked which devices are due: those that are, are asked together."""
 
-SURVEY_S = 3600.0
-"""How often devices are asked again: their clocks drift, their profiles change (onvif.md, quirk 1)."""
+CLOCK_NOISE_S = 1.0
+"""Devices tell whole seconds: a clock that seems to have moved by less against ours has not."""
 
-UNKNOWN_S = 60.0
-"""How often devices are asked of which no profile is on record: one that was off when the node started is back within
-minutes. A password that was refused is not sent again (:mod:`camera_registry.guard`)."""
+_PASSING = frozenset({Unreachable.cause, Timeout.cause, ClientLost.cause})
+"""Causes that may be gone in a minute. Others are a person's to mend; a password that was refused is not sent again
+(:mod:`camera_registry.guard`)."""
 
 
 class Survey:
@@ -79,36 +87,35 @@ class Survey:
         self._due.update(due)
         self._news.set()
 
-    async def run(self, *, every_s: float = SURVEY_S, unknown_every_s: float = UNKNOWN_S) -> NoReturn:
+    async def run(self, *, schedule: Schedule | None = None, look_s: float = LOOK_S) -> NoReturn:
         """Ask every configured device, again and again; what cannot be kept now is kept the next time.
 
-        Between two rounds, those of which nothing can be shown yet are asked every ``unknown_every_s``.
+        One that does not answer, or of which nothing can be shown yet, is asked again sooner than the others.
         """
+        schedule = schedule or Schedule(time.monotonic(), chance=random.random)
         while True:
             self._news.clear()
-            await self._take_or_log(tuple(self._cameras.values()))
+            began_s = time.monotonic()
+            due = [camera for camera in self._cameras.values() if self._is_due(camera.id, schedule, began_s)]
+            self._due.clear()
+            settled = await self.take(due) if due else frozenset()
+            ended_s = time.monotonic()
+            for camera in due:
+                if camera.id in settled:
+                    schedule.answered(camera.id, began_s)
+                else:
+                    schedule.failed(camera.id, ended_s)
             self.taken.set()
-            for _ in range(round(every_s / unknown_every_s) - 1):
-                await self._rest(unknown_every_s)
-                await self._take_or_log([camera for camera in self._cameras.values() if self._is_due(camera)])
-            await self._rest(unknown_every_s)
+            await self._rest(look_s)
+
+    def _is_due(self, camera_id: str, schedule: Schedule, now_s: float) -> bool:
+        return camera_id in self._due or schedule.is_due(camera_id, now_s)
 
     async def _rest(self, rest_s: float) -> None:
         """Wait, but no longer than until there are devices to be asked at once."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(rest_s):
                 await self._news.wait()
-        self._news.clear()
-
-    async def _take_or_log(self, cameras: Sequence[CameraSection]) -> None:
-        try:
-            await self.take(cameras)
-        except RegistryError as error:
-            log.error("survey.failed error=%s", error)
-
-    def _is_due(self, camera: CameraSection) -> bool:
-        known = self._store.get(camera.id)
-        return camera.id in self._due or known is None or not known.profiles
 
     async def withdraw_unproven(self, cameras: Sequence[CameraSection]) -> None:
         """Take the profiles off record of each camera of which only one may be shown, until the device has named it.
@@ -121,37 +128,50 @@ class Survey:
                 hidden = replace(known.camera, profiles=(), state=CameraState.UNAVAILABLE, cause=MASKED_CAUSE)
                 await self._store.upsert(CameraRecord(hidden, replace(known.connection, streams={})))
 
-    async def take(self, cameras: Sequence[CameraSection]) -> None:
-        """Ask these devices, keep what is found, and trace what has changed. Raises RegistryError."""
+    async def take(self, cameras: Iterable[CameraSection]) -> frozenset[str]:
+        """Ask these devices, keep what is found, and trace what has changed; return those that need no asking soon."""
         asked = {camera.id: camera for camera in cameras}
-        findings = await inventory(
-            _devices_of(cameras),
+        settled: set[str] = set()
+
+        async def keep(finding: Finding) -> None:
+            camera_id = finding.record.camera.id
+            if self._cameras.get(camera_id) == asked[camera_id] and await self._keep(finding, asked[camera_id]):
+                settled.add(camera_id)
+
+        await inventory(
+            [device for device in map(_readable, asked.values()) if device is not None],
+            knock=knock,
             onvif=self._open_device,
             probe_stream=self._probe,
+            keep=keep,
             known=self._store.snapshot.records,
         )
-        for finding in findings:
-            camera = finding.record.camera
-            log.info("survey.camera id=%s state=%s faults=%s", camera.id, camera.state, dict(finding.faults))
-            if self._cameras.get(camera.id) == asked[camera.id]:
-                await self._keep(finding.record, asked[camera.id])
+        return frozenset(settled)
 
-    async def _keep(self, record: CameraRecord, asked: CameraSection) -> None:
-        camera_id = record.camera.id
-        before = self._store.snapshot.records.get(camera_id)
-        self._due.discard(camera_id)
-        try:
-            await self._store.upsert(record)
-        except RegistryError:
-            self._due.add(camera_id)
-            raise
-        current = self._cameras.get(camera_id)
+    async def _keep(self, finding: Finding, asked: CameraSection) -> bool:
+        """Put a finding on record; return whether the device need not be asked again soon."""
+        record, camera = finding.record, finding.record.camera
+        before = self._store.snapshot.records.get(camera.id)
+        if before is not None and ClientLost.cause in finding.faults.values():
+            log.warning("survey.not_asked id=%s", camera.id)
+            return False
+        changed = before is None or before.camera != camera
+        level = logging.INFO if changed else logging.DEBUG
+        log.log(level, "survey.camera id=%s state=%s faults=%s", camera.id, camera.state, dict(finding.faults))
+        if before is None or _differs(before, record):
+            try:
+                await self._store.upsert(record)
+            except RegistryError as error:
+                log.error("survey.not_kept id=%s error=%s", camera.id, error)
+                return False
+        current = self._cameras.get(camera.id)
         if current is None or may_show_less(asked, current):  # it was withdrawn while this was being kept
-            self._store.forget([camera_id])
-        elif before is None or before.camera != record.camera:
+            self._store.forget([camera.id])
+        elif changed:
             self._trace(record, "added" if before is None else "changed")
         if before is not None and before.connection != record.connection:
-            self._moved(camera_id)
+            self._moved(camera.id)
+        return bool(camera.profiles) and camera.cause not in _PASSING
 
     def withdraw(self, camera_ids: Iterable[str]) -> None:
         """Answer for these cameras no longer: their records are kept, and not served."""
@@ -190,38 +210,23 @@ def may_show_less(before: CameraSection, now: CameraSection) -> bool:
     return now.masked_profile is not None and now.masked_profile != before.masked_profile
 
 
-def device_opener(cameras: Iterable[CameraSection], guard: CredentialGuard, clock: Clock) -> OpenDevice:
-    """What opens a configured device, and no other host; one ``guard`` for all who ask devices."""
-    hosts = AllowedHosts(urlsplit(camera.onvif_url).hostname or "" for camera in cameras)
-    return onvif_opener(allowed=hosts, guard=guard, clock=clock, random_bytes=secrets.token_bytes)
+def hosts_of(cameras: Iterable[CameraSection]) -> AllowedHosts:
+    """The hosts of the configured devices: no other is ever asked."""
+    return AllowedHosts(dict.fromkeys(urlsplit(camera.onvif_url).hostname or "" for camera in cameras))
 
 
-class ConfiguredDevices:
-    """Opens the devices that the configuration names now; :meth:`open` is an :data:`OpenDevice` for good."""
-
-    def __init__(self, cameras: Iterable[CameraSection], guard: CredentialGuard, clock: Clock) -> None:
-        self._guard = guard
-        self._clock = clock
-        self.replace(cameras)
-
-    def replace(self, cameras: Iterable[CameraSection]) -> None:
-        """Open these devices from now on, and no others."""
-        self._open = device_opener(cameras, self._guard, self._clock)
-
-    def open(self, url: str, credentials: Credentials | None) -> OnvifClient:
-        """Open the device at a URL with its credentials."""
-        return self._open(url, credentials)
-
-
-def _devices_of(cameras: Iterable[CameraSection]) -> list[Device]:
-    """Each camera's device; one whose password cannot be read is left out, and asked the next time."""
-    devices = []
-    for camera in cameras:
-        try:
-            devices.append(device_of(camera))
-        except (OSError, ValueError) as error:
-            log.error("survey.no_password camera=%s error=%s", camera.id, type(error).__name__)
-    return devices
+async def knock(url: str) -> None:
+    """See whether anything takes a connection where a device's address says, and hang up. Raises RegistryError."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, host, port)
+    except TimeoutError as error:
+        raise Timeout(f"no connection within {CONNECT_TIMEOUT_S:g} s") from error
+    except (OSError, UnicodeError) as error:  # the latter of a name that DNS cannot hold
+        raise Unreachable(f"no connection: {type(error).__name__}") from error
+    transport.close()
 
 
 def _as_registry_error(failure: CameraFailure) -> RegistryError:
@@ -256,3 +261,20 @@ def device_of(camera: CameraSection) -> Device:
         ),
         masked_profile=camera.masked_profile,
     )
+
+
+def _differs(before: CameraRecord, record: CameraRecord) -> bool:
+    """Whether there is anything to keep: a thousand devices whose clocks go on as they did are not written hourly."""
+    was_s, is_s = before.connection.clock_offset_s, record.connection.clock_offset_s
+    if was_s is not None and is_s is not None and abs(is_s - was_s) < CLOCK_NOISE_S:
+        record = replace(record, connection=replace(record.connection, clock_offset_s=was_s))
+    return before != record
+
+
+def _readable(camera: CameraSection) -> Device | None:
+    """The device, or None while its password cannot be read: the others are asked all the same."""
+    try:
+        return device_of(camera)
+    except (OSError, ValueError) as error:
+        log.error("survey.no_password id=%s error=%s", camera.id, type(error).__name__)
+        return None

@@ -17,6 +17,7 @@ from auth.trace import Journal
 from auth.trace.reader import TraceFilter
 from camera_registry.clock import SystemClock
 from camera_registry.guard import CredentialGuard
+from camera_registry.onvif_process import OnvifProcess
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
 from halfgateway.app.keeping import Records, keep_embedded, open_journal, open_records, open_state_store
@@ -35,7 +36,7 @@ from halfgateway.folder import DataFolder
 from halfgateway.keyframes import Keyframes
 from halfgateway.keys import NodeKeys
 from halfgateway.protocol.digest import DigestVerifier
-from halfgateway.survey import ConfiguredDevices, Survey
+from halfgateway.survey import Survey, hosts_of
 from ops.interconnection import InterconnectionState, first_open
 from ops.local_record import LocalRecord
 
@@ -109,8 +110,9 @@ async def _start(
 
     certificates = CertificateVerifier((), (), clock)
     tls = TlsFiles(configuration.tls, certificates) if configuration.tls is not None else None
-    devices = ConfiguredDevices(configuration.cameras, CredentialGuard(clock), clock)
-    keyframes = Keyframes(store=records.cameras, open_device=devices.open, now=time.monotonic)
+    onvif = OnvifProcess(allowed=hosts_of(configuration.cameras), guard=CredentialGuard(clock), now=time.monotonic)
+    life.push_async_callback(onvif.aclose)
+    keyframes = Keyframes(store=records.cameras, open_device=onvif.open, now=time.monotonic)
     life.push_async_callback(keyframes.close)
     control = await open_control(
         configuration,
@@ -155,9 +157,9 @@ async def _start(
     _follow_commands(beacon, control.interconnection, life)
     life.push_async_callback(_end_streams, control)
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
-    survey = await _begin_survey(configuration, records, control, devices)
+    survey = await _begin_survey(configuration, records, control, onvif)
     watch = CertificateWatch(tls, certificates, control, sessions) if tls is not None else None
-    parts = Parts(records, control, devices, survey, tls, watch, enforcement.renew)
+    parts = Parts(records, control, onvif, survey, tls, watch, enforcement.renew)
     in_force = ConfigurationInForce(configuration, file, parts)
     endpoints = await listen(
         configuration, records, control, journal, rtsp, sessions, certificates, tls, in_force, clock, life
@@ -171,14 +173,14 @@ async def _start(
 
 
 async def _begin_survey(
-    configuration: Configuration, records: Records, control: Control, devices: ConfiguredDevices
+    configuration: Configuration, records: Records, control: Control, onvif: OnvifProcess
 ) -> Survey:
     """The survey, and nothing on record shown but what the configuration still offers."""
     survey = Survey(
         store=records.cameras,
         descriptions=control.descriptions,
         tracer=control.tracer,
-        open_device=devices.open,
+        open_device=onvif.open,
         moved=control.puller.reconsider,
     )
     survey.look_after(configuration.cameras)

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from auth.errors import RecordsUnavailableError
 from auth.trace import Draft, Kind
+from camera_registry.onvif_process import OnvifProcess
 from halfgateway import logs
 from halfgateway.api.ports import ReloadOutcome
 from halfgateway.app.changes import cameras_of, changed_keys, refused_keys
@@ -25,7 +26,7 @@ from halfgateway.config import CameraSection, Configuration, ConfigurationError,
 from halfgateway.control.endings import CameraWithdrawn
 from halfgateway.control.rtsp_door import MachineAccount
 from halfgateway.errors import InvalidRequest, Refusal, StateStoreUnavailable
-from halfgateway.survey import ConfiguredDevices, Survey, device_of, may_show_less
+from halfgateway.survey import Survey, device_of, hosts_of, may_show_less
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Parts:
 
     records: Records
     control: Control
-    devices: ConfiguredDevices
+    onvif: OnvifProcess
     survey: Survey
     tls: TlsFiles | None
     watch: CertificateWatch | None
@@ -165,7 +166,7 @@ class ConfigurationInForce:
         if prepared.tls is not None and parts.tls is not None and parts.watch is not None:
             parts.tls.adopt(prepared.tls)
             parts.watch.verify_soon()
-        parts.devices.replace(after.cameras)
+        parts.onvif.allow(hosts_of(after.cameras))
         parts.survey.look_after(after.cameras, due=prepared.due)
         self._end_what_is_withdrawn(cameras_of(before), cameras_of(after))
 

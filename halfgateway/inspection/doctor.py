@@ -18,7 +18,8 @@ from camera_registry.errors import NoVideo, RegistryError, Unreachable
 from camera_registry.guard import CredentialGuard
 from camera_registry.hosts import AllowedHosts
 from camera_registry.inventory import CLOCK_ANOMALY_S, CLOCK_CAUSE, Device, exposed_profiles, ranked
-from camera_registry.onvif_client import OnvifClient, VideoProfile, onvif_opener
+from camera_registry.onvif_client import onvif_opener
+from camera_registry.onvif_port import OnvifPort, VideoProfile
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.inspection.meter import Measurements, StreamMeter
 from halfgateway.protocol.connection import InterleavedBatch
@@ -123,7 +124,7 @@ class Doctor:
             self._steps += [Step(name) for name in STEPS if name not in tried]
         return Report(self._device.id, self._profile, tuple(self._steps))
 
-    async def _ask_device(self, port: OnvifClient) -> None:
+    async def _ask_device(self, port: OnvifPort) -> None:
         async with self._step("onvif-connect") as step:
             await _connect(self._device.onvif_url)
         if not step.ok:

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from simulated_cameras import H264, H264_WITH_AUDIO, H265
@@ -25,8 +25,9 @@ from camera_registry.errors import (
 )
 from camera_registry.guard import CredentialGuard
 from camera_registry.hosts import AllowedHosts
-from camera_registry.inventory import DEVICES_AT_ONCE, Device, Finding, StreamFacts, inventory
-from camera_registry.onvif_client import ClockReading, VideoProfile, onvif_opener
+from camera_registry.inventory import DEVICES_AT_ONCE, KNOCKS_AT_ONCE, Device, Finding, Knock, StreamFacts, inventory
+from camera_registry.onvif_client import onvif_opener
+from camera_registry.onvif_port import ClockReading, VideoProfile
 from halfgateway.simulator.camera import SimulatedCamera
 from halfgateway.simulator.simulator import Simulator
 
@@ -95,16 +96,37 @@ class Streams:
         return _or_raise(self.facts.get(source.url, StreamFacts(codec="H264")))
 
 
+async def anyone_in(url: str) -> None:
+    """Every device takes a connection."""
+
+
+async def surveyed(devices: Sequence[Device], **ways: Any) -> list[Finding]:
+    """What was found, in the order of the devices."""
+    kept: dict[str, Finding] = {}
+
+    async def keep(finding: Finding) -> None:
+        assert kept.setdefault(finding.record.camera.id, finding) is finding
+
+    await inventory(devices, **{"knock": anyone_in, "keep": keep} | ways)
+    return [kept[device.id] for device in devices]
+
+
 async def found(
-    port: Port, streams: Streams | None = None, known: CameraRecord | None = None, *, device: Device = DEVICE
+    port: Port,
+    streams: Streams | None = None,
+    known: CameraRecord | None = None,
+    *,
+    device: Device = DEVICE,
+    knock: Knock = anyone_in,
 ) -> Finding:
     @asynccontextmanager
     async def opened(url: str, credentials: Credentials | None) -> AsyncIterator[Port]:
         assert (url, credentials) == (DEVICE.onvif_url, DEVICE.credentials)
         yield port
 
-    (finding,) = await inventory(
+    (finding,) = await surveyed(
         [device],
+        knock=knock,
         onvif=opened,
         probe_stream=streams or Streams(),
         known={DEVICE.id: known} if known else {},
@@ -198,6 +220,65 @@ async def test_what_was_known_stays_where_the_device_is_silent() -> None:
     assert (onvif_only.record.camera.state, onvif_only.record.camera.cause) == (CameraState.ANOMALY, "unreachable")
 
 
+async def nobody_in(url: str) -> None:
+    raise Unreachable("no connection")
+
+
+async def test_a_device_that_takes_no_connection_is_not_asked() -> None:
+    asked = Port(clock_answer=Malformed("it was asked"))
+    finding = await found(asked, knock=nobody_in)
+    assert dict(finding.faults) == {"connect": "unreachable", "profiles": "unreachable"}
+    assert (finding.record.camera.state, finding.record.camera.cause) == (CameraState.UNAVAILABLE, "unreachable")
+    known = (await found(Port())).record
+    playing = await found(asked, Streams(), known, knock=nobody_in)
+    assert (playing.record.camera.state, playing.record.camera.cause) == (CameraState.ANOMALY, "unreachable")
+    assert playing.record.camera.profiles == known.camera.profiles
+    gone = Streams(dict.fromkeys(("rtsp://10.78.1.20/P1", "rtsp://10.78.1.20/P2"), Unreachable("x")))
+    off = await found(asked, gone, known, knock=nobody_in)
+    assert off.record.camera == replace(known.camera, state=CameraState.UNAVAILABLE, cause="unreachable")
+    assert off.record.connection.streams == known.connection.streams
+    assert [source.profile for source in gone.asked] == ["main"]
+
+
+async def test_what_was_found_is_kept_although_another_device_keeps_its_asker_waiting() -> None:
+    slow, fast = replace(DEVICE, onvif_url="http://10.78.1.21/"), replace(DEVICE, id="fast")
+    kept: list[str] = []
+    first_kept = asyncio.Event()
+
+    async def keep(finding: Finding) -> None:
+        kept.append(finding.record.camera.id)
+        first_kept.set()
+
+    async def knock(url: str) -> None:
+        if url == slow.onvif_url:
+            await first_kept.wait()
+
+    @asynccontextmanager
+    async def opened(url: str, credentials: Credentials | None) -> AsyncIterator[Port]:
+        yield Port()
+
+    async with asyncio.timeout(20):
+        await inventory([slow, fast], knock=knock, onvif=opened, probe_stream=Streams(), keep=keep)
+    assert kept == ["fast", slow.id]
+
+
+async def test_few_doors_are_tried_at_once() -> None:
+    trying, most = 0, 0
+
+    async def knock(url: str) -> None:
+        nonlocal trying, most
+        trying += 1
+        most = max(most, trying)
+        await asyncio.sleep(0)
+        trying -= 1
+        raise Unreachable("no connection")
+
+    devices = [replace(DEVICE, id=f"cam-{n}") for n in range(100)]
+    findings = await surveyed(devices, knock=knock, onvif=None, probe_stream=Streams())
+    assert len(findings) == 100
+    assert 1 < most <= KNOCKS_AT_ONCE
+
+
 async def test_a_bug_is_not_taken_for_a_fault() -> None:
     async def broken(source: StreamSource) -> StreamFacts:
         raise ZeroDivisionError
@@ -207,7 +288,7 @@ async def test_a_bug_is_not_taken_for_a_fault() -> None:
         yield Port()
 
     with pytest.raises(ExceptionGroup) as raised:
-        await inventory([DEVICE], onvif=opened, probe_stream=broken)
+        await surveyed([DEVICE], onvif=opened, probe_stream=broken)
     assert raised.group_contains(ZeroDivisionError)
 
 
@@ -224,7 +305,7 @@ async def test_few_devices_are_asked_at_once() -> None:
         open_now -= 1
 
     devices = [replace(DEVICE, id=f"cam-{n}") for n in range(40)]
-    findings = await inventory(devices, onvif=opened, probe_stream=Streams())
+    findings = await surveyed(devices, onvif=opened, probe_stream=Streams())
     assert [finding.record.camera.id for finding in findings] == [device.id for device in devices]
     assert 1 < most <= DEVICES_AT_ONCE
 
@@ -269,7 +350,7 @@ async def test_the_simulated_cameras_come_into_the_registry(simulator: Simulator
     third.behaviour.announces_internal_address = True
     streams = Streams({camera.rtsp_url: StreamFacts(codec="") for camera in simulator.cameras})
     clock = SystemClock()
-    findings = await inventory(
+    findings = await surveyed(
         [listed(first), listed(second), listed(third)],
         onvif=onvif_opener(
             allowed=AllowedHosts(["127.0.0.1"]),
@@ -298,7 +379,7 @@ async def test_the_simulated_cameras_come_into_the_registry(simulator: Simulator
 
 async def test_a_wrong_password_takes_one_try_of_each_camera(simulator: Simulator) -> None:
     clock = SystemClock()
-    findings = await inventory(
+    findings = await surveyed(
         [listed(camera, password="wrong") for camera in simulator.cameras],
         onvif=onvif_opener(
             allowed=AllowedHosts(["127.0.0.1"]),

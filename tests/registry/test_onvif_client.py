@@ -30,7 +30,8 @@ from camera_registry.errors import (
 )
 from camera_registry.guard import CredentialGuard
 from camera_registry.hosts import AllowedHosts
-from camera_registry.onvif_client import OnvifClient, VideoProfile, onvif_opener
+from camera_registry.onvif_client import OnvifClient, onvif_opener
+from camera_registry.onvif_port import VideoProfile
 from camera_registry.onvif_transport import MAX_ANSWER_BYTES
 from halfgateway.simulator.behaviour import OnvifAuth
 from halfgateway.simulator.camera import SimulatedCamera
