@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,6 +38,15 @@ def _require_printable(text: str) -> str:
         raise ValueError("only printable characters can be shown to people")
     return text
 
+
+def _require_some_hosts(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    if network.prefixlen == 0:
+        raise ValueError("a balancer is wanted, not everybody: any address could be claimed")
+    return network
+
+
+_AUTHORITY = r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
+"""A name or an address, and perhaps a port (RFC 3986 section 3.2)."""
 
 Shown = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_require_printable)]
 """What people read of a camera: it also stands in the line of an SDP (RFC 4566 section 5.3)."""
@@ -70,6 +80,9 @@ class ListenSection(_Section):
     firewall wants a range, and none larger than ``udp_mtu_bytes``, the IP header included.
 
     ``rtsp_over_http`` lets RTSP be tunnelled through HTTP on the RTSP port, and through HTTPS on the RTSPS port.
+
+    ``proxies`` are the balancers that stand before this node: each connection of theirs begins with a PROXY header.
+    ``public_rtsp`` and ``public_rtsps`` are what tickets name where that is not this node itself.
     """
 
     host: str = "127.0.0.1"
@@ -82,6 +95,9 @@ class ListenSection(_Section):
     udp: bool = True
     udp_ports: tuple[UdpPort, UdpPort] | None = None
     udp_mtu_bytes: Annotated[int, Field(ge=SMALLEST_MTU_BYTES, le=LARGEST_MTU_BYTES)] = UDP_MTU_BYTES
+    proxies: tuple[Annotated[IPv4Network | IPv6Network, AfterValidator(_require_some_hosts)], ...] = ()
+    public_rtsp: Annotated[str, Field(pattern=rf"^rtsp://{_AUTHORITY}$")] | None = None
+    public_rtsps: Annotated[str, Field(pattern=rf"^rtsps://{_AUTHORITY}$")] | None = None
 
     @field_validator("udp_ports")
     @classmethod

@@ -54,6 +54,13 @@ def test_the_convention_is_its_own_default() -> None:
         ("listen", {"udp_ports": [30010, 30000]}, "udp_ports"),
         ("listen", {"udp_ports": [1000, 1100]}, "udp_ports"),
         ("listen", {"udp_mtu_bytes": 575}, "udp_mtu_bytes"),
+        ("listen", {"proxies": ["0.0.0.0/0"]}, "any address could be claimed"),
+        ("listen", {"proxies": ["::/0"]}, "any address could be claimed"),
+        ("listen", {"proxies": ["10.0.0.1/24"]}, "proxies"),
+        ("listen", {"proxies": ["balancer"]}, "proxies"),
+        ("listen", {"public_rtsps": "rtsp://video.example"}, "public_rtsps"),
+        ("listen", {"public_rtsp": "rtsp://user@video.example"}, "public_rtsp"),
+        ("listen", {"public_rtsp": "rtsp://video.example/live"}, "public_rtsp"),
         ("listen", {"udp_mtu_bytes": 9217}, "udp_mtu_bytes"),
         ("timings", {"lease_s": 5, "renew_s": 4}, "renew_s"),
         ("timings", {"trace_grace_s": 31}, "trace_grace_s"),  # T01
@@ -73,6 +80,12 @@ def test_udp_is_on_from_any_port_unless_a_file_says_otherwise() -> None:
     service = parse_configuration(changed(listen={"udp_ports": [30000, 30019]})).listen.udp_service()
     assert service is not None
     assert (service.ports[0], service.ports[-1]) == (30000, 30019)
+
+
+def test_nobody_speaks_for_another_unless_a_file_says_so() -> None:
+    assert parse_configuration(MINIMAL).listen.proxies == ()
+    listen = parse_configuration(changed(listen={"proxies": ["10.0.0.0/24", "2001:db8::5"]})).listen
+    assert [str(network) for network in listen.proxies] == ["10.0.0.0/24", "2001:db8::5/128"]
 
 
 def test_rtsp_over_http_is_for_who_asks_for_it() -> None:
