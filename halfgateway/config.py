@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import tomllib
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
 from camera_registry.connections import Connection
@@ -39,10 +48,11 @@ def _require_printable(text: str) -> str:
     return text
 
 
-def _require_some_hosts(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    if network.prefixlen == 0:
+def _balancers(network: object) -> IPv4Network | IPv6Network:
+    read = ip_network(str(network))
+    if read.prefixlen == 0:
         raise ValueError("a balancer is wanted, not everybody: any address could be claimed")
-    return network
+    return read
 
 
 _AUTHORITY = r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
@@ -95,7 +105,7 @@ class ListenSection(_Section):
     udp: bool = True
     udp_ports: tuple[UdpPort, UdpPort] | None = None
     udp_mtu_bytes: Annotated[int, Field(ge=SMALLEST_MTU_BYTES, le=LARGEST_MTU_BYTES)] = UDP_MTU_BYTES
-    proxies: tuple[Annotated[IPv4Network | IPv6Network, AfterValidator(_require_some_hosts)], ...] = ()
+    proxies: tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_balancers)], ...] = ()
     public_rtsp: Annotated[str, Field(pattern=rf"^rtsp://{_AUTHORITY}$")] | None = None
     public_rtsps: Annotated[str, Field(pattern=rf"^rtsps://{_AUTHORITY}$")] | None = None
 
