@@ -41,7 +41,7 @@ class RawPlayer:
     """One RTSP connection, over TLS with a context for it.
 
     ``captured`` is everything received; a small ``receive_buffer_bytes`` makes it slow. ``source`` is the
-    address that it comes from.
+    address that it comes from, ``preface`` what is said before all else, in clear.
     """
 
     host: str
@@ -53,6 +53,7 @@ class RawPlayer:
     receive_buffer_bytes: int | None = None
     tls: ssl.SSLContext | None = None
     source: str | None = None
+    preface: bytes = b""
 
     async def __aenter__(self) -> RawPlayer:
         connected = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
@@ -63,6 +64,7 @@ class RawPlayer:
             connected.bind((self.source, 0))
         try:
             await asyncio.get_running_loop().sock_connect(connected, (self.host, self.port))
+            await asyncio.get_running_loop().sock_sendall(connected, self.preface)
             name = self.host if self.tls is not None else None
             self._reader, self._writer = await asyncio.open_connection(
                 sock=connected, ssl=self.tls, server_hostname=name
