@@ -11,6 +11,7 @@ from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import (
     AfterValidator,
@@ -160,16 +161,36 @@ class ConventionSection(_Section):
         return Convention(**self.model_dump())
 
 
-class StoreSection(_Section):
+class _ServerSection(_Section):
+    """What the node brings itself (``embedded``), or the URL of a server; its password is the one line of a file."""
+
+    url: str = "embedded"
+    password_file: Path | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _holds_no_password(cls, url: str) -> str:
+        if ":" in url.partition("://")[2].partition("/")[0].rpartition("@")[0]:
+            raise ValueError("a password does not stand here but in password_file")
+        return url
+
+    def address(self) -> str:
+        """The URL with the password in it, never to be shown. Raises OSError where its file cannot be read."""
+        if self.password_file is None:
+            return self.url
+        password = quote(self.password_file.read_text(encoding="utf-8").strip(), safe="")
+        scheme, _, rest = self.url.partition("://")
+        authority, slash, path = rest.partition("/")
+        user, _, host = authority.rpartition("@")
+        return f"{scheme}://{user}:{password}@{host}{slash}{path}"
+
+
+class StoreSection(_ServerSection):
     """Shared state: ``embedded`` (a Valkey of our own below ``node.data``) or a ``redis://``-like URL."""
 
-    url: str = "embedded"
 
-
-class DatabaseSection(_Section):
+class DatabaseSection(_ServerSection):
     """Records: ``embedded`` (SQLite below ``node.data``) or an SQLAlchemy URL of PostgreSQL with asyncpg."""
-
-    url: str = "embedded"
 
 
 class CameraSection(_Section):
@@ -289,6 +310,8 @@ def read_configuration(path: Path) -> Configuration:
 
 def _files(configuration: Configuration) -> list[tuple[str, Path]]:
     files = [(f"cameras.{camera.id}.password_file", camera.password_file) for camera in configuration.cameras]
+    for name, server in (("state_store", configuration.state_store), ("database", configuration.database)):
+        files += [(f"{name}.password_file", server.password_file)] if server.password_file is not None else []
     if configuration.tls is not None:
         tls = configuration.tls
         files += [("tls.certificate", tls.certificate), ("tls.key", tls.key), ("tls.client_ca", tls.client_ca)]

@@ -45,7 +45,7 @@ class Records:
 async def open_records(
     configuration: Configuration, folder: DataFolder, keys: NodeKeys, clock: Clock, life: AsyncExitStack
 ) -> Records:
-    url = configuration.database.url
+    url = configuration.database.address()
     database = Database(f"sqlite:///{folder.records}" if url == EMBEDDED else url)
     life.push_async_callback(database.close)
     await database.migrate()
@@ -67,7 +67,7 @@ class SharedState:
 
 async def open_state_store(configuration: Configuration, folder: DataFolder, life: AsyncExitStack) -> SharedState:
     """Connect to the shared state, having started the server that is ours."""
-    embedded, address = None, configuration.state_store.url
+    embedded, address = None, configuration.state_store.address()
     if address == EMBEDDED:
         embedded = EmbeddedValkey(folder.valkey)
         life.push_async_callback(embedded.stop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
 import signal
 from collections.abc import Coroutine
@@ -21,6 +22,7 @@ from halfgateway.cli.demo_text import demo_text
 from halfgateway.config import Configuration, ConfigurationError, read_configuration
 from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.errors import HalfGatewayError
+from halfgateway.net.supervisor import supervised
 from ops.errors import OpsError
 
 OUR_PACKAGES = ("halfgateway", "camera_registry", "auth", "ops")
@@ -78,7 +80,8 @@ async def _serve(configuration: Configuration, *, as_json: bool) -> None:
         urls = node.endpoints.urls(configuration.listen.host)
         listening = "  ".join(url for url in urls.values() if url is not None)
         say({"ready": True, **urls}, f"{configuration.node.id} : {listening}", as_json=as_json)
-        await _until(node, ended)
+        async with supervised(os.environ):
+            await _until(node, ended)
 
 
 def _ended_by_signal() -> asyncio.Event:

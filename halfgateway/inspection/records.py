@@ -53,7 +53,7 @@ async def read_house(folder: DataFolder, configuration: Configuration | None) ->
     The configuration, where there is one, has the last word on a device's address and credentials. Raises
     DatabaseError, RegistryError, UnreadableKeyError, OSError.
     """
-    url = configuration.database.url if configuration is not None else EMBEDDED
+    url = configuration.database.address() if configuration is not None else EMBEDDED
     records = await _on_record(folder, url)
     masked: dict[str, str] = {}
     for section in configuration.cameras if configuration is not None else ():
