@@ -24,6 +24,8 @@ from halfgateway.errors import StateStoreUnavailable
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.net.valkey import EmbeddedValkey, EmbeddedValkeyError, connect
+from ops.interconnection import first_open
+from ops.local_record import LocalRecord
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,14 @@ class Records:
     accounts: AccountRepository
     passwords: Passwords
     cameras: CameraStore
+
+
+def open_record(folder: DataFolder, clock: Clock) -> LocalRecord:
+    """The interconnection's own record: begun as open in a folder in which nothing was ever traced, and in no other."""
+    record = LocalRecord(folder.interconnection, clock=clock)
+    if not any(folder.trace.glob("*.leaves")):  # the folder itself may be a disk of its own, mounted and empty
+        record.initialise(first_open(clock.now()))
+    return record
 
 
 async def open_records(

@@ -17,6 +17,7 @@ MODULES = {
     "trace": "trace",
     "doctor": "doctor",
     "camera": "camera",
+    "agent": "agent",
 }
 """The module of this package that holds each command, under the command's own name."""
 
