@@ -10,8 +10,10 @@ import hashlib
 import tomllib
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import (
     AfterValidator,
@@ -61,6 +63,16 @@ def _require_printable(text: str) -> str:
     return text
 
 
+def _balancers(network: object) -> IPv4Network | IPv6Network:
+    read = ip_network(str(network))
+    if read.prefixlen == 0:
+        raise ValueError("a balancer is wanted, not everybody: any address could be claimed")
+    return read
+
+
+_AUTHORITY = r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
+"""A name or an address, and perhaps a port (RFC 3986 section 3.2)."""
+
 Shown = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_require_printable)]
 """What people read of a camera: it also stands in the line of an SDP (RFC 4566 section 5.3)."""
 
@@ -93,6 +105,9 @@ class ListenSection(_Section):
     firewall wants a range, and none larger than ``udp_mtu_bytes``, the IP header included.
 
     ``rtsp_over_http`` lets RTSP be tunnelled through HTTP on the RTSP port, and through HTTPS on the RTSPS port.
+
+    ``proxies`` are the balancers that stand before this node: each connection of theirs begins with a PROXY header.
+    ``public_rtsp`` and ``public_rtsps`` are what tickets name where that is not this node itself.
     """
 
     host: str = "127.0.0.1"
@@ -105,6 +120,9 @@ class ListenSection(_Section):
     udp: bool = True
     udp_ports: tuple[UdpPort, UdpPort] | None = None
     udp_mtu_bytes: Annotated[int, Field(ge=SMALLEST_MTU_BYTES, le=LARGEST_MTU_BYTES)] = UDP_MTU_BYTES
+    proxies: tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_balancers)], ...] = ()
+    public_rtsp: Annotated[str, Field(pattern=rf"^rtsp://{_AUTHORITY}$")] | None = None
+    public_rtsps: Annotated[str, Field(pattern=rf"^rtsps://{_AUTHORITY}$")] | None = None
 
     @field_validator("udp_ports")
     @classmethod
@@ -157,16 +175,36 @@ class ConventionSection(_Section):
         return Convention(**self.model_dump())
 
 
-class StoreSection(_Section):
+class _ServerSection(_Section):
+    """What the node brings itself (``embedded``), or the URL of a server; its password is the one line of a file."""
+
+    url: str = "embedded"
+    password_file: Path | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _holds_no_password(cls, url: str) -> str:
+        if ":" in url.partition("://")[2].partition("/")[0].rpartition("@")[0]:
+            raise ValueError("a password does not stand here but in password_file")
+        return url
+
+    def address(self) -> str:
+        """The URL with the password in it, never to be shown. Raises OSError where its file cannot be read."""
+        if self.password_file is None:
+            return self.url
+        password = quote(self.password_file.read_text(encoding="utf-8").strip(), safe="")
+        scheme, _, rest = self.url.partition("://")
+        authority, slash, path = rest.partition("/")
+        user, _, host = authority.rpartition("@")
+        return f"{scheme}://{user}:{password}@{host}{slash}{path}"
+
+
+class StoreSection(_ServerSection):
     """Shared state: ``embedded`` (a Valkey of our own below ``node.data``) or a ``redis://``-like URL."""
 
-    url: str = "embedded"
 
-
-class DatabaseSection(_Section):
+class DatabaseSection(_ServerSection):
     """Records: ``embedded`` (SQLite below ``node.data``) or an SQLAlchemy URL of PostgreSQL with asyncpg."""
-
-    url: str = "embedded"
 
 
 class CameraSection(_Section):
@@ -301,6 +339,8 @@ def read_configuration(path: Path) -> Configuration:
 
 def _files(configuration: Configuration) -> list[tuple[str, Path]]:
     files = [(f"cameras.{camera.id}.password_file", camera.password_file) for camera in configuration.cameras]
+    for name, server in (("state_store", configuration.state_store), ("database", configuration.database)):
+        files += [(f"{name}.password_file", server.password_file)] if server.password_file is not None else []
     if configuration.tls is not None:
         tls = configuration.tls
         files += [("tls.certificate", tls.certificate), ("tls.key", tls.key), ("tls.client_ca", tls.client_ca)]

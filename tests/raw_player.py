@@ -43,7 +43,8 @@ class Credentials:
 class RawPlayer:
     """One RTSP connection, over TLS with a context for it.
 
-    ``captured`` is everything received; a small ``receive_buffer_bytes`` makes it slow.
+    ``captured`` is everything received; a small ``receive_buffer_bytes`` makes it slow. ``source`` is the
+    address that it comes from, ``preface`` what is said before all else, in clear.
     """
 
     host: str
@@ -54,14 +55,19 @@ class RawPlayer:
     session: str | None = None
     receive_buffer_bytes: int | None = None
     tls: ssl.SSLContext | None = None
+    source: str | None = None
+    preface: bytes = b""
 
     async def __aenter__(self) -> RawPlayer:
         connected = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
         connected.setblocking(False)
         if self.receive_buffer_bytes is not None:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer_bytes)
+        if self.source is not None:
+            connected.bind((self.source, 0))
         try:
             await asyncio.get_running_loop().sock_connect(connected, (self.host, self.port))
+            await asyncio.get_running_loop().sock_sendall(connected, self.preface)
             name = self.host if self.tls is not None else None
             self._reader, self._writer = await asyncio.open_connection(
                 sock=connected, ssl=self.tls, server_hostname=name
@@ -132,6 +138,14 @@ class RawPlayer:
         async with asyncio.timeout(TIMEOUT_S):
             while sum(channel == 0 for channel, _, _ in self.packets) < count:
                 await self._take_one()
+
+    def pause_reading(self) -> None:
+        """Let everything wait that is sent."""
+        self._writer.transport.pause_reading()  # type: ignore[attr-defined] # a stream's transport reads too
+
+    def resume_reading(self) -> None:
+        """Take it again."""
+        self._writer.transport.resume_reading()  # type: ignore[attr-defined] # a stream's transport reads too
 
     async def read_to_end(self) -> str:
         """Read until the server ends the connection; says whether by ``reset`` or ``fin``."""

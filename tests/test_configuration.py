@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from halfgateway.config import ConfigurationError, parse_configuration, read_configuration
+from halfgateway.config import ConfigurationError, DatabaseSection, parse_configuration, read_configuration
 from halfgateway.downstream.transports import UdpService
 from halfgateway.net.datagrams import ANY_PORTS
 
@@ -54,7 +54,16 @@ def test_the_convention_is_its_own_default() -> None:
         ("listen", {"udp_ports": [30010, 30000]}, "udp_ports"),
         ("listen", {"udp_ports": [1000, 1100]}, "udp_ports"),
         ("listen", {"udp_mtu_bytes": 575}, "udp_mtu_bytes"),
+        ("listen", {"proxies": ["0.0.0.0/0"]}, "any address could be claimed"),
+        ("listen", {"proxies": ["::/0"]}, "any address could be claimed"),
+        ("listen", {"proxies": ["10.0.0.1/24"]}, "proxies"),
+        ("listen", {"proxies": ["balancer"]}, "proxies"),
+        ("listen", {"public_rtsps": "rtsp://video.example"}, "public_rtsps"),
+        ("listen", {"public_rtsp": "rtsp://user@video.example"}, "public_rtsp"),
+        ("listen", {"public_rtsp": "rtsp://video.example/live"}, "public_rtsp"),
         ("listen", {"udp_mtu_bytes": 9217}, "udp_mtu_bytes"),
+        ("database", {"url": "postgresql://u:p@h/n"}, "password_file"),  # C16: no secret in the file
+        ("state_store", {"url": "redis://:p@h"}, "password_file"),
         ("timings", {"lease_s": 5, "renew_s": 4}, "renew_s"),
         ("timings", {"trace_grace_s": 31}, "trace_grace_s"),  # T01
         ("node", {"id": "Node 1"}, "node.id"),
@@ -90,6 +99,28 @@ def test_udp_is_on_from_any_port_unless_a_file_says_otherwise() -> None:
     service = parse_configuration(changed(listen={"udp_ports": [30000, 30019]})).listen.udp_service()
     assert service is not None
     assert (service.ports[0], service.ports[-1]) == (30000, 30019)
+
+
+def test_nobody_speaks_for_another_unless_a_file_says_so() -> None:
+    assert parse_configuration(MINIMAL).listen.proxies == ()
+    listen = parse_configuration(changed(listen={"proxies": ["10.0.0.0/24", "2001:db8::5"]})).listen
+    assert [str(network) for network in listen.proxies] == ["10.0.0.0/24", "2001:db8::5/128"]
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("postgresql://halfgateway@db.example:5432/half", "postgresql://halfgateway:p%40s%2F%3A@db.example:5432/half"),
+        ("rediss://valkey.example:6379/0?a=b", "rediss://:p%40s%2F%3A@valkey.example:6379/0?a=b"),
+        ("redis://gateway@[::1]:6379", "redis://gateway:p%40s%2F%3A@[::1]:6379"),
+    ],
+)
+def test_a_servers_password_comes_out_of_its_file(tmp_path: Path, url: str, address: str) -> None:
+    file = tmp_path / "password"
+    file.write_text("p@s/:\n")
+    section = DatabaseSection(url=url, password_file=file)
+    assert section.address() == address
+    assert "p@s" not in repr(section)
 
 
 def test_rtsp_over_http_is_for_who_asks_for_it() -> None:

@@ -64,13 +64,16 @@ class TunnelPlayer(RawPlayer):
     async def _connect(
         self, port: int, tls: ssl.SSLContext | None, source: str | None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(
+        source = source or self.source
+        reader, writer = await asyncio.open_connection(
             self.host,
             port,
             ssl=tls,
             server_hostname=self.host if tls is not None else None,
             local_addr=(source, 0) if source is not None else None,
         )
+        writer.write(self.preface)
+        return reader, writer
 
     def vanish(self) -> None:
         for post in self.posts:

@@ -25,6 +25,8 @@ from halfgateway.errors import StateStoreUnavailable
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.net.valkey import EmbeddedValkey, EmbeddedValkeyError, connect
+from ops.interconnection import first_open
+from ops.local_record import LocalRecord
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +45,18 @@ class Records:
     cameras: CameraStore
 
 
+def open_record(folder: DataFolder, clock: Clock) -> LocalRecord:
+    """The interconnection's own record: begun as open in a folder in which nothing was ever traced, and in no other."""
+    record = LocalRecord(folder.interconnection, clock=clock)
+    if not any(folder.trace.glob("*.leaves")):  # the folder itself may be a disk of its own, mounted and empty
+        record.initialise(first_open(clock.now()))
+    return record
+
+
 async def open_records(
     configuration: Configuration, folder: DataFolder, keys: NodeKeys, clock: Clock, life: AsyncExitStack
 ) -> Records:
-    url = configuration.database.url
+    url = configuration.database.address()
     database = Database(f"sqlite:///{folder.records}" if url == EMBEDDED else url)
     life.push_async_callback(database.close)
     await database.migrate()
@@ -68,7 +78,7 @@ class SharedState:
 
 async def open_state_store(configuration: Configuration, folder: DataFolder, life: AsyncExitStack) -> SharedState:
     """Connect to the shared state, having started the server that is ours."""
-    embedded, address = None, configuration.state_store.url
+    embedded, address = None, configuration.state_store.address()
     if address == EMBEDDED:
         embedded = EmbeddedValkey(folder.valkey)
         life.push_async_callback(embedded.stop)

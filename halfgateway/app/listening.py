@@ -36,6 +36,7 @@ from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.server import RtspServer
 from halfgateway.errors import HalfGatewayError, LocalProtocolError, Unauthenticated
 from halfgateway.metrics import NodeCollector
+from halfgateway.net.listener import Balancers, Listener
 from halfgateway.net.tls import TlsListener
 
 
@@ -70,32 +71,46 @@ async def listen(
     listen = configuration.listen
     host = listen.host
     life.push_async_callback(rtsp.close)
-    rtsp_port = await rtsp.listen(host, listen.rtsp_port) if listen.rtsp_port is not None else None
-    rtsps_port = None
+
+    def balancers(via: Via) -> Balancers | None:
+        return Balancers(listen.proxies, _traced(control.tracer, via)) if listen.proxies else None
+
+    rtsp_port = rtsps_port = http_port = https_port = None
+    if listen.rtsp_port is not None:
+        rtsp_port = await rtsp.listen(host, listen.rtsp_port, balancers=balancers(Via.RTSP))
     if tls is not None and listen.rtsps_port is not None:
         rtsps_port = await rtsp.listen_tls(
             host,
             listen.rtsps_port,
             context=tls.rtsps_context,
             refused=_traced(control.tracer, Via.RTSPS),
+            balancers=balancers(Via.RTSPS),
             handshake_timeout_s=tls.handshake_timeout_s,
         )
     addresses = StreamAddresses(
-        rtsp=f"rtsp://{_shown(host)}:{rtsp_port}" if rtsp_port is not None else "",
-        rtsps=f"rtsps://{_shown(host)}:{rtsps_port}" if rtsps_port is not None else "",
+        rtsp=listen.public_rtsp or (f"rtsp://{_shown(host)}:{rtsp_port}" if rtsp_port is not None else ""),
+        rtsps=listen.public_rtsps or (f"rtsps://{_shown(host)}:{rtsps_port}" if rtsps_port is not None else ""),
     )
     ports = _ports(configuration, records, control, journal, rtsp, addresses, sessions, certificates, in_force, clock)
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
     await runner.setup()
     life.push_async_callback(runner.cleanup)
-    http_port: int | None = None
+    if runner.server is None:
+        raise LocalProtocolError("the runner is to be set up before it is served")
     if listen.http_port is not None:
-        site = web.TCPSite(runner, host, listen.http_port)
-        await site.start()
-        http_port = runner.addresses[0][1]
-    https_port = None
+        http = Listener(runner.server, balancers=balancers(Via.API))
+        life.push_async_callback(http.close)
+        http_port = await http.listen(host, listen.http_port)
     if tls is not None and listen.https_port is not None:
-        https_port = await _serve_https(runner, host, listen.https_port, tls, control.tracer, life)
+        https = TlsListener(
+            runner.server,
+            context=tls.https_context,
+            refused=_traced(control.tracer, Via.API),
+            balancers=balancers(Via.API),
+            handshake_timeout_s=tls.handshake_timeout_s,
+        )
+        life.push_async_callback(https.close)
+        https_port = await https.listen(host, listen.https_port)
     return Endpoints(http_port, https_port, rtsp_port, rtsps_port)
 
 
@@ -159,28 +174,13 @@ def _ports(
     )
 
 
-async def _serve_https(
-    runner: web.AppRunner, host: str, port: int, tls: TlsFiles, tracer: Tracer, life: AsyncExitStack
-) -> int:
-    if runner.server is None:
-        raise LocalProtocolError("the runner is to be set up before it is served")
-    listener = TlsListener(
-        runner.server,
-        context=tls.https_context,
-        refused=_traced(tracer, Via.API),
-        handshake_timeout_s=tls.handshake_timeout_s,
-    )
-    life.push_async_callback(listener.close)
-    return await listener.listen(host, port)
-
-
 def _shown(host: str) -> str:
     """A host as a URL names it: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
     return f"[{host}]" if ":" in host else host
 
 
 def _traced(tracer: Tracer, via: Via) -> Callable[[str, str], None]:
-    """Write a refused handshake to the trace; a stranger who tries again and again is one entry a second."""
+    """Write a refused connection to the trace; a stranger who tries again and again is one entry a second."""
 
     def refused(source: str, reason: str) -> None:
         detail = {"reason": reason, "via": via.value}

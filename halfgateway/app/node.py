@@ -20,7 +20,7 @@ from camera_registry.guard import CredentialGuard
 from camera_registry.onvif_process import OnvifProcess
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
-from halfgateway.app.keeping import Records, keep_embedded, open_journal, open_records, open_state_store
+from halfgateway.app.keeping import Records, keep_embedded, open_journal, open_record, open_records, open_state_store
 from halfgateway.app.listening import Endpoints, listen
 from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.tls import CertificateWatch, TlsFiles
@@ -37,8 +37,7 @@ from halfgateway.keyframes import Keyframes
 from halfgateway.keys import NodeKeys
 from halfgateway.protocol.digest import DigestVerifier
 from halfgateway.survey import Survey, hosts_of
-from ops.interconnection import InterconnectionState, first_open
-from ops.local_record import LocalRecord
+from ops.interconnection import InterconnectionState
 
 log = logging.getLogger(__name__)
 
@@ -94,13 +93,10 @@ async def _start(
     clock = SystemClock()
     failed = asyncio.Event()
     folder = DataFolder(configuration.node.data.absolute())
-    is_new = not any(folder.trace.glob("*.leaves"))  # the folder itself may be a disk of its own, mounted and empty
     folder.make()
     beacon = life.enter_context(Beacon(folder.run, configuration.node.id))
     keys = NodeKeys.open(folder.secrets)
-    record = LocalRecord(folder.interconnection, clock=clock)
-    if is_new:
-        record.initialise(first_open(clock.now()))
+    record = open_record(folder, clock)
     records = await open_records(configuration, folder, keys, clock, life)
     shared = await open_state_store(configuration, folder, life)
     journal = await open_journal(configuration, file, folder, keys, clock, life)

@@ -18,6 +18,7 @@ MODULES = {
     "trace": "trace",
     "doctor": "doctor",
     "camera": "camera",
+    "agent": "agent",
 }
 """The module of this package that holds each command, under the command's own name."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import resource
 import signal
 from collections.abc import Coroutine, Iterator
@@ -23,6 +24,7 @@ from halfgateway.config import ConfigurationError, ConfigurationFile, read_confi
 from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.errors import HalfGatewayError
 from halfgateway.logs import set_level
+from halfgateway.net.supervisor import supervised
 from ops.errors import OpsError
 
 Port = typer.Option(min=0, max=65535, help="0: any free port.")
@@ -79,7 +81,8 @@ async def _serve(file: ConfigurationFile, *, as_json: bool) -> None:
             urls = node.endpoints.urls(configuration.listen.host)
             listening = "  ".join(url for url in urls.values() if url is not None)
             say({"ready": True, **urls}, f"{configuration.node.id} : {listening}", as_json=as_json)
-            await _until(node, ended)
+            async with supervised(os.environ):
+                await _until(node, ended)
 
 
 def _ended_by(*numbers: signal.Signals) -> asyncio.Event:

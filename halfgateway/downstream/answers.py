@@ -218,12 +218,13 @@ class RtspAnswers:
     def _offers(self, connection: RtspConnection, request: Request, username: str) -> Offers:
         """What of the client's list this connection is served.
 
-        Over TLS no datagram, which nothing would encrypt; nor through HTTP, where datagrams are known not to pass.
+        Over TLS no datagram, which nothing would encrypt; nor through HTTP, where datagrams are known not to pass, nor
+        by a balancer, which would not carry them.
         """
         header = request.headers.get("Transport")
         if header is None:
             raise RemoteProtocolError("SETUP without Transport")
-        has_route = self._udp is not None and not connection.secure and not connection.tunnelled
+        has_route = not (connection.secure or connection.tunnelled or connection.balanced)
         route = self._udp.route(connection.local, connection.source) if self._udp and has_route else None
         try:
             return offers_of(header, route)

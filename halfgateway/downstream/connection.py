@@ -17,6 +17,7 @@ from halfgateway.downstream.door import MODERN_TLS, Caller
 from halfgateway.downstream.session import RtspSession, Silent
 from halfgateway.errors import Refusal, RemoteProtocolError
 from halfgateway.net import sockets
+from halfgateway.net.balanced import BALANCED
 from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, InterleavedBatch, Role, frame
 from halfgateway.protocol.headers import Headers
 from halfgateway.protocol.messages import Request, Response, response, serialise
@@ -80,6 +81,7 @@ class RtspConnection(asyncio.Protocol):
         self.source = ""
         self.local = ""
         self.tunnelled = False
+        self.balanced = False
         self.secure = False
         self.certificate: bytes | None = None
         self.tls_version = MODERN_TLS
@@ -110,6 +112,7 @@ class RtspConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername") or ("",)
         self.source = str(peer[0])
         self.tunnelled = bool(transport.get_extra_info(TUNNELLED))
+        self.balanced = bool(transport.get_extra_info(BALANCED))
         self.local = str((transport.get_extra_info("sockname") or ("",))[0])
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self.secure = tls is not None

@@ -15,15 +15,13 @@ from halfgateway.downstream.connection import (
 from halfgateway.downstream.guest import Guest
 from halfgateway.downstream.session import SESSION_TIMEOUT_S
 from halfgateway.downstream.tunnel import Tunnels
+from halfgateway.net.listener import Balancers, Listener, Refused
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S, TlsListener
 
 MAX_CONNECTIONS = 2_000
 """Connections a node accepts, authenticated or not, both of a tunnel over HTTP: memory is bounded before anyone has
 said who they are. Past it the stranger who has been here longest is reset, else the newcomer; none of them takes a
 slot (row 9)."""
-
-BACKLOG = 512
-"""Connections the kernel may hold before they are accepted."""
 
 SESSION_GRACE_S = 10.0
 """How long after the announced timeout a reader over UDP is still waited for: a report may be late or lost."""
@@ -50,20 +48,18 @@ class RtspServer:
         self._idle_timeout_s = idle_timeout_s
         self._max_connections = max_connections
         self._session_timeout_s = session_timeout_s
-        self._listeners: list[asyncio.Server] = []
-        self._tls_listeners: list[TlsListener] = []
+        self._listeners: list[Listener] = []
         self._tunnels: Tunnels | None = None
         if rtsp_over_http:
             self._tunnels = Tunnels(
                 self._new_rtsp_connection, now=now, on_open=self._admit, on_closed=self.connections.discard
             )
 
-    async def listen(self, host: str, port: int) -> int:
+    async def listen(self, host: str, port: int, *, balancers: Balancers | None = None) -> int:
         """Accept connections on ``host`` and ``port`` (0: any free one); returns the port."""
-        listener = await asyncio.get_running_loop().create_server(self._new_connection, host, port, backlog=BACKLOG)
+        listener = Listener(self._new_connection, balancers=balancers)
         self._listeners.append(listener)
-        bound: int = listener.sockets[0].getsockname()[1]
-        return bound
+        return await listener.listen(host, port)
 
     async def listen_tls(
         self,
@@ -71,14 +67,19 @@ class RtspServer:
         port: int,
         *,
         context: Callable[[], ssl.SSLContext],
-        refused: Callable[[str, str], None],
+        refused: Refused,
+        balancers: Balancers | None = None,
         handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
     ) -> int:
-        """The same over TLS; ``context`` and ``refused`` are those of :class:`~halfgateway.net.tls.TlsListener`."""
+        """The same over TLS, for the :class:`~halfgateway.net.tls.TlsListener`."""
         listener = TlsListener(
-            self._new_connection, context=context, refused=refused, handshake_timeout_s=handshake_timeout_s
+            self._new_connection,
+            context=context,
+            refused=refused,
+            balancers=balancers,
+            handshake_timeout_s=handshake_timeout_s,
         )
-        self._tls_listeners.append(listener)
+        self._listeners.append(listener)
         return await listener.listen(host, port)
 
     def sweep(self) -> None:
@@ -96,13 +97,9 @@ class RtspServer:
     async def close(self) -> None:
         """Stop listening and abort every connection."""
         for listener in self._listeners:
-            listener.close()
-        for tls_listener in self._tls_listeners:
-            await tls_listener.close()
+            await listener.close()
         for connection in tuple(self.connections):
             connection.abort()
-        for listener in self._listeners:
-            await listener.wait_closed()
 
     def _new_connection(self) -> asyncio.Protocol:
         return self._new_rtsp_connection() if self._tunnels is None else self._tunnels.newcomer()

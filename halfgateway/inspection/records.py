@@ -55,7 +55,7 @@ async def read_house(folder: DataFolder, configuration: Configuration | None) ->
 
     Raises DatabaseError, RegistryError, UnreadableKeyError, OSError.
     """
-    url = configuration.database.url if configuration is not None else EMBEDDED
+    url = configuration.database.address() if configuration is not None else EMBEDDED
     on_record = await _on_record(folder, url)
     if configuration is None:
         return House(on_record)

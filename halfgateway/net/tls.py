@@ -8,31 +8,19 @@ keeps the trace (C08).
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import re
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 
-from halfgateway.net import sockets
+from halfgateway.net.listener import MAX_PREPARING, Balancers, Listener, MakeProtocol, Refused
 
 log = logging.getLogger(__name__)
 
 HANDSHAKE_TIMEOUT_S = 5.0
 """How long a handshake may take: two round trips and a signature; a slow loris is dropped after it."""
-
-MAX_HANDSHAKES = 2_000
-"""Handshakes under way on one listener: more than a thousand half-open ones, some 50 kB each. Past it a new connection
-is reset; none of them takes a slot (rtsp.md row 9)."""
-
-BACKLOG = 512
-"""Connections the kernel may hold before they are accepted."""
-
-NOT_ACCEPTED_PAUSE_S = 0.5
-"""How long nothing is accepted when the kernel cannot, as with no descriptor left: until others have ended."""
 
 MACHINE_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:@SECLEVEL=2"
 """What TLS 1.2 may use: ephemeral keys and authenticated encryption; keys and signatures of 112 bits at least."""
@@ -116,80 +104,32 @@ def refusal_reason(error: ssl.SSLError) -> str | None:
     return _HANDSHAKE_REASONS.get(name, "tls-" + (name.lower().replace("_", "-") or "failed"))
 
 
-class TlsListener:
-    """Accepts connections and shakes hands, each for a bounded time, before any protocol hears of them.
+class TlsListener(Listener):
+    """Shakes hands too, after a balancer's PROXY header where there is one (it stands before TLS).
 
     ``context`` is asked at each handshake, so that a new certificate counts at once and running connections keep
-    theirs. ``refused`` is told the peer's address and the reason.
+    theirs. ``refused`` is told of a handshake the client's address and the reason.
     """
 
     def __init__(
         self,
-        make_protocol: Callable[[], asyncio.BaseProtocol],
+        make_protocol: MakeProtocol,
         *,
         context: Callable[[], ssl.SSLContext],
-        refused: Callable[[str, str], None],
+        refused: Refused,
+        balancers: Balancers | None = None,
         handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
-        max_handshakes: int = MAX_HANDSHAKES,
+        max_preparing: int = MAX_PREPARING,
     ) -> None:
-        self._make_protocol = make_protocol
+        super().__init__(make_protocol, balancers=balancers, max_preparing=max_preparing)
         self._context = context
         self._refused = refused
         self._handshake_timeout_s = handshake_timeout_s
-        self._max_handshakes = max_handshakes
-        self._accepting: dict[asyncio.Task[None], socket.socket] = {}
-        self._handshakes: set[asyncio.Task[None]] = set()
 
-    @property
-    def handshakes(self) -> int:
-        """How many are under way."""
-        return len(self._handshakes)
-
-    async def listen(self, host: str, port: int) -> int:
-        """Accept connections on every address of ``host`` at ``port`` (0: any free one); returns the port."""
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        for family, address in dict.fromkeys((family, address[:2]) for family, _, _, _, address in found):
-            listener = socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
-            listener.setblocking(False)
-            port = listener.getsockname()[1]
-            task = asyncio.create_task(self._accept(listener), name=f"accept TLS on {port}")
-            task.add_done_callback(_log_failure)
-            self._accepting[task] = listener
-        return port
-
-    async def close(self) -> None:
-        """Stop listening and drop the handshakes; connections that were made are their protocols' to end."""
-        tasks = [*self._accepting, *self._handshakes]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for listener in self._accepting.values():
-            listener.close()
-        self._accepting.clear()
-
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, address = await loop.sock_accept(listener)
-            except OSError as error:
-                log.warning("tls.not_accepted error=%s", error)
-                if error.errno != errno.ECONNABORTED:
-                    await asyncio.sleep(NOT_ACCEPTED_PAUSE_S)
-                continue
-            if len(self._handshakes) >= self._max_handshakes:
-                sockets.reset(connection)
-                continue
-            handshake = asyncio.create_task(self._shake_hands(connection, str(address[0])))
-            self._handshakes.add(handshake)
-            handshake.add_done_callback(self._handshakes.discard)
-            handshake.add_done_callback(_log_failure)
-            handshake.add_done_callback(partial(_close_unserved, connection))
-
-    async def _shake_hands(self, connection: socket.socket, source: str) -> None:
+    async def _serve(self, connection: socket.socket, make_protocol: MakeProtocol, source: str) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                self._make_protocol,
+                make_protocol,
                 connection,
                 ssl=self._context(),
                 ssl_handshake_timeout=self._handshake_timeout_s,
@@ -204,15 +144,3 @@ class TlsListener:
             self._refused(source, "tls-handshake-timeout")
         except OSError as error:
             log.info("tls.lost source=%s error=%s", source, error)
-
-
-def _close_unserved(connection: socket.socket, handshake: asyncio.Task[None]) -> None:
-    """A handshake that was cancelled, perhaps before it began, leaves no descriptor."""
-    if handshake.cancelled():
-        connection.close()
-
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    """A task of the listener that dies is a bug, and is not to die unheard."""
-    if not task.cancelled() and task.exception() is not None:
-        log.critical("tls.failed task=%s", task.get_name(), exc_info=task.exception())

@@ -13,6 +13,7 @@ from halfgateway.downstream.door import Caller, StreamPath, Viewer
 from halfgateway.downstream.server import MAX_CONNECTIONS, RtspServer
 from halfgateway.downstream.transports import UdpService
 from halfgateway.errors import CapReached, InterconnectionCut, Refusal, UnknownCamera
+from halfgateway.net.listener import Balancers
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.digest import Algorithm, DigestVerifier, Secrets, ha1
 from halfgateway.relay.gop import Opening
@@ -170,8 +171,10 @@ class Stage:
         host: str = "127.0.0.1",
         udp: UdpService | None = None,
         rtsp_over_http: bool = False,
+        balancers: Balancers | None = None,
     ) -> None:
         self.host = host
+        self.balancers = balancers
         self.clocks = Clocks()
         self.source = Source(SourceKey(CAMERA, "main"), now=self._now)
         self.source.prepare(VideoFormat(Codec.H264, 90_000))
@@ -191,7 +194,7 @@ class Stage:
         self.sent = 0
 
     async def open(self) -> None:
-        self.port = await self.server.listen(self.host, 0)
+        self.port = await self.server.listen(self.host, 0, balancers=self.balancers)
 
     def player(self, credentials: Credentials | None = VIEWER, *, receive_buffer_bytes: int | None = None) -> RawPlayer:
         return RawPlayer(self.host, self.port, credentials, receive_buffer_bytes=receive_buffer_bytes)

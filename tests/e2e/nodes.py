@@ -195,7 +195,7 @@ class Ready:
     http: str
     https: str
     rtsp: str
-    rtsps: str
+    rtsps: str = ""
 
     @property
     def rtsp_address(self) -> tuple[str, int]:
@@ -259,6 +259,7 @@ class Estate:
     cameras: list[dict[str, Any]]
     valkey: Valkey
     timings: dict[str, float]
+    database_url: str
     watch: list[Watcher] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
 
@@ -266,14 +267,19 @@ class Estate:
     def camera_ids(self) -> list[str]:
         return [camera["id"] for camera in self.cameras]
 
-    def node(self, name: str, *, database: Path | None = None) -> ServedNode:
-        """A node that is configured, and not started."""
+    @property
+    def machine_card(self) -> Issued:
+        return self.authority.client(MACHINE, datetime.now(UTC))
+
+    def node(self, name: str, *, database: Path | None = None, listen: dict[str, Any] | None = None) -> ServedNode:
+        """A node that is configured, and not started; ``listen`` says how it listens otherwise than the others."""
         node = ServedNode(name, self)
         node.folder.make()
         node.folder.secrets.mkdir(mode=0o700, exist_ok=True)
         for key in SHARED_KEYS:
             (node.folder.secrets / key).write_bytes((self.folder / "secrets" / key).read_bytes())
-        document = self.configuration(node, database)
+        document = self.configuration(node, f"sqlite:///{database}" if database else self.database_url)
+        document["listen"] |= listen or {}
         node.config.write_text("\n".join(toml_lines(document)))
         return node
 
@@ -317,7 +323,7 @@ class Estate:
                 self.tokens["operator"] = (await answer.json())["token"]
         return self.tokens["operator"]
 
-    def configuration(self, node: ServedNode, database: Path | None = None) -> dict[str, Any]:
+    def configuration(self, node: ServedNode, database_url: str = "") -> dict[str, Any]:
         """What a node of this estate is told."""
         server = self.authority.server(datetime.now(UTC))
         described = ("id", "name", "site", "commune", "latitude", "longitude", "onvif_url", "username")
@@ -337,7 +343,7 @@ class Estate:
                 "revoked": str(self.authority.revocation_list_path),
             },
             "state_store": {"url": str(self.valkey.socket)},
-            "database": {"url": f"sqlite:///{database or self.folder / 'records.sqlite'}"},
+            "database": {"url": database_url or self.database_url},
             "timings": self.timings,
             "machines": [{"id": MACHINE, "agent": "pp-garant-01", "reason": "L251-2-5", "over_plain_rtsp": True}],
             "cameras": [
@@ -353,23 +359,29 @@ class Estate:
 
 
 @contextlib.contextmanager
-def estate(folder: Path, timings: dict[str, float], cameras: list[dict[str, Any]] | None = None) -> Iterator[Estate]:
-    """Cameras (the shared ones, if none are given), a Valkey, accounts, an authority; no Valkey is left running."""
+def estate(
+    folder: Path, timings: dict[str, float], cameras: list[dict[str, Any]] | None = None, database_url: str = ""
+) -> Iterator[Estate]:
+    """Cameras (the shared ones, if none are given), a Valkey, accounts, an authority; no Valkey is left running.
+
+    Without a URL the database is an SQLite of its own.
+    """
     folder.mkdir(exist_ok=True)
+    database_url = database_url or f"sqlite:///{folder / 'records.sqlite'}"
     valkey = Valkey(folder)
     try:
         valkey.start()
         authority = DemoAuthority.open(folder / "ca", datetime.now(UTC))
         authority.write_revocation_list([], datetime.now(UTC))
-        operator, machine = asyncio.run(_enrolled(folder, authority))
-        yield Estate(folder, authority, operator, machine, cameras or shared_cameras(), valkey, timings)
+        operator, machine = asyncio.run(_enrolled(folder, authority, database_url))
+        yield Estate(folder, authority, operator, machine, cameras or shared_cameras(), valkey, timings, database_url)
     finally:
         valkey.kill()
 
 
-async def _enrolled(folder: Path, authority: DemoAuthority) -> tuple[dict[str, Any], Credentials]:
+async def _enrolled(folder: Path, authority: DemoAuthority, database_url: str) -> tuple[dict[str, Any], Credentials]:
     keys, now = NodeKeys.open(folder / "secrets"), datetime.now(UTC)
-    database = Database(f"sqlite:///{folder / 'records.sqlite'}")
+    database = Database(database_url)
     passwords = Passwords(random_bytes=secrets.token_bytes, hasher=cheap_hasher())
     try:
         await database.migrate()
@@ -380,6 +392,7 @@ async def _enrolled(folder: Path, authority: DemoAuthority) -> tuple[dict[str, A
         await enrolment.create(OPERATOR, Role.OPERATOR, password, agent=OPERATOR, service="DOPC", site="PP-CITE")
         await enrolment.bind_certificate(OPERATOR, card.der)
         await enrolment.create(MACHINE, Role.MACHINE, password, agent=MACHINE, service="DOPC", site="PP-CITE")
+        await enrolment.bind_certificate(MACHINE, authority.client(MACHINE, now).der)
         secret = await enrolment.enrol_machine_secret(MACHINE, realm=REALM)
     finally:
         passwords.close()
@@ -394,16 +407,20 @@ def _card(card: Issued, password: str) -> dict[str, Any]:
 def toml_lines(document: dict[str, Any]) -> Iterator[str]:
     """The document as TOML: plain values first, then its tables, then its lists of tables."""
     for name, value in document.items():
-        if not isinstance(value, dict | list):
+        if not _is_table(value):
             yield f"{name} = {_value(value)}"
     for name, value in document.items():
         if isinstance(value, dict):
             yield f"[{name}]"
             yield from toml_lines(value)
-        elif isinstance(value, list):
+        elif _is_table(value):
             for item in value:
                 yield f"[[{name}]]"
                 yield from toml_lines(item)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value))
 
 
 def _value(value: object) -> str:

@@ -49,14 +49,14 @@ class House:
             client_authorities=self.authority.certificate_path,
         )
 
-    def listener(self, *, handshake_timeout_s: float = LIMIT_S, max_handshakes: int = 100) -> TlsListener:
+    def listener(self, *, handshake_timeout_s: float = LIMIT_S, max_preparing: int = 100) -> TlsListener:
         context = self.context()
         return TlsListener(
             Echo,
             context=lambda: context,
             refused=lambda source, reason: self.refused.append((source, reason)),
             handshake_timeout_s=handshake_timeout_s,
-            max_handshakes=max_handshakes,
+            max_preparing=max_preparing,
         )
 
     async def echoes(self, host: str = "127.0.0.1") -> bool:
@@ -122,17 +122,17 @@ async def test_half_open_handshakes_keep_nobody_out_until_they_are_too_many(
 ) -> None:
     # rtsp.md row 9
     house, bound = House(tmp_path), 30
-    listener = house.listener(max_handshakes=bound)
+    listener = house.listener(max_preparing=bound)
     await listening(house, stack, listener)
     for _ in range(bound - 1):
         await silent(house, stack)
     assert await house.echoes()
     await silent(house, stack)
     async with asyncio.timeout(LIMIT_S):
-        while listener.handshakes < bound:
+        while listener.preparing < bound:
             await asyncio.sleep(0.005)
     assert await ended(await silent(house, stack))
-    assert listener.handshakes == bound
+    assert listener.preparing == bound
 
 
 async def test_who_hangs_up_or_trusts_us_not_is_no_refusal_of_ours(tmp_path: Path, stack: AsyncExitStack) -> None:
@@ -145,7 +145,7 @@ async def test_who_hangs_up_or_trusts_us_not_is_no_refusal_of_ours(tmp_path: Pat
         await asyncio.open_connection("127.0.0.1", house.port, ssl=ssl.create_default_context())
     assert await house.echoes()
     async with asyncio.timeout(LIMIT_S):
-        while listener.handshakes:
+        while listener.preparing:
             await asyncio.sleep(0.005)
     assert house.refused == []
 
@@ -156,11 +156,11 @@ async def test_a_listener_that_closes_drops_its_handshakes(tmp_path: Path, stack
     await listening(house, stack, listener)
     reader = await silent(house, stack)
     async with asyncio.timeout(LIMIT_S):
-        while not listener.handshakes:
+        while not listener.preparing:
             await asyncio.sleep(0.005)
     await listener.close()
     assert await ended(reader)
-    assert listener.handshakes == 0
+    assert listener.preparing == 0
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", house.port)
 
