@@ -42,11 +42,15 @@ class Records:
     cameras: CameraStore
 
 
+def database_at(url: str, folder: DataFolder) -> Database:
+    """The database that the configuration names, which may be the node's own. Raises DatabaseError."""
+    return Database(f"sqlite:///{folder.records}" if url == EMBEDDED else url)
+
+
 async def open_records(
     configuration: Configuration, folder: DataFolder, keys: NodeKeys, clock: Clock, life: AsyncExitStack
 ) -> Records:
-    url = configuration.database.url
-    database = Database(f"sqlite:///{folder.records}" if url == EMBEDDED else url)
+    database = database_at(configuration.database.url, folder)
     life.push_async_callback(database.close)
     await database.migrate()
     sealing = Sealing(keys.master, random_bytes=secrets.token_bytes)

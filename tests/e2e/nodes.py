@@ -40,6 +40,7 @@ from halfgateway.downstream.answers import REALM
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.net.valkey import connect, find_binary
+from tests.databases import databases
 from tests.e2e.watching import Watcher
 from tests.raw_player import Credentials
 
@@ -257,14 +258,19 @@ class Estate:
     def camera_ids(self) -> list[str]:
         return [camera["id"] for camera in self.cameras]
 
-    def node(self, name: str, *, database: Path | None = None) -> ServedNode:
+    @property
+    def records(self) -> Path:
+        """By which the shared database is known (:mod:`tests.databases`)."""
+        return self.folder / "records.sqlite"
+
+    def node(self, name: str, *, records: Path | None = None) -> ServedNode:
         """A node that is configured, and not started."""
         node = ServedNode(name, self)
         node.folder.make()
         node.folder.secrets.mkdir(mode=0o700, exist_ok=True)
         for key in SHARED_KEYS:
             (node.folder.secrets / key).write_bytes((self.folder / "secrets" / key).read_bytes())
-        document = self._configuration(node, database or self.folder / "records.sqlite")
+        document = self._configuration(node, databases.url(records or self.records))
         node.config.write_text("\n".join(toml_lines(document)))
         return node
 
@@ -308,7 +314,7 @@ class Estate:
                 self.tokens["operator"] = (await answer.json())["token"]
         return self.tokens["operator"]
 
-    def _configuration(self, node: ServedNode, database: Path) -> dict[str, Any]:
+    def _configuration(self, node: ServedNode, database_url: str) -> dict[str, Any]:
         server = self.authority.server(datetime.now(UTC))
         described = ("id", "name", "site", "commune", "latitude", "longitude", "onvif_url", "username")
         return {
@@ -327,7 +333,7 @@ class Estate:
                 "revoked": str(self.authority.revocation_list_path),
             },
             "state_store": {"url": str(self.valkey.socket)},
-            "database": {"url": f"sqlite:///{database}"},
+            "database": {"url": database_url},
             "timings": self.timings,
             "machines": [{"id": MACHINE, "agent": "pp-garant-01", "reason": "L251-2-5", "over_plain_rtsp": True}],
             "cameras": [
@@ -359,7 +365,7 @@ def estate(folder: Path, timings: dict[str, float]) -> Iterator[Estate]:
 
 async def _enrolled(folder: Path, authority: DemoAuthority) -> tuple[dict[str, Any], Credentials]:
     keys, now = NodeKeys.open(folder / "secrets"), datetime.now(UTC)
-    database = Database(f"sqlite:///{folder / 'records.sqlite'}")
+    database = Database(databases.url(folder / "records.sqlite"))
     passwords = Passwords(random_bytes=secrets.token_bytes, hasher=cheap_hasher())
     try:
         await database.migrate()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -24,12 +24,9 @@ from tests.e2e.inventory import record_of
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[CameraStore]:
-    database = Database(f"sqlite:///{tmp_path / 'records.sqlite'}")
-    await database.migrate()
+def store(database: Database) -> CameraStore:
     sealing = Sealing(os.urandom(MASTER_KEY_BYTES), random_bytes=os.urandom)
-    yield CameraStore(database.sessions, sealing, clock=SystemClock())
-    await database.close()
+    return CameraStore(database.sessions, sealing, clock=SystemClock())
 
 
 def section(camera_id: str, tmp_path: Path, masked: str | None) -> CameraSection:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,15 +20,7 @@ from camera_registry.errors import IdentifierRetired, StoreUnavailable
 from camera_registry.store import CameraSnapshot, CameraStore
 from camera_registry.tables import CameraRow
 from halfgateway.database import Database
-
-
-@pytest.fixture
-async def any_database(database_url: str) -> AsyncIterator[Database]:
-    """A migrated database, once of each kind."""
-    opened = Database(database_url)
-    await opened.migrate()
-    yield opened
-    await opened.close()
+from tests.databases import everything_in
 
 
 @pytest.fixture
@@ -38,10 +29,10 @@ def store(database: Database, secret_box: Sealing, clock: HeldClock) -> CameraSt
 
 
 async def test_a_record_comes_back_whole_from_either_database(
-    any_database: Database, secret_box: Sealing, clock: HeldClock, record: CameraRecord
+    database: Database, secret_box: Sealing, clock: HeldClock, record: CameraRecord
 ) -> None:
-    await CameraStore(any_database.sessions, secret_box, clock=clock).upsert(record)
-    again = CameraStore(any_database.sessions, secret_box, clock=clock)
+    await CameraStore(database.sessions, secret_box, clock=clock).upsert(record)
+    again = CameraStore(database.sessions, secret_box, clock=clock)
     assert again.list() == ()
     snapshot = await again.load()
     assert dict(snapshot.records) == {record.camera.id: record}
@@ -61,9 +52,8 @@ async def test_secrets_are_unreadable_at_rest(
     store: CameraStore, record: CameraRecord, database: Database, tmp_path: Path
 ) -> None:  # C16
     await store.upsert(record)
-    async with database.engine.connect() as connection:
-        await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    files = [path.read_bytes() for path in tmp_path.iterdir() if path.is_file()]
+    kept = b"".join([*files, (await everything_in(database)).encode()])
     assert record.camera.name.encode() in kept
     credentials = record.connection.credentials
     assert credentials is not None
