@@ -16,7 +16,7 @@ from tests.databases import KINDS, Kind, databases
 from tests.held_clock import HeldClock
 from tests.house import House, open_house
 
-LONGEST_FIRST = ("tests/fuzz/", "tests/e2e/")
+LONGEST_FIRST = ("tests/fuzz/", "tests/soak/", "tests/e2e/")
 """What takes minutes begins first where several processes share the tests, so that none of it is left for the end."""
 
 
