@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
+import auth.records
 from auth.accounts import Account, AccountRepository, DigestSecret
 from auth.errors import (
     AccountConflictError,
@@ -24,7 +25,9 @@ from auth.sealing import Sealing
 from auth.sessions import ABSOLUTE, IDLE, MAX_SESSIONS_PER_ACCOUNT, Sessions
 from auth.tables import LoginSessionRow
 from halfgateway.database import Database
+from tests.databases import Kind as DatabaseKind
 from tests.held_clock import HeldClock
+from tests.postgresql import postgresql
 
 FACTORS = (Factor.PASSWORD, Factor.TOTP)
 
@@ -227,6 +230,18 @@ async def test_an_unreachable_database_is_a_declared_error(sealing: Sealing, clo
     with pytest.raises(RecordsUnavailableError):
         await AccountRepository(nowhere.sessions, sealing, clock).find("ops-1")
     await nowhere.close()
+
+
+@pytest.mark.parametrize("database_kind", [DatabaseKind.POSTGRESQL], indirect=True)
+async def test_a_database_that_stands_still_is_a_declared_error(
+    accounts: AccountRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await accounts.find("ops-1")
+    monkeypatch.setattr(auth.records, "TRANSACTION_LIMIT_S", 0.1)
+    with postgresql().frozen(), pytest.raises(RecordsUnavailableError):
+        await accounts.find("ops-1")
+    monkeypatch.undo()
+    assert await accounts.find("ops-1") is None
 
 
 async def _reason(sessions: Sessions, token: str) -> FailureReason:

@@ -13,8 +13,8 @@ from camera_registry.sql import TRANSACTION_LIMIT_S
 from halfgateway.database import POOL_OVERFLOW, POOL_SIZE
 from tests.databases import Kind as DatabaseKind
 from tests.databases import databases
-from tests.e2e.cluster import CAP, Cluster, open_cluster, until
-from tests.e2e.nodes import TIMINGS, Estate, ServedNode, estate
+from tests.e2e.cluster import CAP, Cluster, open_cluster, two_nodes, until
+from tests.e2e.nodes import Estate, ServedNode
 from tests.e2e.watching import Watcher, most_at_once
 from tests.postgresql import postgresql
 
@@ -29,13 +29,8 @@ RECORDS_GONE = (503, "state-store-unavailable")
 @pytest.fixture
 def both(database_kind: DatabaseKind, tmp_path: Path) -> Iterator[tuple[Estate, list[ServedNode]]]:
     """Two nodes that share their records."""
-    with estate(tmp_path / "estate", TIMINGS) as shared:
-        nodes = [shared.node("a"), shared.node("b")]
-        try:
-            yield shared, nodes
-        finally:
-            for node in nodes:
-                node.kill()
+    with two_nodes(tmp_path / "estate") as both:
+        yield both
 
 
 @pytest.fixture

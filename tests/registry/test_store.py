@@ -12,6 +12,7 @@ import pytest
 from held_clock import HeldClock
 from sqlalchemy import select
 
+import camera_registry.store
 from auth.errors import SealError
 from auth.sealing import MASTER_KEY_BYTES, Sealing
 from camera_registry.cameras import CameraState
@@ -20,7 +21,9 @@ from camera_registry.errors import IdentifierRetired, StoreUnavailable
 from camera_registry.store import CameraSnapshot, CameraStore
 from camera_registry.tables import CameraRow
 from halfgateway.database import Database
+from tests.databases import Kind as DatabaseKind
 from tests.databases import everything_in
+from tests.postgresql import postgresql
 
 
 @pytest.fixture
@@ -139,6 +142,18 @@ async def test_the_data_plane_is_answered_without_the_database(
     assert before.source(record.camera.id, "sub") == record.source("sub")
     assert before.source("unknown") is None
     assert before.camera("unknown") is None
+
+
+@pytest.mark.parametrize("database_kind", [DatabaseKind.POSTGRESQL], indirect=True)
+async def test_a_database_that_stands_still_is_a_declared_error(
+    store: CameraStore, record: CameraRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.upsert(record)
+    monkeypatch.setattr(camera_registry.store, "TRANSACTION_LIMIT_S", 0.1)
+    with postgresql().frozen(), pytest.raises(StoreUnavailable):
+        await store.load()
+    monkeypatch.undo()
+    assert (await store.load()).cameras == (record.camera,)
 
 
 async def test_a_snapshot_never_changes(store: CameraStore, record: CameraRecord) -> None:
