@@ -9,10 +9,10 @@ CODE := halfgateway camera_registry auth ops tests
 COMPILED := env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/$(VENV)/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench soak compatibility lock clean
+.PHONY: help install demo test test-postgresql lint bench soak compatibility lock clean
 
 help:  ## What can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 install: $(VENV)/.installed  ## .venv with halfgateway in it
 
@@ -28,6 +28,10 @@ test: $(VENV)/.installed-test lint  ## The whole gate: format, lint, types, impo
 	$(BIN)/coverage report --fail-under=90 --include='halfgateway/protocol/*' --format=total
 	$(BIN)/coverage report --fail-under=90 --include='halfgateway/relay/*' --format=total
 	$(BIN)/coverage report --fail-under=90 --include='halfgateway/control/*' --format=total
+
+test-postgresql: $(VENV)/.installed-test  ## Every test with its records in PostgreSQL, as several nodes keep theirs
+	@tests/install-peers
+	$(COMPILED) HALFGATEWAY_TEST_DATABASE=postgresql $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-test  ## Format, lint, types and import contracts
 	$(BIN)/ruff format --check $(CODE)

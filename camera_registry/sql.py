@@ -12,6 +12,11 @@ from sqlalchemy import DateTime, Dialect, MetaData
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
+TRANSACTION_LIMIT_S = 6.0
+"""Seconds that a transaction may take, to get its connection included: each lasts milliseconds, and an SQLite writer
+waits for another one up to five. Who has waited so long for a server that stands still is told that the records are
+unavailable."""
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware instant, stored in UTC; a naive one is refused."""

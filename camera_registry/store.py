@@ -21,6 +21,7 @@ from camera_registry.cameras import Camera, CameraState, Profile
 from camera_registry.clock import Clock
 from camera_registry.connections import CameraRecord, Connection, Credentials, DeviceInformation, StreamSource
 from camera_registry.errors import IdentifierRetired, StoreUnavailable
+from camera_registry.sql import TRANSACTION_LIMIT_S
 from camera_registry.tables import CameraRow, ProfileRow
 
 _PURPOSE: Final = "camera credentials"
@@ -155,7 +156,7 @@ class CameraStore:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncSession]:
         try:
-            async with self._sessions.begin() as session:
+            async with asyncio.timeout(TRANSACTION_LIMIT_S), self._sessions.begin() as session:
                 yield session
         except (SQLAlchemyError, OSError) as error:
             raise StoreUnavailable("the records cannot be reached") from error

@@ -29,17 +29,18 @@ from auth.purposes import Purpose
 from auth.sealing import Sealing
 from camera_registry.clock import SystemClock
 from halfgateway.app import Node, running_node
+from halfgateway.app.keeping import EMBEDDED, database_at
 from halfgateway.config import (
     CameraSection,
     Configuration,
     ConventionSection,
+    DatabaseSection,
     ListenSection,
     MachineSection,
     NodeSection,
     TimingsSection,
     TlsSection,
 )
-from halfgateway.database import Database
 from halfgateway.downstream.answers import REALM
 from halfgateway.errors import HalfGatewayError
 from halfgateway.folder import DataFolder
@@ -87,20 +88,22 @@ async def running_demo(
     *,
     cameras: int = CAMERAS,
     simulate: Simulate | None = None,
+    database_url: str = EMBEDDED,
 ) -> AsyncIterator[tuple[Node, dict[str, Any]]]:
     """Run the demo in ``root``, an absolute path; gives the node, and the document that says how to use it.
 
-    Without ``simulate`` the cameras run in a process of the demo's own. Raises DemoError, and what a node raises.
+    Without ``simulate`` the cameras run in a process of the demo's own; ``database_url`` is as in a configuration.
+    Raises DemoError, and what a node raises.
     """
     folder = DataFolder(root)
     folder.make()
     for part in ("mail", "revoked"):
         (folder.root / part).mkdir(exist_ok=True)
     authority = DemoAuthority.open(folder.root / "ca", datetime.now(UTC))
-    accounts = await _accounts(folder, authority)
+    accounts = await _accounts(folder, authority, database_url)
     _renew_revocations(folder, authority)
     async with (simulate or _simulator)(cameras) as listed:
-        configuration = _configuration(folder, authority, listed, host, ports, timings)
+        configuration = _configuration(folder, authority, listed, host, ports, timings, database_url)
         async with running_node(configuration) as node:
             await node.survey.taken.wait()
             yield node, _ready(node, folder, authority, accounts)
@@ -113,6 +116,7 @@ def _configuration(
     host: str,
     ports: DemoPorts,
     timings: TimingsSection,
+    database_url: str,
 ) -> Configuration:
     server = authority.server(datetime.now(UTC))
     return Configuration(
@@ -137,6 +141,7 @@ def _configuration(
             client_ca=authority.certificate_path,
             revoked=authority.revocation_list_path,
         ),
+        database=DatabaseSection(url=database_url),
         timings=timings,
         cameras=tuple(_camera_section(folder, camera) for camera in cameras),
         machines=(MachineSection(id=MACHINE, agent="pp-garant-01", reason="L251-2-5", over_plain_rtsp=True),),
@@ -153,14 +158,14 @@ def _camera_section(folder: DataFolder, camera: dict[str, Any]) -> CameraSection
     return CameraSection(**described, password_file=password_file)
 
 
-async def _accounts(folder: DataFolder, authority: DemoAuthority) -> dict[str, dict[str, str]]:
+async def _accounts(folder: DataFolder, authority: DemoAuthority, database_url: str) -> dict[str, dict[str, str]]:
     """One account of each role, made anew in each new folder and kept in one that is used again."""
     kept = folder.root / "accounts.json"
     if kept.exists():
         accounts: dict[str, dict[str, str]] = json.loads(kept.read_text(encoding="utf-8"))
         return accounts
     clock, keys = SystemClock(), NodeKeys.open(folder.secrets)
-    database = Database(f"sqlite:///{folder.records}")
+    database = database_at(database_url, folder)
     passwords = Passwords(random_bytes=secrets.token_bytes)
     try:
         await database.migrate()

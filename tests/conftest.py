@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
-import socket
-import subprocess
-import tempfile
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 import uvloop
 from coverage import Coverage
 
 from halfgateway.database import Database
+from tests.databases import KINDS, Kind, databases
 from tests.held_clock import HeldClock
 from tests.house import House, open_house
 
-LONGEST_FIRST = ("tests/fuzz/", "tests/e2e/")
+LONGEST_FIRST = ("tests/fuzz/", "tests/soak/", "tests/e2e/")
 """What takes minutes begins first where several processes share the tests, so that none of it is left for the end."""
-
-_POSTGRESQL_BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,59 +44,30 @@ def uncounted() -> Iterator[None]:
         counting.start()
 
 
-@pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[str]:
-    """The URL of a real PostgreSQL's ``postgres`` database, on a free loopback port."""
-    if not _POSTGRESQL_BINARIES:
-        pytest.skip("PostgreSQL is not installed (apt: postgresql); make test installs it")
-    binaries = _POSTGRESQL_BINARIES[-1]
-    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    user = None
-    if os.geteuid() == 0:  # initdb refuses root
-        account = pwd.getpwnam("postgres")
-        os.chown(folder, account.pw_uid, account.pw_gid)
-        user = account.pw_uid
+@pytest.fixture(scope="module", autouse=True)
+def _databases_of_the_module() -> Iterator[None]:
+    """PostgreSQL's are dropped once nobody uses them."""
+    yield
+    databases.drop()
 
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, user=user)
 
-    run(f"{binaries}/initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "postgres", "--no-sync")
-    options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
-    run(f"{binaries}/pg_ctl", "-D", f"{folder}/data", "-l", f"{folder}/log", "-w", "-o", options, "start")
-    try:
-        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    finally:
-        run(f"{binaries}/pg_ctl", "-D", f"{folder}/data", "-w", "-m", "immediate", "stop")
-        shutil.rmtree(folder)
+@pytest.fixture(params=KINDS)
+def database_kind(request: pytest.FixtureRequest) -> Iterator[Kind]:
+    """Each kind of database in turn: what the test keeps in SQL is kept there."""
+    with databases.using(request.param):
+        yield request.param
 
 
 @pytest.fixture
-async def postgresql_url(postgresql_server: str) -> str:
-    """The URL of a new, empty PostgreSQL database."""
-    name = f"test_{uuid4().hex}"
-    server = Database(postgresql_server)
-    async with server.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        await connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    await server.close()
-    return postgresql_server.rpartition("/")[0] + f"/{name}"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, once of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/records.sqlite"
-    url: str = request.getfixturevalue("postgresql_url")
-    return url
+def database_url(database_kind: Kind, tmp_path: Path) -> str:
+    """The URL of an empty database, of each kind in turn."""
+    return databases.empty(tmp_path / "records.sqlite")
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    """A migrated SQLite database."""
-    opened = Database(f"sqlite:///{tmp_path}/records.sqlite")
+async def database(database_kind: Kind, tmp_path: Path) -> AsyncIterator[Database]:
+    """A migrated database, of each kind in turn."""
+    opened = Database(databases.url(tmp_path / "records.sqlite"))
     await opened.migrate()
     yield opened
     await opened.close()
@@ -111,7 +75,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def house(database: Database, clock: HeldClock, tmp_path: Path) -> AsyncIterator[House]:
-    """A migrated SQLite database with one account of each role in it."""
+    """A migrated database, of each kind in turn, with one account of each role in it."""
     async with open_house(database, clock, tmp_path) as furnished:
         yield furnished
 

@@ -53,11 +53,15 @@ def open_record(folder: DataFolder, clock: Clock) -> LocalRecord:
     return record
 
 
+def database_at(url: str, folder: DataFolder) -> Database:
+    """The database that the configuration names, which may be the node's own. Raises DatabaseError."""
+    return Database(f"sqlite:///{folder.records}" if url == EMBEDDED else url)
+
+
 async def open_records(
     configuration: Configuration, folder: DataFolder, keys: NodeKeys, clock: Clock, life: AsyncExitStack
 ) -> Records:
-    url = configuration.database.address()
-    database = Database(f"sqlite:///{folder.records}" if url == EMBEDDED else url)
+    database = database_at(configuration.database.address(), folder)
     life.push_async_callback(database.close)
     await database.migrate()
     sealing = Sealing(keys.master, random_bytes=secrets.token_bytes)

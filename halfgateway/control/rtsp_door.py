@@ -17,7 +17,7 @@ from camera_registry.cameras import Camera
 from halfgateway.control.access import AccessRequest, Via
 from halfgateway.control.admission import Admission
 from halfgateway.control.descriptions import Descriptions
-from halfgateway.control.endings import NotPlayed
+from halfgateway.control.endings import NotPlayed, NotResumed
 from halfgateway.control.seat import House, StreamSeat
 from halfgateway.control.streams import Stream
 from halfgateway.control.tickets import Ticket, TicketKey, TicketStore
@@ -303,7 +303,7 @@ class RtspDoor:
             stream.ticket = ticket
             stream.end_unless(NotPlayed, self._house.timings.setup_to_play_s, self._house.now())
         elif stream.parked:
-            await self._house.tracer.durable(request.entry(Kind.STREAM_RESUMED, {"slot": stream.slot}))
+            await self._resume(stream, request)
         return stream
 
     async def _stream_of_machine(self, request: AccessRequest) -> Stream:
@@ -314,12 +314,18 @@ class RtspDoor:
             return stream
         stream = table.parked(account, request.camera, request.source)
         if stream is not None:
-            await self._house.tracer.durable(stream.request.entry(Kind.STREAM_RESUMED, {"slot": stream.slot}))
+            await self._resume(stream, stream.request)
             stream.parked = False
         else:
             stream = await self._admission.admit(request)
         stream.end_unless(NotPlayed, self._house.timings.setup_to_play_s, self._house.now())
         return stream
+
+    async def _resume(self, stream: Stream, request: AccessRequest) -> None:
+        """Take up a stream whose connection was lost: it came in time, and does not lapse while that is written."""
+        if stream.expiry is NotResumed:
+            stream.end_unless(NotPlayed, self._house.timings.setup_to_play_s, self._house.now())
+        await self._house.tracer.durable(request.entry(Kind.STREAM_RESUMED, {"slot": stream.slot}))
 
     def _not_seated(self, stream: Stream, request: AccessRequest, error: BaseException) -> None:
         """The camera did not come: a ticket keeps its reservation, a machine its slot only if it is used elsewise."""

@@ -12,9 +12,8 @@ from camera_registry.clock import SystemClock
 from camera_registry.connections import CameraRecord, Connection
 from camera_registry.inventory import Device
 from camera_registry.store import CameraStore
-from halfgateway.app.keeping import EMBEDDED
+from halfgateway.app.keeping import EMBEDDED, database_at
 from halfgateway.config import Configuration
-from halfgateway.database import Database
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.survey import device_of
@@ -70,7 +69,7 @@ async def _on_record(folder: DataFolder, url: str) -> dict[str, CameraRecord]:
     """The node's records; none of a node that has never run here: reading makes neither a database nor a key."""
     if not (folder.secrets / "master.key").exists() or (url == EMBEDDED and not folder.records.exists()):
         return {}
-    database = Database(f"sqlite:///{folder.records}" if url == EMBEDDED else url)
+    database = database_at(url, folder)
     try:
         sealing = Sealing(NodeKeys.open(folder.secrets).master, random_bytes=secrets.token_bytes)
         snapshot = await CameraStore(database.sessions, sealing, clock=SystemClock()).load()

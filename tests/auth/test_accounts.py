@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select
 
+import auth.records
 from auth.accounts import Account, AccountRepository, DigestSecret
 from auth.errors import (
     AccountConflictError,
@@ -25,7 +25,9 @@ from auth.sealing import Sealing
 from auth.sessions import ABSOLUTE, IDLE, MAX_SESSIONS_PER_ACCOUNT, Sessions
 from auth.tables import LoginSessionRow
 from halfgateway.database import Database
+from tests.databases import Kind as DatabaseKind
 from tests.held_clock import HeldClock
+from tests.postgresql import postgresql
 
 FACTORS = (Factor.PASSWORD, Factor.TOTP)
 
@@ -44,27 +46,18 @@ def _account(account_id: str, role: Role = Role.OPS) -> Account:
 
 
 @pytest.fixture
-async def records(database_url: str) -> AsyncIterator[Database]:
-    """A migrated database, once of each kind."""
-    database = Database(database_url)
-    await database.migrate()
-    yield database
-    await database.close()
-
-
-@pytest.fixture
 def sealing() -> Sealing:
     return Sealing(secrets.token_bytes(32), random_bytes=secrets.token_bytes)
 
 
 @pytest.fixture
-def accounts(records: Database, sealing: Sealing, clock: HeldClock) -> AccountRepository:
-    return AccountRepository(records.sessions, sealing, clock)
+def accounts(database: Database, sealing: Sealing, clock: HeldClock) -> AccountRepository:
+    return AccountRepository(database.sessions, sealing, clock)
 
 
 @pytest.fixture
-def sessions(records: Database, clock: HeldClock) -> Sessions:
-    return Sessions(records.sessions, clock, random_bytes=secrets.token_bytes)
+def sessions(database: Database, clock: HeldClock) -> Sessions:
+    return Sessions(database.sessions, clock, random_bytes=secrets.token_bytes)
 
 
 async def test_an_account_comes_back_as_it_was_stored(accounts: AccountRepository) -> None:
@@ -136,12 +129,12 @@ async def test_a_machine_has_both_digest_hashes_until_it_ends(accounts: AccountR
 
 
 async def test_another_key_opens_no_secret(
-    accounts: AccountRepository, records: Database, clock: HeldClock
+    accounts: AccountRepository, database: Database, clock: HeldClock
 ) -> None:  # C17
     await accounts.add(_account("ops-1"))
     await accounts.set_totp_secret("ops-1", "JBSWY3DPEHPK3PXP")
     other_key = Sealing(secrets.token_bytes(32), random_bytes=secrets.token_bytes)
-    thief = AccountRepository(records.sessions, other_key, clock)
+    thief = AccountRepository(database.sessions, other_key, clock)
     with pytest.raises(SealError):
         await thief.totp_secret("ops-1")
 
@@ -201,7 +194,7 @@ async def test_logout_ends_one_session_and_no_other(accounts: AccountRepository,
 
 
 async def test_sessions_of_one_account_are_bounded(
-    accounts: AccountRepository, sessions: Sessions, records: Database, clock: HeldClock
+    accounts: AccountRepository, sessions: Sessions, database: Database, clock: HeldClock
 ) -> None:
     account = _account("ops-1")
     await accounts.add(account)
@@ -209,21 +202,21 @@ async def test_sessions_of_one_account_are_bounded(
     for _ in range(MAX_SESSIONS_PER_ACCOUNT + 1):
         opened.append(await sessions.open(account, FACTORS))
         clock.advance(timedelta(seconds=1))
-    async with records.sessions() as session:
+    async with database.sessions() as session:
         assert await session.scalar(select(func.count(LoginSessionRow.token_sha256))) == MAX_SESSIONS_PER_ACCOUNT
     assert await _reason(sessions, opened[0].token) is FailureReason.SESSION_UNKNOWN
     assert await sessions.resolve(opened[-1].token) == opened[-1].principal
 
 
 async def test_expired_sessions_are_forgotten_at_the_next_login(
-    accounts: AccountRepository, sessions: Sessions, records: Database, clock: HeldClock
+    accounts: AccountRepository, sessions: Sessions, database: Database, clock: HeldClock
 ) -> None:
     account = _account("ops-1")
     await accounts.add(account)
     await sessions.open(account, FACTORS)
     clock.advance(IDLE)
     await sessions.open(account, FACTORS)
-    async with records.sessions() as session:
+    async with database.sessions() as session:
         assert await session.scalar(select(func.count(LoginSessionRow.token_sha256))) == 1
 
 
@@ -237,6 +230,18 @@ async def test_an_unreachable_database_is_a_declared_error(sealing: Sealing, clo
     with pytest.raises(RecordsUnavailableError):
         await AccountRepository(nowhere.sessions, sealing, clock).find("ops-1")
     await nowhere.close()
+
+
+@pytest.mark.parametrize("database_kind", [DatabaseKind.POSTGRESQL], indirect=True)
+async def test_a_database_that_stands_still_is_a_declared_error(
+    accounts: AccountRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await accounts.find("ops-1")
+    monkeypatch.setattr(auth.records, "TRANSACTION_LIMIT_S", 0.1)
+    with postgresql().frozen(), pytest.raises(RecordsUnavailableError):
+        await accounts.find("ops-1")
+    monkeypatch.undo()
+    assert await accounts.find("ops-1") is None
 
 
 async def _reason(sessions: Sessions, token: str) -> FailureReason:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 from importlib import resources
 from pathlib import Path
 
@@ -61,16 +62,24 @@ async def test_processes_that_start_together_migrate_once(database_url: str) -> 
     assert len(versions) == 1
 
 
-async def test_sqlite_is_set_up_for_use(database: Database) -> None:
-    async with database.engine.connect() as connection:
+@pytest.fixture
+async def on_sqlite(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(f"sqlite:///{tmp_path}/records.sqlite")
+    await opened.migrate()
+    yield opened
+    await opened.close()
+
+
+async def test_sqlite_is_set_up_for_use(on_sqlite: Database) -> None:
+    async with on_sqlite.engine.connect() as connection:
         assert await connection.scalar(text("PRAGMA journal_mode")) == "wal"
         assert await connection.scalar(text("PRAGMA foreign_keys")) == 1
         assert await connection.scalar(text("PRAGMA busy_timeout")) == 5000
 
 
-async def test_foreign_keys_hold_again_after_a_migration(database: Database) -> None:
-    await database.migrate()
-    async with database.engine.connect() as connection:
+async def test_foreign_keys_hold_again_after_a_migration(on_sqlite: Database) -> None:
+    await on_sqlite.migrate()
+    async with on_sqlite.engine.connect() as connection:
         assert await connection.scalar(text("PRAGMA foreign_keys")) == 1
 
 
@@ -81,8 +90,8 @@ async def test_a_schema_of_a_newer_version_is_refused(database: Database) -> Non
         await database.migrate()
 
 
-async def test_a_failed_migration_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    database = Database(f"sqlite:///{tmp_path}/records.sqlite")
+async def test_a_failed_migration_leaves_nothing_behind(database_url: str) -> None:
+    database = Database(database_url)
     async with database.engine.begin() as connection:
         await connection.execute(text("CREATE TABLE login_sessions (in_the_way INTEGER)"))
     with pytest.raises(DatabaseError):
@@ -99,7 +108,7 @@ def test_an_unknown_kind_of_database_is_refused(url: str) -> None:
         Database(url)
 
 
-async def test_an_unreachable_database_is_a_declared_error_without_the_password(tmp_path: Path) -> None:
+async def test_an_unreachable_database_is_a_declared_error_without_the_password() -> None:
     database = Database("postgresql://gateway:hunter2@127.0.0.1:1/records")
     with pytest.raises(DatabaseError) as refused:
         await database.migrate()

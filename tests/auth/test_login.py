@@ -23,6 +23,7 @@ from auth.principals import Attribution, Role
 from auth.throttle import FAILURES_PER_MINUTE
 from auth.totp import code_at
 from halfgateway.database import Database
+from tests.databases import everything_in
 from tests.held_clock import HeldClock
 from tests.house import CODE_ROLES, House
 
@@ -266,10 +267,7 @@ async def test_success_costs_a_source_nothing(house: House, clock: HeldClock) ->
 
 async def test_the_database_holds_no_secret_and_no_subject(house: House, database: Database) -> None:  # C16, C17
     opened = await house.login.authenticate(house.credentials("operator"), source=SOURCE)
-    async with database.engine.connect() as connection:
-        tables = await connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'table'"))
-        rows = [row for table in tables.all() for row in await connection.execute(text(f"SELECT * FROM {table}"))]
-    everything = repr(rows)
+    everything = await everything_in(database)
     hidden = [opened.token, *house.passwords.values(), *house.totp_secrets.values()]
     for der in house.certificates.values():
         certificate = x509.load_der_x509_certificate(der)

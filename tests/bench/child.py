@@ -74,6 +74,10 @@ class Child:
             raise BenchError(f"{self._log.stem}: {said['error']}")
         return said
 
+    def log(self) -> str:
+        """What it has written to standard error."""
+        return self._log.read_text(errors="replace")
+
     async def end(self) -> None:
         """Ask it to end, and kill it and what it has started if it does not."""
         if self._process.returncode is None:
@@ -89,7 +93,7 @@ class Child:
         await self._process.wait()
 
     def _tail(self) -> str:
-        return self._log.read_text(errors="replace")[-_LOG_TAIL:]
+        return self.log()[-_LOG_TAIL:]
 
 
 @asynccontextmanager

@@ -67,7 +67,7 @@ class Rig:
 
 @asynccontextmanager
 async def rig(
-    stream: Stream, cameras: int, *, with_gst: bool = True, module: str = "halfgateway"
+    stream: Stream, cameras: int, *, with_gst: bool = True, module: str = "halfgateway", log_level: str = "warning"
 ) -> AsyncIterator[Rig]:
     """Start everything in a new folder; nothing of it is left behind."""
     async with AsyncExitStack() as stack:
@@ -84,7 +84,7 @@ async def rig(
         camera = await start("camera", seen | shape)
         onvif = await start("onvif_front", {"ports": camera.first["ports"], "table": str(table)} | shape)
         cameras_themselves = direct(camera.first["ports"])
-        ours = await stack.enter_async_context(gateway(folder, onvif.first["urls"], module=module))
+        ours = await stack.enter_async_context(gateway(folder, onvif.first["urls"], module=module, log_level=log_level))
         gst = await stack.enter_async_context(gst_proxy(folder, cameras_themselves)) if with_gst else None
         readers = await start("readers", seen | {"gop_s": stream.gop_s})
         yield Rig(stream, camera, readers, cameras_themselves, ours, gst)

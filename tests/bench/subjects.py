@@ -58,6 +58,10 @@ class Peer:
         """Where it listens, with all its cameras."""
         return urlsplit(self.urls[0]).port or 0
 
+    def path(self, camera: int) -> str:
+        """A camera's path."""
+        return urlsplit(self.urls[camera]).path
+
     def target(self, camera: int, *, slow_bps: float | None = None) -> dict[str, Any]:
         """How a reader comes to one camera."""
         return {
@@ -106,7 +110,7 @@ async def gst_proxy(folder: Path, cameras: Peer) -> AsyncIterator[Peer]:
 
 
 @asynccontextmanager
-async def gateway(folder: Path, onvif_urls: Sequence[str], *, module: str) -> AsyncIterator[Gateway]:
+async def gateway(folder: Path, onvif_urls: Sequence[str], *, module: str, log_level: str) -> AsyncIterator[Gateway]:
     """``halfgateway serve`` on embedded defaults, that knows every camera; ``module`` is what is run."""
     authority = DemoAuthority.open(folder / "ca", datetime.now(UTC))
     authority.write_revocation_list([], datetime.now(UTC))
@@ -114,7 +118,8 @@ async def gateway(folder: Path, onvif_urls: Sequence[str], *, module: str) -> As
     data.make()
     machine, tls = await _enrolled(data, authority)
     config = folder / "gateway.toml"
-    config.write_text("\n".join(toml_lines(_configuration(folder, data, authority, onvif_urls))))
+    document = _configuration(folder, data, authority, onvif_urls) | {"log_level": log_level}
+    config.write_text("\n".join(toml_lines(document)))
     serve = [sys.executable, "-m", module, "serve", "--config", str(config), "--json"]
     async with child(serve, folder / "gateway.log") as process:
         paths = [f"/live/{bench_identity(index).id}" for index in range(len(onvif_urls))]
@@ -181,7 +186,6 @@ def _configuration(
     password.write_text(PASSWORD)
     described = ("id", "name", "site", "commune", "latitude", "longitude", "username")
     return {
-        "log_level": "warning",
         "node": {"id": "bench", "data": str(data.root)},
         "convention": {
             "id": "bench",

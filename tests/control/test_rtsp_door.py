@@ -208,6 +208,27 @@ async def test_a_lost_connection_keeps_its_slot_for_the_same_holder(place: Place
     assert (await place.kinds(stream.id)).count(Kind.STREAM_RESUMED) == 1
 
 
+@pytest.mark.parametrize("by_ticket", [True, False])
+async def test_who_comes_back_in_the_last_moment_does_not_lapse_while_the_camera_is_dialled(
+    place: Place, *, by_ticket: bool
+) -> None:
+    # C01 S15
+    holder = (await place.open())[1] if by_ticket else BY_MACHINE
+    seat = await place.sit(holder)
+    await place.play(seat)
+    seat.lose()
+    await place.hub.close()
+    place.cameras.plays.clear()
+    (stream,) = place.table
+    stream.end_unless(NotResumed, 0.0, time.monotonic())
+    coming = asyncio.create_task(place.sit(holder))
+    await until(lambda: place.users() == 1)
+    assert place.table.over() == []
+    place.cameras.plays.set()
+    await place.play(await coming)
+    assert (tuple(place.table), stream.expires_at_s) == ((stream,), None)
+
+
 async def test_a_ticket_that_was_never_played_waits_no_longer_for_a_lost_connection(place: Place) -> None:
     # C01: the 30 s to first PLAY are from the POST
     stream, holder = await place.open()

@@ -1,4 +1,4 @@
-"""A whole gateway: real Valkey, SQLite, certificates, journal, and simulated cameras in their own process."""
+"""A whole gateway: real Valkey, SQL, certificates, journal, and simulated cameras in their own process."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from auth.trace.reader import TraceReader
 from halfgateway.app import Node
 from halfgateway.config import TimingsSection
 from halfgateway.demo import DemoPorts, running_demo
+from halfgateway.folder import DataFolder
+from tests.databases import databases
 from tests.e2e.nodes import CAMERAS, cheap_hasher, shared_cameras
 from tests.raw_player import Credentials, RawPlayer
 from tests.udp_player import UdpPlayer
@@ -132,6 +134,11 @@ class Gateway:
         return entries
 
 
+def records_of(data: Path) -> Path:
+    """By which the database of a gateway is known (:mod:`tests.databases`): where it is, if it is SQLite's."""
+    return DataFolder(data).records
+
+
 def credentials_of(ticket: dict[str, Any]) -> Credentials:
     return Credentials(ticket["username"], ticket["password"])
 
@@ -166,7 +173,9 @@ async def open_gateway(
     simulate = simulated_already if cameras == CAMERAS else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(auth.passwords, "PasswordHasher", cheap_hasher)
-        demo = running_demo(folder, host, DemoPorts(0, 0, 0, 0), timings, cameras=cameras, simulate=simulate)
+        url = databases.url(records_of(folder))
+        ports = DemoPorts(0, 0, 0, 0)
+        demo = running_demo(folder, host, ports, timings, cameras=cameras, simulate=simulate, database_url=url)
         async with demo as (node, ready), aiohttp.ClientSession() as http:
             yield Gateway(node, ready, http)
 

@@ -40,6 +40,7 @@ from halfgateway.downstream.answers import REALM
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.net.valkey import connect, find_binary
+from tests.databases import databases
 from tests.e2e.watching import Watcher
 from tests.raw_player import Credentials
 
@@ -268,17 +269,22 @@ class Estate:
         return [camera["id"] for camera in self.cameras]
 
     @property
+    def records(self) -> Path:
+        """By which the shared database is known (:mod:`tests.databases`)."""
+        return self.folder / "records.sqlite"
+
+    @property
     def machine_card(self) -> Issued:
         return self.authority.client(MACHINE, datetime.now(UTC))
 
-    def node(self, name: str, *, database: Path | None = None, listen: dict[str, Any] | None = None) -> ServedNode:
+    def node(self, name: str, *, records: Path | None = None, listen: dict[str, Any] | None = None) -> ServedNode:
         """A node that is configured, and not started; ``listen`` says how it listens otherwise than the others."""
         node = ServedNode(name, self)
         node.folder.make()
         node.folder.secrets.mkdir(mode=0o700, exist_ok=True)
         for key in SHARED_KEYS:
             (node.folder.secrets / key).write_bytes((self.folder / "secrets" / key).read_bytes())
-        document = self.configuration(node, f"sqlite:///{database}" if database else self.database_url)
+        document = self.configuration(node, databases.url(records) if records is not None else self.database_url)
         document["listen"] |= listen or {}
         node.config.write_text("\n".join(toml_lines(document)))
         return node
@@ -367,7 +373,7 @@ def estate(
     Without a URL the database is an SQLite of its own.
     """
     folder.mkdir(exist_ok=True)
-    database_url = database_url or f"sqlite:///{folder / 'records.sqlite'}"
+    database_url = database_url or databases.url(folder / "records.sqlite")
     valkey = Valkey(folder)
     try:
         valkey.start()

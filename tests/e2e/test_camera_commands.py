@@ -7,13 +7,30 @@ import json
 import sys
 from typing import Any
 
+import pytest
+
 from auth.trace import Kind
+from tests.databases import Kind as DatabaseKind
+from tests.databases import databases
 from tests.e2e.conftest import Gateway
+from tests.e2e.nodes import toml_lines
+
+pytestmark = pytest.mark.usefixtures("database_kind")
+
+
+def named(gateway: Gateway) -> list[str]:
+    """How a command is told of the node: a demo's folder says all, except where a database other than its own is."""
+    configuration = gateway.node.configuration
+    if databases.kind is DatabaseKind.SQLITE:
+        return ["--data", str(gateway.data)]
+    path = gateway.data / "gateway.toml"
+    path.write_text("\n".join(toml_lines(configuration.model_dump(mode="json", exclude_none=True))))
+    return ["--config", str(path)]
 
 
 async def run(gateway: Gateway, *arguments: str) -> tuple[int, Any, str]:
-    """Run a command on the gateway's folder; exit code, its JSON document, and everything that it said."""
-    command = [sys.executable, "-m", "halfgateway", *arguments, "--json", "--data", str(gateway.data)]
+    """Run a command beside the node; exit code, its JSON document, and everything that it said."""
+    command = [sys.executable, "-m", "halfgateway", *arguments, "--json", *named(gateway)]
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

@@ -15,8 +15,8 @@ from typing import Any
 
 from auth.trace import Kind
 from halfgateway.protocol.rtcp import Goodbye, parse_compound
-from tests.e2e.conftest import SWIFT, Gateway, credentials_of, open_gateway, until
-from tests.e2e.faults import overwritten
+from tests.databases import databases
+from tests.e2e.conftest import STEADY, SWIFT, Gateway, credentials_of, open_gateway, records_of, until
 from tests.raw_player import RawPlayer
 
 PROMPT_S = 1.0
@@ -119,12 +119,17 @@ def frozen(process: int) -> Iterator[None]:
         os.kill(process, signal.SIGCONT)
 
 
-async def test_the_command_line_cuts_with_valkey_frozen_and_sql_gone(gateway: Gateway) -> None:
+async def test_the_command_line_cuts_with_valkey_frozen_and_sql_gone(tmp_path: Path) -> None:
     # rtsp.md section 1.7; C10: it needs the node's disk and nothing else
+    async with open_gateway(tmp_path / "demo", STEADY) as gateway:  # no lease lapses before the command has begun
+        await cut_without_valkey_and_sql(gateway)
+
+
+async def cut_without_valkey_and_sql(gateway: Gateway) -> None:
     valkey = int((await gateway.node.control.store.client.info("server"))["process_id"])
     async with ten_streams(gateway) as players:
         reading = [asyncio.create_task(player.read_to_end()) for player in players]
-        with frozen(valkey), overwritten(gateway.data / "records.sqlite"):
+        with frozen(valkey), databases.lost(records_of(gateway.data)):
             code, answer = await run_command(gateway, "cut", "--reason", "essai")
             cut_at = time.monotonic()
             assert code == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sqlite3
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,9 +14,8 @@ import pytest
 
 from auth.trace import Kind
 from tests.e2e.cluster import CAP, WAIT_S, Cluster, open_cluster, two_nodes, until
-from tests.e2e.faults import overwritten
 from tests.e2e.nodes import LEASE_S, TIMINGS, Estate, ServedNode
-from tests.e2e.watching import SKEW_S, Watcher, most_at_once
+from tests.e2e.watching import SKEW_S, Watcher
 
 SOON_S = 12.0
 """What is bounded by two or three seconds, on a machine that is busy with other things."""
@@ -212,37 +210,6 @@ async def lose_the_trace(
     ended = [entry.detail for entry in await node.trace() if entry.kind is Kind.STREAM_STOPPED]
     assert sum(how["cause"] == TRACE_GONE[1] and how["packets"] > 0 for how in ended) == len(players)
     assert node.end() == 0
-
-
-def copy(database: Path, to: Path) -> None:
-    with contextlib.closing(sqlite3.connect(database)) as source, contextlib.closing(sqlite3.connect(to)) as target:
-        source.backup(target)
-
-
-async def test_without_sql_what_runs_goes_on_and_tickets_are_good(cluster: Cluster) -> None:
-    # C10 T01: failure table, SQL down
-    database = cluster.estate.folder / "lost.sqlite"
-    copy(cluster.estate.folder / "records.sqlite", database)
-    node, camera = cluster.estate.node("no-sql", database=database), cluster.estate.camera_ids[0]
-    async with running(cluster, node):
-        players = await cluster.playing(node, 4)
-        waiting = await cluster.enter(node, await cluster.ticket(node, camera), camera)
-        with overwritten(database):
-            async with asyncio.timeout(SOON_S):
-                assert await cluster.asked(node) == STORE_GONE
-            assert (await waiting.start()).status == 200
-            await all_deliver([*players, waiting])
-            await stop([*players, waiting])
-
-        async def all_told() -> bool:
-            told = await node.trace()
-            stopped = {entry.stream for entry in told if entry.kind is Kind.STREAM_STOPPED}
-            started = {entry.stream for entry in told if entry.kind is Kind.STREAM_STARTED}
-            assert len(started) == len(players) + 1
-            return started == stopped
-
-        await until(all_told)
-    assert most_at_once(cluster.estate.watch) <= CAP
 
 
 @contextlib.asynccontextmanager

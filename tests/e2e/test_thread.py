@@ -1,9 +1,13 @@
-"""One camera, one player, one door: the thread through everything."""
+"""One camera, one player, one door: the thread through everything, with each kind of database."""
 
 from __future__ import annotations
 
+import pytest
+
 from auth.trace import Kind
 from tests.e2e.conftest import Gateway, credentials_of, until
+
+pytestmark = pytest.mark.usefixtures("database_kind")
 
 
 async def test_a_ticket_plays_and_is_told_in_the_trace(gateway: Gateway) -> None:

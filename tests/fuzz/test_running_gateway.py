@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import itertools
 import logging
@@ -12,13 +11,14 @@ import secrets
 import ssl
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from auth.trace.acts import open_streams
-from tests.e2e.conftest import SWIFT, Gateway, credentials_of, open_gateway, until
+from tests.e2e.conftest import SWIFT, Gateway, credentials_of, open_gateway
+from tests.e2e.holdings import at_rest, descriptors, descriptors_at_rest, settled, tasks
 from tests.fuzz.fuzzer import Address, Fuzzer
 from tests.fuzz.transcripts import transcripts
 from tests.raw_player import Credentials
@@ -48,20 +48,6 @@ def seed_of(environment_default: int) -> int:
     seed = int(os.environ.get("FUZZ_SEED", environment_default))
     print(f"FUZZ_SEED={seed}")
     return seed
-
-
-def descriptors() -> Counter[str]:
-    """The open descriptors by what they are: files by name, sockets and pipes by kind."""
-    found: Counter[str] = Counter()
-    for descriptor in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):  # the listing's own
-            found[os.readlink(f"/proc/self/fd/{descriptor}").partition(":[")[0]] += 1
-    return found
-
-
-def tasks() -> Counter[str]:
-    """The running tasks by the coroutine that each runs."""
-    return Counter(getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks())
 
 
 def addresses(gateway: Gateway) -> list[Address]:
@@ -96,30 +82,6 @@ async def plays(gateway: Gateway, camera: str) -> None:
         assert (await player.play(path)).status == 200
         await player.packets_until(20)
         assert (await player.tear_down(path)).status == 200
-
-
-async def at_rest(gateway: Gateway) -> None:
-    """Wait until nobody is served: no connection, no stream, no slot, no camera pulled."""
-    control = gateway.node.control
-
-    async def is_at_rest() -> bool:
-        idle = not gateway.node.rtsp.connections and not len(control.table) and not tuple(control.hub)
-        return idle and await gateway.slots_used() == 0
-
-    await until(is_at_rest)
-
-
-async def descriptors_at_rest(gateway: Gateway) -> Counter[str]:
-    """The open descriptors, but the connections to the state store that wait to be used again: as many as ever were
-    in use at once."""
-    await gateway.node.control.store.client.connection_pool.disconnect(inuse_connections=False)
-    return descriptors()
-
-
-async def settled(condition: Callable[[], bool]) -> None:
-    """Give what is still closing the time to close; what remains is for the caller to say."""
-    with contextlib.suppress(TimeoutError):
-        await until(condition)
 
 
 async def fuzz(gateway: Gateway, fuzzer: Fuzzer, duration_s: float) -> int:

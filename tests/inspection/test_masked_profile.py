@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -26,12 +26,9 @@ from tests.e2e.inventory import record_of
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[CameraStore]:
-    database = Database(f"sqlite:///{tmp_path / 'records.sqlite'}")
-    await database.migrate()
+def store(database: Database) -> CameraStore:
     sealing = Sealing(os.urandom(MASTER_KEY_BYTES), random_bytes=os.urandom)
-    yield CameraStore(database.sessions, sealing, clock=SystemClock())
-    await database.close()
+    return CameraStore(database.sessions, sealing, clock=SystemClock())
 
 
 def section(camera_id: str, tmp_path: Path, masked: str | None) -> CameraSection:

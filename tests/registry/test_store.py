@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from held_clock import HeldClock
 from sqlalchemy import select
 
+import camera_registry.store
 from auth.errors import SealError
 from auth.sealing import MASTER_KEY_BYTES, Sealing
 from camera_registry.cameras import CameraState
@@ -21,15 +21,9 @@ from camera_registry.errors import IdentifierRetired, StoreUnavailable
 from camera_registry.store import CameraSnapshot, CameraStore
 from camera_registry.tables import CameraRow
 from halfgateway.database import Database
-
-
-@pytest.fixture
-async def any_database(database_url: str) -> AsyncIterator[Database]:
-    """A migrated database, once of each kind."""
-    opened = Database(database_url)
-    await opened.migrate()
-    yield opened
-    await opened.close()
+from tests.databases import Kind as DatabaseKind
+from tests.databases import everything_in
+from tests.postgresql import postgresql
 
 
 @pytest.fixture
@@ -38,10 +32,10 @@ def store(database: Database, secret_box: Sealing, clock: HeldClock) -> CameraSt
 
 
 async def test_a_record_comes_back_whole_from_either_database(
-    any_database: Database, secret_box: Sealing, clock: HeldClock, record: CameraRecord
+    database: Database, secret_box: Sealing, clock: HeldClock, record: CameraRecord
 ) -> None:
-    await CameraStore(any_database.sessions, secret_box, clock=clock).upsert(record)
-    again = CameraStore(any_database.sessions, secret_box, clock=clock)
+    await CameraStore(database.sessions, secret_box, clock=clock).upsert(record)
+    again = CameraStore(database.sessions, secret_box, clock=clock)
     assert again.list() == ()
     snapshot = await again.load()
     assert dict(snapshot.records) == {record.camera.id: record}
@@ -61,9 +55,8 @@ async def test_secrets_are_unreadable_at_rest(
     store: CameraStore, record: CameraRecord, database: Database, tmp_path: Path
 ) -> None:  # C16
     await store.upsert(record)
-    async with database.engine.connect() as connection:
-        await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    files = [path.read_bytes() for path in tmp_path.iterdir() if path.is_file()]
+    kept = b"".join([*files, (await everything_in(database)).encode()])
     assert record.camera.name.encode() in kept
     credentials = record.connection.credentials
     assert credentials is not None
@@ -149,6 +142,18 @@ async def test_the_data_plane_is_answered_without_the_database(
     assert before.source(record.camera.id, "sub") == record.source("sub")
     assert before.source("unknown") is None
     assert before.camera("unknown") is None
+
+
+@pytest.mark.parametrize("database_kind", [DatabaseKind.POSTGRESQL], indirect=True)
+async def test_a_database_that_stands_still_is_a_declared_error(
+    store: CameraStore, record: CameraRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.upsert(record)
+    monkeypatch.setattr(camera_registry.store, "TRANSACTION_LIMIT_S", 0.1)
+    with postgresql().frozen(), pytest.raises(StoreUnavailable):
+        await store.load()
+    monkeypatch.undo()
+    assert (await store.load()).cameras == (record.camera,)
 
 
 async def test_a_snapshot_never_changes(store: CameraStore, record: CameraRecord) -> None:

@@ -231,6 +231,7 @@ async def test_a_reader_that_takes_a_little_is_kept(house: House) -> None:
 
 
 async def test_what_slow_readers_lose_is_told_once_a_second(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    # T10: four seconds of it
     caplog.set_level(logging.INFO)
     source = await house.hub.enter(KEY)
     sinks = [Sink(), Sink()]

@@ -27,6 +27,7 @@ from halfgateway.simulator import sites
 from halfgateway.simulator.behaviour import Behaviour
 from halfgateway.simulator.camera import SimulatedCamera
 from halfgateway.simulator.packets import Clip
+from tests.databases import databases
 from tests.upstream.line import KEY, Line, Watcher, eventually, target_of
 
 A_MINUTE_OF_PICTURES = 1500
@@ -49,7 +50,7 @@ async def long_camera(small_clip: Clip) -> AsyncIterator[SimulatedCamera]:
 @pytest.fixture
 async def store(tmp_path: Path, long_camera: SimulatedCamera) -> AsyncIterator[CameraStore]:
     """The records, and the camera in them."""
-    database = Database(f"sqlite:///{tmp_path / 'records.sqlite'}")
+    database = Database(databases.url(tmp_path / "records.sqlite"))
     await database.migrate()
     store = CameraStore(
         database.sessions, Sealing(os.urandom(MASTER_KEY_BYTES), random_bytes=os.urandom), clock=SystemClock()
