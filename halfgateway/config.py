@@ -28,6 +28,7 @@ from pydantic import (
 
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
 from camera_registry.connections import Connection
+from halfgateway.control.bandwidth import Line
 from halfgateway.control.streams import Timings
 from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
 from halfgateway.errors import HalfGatewayError
@@ -199,6 +200,27 @@ class _ServerSection(_Section):
         return f"{scheme}://{user}:{password}@{host}{slash}{path}"
 
 
+class LineSection(_Section):
+    """The line to the prefecture, in Mb/s: what all streams may take of it together, and what one is taken to need.
+
+    What a stream takes is measured once it plays; ``stream_mbps`` counts until then. Without a ceiling any number fits.
+    """
+
+    ceiling_mbps: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    stream_mbps: Annotated[float, Field(gt=0, le=100)] = 4.0
+
+    @model_validator(mode="after")
+    def _holds_a_stream(self) -> LineSection:
+        if self.ceiling_mbps is not None and self.ceiling_mbps < self.stream_mbps:
+            raise ValueError("ceiling_mbps is less than one stream's stream_mbps: nothing could ever be granted")
+        return self
+
+    def record(self) -> Line:
+        """The line as the door reads it."""
+        ceiling_kbps = None if self.ceiling_mbps is None else round(self.ceiling_mbps * 1000)
+        return Line(ceiling_kbps, round(self.stream_mbps * 1000))
+
+
 class StoreSection(_ServerSection):
     """Shared state: ``embedded`` (a Valkey of our own below ``node.data``) or a ``redis://``-like URL."""
 
@@ -283,6 +305,7 @@ class Configuration(_Section):
     state_store: StoreSection = StoreSection()
     database: DatabaseSection = DatabaseSection()
     timings: TimingsSection = TimingsSection()
+    line: LineSection = LineSection()
     cameras: tuple[CameraSection, ...] = ()
     machines: tuple[MachineSection, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"

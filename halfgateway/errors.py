@@ -99,6 +99,12 @@ class CapReached(Refusal):
     article = "article 4"
 
 
+class BandwidthReached(Refusal):
+    """One more stream would take more of the line to the prefecture than it has (L10)."""
+
+    code, http_status, rtsp_status = "bandwidth-reached", 409, 453
+
+
 class TransportNotOffered(Refusal):
     """The camera's packets cannot be passed on whole by the transport that was asked for."""
 

@@ -39,6 +39,7 @@ TITLES = {
     "unknown-entry": "Entrée inconnue du journal des accès",
     "no-recording": "Aucun enregistrement disponible",
     "cap-reached": "Nombre maximal de Flux atteint",
+    "bandwidth-reached": "Débit maximal de la liaison atteint",
     "outside-retention": "Période non accessible",
     "invalid-request": "Requête invalide",
     "throttled": "Trop de tentatives depuis cette adresse",

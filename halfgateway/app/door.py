@@ -20,6 +20,7 @@ from halfgateway.control.entitlement import Entitlement
 from halfgateway.control.freshness import Freshness
 from halfgateway.control.handover import Handover
 from halfgateway.control.interconnection import Interconnection
+from halfgateway.control.lease_script import Limits
 from halfgateway.control.machines import MachineDirectory, MachineUse
 from halfgateway.control.rtsp_door import RtspDoor
 from halfgateway.control.seat import House
@@ -82,7 +83,7 @@ async def open_control(
     slots = SlotTable(
         store,
         node=configuration.node.id,
-        cap=lambda: terms.convention.cap,
+        limits=lambda: Limits(terms.convention.cap, terms.line.ceiling_kbps),
         clock=clock,
         lease_s=terms.timings.lease_s,
     )
@@ -172,6 +173,7 @@ def terms_of(configuration: Configuration) -> Terms:
         configuration.convention.record(),
         configuration.timings.record(),
         join_at_keyframe=frozenset(use.id for use in configuration.machines if use.join == "keyframe"),
+        line=configuration.line.record(),
     )
 
 

@@ -127,7 +127,7 @@ class Admission:
         }
         try:
             claimed = await self._handover.claim(request.stream) if request.ticket is not None else None
-            return claimed or await self._slots.acquire(request.stream, holder)
+            return claimed or await self._slots.acquire(request.stream, holder, kbps=self._terms.line.assumed_kbps)
         except SlotsTaken as taken:
             raise cap_reached(taken, request.stream, self._is_idle) from taken
         except StateStoreUnavailable:  # what was claimed stays its holder's for one lease, to come again

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from auth.errors import RecordsUnavailableError
 from auth.trace import TraceUnavailable as JournalUnavailable
+from halfgateway.control.bandwidth import Rates
 from halfgateway.control.closing import Closer
 from halfgateway.control.endings import MovedToAnotherNode
 from halfgateway.control.freshness import Freshness
@@ -68,6 +69,7 @@ class Enforcement:
         self._terms = terms
         self._now = now
         self._sweepers = (self.end_what_is_over, *sweepers)
+        self._rates = Rates()
         self._unwritable_since_s: float | None = None
 
     async def run(self) -> None:
@@ -81,7 +83,8 @@ class Enforcement:
     async def renew(self) -> None:
         """Renew every lease, and learn in the same round trip how the interconnection stands."""
         try:
-            renewal = await self._slots.renew([stream.id for stream in self._table])
+            kbps = self._rates.look(self._table, self._now(), self._terms.line.assumed_kbps)
+            renewal = await self._slots.renew([stream.id for stream in self._table], kbps=kbps)
             self._follow(renewal)
             for stream in self._table:
                 await self._keep_ticket(stream)

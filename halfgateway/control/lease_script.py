@@ -42,13 +42,27 @@ class Reply:
     rows: tuple[Any, ...] = ()
 
 
-class LeaseScript:
-    """Asks the script in one node's name. ``cap`` and ``lease_s`` are the same on all nodes, but in a change of cap."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many streams may be open at once, and how many kb/s they may take of the line together (None: any)."""
 
-    def __init__(self, store: StateStore, *, node: str, cap: Callable[[], int], lease_s: float, clock: Clock) -> None:
+    cap: int
+    line_kbps: int | None = None
+
+    def request(self) -> dict[str, int]:
+        """As the script is told."""
+        return {"cap": self.cap} if self.line_kbps is None else {"cap": self.cap, "line": self.line_kbps}
+
+
+class LeaseScript:
+    """Asks the script in one node's name. All nodes have the same ``lease_s``, and ``limits`` but in a change of them."""
+
+    def __init__(
+        self, store: StateStore, *, node: str, limits: Callable[[], Limits], lease_s: float, clock: Clock
+    ) -> None:
         self._store = store
         self._node = node
-        self._cap = cap
+        self._limits = limits
         self._lease_s = lease_s
         self._clock = clock
         self._keys = [store.key(name) for name in _KEYS]
@@ -67,7 +81,7 @@ class LeaseScript:
         request = {
             "op": op,
             "node": self._node,
-            "cap": self._cap(),
+            **self._limits().request(),
             "lease": math.floor(self._lease_s * 1000),
             "slots": list(slots),
             "release": list(release),

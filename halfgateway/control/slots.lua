@@ -1,6 +1,6 @@
 -- One atomic step over a convention's slots (article 4; C01). Whatever is asked, each call does, in this order:
 --   1. late    it runs after its caller gave up, or this server's clock was set forward: nothing is done
---   2. nodes   the asking node is seen; the smallest cap that a live node knows is in force
+--   2. nodes   the asking node is seen; the smallest cap and line that a live node knows are in force
 --   3. lost    leases may be missing (emptied, restarted, failed over): nothing new is granted for one lease
 --   4. sweep   lapsed leases go
 --   5. release what the caller owes
@@ -8,7 +8,7 @@
 --
 -- KEYS   leases (sorted set: slot by instant of lapse), records (hash: slot to JSON), epoch (hash),
 --        nodes (hash: node to JSON), interconnection (string). Instants are this server's, in milliseconds.
--- ARGV   the request as JSON: op, node, cap, lease (ms), latest?, stepped?, release, slots
+-- ARGV   the request as JSON: op, node, cap, line? (kb/s), lease (ms), latest?, stepped?, release, slots
 -- Reply  status, now, hold left (ms), slots in use, cap in force, interconnection, rows
 
 local LEASES, RECORDS, EPOCH, NODES, INTERCONNECTION = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -27,7 +27,7 @@ if ask.op == 'open' then
   redis.call('DEL', LEASES, RECORDS, NODES)
 end
 
-local cap = ask.cap
+local cap, line = ask.cap, ask.line or math.huge
 local seen = redis.call('HGETALL', NODES)
 for i = 1, #seen, 2 do
   local node = cjson.decode(seen[i + 1])
@@ -40,10 +40,10 @@ for i = 1, #seen, 2 do
     if node.lease ~= ask.lease then
       return {'disagreed', now}
     end
-    cap = math.min(cap, node.cap)
+    cap, line = math.min(cap, node.cap), math.min(line, node.line or math.huge)
   end
 end
-redis.call('HSET', NODES, ask.node, cjson.encode({cap = ask.cap, lease = ask.lease, lapse = lapse}))
+redis.call('HSET', NODES, ask.node, cjson.encode({cap = ask.cap, line = ask.line, lease = ask.lease, lapse = lapse}))
 
 -- Lost ----------------------------------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ end
 
 -- A lease that the store has lost is put back only while nothing is granted, and only where there is room.
 local function put_back(mine)
-  put(mine.slot, {node = ask.node, term = mine.term, since = mine.since, holder = mine.holder})
+  put(mine.slot, {node = ask.node, term = mine.term, since = mine.since, holder = mine.holder, kbps = mine.kbps})
 end
 
 local function listed()
@@ -167,6 +167,15 @@ local function listed()
     rows[#rows + 1] = {order[i], record.node, record.since, tonumber(order[i + 1]) - now, record.holder}
   end
   return rows
+end
+
+-- What all streams take of the line, in kb/s.
+local function taken()
+  local kbps = 0
+  for _, record in pairs(records) do
+    kbps = kbps + (record.kbps or 0)
+  end
+  return kbps
 end
 
 local ops = {}
@@ -185,8 +194,10 @@ function ops.acquire()
     return 'full', listed()
   elseif holding then
     put_back(mine)
+  elseif taken() + mine.kbps > line then
+    return 'line full', {taken(), line}
   else
-    put(mine.slot, {node = ask.node, term = 1, since = now, holder = mine.holder})
+    put(mine.slot, {node = ask.node, term = 1, since = now, holder = mine.holder, kbps = mine.kbps})
   end
   return 'granted', granted(mine.slot)
 end
@@ -240,7 +251,8 @@ function ops.renew()
     elseif record and (record.term > mine.term or (record.term == mine.term and record.node ~= ask.node)) then
       verdicts[i] = 'moved'
     elseif record and record.term == mine.term then
-      redis.call('ZADD', LEASES, lapse, mine.slot)
+      record.kbps = mine.kbps
+      put(mine.slot, record)
       verdicts[i] = 'kept'
     else
       put_back(mine)

@@ -11,7 +11,7 @@ a node dies                                   its slots are free after one lease
 a ticket moves to another node                its slot may be used there once the former node has let go, or could
                                               no longer deliver: one lease at most
 a reply was lost                              the slot is given back with the next question, or after one lease
-nodes know different caps (a change of it)    the smallest cap that a live node knows is in force
+nodes know different caps (a change of it)    the smallest cap that a live node knows is in force; so with the line
 the cap is lowered below what is in use       who holds a slot keeps it; nobody new has one until there is room
 nodes know different lease lengths            the one that comes later is refused until the others have gone
 ============================================  ====================================================================
@@ -28,10 +28,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from camera_registry.clock import Clock
-from halfgateway.control.lease_script import LeaseScript, Reply
+from halfgateway.control.lease_script import LeaseScript, Limits, Reply
 from halfgateway.control.shared_state import decode
 from halfgateway.control.store import RETRY_AFTER_S, StateStore
-from halfgateway.errors import CapReached, StateStoreUnavailable
+from halfgateway.errors import BandwidthReached, CapReached, StateStoreUnavailable
 from ops.interconnection import InterconnectionState
 
 LEASE_S = 15.0
@@ -43,6 +43,8 @@ MAX_HOLDER_BYTES = 4096
 MAX_OWED = 256
 """Slots that this node may hold without knowing, because a reply was lost. When full the oldest is forgotten: its
 lease lapses by itself."""
+
+NOTHING_KNOWN: Mapping[str, int] = {}
 
 HolderInfo = Mapping[str, str | int | bool | None]
 """What is shown of a slot's holder in stream lists and refusals: nothing secret, no name (C17)."""
@@ -114,6 +116,20 @@ class SlotsTaken(CapReached):
         self.holders = holders
 
 
+class LineFull(BandwidthReached):
+    """The line has no room for one more stream: what is in use of it, what was wanted and what it has, in kb/s."""
+
+    def __init__(self, in_use_kbps: int, wanted_kbps: int, ceiling_kbps: int) -> None:
+        in_use, wanted, ceiling = (
+            f"{kbps / 1000:.1f}".replace(".", ",") for kbps in (in_use_kbps, wanted_kbps, ceiling_kbps)
+        )
+        super().__init__(
+            f"Le débit de la liaison ne suffit pas : {in_use} Mbit/s sont pris, ce Flux en demande {wanted} et la "
+            f"liaison en admet {ceiling}. Mettez fin à un Flux, ou réessayez plus tard.",
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+
 @dataclass(slots=True)
 class _Held:
     """A lease of ours. ``term`` counts the nodes that have had it: of two that claim it, the later has the higher."""
@@ -122,21 +138,22 @@ class _Held:
     term: int
     since_ms: int
     holder: str
+    kbps: int
 
 
 class SlotTable:
     """One node's hand on the slots of one convention.
 
-    ``node`` names this node and no other. ``cap`` is asked for with each question, so that a change of it counts at
-    once. ``lease_s`` is the same on every node. All methods raise
+    ``node`` names this node and no other. ``limits`` are asked for with each question, so that a change of them counts
+    at once. ``lease_s`` is the same on every node. All methods raise
     StateStoreUnavailable when the store fails or does not answer within its call limit; they may be called
     concurrently, and cancelled: a slot that was granted to nobody's knowledge is given back.
     """
 
     def __init__(
-        self, store: StateStore, *, node: str, cap: Callable[[], int], clock: Clock, lease_s: float = LEASE_S
+        self, store: StateStore, *, node: str, limits: Callable[[], Limits], clock: Clock, lease_s: float = LEASE_S
     ) -> None:
-        self._script = LeaseScript(store, node=node, cap=cap, lease_s=lease_s, clock=clock)
+        self._script = LeaseScript(store, node=node, limits=limits, lease_s=lease_s, clock=clock)
         self._clock = clock
         self._lease_s = lease_s
         self._use_s = lease_s - min(store.call_limit_s, lease_s / 5)
@@ -144,20 +161,23 @@ class SlotTable:
         self._owed: dict[str, float] = {}
         self._leaving: Counter[str] = Counter()
 
-    async def acquire(self, slot_id: str, holder: HolderInfo) -> Lease:
-        """Take a slot. For one that this node holds already: keep it, under a new ``holder``.
+    async def acquire(self, slot_id: str, holder: HolderInfo, *, kbps: int = 0) -> Lease:
+        """Take a slot, and ``kbps`` of the line. For one that this node holds already: keep it, under a new ``holder``.
 
-        Raises SlotsTaken, StateStoreUnavailable (also for one lease after the store has lost leases), ValueError
-        for a holder that is too long.
+        Raises SlotsTaken, LineFull, StateStoreUnavailable (also for one lease after the store has lost leases),
+        ValueError for a holder that is too long.
         """
         text = _holder_text(holder)
         self._require_settled(slot_id)
         self._owed.pop(slot_id, None)
         held = self._valid(slot_id)
-        mine = _as_asked(slot_id, held or _Held(0.0, 0, 0, text)) | {"holder": text}
+        mine = _as_asked(slot_id, held or _Held(0.0, 0, 0, text, kbps)) | {"holder": text}
         try:
             reply = await self._ask("acquire", slots=[mine])
-            return self._granted(slot_id, reply)
+            if reply.status == "line full":
+                in_use, line = reply.rows
+                raise LineFull(in_use, kbps, line)
+            return self._granted(slot_id, reply, kbps)
         except BaseException:
             if slot_id not in self._held:
                 self._owe(slot_id)
@@ -187,8 +207,10 @@ class SlotTable:
         """Say that this node delivers nothing more of a slot that has moved to another one."""
         await self._ask("let_go", slots=[{"slot": slot_id}])
 
-    async def renew(self, slot_ids: Collection[str]) -> Renewal:
+    async def renew(self, slot_ids: Collection[str], *, kbps: Mapping[str, int] = NOTHING_KNOWN) -> Renewal:
         """Renew slots; with none, only see the state and be seen. Call it every third of a lease.
+
+        ``kbps`` is what each of them takes of the line now, where that is known.
 
         After the store has lost leases this puts ours back, if their deadlines have not passed.
         """
@@ -196,6 +218,8 @@ class SlotTable:
         lost, moved, deadlines = set(slot_ids) - valid.keys(), set[str](), dict[str, float]()
         for slot_id in lost:
             self._give_up(slot_id)
+        for slot_id, held in valid.items():
+            held.kbps = kbps.get(slot_id, held.kbps)
         reply = await self._ask("renew", slots=[_as_asked(*item) for item in valid.items()])
         state = decode(reply.interconnection)
         for (slot_id, held), verdict in zip(valid.items(), reply.rows, strict=True):
@@ -265,7 +289,7 @@ class SlotTable:
         if slot_id in self._leaving:
             raise StateStoreUnavailable("La place de ce Flux est en cours de libération.", retry_after_s=1)
 
-    def _granted(self, slot_id: str, reply: Reply) -> Lease:
+    def _granted(self, slot_id: str, reply: Reply, kbps: int = 0) -> Lease:
         """Return the lease in a reply, or raise what the reply says instead."""
         if reply.status == "full":
             raise SlotsTaken(reply.used, reply.cap, tuple(_holder(row) for row in reply.rows))
@@ -280,7 +304,7 @@ class SlotTable:
         deadline = reply.asked_at + self._use_s
         if self._clock.monotonic() >= deadline:
             raise StateStoreUnavailable("L'état partagé a répondu trop tard.", retry_after_s=RETRY_AFTER_S)
-        self._held[slot_id] = _Held(deadline, term, since_ms, holder.decode())
+        self._held[slot_id] = _Held(deadline, term, since_ms, holder.decode(), kbps)
         return Lease(slot_id, reply.used, reply.cap, deadline)
 
     def _valid(self, slot_id: str) -> _Held | None:
@@ -298,7 +322,13 @@ class SlotTable:
 
 
 def _as_asked(slot_id: str, held: _Held) -> dict[str, Any]:
-    return {"slot": slot_id, "term": held.term, "since": held.since_ms, "holder": held.holder}
+    return {
+        "slot": slot_id,
+        "term": held.term,
+        "since": held.since_ms,
+        "holder": held.holder,
+        "kbps": held.kbps,
+    }
 
 
 def _holder_text(holder: HolderInfo) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from auth.policy import Convention
+from halfgateway.control.bandwidth import Line
 from halfgateway.control.streams import Timings
 
 
@@ -18,9 +19,11 @@ class Terms:
     convention: Convention
     timings: Timings
     join_at_keyframe: frozenset[str] = frozenset()
+    line: Line = field(default_factory=Line)
 
     def replace(self, others: Terms) -> None:
         """Let others hold from now on."""
         self.convention = others.convention
         self.timings = others.timings
         self.join_at_keyframe = others.join_at_keyframe
+        self.line = others.line

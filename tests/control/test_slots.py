@@ -9,6 +9,7 @@ import time
 import pytest
 
 from camera_registry.clock import SystemClock
+from halfgateway.control.lease_script import Limits
 from halfgateway.control.slots import MAX_HOLDER_BYTES, HolderInfo, Lease, Moving, SlotsTaken, SlotTable
 from halfgateway.errors import CapReached, StateStoreUnavailable
 from tests.control.valkeys import LEASE_S, LONG_S, Nodes, until
@@ -243,7 +244,7 @@ async def test_the_smallest_cap_that_a_live_node_knows_is_in_force(nodes: Nodes)
 async def test_a_lower_cap_takes_nothing_from_who_is_in_and_lets_nobody_in(nodes: Nodes) -> None:
     # C01: until there is room, on every node
     cap = 3
-    here = SlotTable(nodes.store(), node="a", cap=lambda: cap, clock=SystemClock(), lease_s=LONG_S)
+    here = SlotTable(nodes.store(), node="a", limits=lambda: Limits(cap), clock=SystemClock(), lease_s=LONG_S)
     await here.open_epoch()
     for slot in ("s", "t", "u"):
         await here.acquire(slot, HOLDER)

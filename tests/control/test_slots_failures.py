@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from camera_registry.clock import SystemClock
+from halfgateway.control.lease_script import Limits
 from halfgateway.control.slots import MAX_OWED, Lease, Moving, SlotsTaken, SlotTable
 from halfgateway.errors import StateStoreUnavailable
 from tests.control.valkeys import LEASE_S, LONG_S, Nodes, SkewedClock, until
@@ -411,7 +412,7 @@ async def test_a_slot_granted_to_nobodys_knowledge_goes_back_with_the_next_quest
     # C01: the table's first question, so that the script cannot tell that it comes too late
     b = await nodes.opened("b", cap=1)
     store = nodes.store(call_limit_s=CALL_LIMIT_S)
-    a = SlotTable(store, node="a", cap=lambda: 1, clock=SystemClock(), lease_s=LONG_S)
+    a = SlotTable(store, node="a", limits=lambda: Limits(1), clock=SystemClock(), lease_s=LONG_S)
     await store.client.ping()
     nodes.signal(signal.SIGSTOP)
     try:

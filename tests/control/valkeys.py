@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from redis.asyncio import Redis
 
 from camera_registry.clock import SystemClock
+from halfgateway.control.lease_script import Limits
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.store import StateStore
 from halfgateway.net.valkey import EmbeddedValkey, connect
@@ -65,7 +66,7 @@ class Nodes:
         return SlotTable(
             self.store(call_limit_s=call_limit_s),
             node=node,
-            cap=lambda: cap,
+            limits=lambda: Limits(cap),
             lease_s=lease_s,
             clock=clock or SystemClock(),
         )

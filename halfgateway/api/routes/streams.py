@@ -18,6 +18,7 @@ from halfgateway.api.shapes import (
     Ticket,
 )
 from halfgateway.errors import (
+    BandwidthReached,
     CameraNotAuthorised,
     CameraUnreachable,
     CapReached,
@@ -52,6 +53,7 @@ class StreamRoutes:
         errors=(
             CameraNotAuthorised,
             CameraUnreachable,
+            BandwidthReached,
             CapReached,
             ConventionNotInForce,
             InterconnectionCut,
