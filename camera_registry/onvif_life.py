@@ -54,7 +54,7 @@ class Patience:
     """
 
     idle_s: float = 120.0
-    silent_s: float = 30.0
+    silent_s: float = 60.0
     look_s: float = 5.0
     stop_s: float = 2.0
     rest_s: float = 1.0

@@ -55,7 +55,7 @@ class Limits:
 
 
 class LeaseScript:
-    """Asks the script in one node's name. All nodes have the same ``lease_s``, and ``limits`` but in a change of them."""
+    """Asks the script in one node's name. All nodes have the same ``lease_s``, and ``limits`` but in a change."""
 
     def __init__(
         self, store: StateStore, *, node: str, limits: Callable[[], Limits], lease_s: float, clock: Clock

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from halfgateway.database import Database, DatabaseError, all_tables
+from halfgateway.migrations import HEAD
 
 _ROOT = Path(__file__).parents[2]
 
@@ -31,6 +33,19 @@ async def test_models_and_migrations_agree(database_url: str) -> None:
     await database.close()
     assert found == []
     assert set(all_tables().tables) <= set(tables)
+
+
+async def test_an_up_to_date_schema_is_known_without_alembic(database_url: str) -> None:
+    scripts = ScriptDirectory(str(_ROOT / "halfgateway" / "migrations"))
+    assert scripts.get_heads() == [HEAD]
+    database = Database(database_url)
+    await database.migrate()
+    await database.close()
+    program = f"{_MIGRATE}\nprint('alembic' in sys.modules)"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, database_url, cwd=_ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert (await process.communicate())[0] == b"False\n"
 
 
 _MIGRATE = """

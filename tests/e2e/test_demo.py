@@ -119,7 +119,7 @@ async def test_make_demo_serves_and_leaves_nothing_behind(tmp_path: Path) -> Non
     data = tmp_path / "demo"
     async with made_demo(data) as demo:
         family = family_of(data)
-        assert len(family) == 3, "the node, its simulated cameras, its Valkey"
+        assert len(family) == 4, "the node, its simulated cameras, its Valkey, what asks the cameras by ONVIF"
         assert demo.ready["ready"] is True
         assert len(demo.ready["cameras"]) == 12
         assert processes_of(data), "the embedded Valkey runs in the demo's folder"
