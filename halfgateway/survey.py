@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn, TypeAlias
 from urllib.parse import urlsplit
@@ -76,7 +76,7 @@ class Survey:
         What was found out for another configuration of a camera is dropped.
         """
         self._cameras = {camera.id: camera for camera in cameras}
-        self._due.update(due)
+        self._due = (self._due | set(due)) & self._cameras.keys()
         self._news.set()
 
     async def run(self, *, every_s: float = SURVEY_S, unknown_every_s: float = UNKNOWN_S) -> NoReturn:
@@ -150,7 +150,7 @@ class Survey:
             self._store.forget([camera_id])
         elif before is None or before.camera != record.camera:
             self._trace(record, "added" if before is None else "changed")
-        if before is not None and before.connection != record.connection:
+        if before is not None and _way(before) != _way(record):
             self._moved(camera_id)
 
     def withdraw(self, camera_ids: Iterable[str]) -> None:
@@ -183,6 +183,11 @@ class Survey:
         self._descriptions.remember(SourceKey(stream.camera, stream.profile), presentation.description)
         audio = any(media.kind == "audio" for media in presentation.description.media)
         return StreamFacts(codec=video.codec.value, audio=audio)
+
+
+def _way(record: CameraRecord) -> tuple[Mapping[str, str], Credentials | None]:
+    """Where a camera's profiles are pulled from, and as whom."""
+    return record.connection.streams, record.connection.credentials
 
 
 def may_show_less(before: CameraSection, now: CameraSection) -> bool:
