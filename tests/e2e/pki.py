@@ -110,15 +110,11 @@ async def lists_kept(pki: Pki) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def one_more(pki: Pki, kind: Kind, reason: str) -> AsyncIterator[None]:
-    """What is done meanwhile is refused, and told by an entry of this reason and no other.
-
-    The count of what was refused again and again comes a second later, and may be of a test before.
-    """
+    """What is done meanwhile is refused, and told by an entry of this reason and no other."""
     refusals = (Kind.AUTH_FAILED, Kind.STREAM_REFUSED)
 
     async def told() -> list[Entry]:
-        entries = await pki.gateway.trace()
-        return [entry for entry in entries if entry.kind in refusals and "repeated" not in entry.detail]
+        return [entry for entry in await pki.gateway.trace() if entry.kind in refusals]
 
     before = len(await told())
     yield
