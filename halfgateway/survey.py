@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -84,7 +84,7 @@ class Survey:
         What was found out for another configuration of a camera is dropped.
         """
         self._cameras = {camera.id: camera for camera in cameras}
-        self._due.update(due)
+        self._due = (self._due | set(due)) & self._cameras.keys()
         self._news.set()
 
     async def run(self, *, schedule: Schedule | None = None, look_s: float = LOOK_S) -> NoReturn:
@@ -169,7 +169,7 @@ class Survey:
             self._store.forget([camera.id])
         elif changed:
             self._trace(record, "added" if before is None else "changed")
-        if before is not None and before.connection != record.connection:
+        if before is not None and _way(before) != _way(record):
             self._moved(camera.id)
         return bool(camera.profiles) and camera.cause not in _PASSING
 
@@ -203,6 +203,11 @@ class Survey:
         self._descriptions.remember(SourceKey(stream.camera, stream.profile), presentation.description)
         audio = any(media.kind == "audio" for media in presentation.description.media)
         return StreamFacts(codec=video.codec.value, audio=audio)
+
+
+def _way(record: CameraRecord) -> tuple[Mapping[str, str], Credentials | None]:
+    """Where a camera's profiles are pulled from, and as whom."""
+    return record.connection.streams, record.connection.credentials
 
 
 def may_show_less(before: CameraSection, now: CameraSection) -> bool:

@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 LOCAL_ACCOUNT, LOCAL_SOURCE = "local-os", "local"
 """Who sent a SIGHUP, as the trace has it: whom the operating system let do so, and its own log knows who that was."""
 
-MAX_NAMED_CHANGES = 100
-"""Keys that the trace names: an entry has 16 KiB. More are counted; the two hashes tell which files to compare."""
+MAX_NAMED_CHANGES = 50
+"""Keys that the trace names: an entry has 16 KiB, the longest key under 300 bytes. More are counted; the two hashes
+tell which files to compare."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ async def test_a_folder_used_again_keeps_its_accounts_and_stays_cut_even_after_k
     await until(lambda: not living(simulated))
     async with made_demo(data) as second:
         assert second.ready["accounts"] == first.ready["accounts"]
-        assert await second.stopped_by(signal.SIGINT) == 0
+        assert await second.stopped_by(signal.SIGHUP) == 0
     await until(lambda: not processes_of(data))
 
 
