@@ -87,6 +87,11 @@ def share_of_a_core(node: ServedNode, seconds: float) -> float:
     return (cpu_s(node) - before_s) / (time.monotonic() - began_s)
 
 
+def settle(node: ServedNode, limit_s: float) -> None:
+    """Wait until what was found has been written, and a process that has ended is counted among the node's own."""
+    until(lambda: share_of_a_core(node, 1.0) < 0.1, limit_s)
+
+
 def onvif_process(node: ServedNode) -> int | None:
     """The node's ONVIF process, if it runs."""
     for task in Path("/proc", str(node.pid), "task").iterdir():
