@@ -22,6 +22,7 @@ from halfgateway.config import parse_configuration
 from halfgateway.database import Database
 from halfgateway.net.valkey import connect, find_binary
 from tests.e2e.nodes import Process
+from tests.postgresql import postgresql
 
 REPOSITORY = Path(__file__).parents[1]
 EXAMPLES = REPOSITORY / "examples"
@@ -206,10 +207,10 @@ async def test_the_secrets_that_are_drawn_open_the_servers_and_no_more(tmp_path:
         valkey.kill()
 
 
-async def test_the_nodes_role_owns_its_database_and_nothing_else(postgresql_server: str, tmp_path: Path) -> None:
+async def test_the_nodes_role_owns_its_database_and_nothing_else(tmp_path: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text('it\'s a "password"\n')
-    port = postgresql_server.rpartition(":")[2].partition("/")[0]
+    port = postgresql().url("").rpartition(":")[2].rstrip("/")
     environment = {"PATH": os.environ["PATH"], "PGHOST": "127.0.0.1", "PGPORT": port, "PASSWORD_FILE": str(secret)}
     subprocess.run(["sh", str(EXAMPLES / "compose" / "postgresql-init.sh")], env=environment, check=True)
     database = Database(f"postgresql://halfgateway@127.0.0.1:{port}/halfgateway")

@@ -260,7 +260,6 @@ class Estate:
     cameras: list[dict[str, Any]]
     valkey: Valkey
     timings: dict[str, float]
-    database_url: str
     watch: list[Watcher] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
 
@@ -284,7 +283,7 @@ class Estate:
         node.folder.secrets.mkdir(mode=0o700, exist_ok=True)
         for key in SHARED_KEYS:
             (node.folder.secrets / key).write_bytes((self.folder / "secrets" / key).read_bytes())
-        document = self.configuration(node, databases.url(records) if records is not None else self.database_url)
+        document = self.configuration(node, records)
         document["listen"] |= listen or {}
         node.config.write_text("\n".join(toml_lines(document)))
         return node
@@ -329,7 +328,7 @@ class Estate:
                 self.tokens["operator"] = (await answer.json())["token"]
         return self.tokens["operator"]
 
-    def configuration(self, node: ServedNode, database_url: str = "") -> dict[str, Any]:
+    def configuration(self, node: ServedNode, records: Path | None = None) -> dict[str, Any]:
         """What a node of this estate is told."""
         server = self.authority.server(datetime.now(UTC))
         described = ("id", "name", "site", "commune", "latitude", "longitude", "onvif_url", "username")
@@ -349,7 +348,7 @@ class Estate:
                 "revoked": str(self.authority.revocation_list_path),
             },
             "state_store": {"url": str(self.valkey.socket)},
-            "database": {"url": database_url or self.database_url},
+            "database": {"url": databases.url(records or self.records)},
             "timings": self.timings,
             "machines": [{"id": MACHINE, "agent": "pp-garant-01", "reason": "L251-2-5", "over_plain_rtsp": True}],
             "cameras": [
@@ -365,29 +364,23 @@ class Estate:
 
 
 @contextlib.contextmanager
-def estate(
-    folder: Path, timings: dict[str, float], cameras: list[dict[str, Any]] | None = None, database_url: str = ""
-) -> Iterator[Estate]:
-    """Cameras (the shared ones, if none are given), a Valkey, accounts, an authority; no Valkey is left running.
-
-    Without a URL the database is an SQLite of its own.
-    """
+def estate(folder: Path, timings: dict[str, float], cameras: list[dict[str, Any]] | None = None) -> Iterator[Estate]:
+    """Cameras (the shared ones, if none are given), a Valkey, accounts, an authority; no Valkey is left running."""
     folder.mkdir(exist_ok=True)
-    database_url = database_url or databases.url(folder / "records.sqlite")
     valkey = Valkey(folder)
     try:
         valkey.start()
         authority = DemoAuthority.open(folder / "ca", datetime.now(UTC))
         authority.write_revocation_list([], datetime.now(UTC))
-        operator, machine = asyncio.run(_enrolled(folder, authority, database_url))
-        yield Estate(folder, authority, operator, machine, cameras or shared_cameras(), valkey, timings, database_url)
+        operator, machine = asyncio.run(_enrolled(folder, authority))
+        yield Estate(folder, authority, operator, machine, cameras or shared_cameras(), valkey, timings)
     finally:
         valkey.kill()
 
 
-async def _enrolled(folder: Path, authority: DemoAuthority, database_url: str) -> tuple[dict[str, Any], Credentials]:
+async def _enrolled(folder: Path, authority: DemoAuthority) -> tuple[dict[str, Any], Credentials]:
     keys, now = NodeKeys.open(folder / "secrets"), datetime.now(UTC)
-    database = Database(database_url)
+    database = Database(databases.url(folder / "records.sqlite"))
     passwords = Passwords(random_bytes=secrets.token_bytes, hasher=cheap_hasher())
     try:
         await database.migrate()

@@ -16,7 +16,8 @@ import pytest
 
 from auth.demo_authority import LOOPBACK_HOSTS
 from auth.trace import Entry, Kind
-from halfgateway.database import Database
+from tests.databases import Kind as DatabaseKind
+from tests.databases import databases
 from tests.e2e.balancer import Balancer, addresses, balanced_nodes, needs_haproxy
 from tests.e2e.cluster import CAP, WAIT_S, until
 from tests.e2e.nodes import LEASE_S, OPERATOR, TIMINGS, Estate, ServedNode, estate
@@ -104,22 +105,9 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def database_url(postgresql_server: str) -> str:
-    async def create() -> None:
-        server = Database(postgresql_server)
-        async with server.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            await connection.exec_driver_sql("CREATE DATABASE balanced")
-        await server.close()
-
-    asyncio.run(create())
-    return postgresql_server.rpartition("/")[0] + "/balanced"
-
-
-@pytest.fixture(scope="module")
-def both(
-    tmp_path_factory: pytest.TempPathFactory, database_url: str
-) -> Iterator[tuple[Estate, Balancer, list[ServedNode]]]:
-    with estate(tmp_path_factory.mktemp("site"), TIMINGS, database_url=database_url) as shared:
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Estate, Balancer, list[ServedNode]]]:
+    folder = tmp_path_factory.mktemp("site")
+    with databases.using(DatabaseKind.POSTGRESQL), estate(folder, TIMINGS) as shared:
         shared.authority.server(datetime.now(UTC), [*LOOPBACK_HOSTS, addresses()[0]])
         with balanced_nodes(shared) as (balancer, nodes):
             yield shared, balancer, nodes
