@@ -69,27 +69,29 @@ def is_dead(transport: asyncio.BaseTransport) -> bool:
     return since_ms >= DEAD_PEER_MS and (unacknowledged > 0 or probes >= UNANSWERED_PROBES)
 
 
-class PromptAcknowledger:
-    """Acknowledges what has come without the usual 40 ms: a camera with Nagle's delay waits for it.
+class BorrowedSocket:
+    """The socket below a transport, which stays the event loop's to close: ``give_back`` it before that.
 
-    The kernel forgets this by itself, so it is said after each read, on a socket object that is made once: uvloop's
-    own makes one for each call. ``forget`` it before the connection's descriptor is used again.
+    Made once for the connection's life; uvloop's own makes a socket object for each call.
     """
 
     def __init__(self, transport: asyncio.BaseTransport) -> None:
-        self._borrowed: socket.socket | None = socket.socket(fileno=_socket_of(transport).fileno())
+        """Raises OSError: the connection is closed."""
+        self._socket = socket.socket(fileno=_socket_of(transport).fileno())
+        self.fileno = self._socket.fileno
+        self.recv = self._socket.recv
 
     def acknowledge(self) -> None:
-        """Acknowledge now. On a connection that has ended it does nothing."""
-        if self._borrowed is not None:
-            with contextlib.suppress(OSError):  # closed by the peer: the loop will say so
-                self._borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        """Acknowledge what has come without the usual 40 ms: a camera with Nagle's delay waits for it.
 
-    def forget(self) -> None:
-        """Touch the connection no more; it stays the loop's to close."""
-        if self._borrowed is not None:
-            self._borrowed.detach()
-            self._borrowed = None
+        The kernel forgets this by itself, so it is said after each read.
+        """
+        with contextlib.suppress(OSError):  # closed by the peer: the next read will say so
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def give_back(self) -> None:
+        """Touch the connection no more."""
+        self._socket.detach()
 
 
 def is_all_sent(transport: asyncio.BaseTransport) -> bool:

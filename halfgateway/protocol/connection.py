@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
+import struct
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -40,6 +41,7 @@ RESYNC_MAX_TRIES: Final = 10
 #: Bytes skipped since then: two full frames. Past it the camera is given up.
 RESYNC_MAX_SKIPPED_BYTES: Final = 128 * 1024
 
+_FRAME_HEADER = struct.Struct("!BBH")
 _HEAD_END = re.compile(rb"\n\r?\n")
 _BLANK_LINES = re.compile(rb"[\r\n]+")
 _METHOD_START = re.compile(rb"[!#%&'*+.^_`|~0-9A-Za-z-]{1,32}(?:\Z| )")
@@ -110,13 +112,6 @@ def frame(channel: int, payload: Bytes) -> bytes:
     return b"".join((bytes((FRAME_MARK, channel)), len(payload).to_bytes(2, "big"), payload))
 
 
-def joined(first: InterleavedBatch, second: InterleavedBatch) -> InterleavedBatch:
-    """Two runs of frames as one."""
-    shift = len(first.data)
-    later = [(channel, start + shift, end + shift) for channel, start, end in second.frames]
-    return InterleavedBatch(first.data + second.data, (*first.frames, *later))
-
-
 class Connection:
     """The reading half of one RTSP connection.
 
@@ -184,7 +179,7 @@ class Connection:
             batch, self._ready = self._ready, None
             return batch
         try:
-            event = self._parse()
+            event = self._parse() if self._buffer or self._head is not None else None
         except RemoteProtocolError as error:
             self._failure = str(error), error.status
             self._buffer.clear()
@@ -213,7 +208,10 @@ class Connection:
             frames.append((header[1], 0, kept + end))
         end = _whole_frames(data, end, kept, frames)
         if frames:
-            whole = b"".join((buffer, memoryview(data)[:end]))
+            if isinstance(data, bytes) and not kept and end == len(data):
+                whole = data  # nothing else was read with them, as is nearly always so
+            else:
+                whole = b"".join((buffer, memoryview(data)[:end]))
             buffer.clear()
             self._ready = self._batch(whole, frames)
         return end
@@ -339,12 +337,13 @@ class Connection:
 def _whole_frames(data: Bytes, start: int, shift: int, frames: list[Frame]) -> int:
     """Append the whole frames of ``data`` from ``start`` on, offsets moved by ``shift``; gives their end."""
     limit = len(data)
-    append = frames.append
+    append, header_at = frames.append, _FRAME_HEADER.unpack_from
     # Plain numbers, not the constants above: each name looked up here is looked up once a frame.
-    while start + 4 <= limit and data[start] == 0x24:
-        end = start + 4 + (data[start + 2] << 8 | data[start + 3])
-        if end > limit:
+    while start + 4 <= limit:
+        mark, channel, size = header_at(data, start)
+        end = start + 4 + size
+        if mark != 0x24 or end > limit:
             break
-        append((data[start + 1], start + shift, end + shift))
+        append((channel, start + shift, end + shift))
         start = end
     return start

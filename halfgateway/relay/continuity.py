@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.rtp import RTP_HEADER_BYTES, RtpView, sequence_distance, timestamp_distance
-from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Frame
+from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk, Frame
 
 MAX_DROPOUT = 3000
 """Sequence numbers that may be missing before the camera is taken to have begun anew (RFC 3550 appendix A.1)."""
@@ -71,47 +71,48 @@ class Continuity:
         self._rebase = self._shown is not None
         self._left = self._shunned = None
 
-    def apply(self, data: bytes, frames: Sequence[Frame], now: float) -> tuple[bytes, Sequence[Frame]]:
+    def apply(self, chunk: Chunk, now: float) -> Chunk:
         """The frames of the video as the sequel of all before; ``now`` is their arrival in monotonic seconds."""
-        if self._goes_on(data, frames, now):
-            return data, frames
-        sequel = bytearray(data)
-        kept = [frame for frame in frames if self._renumber(sequel, frame, now)]
-        if len(kept) == len(frames):
-            return bytes(sequel), frames
-        return _only(sequel, kept)
+        if self._goes_on(chunk, now):
+            return chunk
+        sequel = bytearray(chunk.data)
+        kept = [frame for frame in chunk.frames if self._renumber(sequel, frame, now)]
+        if len(kept) == len(chunk.frames):
+            return Chunk(bytes(sequel), kept)
+        return Chunk(*_only(sequel, kept))
 
-    def _goes_on(self, data: bytes, frames: Sequence[Frame], now: float) -> bool:
+    def _goes_on(self, chunk: Chunk, now: float) -> bool:
         """Whether all is as it was, so that nothing need be changed; if so, notes how far the numbers have come.
 
         The numbers of the first packet and of the last tell: within one read of a socket they do not come back.
         """
         if self._rebase or self._source is None or self._source != self._shown:
             return False
-        if self._sequence_shift or self._timestamp_shift or not self._are_of_source(data, frames):
+        if self._sequence_shift or self._timestamp_shift or not self._are_of_source(chunk):
             return False
-        packets = [start + INTERLEAVED_HEADER_BYTES for channel, start, _ in frames if channel == RTP_CHANNEL]
-        for packet in packets and (packets[0], packets[-1]):
-            sequence, timestamp, _ = _NUMBERS.unpack_from(data, packet + 2)
-            if not (self._follows(sequence) and self._is_timely(timestamp, now)):
-                return False
-        if packets:
+        if chunk.stretches:
+            for packet in (chunk.first_packet, chunk.last_packet):
+                sequence, timestamp, _ = _NUMBERS.unpack_from(chunk.data, packet + 2)
+                if not (self._follows(sequence) and self._is_timely(timestamp, now)):
+                    return False
             self._note(sequence, timestamp, now)
         return True
 
-    def _are_of_source(self, data: bytes, frames: Sequence[Frame]) -> bool:
+    def _are_of_source(self, chunk: Chunk) -> bool:
         """Whether every frame names the source that is relayed, and every packet is of the video's types."""
-        source, types = (self._source or 0).to_bytes(4, "big"), self._payload_types
-        for channel, start, end in frames:
-            if channel == RTP_CHANNEL:
-                # "$", channel and length, then the header: its second byte, and its ninth to twelfth.
-                if data[start + 12 : start + 16] != source or end < start + 16:
-                    return False
-                if types and data[start + 5] & 0x7F not in types:
-                    return False
-            elif data[start + 8 : start + 12] != source or end < start + 12:
+        types = self._payload_types
+        for stretch in chunk.stretches:
+            if stretch.source != self._source or not stretch.is_rtp or (types and stretch.payload_type not in types):
                 return False
-        return True
+        return all(self._is_report_of_source(chunk.data, *chunk.frames[index]) for index in chunk.others)
+
+    def _is_report_of_source(self, data: bytes, channel: int, start: int, end: int) -> bool:
+        # "$", channel and length, then the RTCP header: its fifth to eighth byte.
+        return (
+            channel != RTP_CHANNEL
+            and end >= start + 12
+            and int.from_bytes(data[start + 8 : start + 12], "big") == self._source
+        )
 
     def _renumber(self, data: bytearray, frame: Frame, now: float) -> bool:
         """Write the readers' numbers into one frame; False if it is none of the video's."""

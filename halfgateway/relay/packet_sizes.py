@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk
+from halfgateway.relay.chunk import Chunk
 
 WINDOW_S = 600.0
 """A size that has not come again for one to two windows of playing is forgotten: cameras are reconfigured."""
@@ -14,8 +14,6 @@ WINDOW_S = 600.0
 EVIDENCE_TIMEOUT_S = 2.0
 """How long a reader waits for a camera's first whole key picture, whose packets are its largest. Most cameras begin
 with one; after it, what has come until then has to do."""
-
-_TIMESTAMP_OFFSET = 4
 
 
 class LargestPacket:
@@ -26,7 +24,7 @@ class LargestPacket:
         self._since_s = now()
         self._before_bytes = 0
         self._bytes = 0
-        self._key_picture: bytes | None = None
+        self._key_picture: int | None = None
         self._known = asyncio.Event()
 
     @property
@@ -38,10 +36,7 @@ class LargestPacket:
         """Learn from packets that have come."""
         if self._now() - self._since_s >= WINDOW_S:
             self._since_s, self._before_bytes, self._bytes = self._now(), self._bytes, 0
-        if self._known.is_set() and chunk.keyframe is None and len(chunk.data) <= self._bytes:
-            return
-        longest = max([end - start for _, start, end in chunk.frames], default=0) - INTERLEAVED_HEADER_BYTES
-        self._bytes = max(self._bytes, longest)
+        self._bytes = max(self._bytes, chunk.largest_bytes)
         if not self._known.is_set():
             self._look_for_a_whole_key_picture(chunk)
 
@@ -54,15 +49,10 @@ class LargestPacket:
 
     def _look_for_a_whole_key_picture(self, chunk: Chunk) -> None:
         """It is whole when a packet of the next picture, with another timestamp, follows."""
-        if self._key_picture is None and chunk.keyframe is None:
-            return
-        for channel, start, _ in chunk.frames[0 if self._key_picture is not None else chunk.keyframe :]:
-            if channel != RTP_CHANNEL:
-                continue
-            first = start + INTERLEAVED_HEADER_BYTES + _TIMESTAMP_OFFSET
-            timestamp = chunk.data[first : first + 4]
+        for stretch in chunk.stretches:
             if self._key_picture is None:
-                self._key_picture = timestamp
-            elif timestamp != self._key_picture:
+                if chunk.keyframe is not None and stretch.after > chunk.keyframe:
+                    self._key_picture = stretch.timestamp
+            elif stretch.timestamp != self._key_picture:
                 self._known.set()
                 return

@@ -8,13 +8,12 @@ measured against ours.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from halfgateway.errors import RemoteProtocolError
-from halfgateway.protocol.connection import frame
 from halfgateway.protocol.rtcp import SenderReport, ntp_timestamp, parse_compound, sender_report, unix_ns
-from halfgateway.protocol.rtp import RTP_HEADER_BYTES, timestamp, timestamp_distance
-from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_CHANNEL, Frame
+from halfgateway.protocol.rtp import timestamp, timestamp_distance
+from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, Chunk
 
 log = logging.getLogger(__name__)
 
@@ -58,37 +57,25 @@ class Reports:
         """A reader takes part from now on: it is not to wait for the next regular report."""
         self._for_who_plays = self._for_who_waits = True
 
-    def apply(
-        self, data: bytes, frames: Sequence[Frame], ssrc: int | None, now: float, *, keyframe: bool
-    ) -> tuple[bytes, Sequence[Frame]]:
-        """Take what readers are about to get, and add a report where one is due.
-
-        ``now`` is in monotonic seconds; at a ``keyframe`` readers begin that waited for one.
-        """
-        last = self._take(data, frames)
-        if last is None or ssrc is None:
-            return data, frames
+    def apply(self, chunk: Chunk, ssrc: int | None, now: float) -> Chunk:
+        """Take what readers are about to get, and add a report where one is due. ``now`` is in monotonic seconds."""
+        for index in chunk.others:
+            _, start, end = chunk.frames[index]
+            self._note(chunk.data[start + INTERLEAVED_HEADER_BYTES : end])
+        if not chunk.packets or ssrc is None:
+            return chunk
+        self._packets += chunk.packets
+        self._octets += chunk.octets
         if self._began_s is None:
             self._began_s = now
+        keyframe = chunk.keyframe is not None  # there readers begin that waited for one
         if not self._is_due(now, keyframe=keyframe):
-            return data, frames
+            return chunk
         self._sent_s = now
         self._for_who_plays = False
         self._for_who_waits &= not keyframe
-        report = frame(RTCP_CHANNEL, sender_report(self._report(ssrc, timestamp(data, last)), self._cname))
-        return data + report, (*frames, (RTCP_CHANNEL, len(data), len(data) + len(report)))
-
-    def _take(self, data: bytes, frames: Sequence[Frame]) -> int | None:
-        """Count, and note the camera's own reports; answers where the last RTP packet begins."""
-        last = None
-        for channel, start, end in frames:
-            if channel == RTP_CHANNEL:
-                last = start + INTERLEAVED_HEADER_BYTES
-                self._packets += 1
-                self._octets += end - last - RTP_HEADER_BYTES
-            else:
-                self._note(data[start + INTERLEAVED_HEADER_BYTES : end])
-        return last
+        told = self._report(ssrc, timestamp(chunk.data, chunk.last_packet))
+        return chunk.followed_by(RTCP_CHANNEL, sender_report(told, self._cname))
 
     def _note(self, compound: bytes) -> None:
         try:

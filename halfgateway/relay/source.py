@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,7 +14,7 @@ from halfgateway.errors import CameraUnreachable, Refusal
 from halfgateway.protocol import rtp
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.keyframe import KeyframeFinder
-from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk, Frame
+from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk
 from halfgateway.relay.continuity import Continuity
 from halfgateway.relay.gop import GroupOfPictures, Opening
 from halfgateway.relay.packet_sizes import LargestPacket
@@ -174,42 +174,39 @@ class Source:
                 raise (self.cause or CameraUnreachable()).with_traceback(None)
             await self._changed.wait()
 
-    def feed(self, data: bytes, frames: Sequence[Frame]) -> None:
-        """Hand a run of whole frames (channels 0 and 1 only) to every reader; it is scanned once."""
+    def feed(self, chunk: Chunk) -> None:
+        """Hand a run of whole frames (channels 0 and 1 only) to every reader."""
         if self._finder is None or self._continuity is None or self._gop is None:
             return
         now = self._now()
-        data, frames = self._continuity.apply(data, frames, now)
-        if not frames:
+        chunk = self._continuity.apply(chunk, now)
+        if not chunk.frames:
             return
-        self.received_bytes += len(data)
-        keyframe = self._first_keyframe(self._finder, self._gop, data, frames)
-        data, frames = self._reports.apply(data, frames, self._continuity.ssrc, now, keyframe=keyframe is not None)
-        chunk = Chunk(data, tuple(frames), keyframe)
+        self.received_bytes += len(chunk.data)
+        self.received_packets += chunk.packets
+        chunk.keyframe = self._first_keyframe(self._finder, self._gop, chunk)
+        chunk = self._reports.apply(chunk, self._continuity.ssrc, now)
         self._gop.add(chunk, now)
         self.largest_packet.note(chunk)
-        self.received_packets += chunk.packets_from(0)
         for reader in tuple(self._readers):
             reader.deliver(chunk)
 
-    def _first_keyframe(
-        self, finder: KeyframeFinder, gop: GroupOfPictures, data: bytes, frames: Sequence[Frame]
-    ) -> int | None:
-        """Which frame first lets a decoder start; every packet is shown to the finder, in order."""
+    def _first_keyframe(self, finder: KeyframeFinder, gop: GroupOfPictures, chunk: Chunk) -> int | None:
+        """Which frame first lets a decoder start; the finder is shown what it need see, in order."""
         first: int | None = None
-        for index, (channel, start, end) in enumerate(frames):
-            packet = start + INTERLEAVED_HEADER_BYTES
-            if channel != RTP_CHANNEL or not rtp.is_rtp(data, packet, end):
-                continue
-            time, last = rtp.timestamp(data, packet), rtp.marker(data, packet)
-            if time == finder.settled_timestamp and not last:  # the rest of a picture that has begun: most packets
-                continue
-            payload, payload_end = rtp.payload_bounds(data, packet, end)
-            if finder.feed(data, time, last, start=payload, end=payload_end):
-                first = index if first is None else first
-            elif finder.false_start:
-                first = None
-                gop.forget()
+        for stretch in chunk.stretches:
+            for index in range(stretch.first, stretch.after):
+                if stretch.timestamp == finder.settled_timestamp and not stretch.marker:
+                    break  # the rest of a picture that has begun: most packets
+                channel, start, end = chunk.frames[index]
+                if channel != RTP_CHANNEL:
+                    continue
+                payload, payload_end = rtp.payload_bounds(chunk.data, start + INTERLEAVED_HEADER_BYTES, end)
+                if finder.feed(chunk.data, stretch.timestamp, stretch.marker, start=payload, end=payload_end):
+                    first = index if first is None else first
+                elif finder.false_start:
+                    first = None
+                    gop.forget()
         return first
 
     def _become(self, state: SourceState, cause: Refusal | None) -> None:

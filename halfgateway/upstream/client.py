@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from halfgateway.errors import RemoteProtocolError
-from halfgateway.net.coalescing import Coalescing
-from halfgateway.net.sockets import PromptAcknowledger, tune_upstream
+from halfgateway.net.coalescing import Coalescing, Reading
+from halfgateway.net.sockets import tune_upstream
 from halfgateway.protocol import digest
 from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, InterleavedBatch, Role
 from halfgateway.protocol.headers import Headers
@@ -58,16 +58,15 @@ OnDatagrams = Callable[[InterleavedBatch], object]
 class CameraClient(asyncio.Protocol):
     """Requests and their answers on one connection; media goes to ``on_media`` as it comes.
 
-    With ``coalescing``, reading rests while a picture is on its way.
+    A picture that is on its way is waited for, and read at once.
     """
 
-    def __init__(self, target: Target, on_media: OnMedia, coalescing: Coalescing | None) -> None:
+    def __init__(self, target: Target, on_media: OnMedia) -> None:
         self._target = target
         self._on_media = on_media
-        self._coalescing = coalescing
         self._connection = Connection(Role.CLIENT, lenient_resync=True)
         self._transport: asyncio.Transport | None = None
-        self._acknowledger: PromptAcknowledger | None = None
+        self._reading: Reading | None = None
         self._answers: dict[int, asyncio.Future[Response]] = {}
         self._given_up: deque[int] = deque(maxlen=GIVEN_UP_REMEMBERED)
         self._next_cseq = 1
@@ -80,13 +79,14 @@ class CameraClient(asyncio.Protocol):
     @classmethod
     async def connect(cls, target: Target, on_media: OnMedia, *, coalescing: Coalescing | None = None) -> CameraClient:
         """Open the connection. Raises CameraFailure."""
-        client = cls(target, on_media, coalescing)
+        client = cls(target, on_media)
         try:
             uri = RtspUri.parse(target.url)
             if uri.scheme != "rtsp":
                 raise CameraFailure("La caméra demande RTSPS, qui n'est pas parlé vers les caméras.")
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await asyncio.get_running_loop().create_connection(lambda: client, uri.address, uri.port)
+            client._begin_reading(coalescing or Coalescing())
         except (OSError, TimeoutError, RemoteProtocolError) as error:
             raise CameraFailure("La caméra est injoignable.") from error
         return client
@@ -137,13 +137,27 @@ class CameraClient(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See :class:`asyncio.Protocol`."""
         tune_upstream(transport)
-        self._acknowledger = PromptAcknowledger(transport)
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are of no asyncio class
         ours, theirs = (transport.get_extra_info(name) for name in ("sockname", "peername"))
         self._hosts = (ours[0], theirs[0]) if ours and theirs else None
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
+        self._take(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See :class:`asyncio.Protocol`."""
+        if self._reading is not None:
+            self._reading.stop()
+        self._fail(CameraFailure("La caméra a fermé la connexion."))
+
+    def _begin_reading(self, coalescing: Coalescing) -> None:
+        """Raises OSError: the connection is closed already."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._reading = coalescing.read(self._transport, self._take)
+
+    def _take(self, data: bytes) -> bool:
+        """Take what was read; answers whether more of the same picture is to come at once."""
         more_to_come = False
         try:
             self._connection.receive_data(data)
@@ -152,24 +166,10 @@ class CameraClient(asyncio.Protocol):
                     more_to_come = self._on_media(event)
                 else:
                     self._handle(event)
-            self._read_on(more_to_come=more_to_come)
         except RemoteProtocolError as error:
             log.warning("camera.rubbish error=%s", error)
             self._fail(CameraFailure("La caméra ne respecte pas le protocole RTSP."))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """See :class:`asyncio.Protocol`."""
-        if self._acknowledger is not None:
-            self._acknowledger.forget()
-        self._fail(CameraFailure("La caméra a fermé la connexion."))
-
-    def _read_on(self, *, more_to_come: bool) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        if self._acknowledger is not None:
-            self._acknowledger.acknowledge()
-        if more_to_come and self._coalescing is not None:
-            self._coalescing.rest(self._transport)
+        return more_to_come
 
     def _handle(self, event: object) -> None:
         if isinstance(event, Response):

@@ -11,11 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from halfgateway.errors import RemoteProtocolError
-from halfgateway.net.coalescing import NAP_S, Coalescing
-from halfgateway.protocol.connection import InterleavedBatch, frame, joined
+from halfgateway.net.coalescing import Coalescing
+from halfgateway.protocol.connection import InterleavedBatch, frame
 from halfgateway.protocol.rtcp import ReceiverReport, SenderReport, parse_compound, receiver_report, sender_report
-from halfgateway.protocol.rtp import is_rtp, marker
-from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_CHANNEL, Frame
+from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_CHANNEL, Chunk, Frame
 from halfgateway.relay.source import Source, SourceKey
 from halfgateway.upstream.backoff import Backoff, CameraFailure
 from halfgateway.upstream.client import USER_AGENT, CameraClient, Target
@@ -27,9 +26,6 @@ log = logging.getLogger(__name__)
 
 GOODBYE_TIMEOUT_S = 1.0
 """How long a camera may take to answer TEARDOWN."""
-
-HOLD_S = 2 * NAP_S
-"""How long the beginning of a picture is kept back where nothing follows it: past the rest in which that comes."""
 
 SILENCE_LIMIT_S = 10.0
 """A camera that is connected and sends no picture for so long is gone (onvif.md, quirk 5)."""
@@ -165,9 +161,6 @@ class _Pull:
         self._presentation: Presentation | None = None
         self._granted: Granted | None = None
         self._is_live = False
-        self._held: InterleavedBatch | None = None
-        self._release: asyncio.TimerHandle | None = None
-        self._between_pictures = True
         self._last_video_s = now()
         self._session = ""
         self._habit = habit
@@ -253,57 +246,25 @@ class _Pull:
         return self._granted is not None and self._granted.datagrams is not None
 
     def _take_interleaved(self, batch: InterleavedBatch) -> bool:
-        """Take what was read; the beginning of a picture is kept back for a moment, for the rest is on its way."""
-        if self._by_udp:
+        """Take what was read; answers whether more of the same picture is to come at once."""
+        return not self._by_udp and self._take(batch)
+
+    def _take(self, batch: InterleavedBatch) -> bool:
+        chunk = Chunk(batch.data, batch.frames)
+        if not (chunk.is_video_alone and self._channels.get(RTP_CHANNEL) == RTP_CHANNEL):
+            chunk = self._only_ours(batch)
+        if not chunk.frames:
             return False
-        held = self._take_back()
-        if held is not None:
-            batch = joined(held, batch)
-        elif self._between_pictures and not self._ends_picture(batch):
-            self._held = batch
-            self._release = asyncio.get_running_loop().call_later(HOLD_S, self._let_go)
-            return True
-        self._between_pictures = self._ends_picture(batch)
-        self._take(batch)
-        return not self._between_pictures
-
-    def _let_go(self) -> None:
-        """Nothing came after all."""
-        held = self._take_back()
-        if held is not None:
-            self._between_pictures = False
-            self._take(held)
-
-    def _take_back(self) -> InterleavedBatch | None:
-        if self._release is not None:
-            self._release.cancel()
-        held, self._held, self._release = self._held, None, None
-        return held
-
-    def _ends_picture(self, batch: InterleavedBatch) -> bool:
-        """Whether nothing more is to come at once: it ends with the marker, or with what is no video."""
-        channel, start, end = batch.frames[-1]
-        packet = start + INTERLEAVED_HEADER_BYTES
-        video = self._channels.get(channel) == RTP_CHANNEL and is_rtp(batch.data, packet, end)
-        return not video or marker(batch.data, packet)
-
-    def _take(self, batch: InterleavedBatch) -> None:
-        data, frames = batch.data, batch.frames
-        alone = {channel for channel, _, _ in frames} == {RTP_CHANNEL}
-        video_alone = alone and self._channels.get(RTP_CHANNEL) == RTP_CHANNEL
-        if not video_alone:
-            data, frames = self._only_ours(batch)
-        if not frames:
-            return
-        if video_alone or any(channel == RTP_CHANNEL for channel, _, _ in frames):
+        if chunk.packets:
             self._last_video_s = self._now()
             if not self._is_live and self._presentation is not None:
                 self._is_live = True
                 self._source.begin()
                 self._on_live(self._presentation)
-        self._source.feed(data, frames)
+        self._source.feed(chunk)
+        return chunk.is_within_picture
 
-    def _only_ours(self, batch: InterleavedBatch) -> tuple[bytes, tuple[Frame, ...]]:
+    def _only_ours(self, batch: InterleavedBatch) -> Chunk:
         """The batch without what was not asked for, on the channels that the hub knows; reports written anew."""
         kept = bytearray()
         frames: list[Frame] = []
@@ -316,7 +277,7 @@ class _Pull:
                 begin = len(kept)
                 kept += frame(ours, payload)
                 frames.append((ours, begin, len(kept)))
-        return bytes(kept), tuple(frames)
+        return Chunk(bytes(kept), frames)
 
 
 def _sender_report(compound: bytes, cname: str) -> bytes:

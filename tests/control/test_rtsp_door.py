@@ -26,7 +26,7 @@ from halfgateway.errors import (
 )
 from tests.control.doors import BY_MACHINE, CAMERA, MACHINE, SOURCE, Place, Player, open_place, path
 from tests.control.valkeys import Nodes, until
-from tests.relay.packets import IDR, frames, rtp
+from tests.relay.packets import IDR, chunk, rtp
 
 
 @pytest.fixture
@@ -452,7 +452,7 @@ async def test_a_camera_that_is_given_up_ends_its_streams(place: Place) -> None:
 async def test_an_account_may_wait_for_the_keyframe_and_who_resumes_has_had_its_opening(place: Place) -> None:
     # design decision 4: join = "keyframe" for who wants every timestamp true
     seat = await place.sit(BY_MACHINE)
-    seat._source.feed(*frames((0, rtp(1, 0, IDR))))
+    seat._source.feed(chunk((0, rtp(1, 0, IDR))))
     assert seat.opening() is not None
     place.house.terms.join_at_keyframe = frozenset({MACHINE})
     assert seat.opening() is None

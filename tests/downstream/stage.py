@@ -20,7 +20,7 @@ from halfgateway.relay.gop import Opening
 from halfgateway.relay.reader import Gate, Reader
 from halfgateway.relay.source import Source, SourceKey, VideoFormat
 from tests.raw_player import Credentials, RawPlayer
-from tests.relay.packets import IDR, frames, rtp, sender_report
+from tests.relay.packets import IDR, chunk, rtp, sender_report
 
 CAMERA = "cam-1"
 PATH = f"/live/{CAMERA}"
@@ -203,13 +203,13 @@ class Stage:
         """One whole key picture in one packet, to every reader; its payload has ``size_bytes``. Returns the packet."""
         packet = rtp(self.sent & 0xFFFF, self.sent * 3600, IDR.ljust(size_bytes, b"\x5a"), ssrc=SSRC)
         self.sent += 1
-        self.source.feed(*frames((0, packet)))
+        self.source.feed(chunk((0, packet)))
         return packet
 
     def send_report(self) -> bytes:
         """One RTCP sender report, to every reader; returns it."""
         report = sender_report(SSRC, self.sent * 3600)
-        self.source.feed(*frames((1, report)))
+        self.source.feed(chunk((1, report)))
         return report
 
     def _now(self) -> float:

@@ -8,11 +8,11 @@ from halfgateway.protocol.rtp import RtpView
 from halfgateway.protocol.rtp_info import StreamInfo, parse_rtp_info
 from tests.downstream.stage import PATH, Stage
 from tests.raw_player import Answer, RawPlayer
-from tests.relay.packets import IDR, NON_IDR, frames, rtp
+from tests.relay.packets import IDR, NON_IDR, chunk, rtp
 
 
 def feed(stage: Stage, sequence: int, payload: bytes) -> None:
-    stage.source.feed(*frames((0, rtp(sequence, sequence * 3600, payload))))
+    stage.source.feed(chunk((0, rtp(sequence, sequence * 3600, payload))))
 
 
 @pytest.fixture(autouse=True)

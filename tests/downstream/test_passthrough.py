@@ -8,7 +8,7 @@ from halfgateway.protocol.rtp import RtpView
 from halfgateway.protocol.rtp_info import parse_rtp_info
 from tests.downstream.stage import PATH, Stage
 from tests.raw_player import RawPlayer
-from tests.relay.packets import NON_IDR, frames, rtp
+from tests.relay.packets import NON_IDR, chunk, rtp
 
 SLICE = bytes(range(256)) * 4
 SMALL_SPS, LARGE_SPS = b"\x67\x42\xe0\x0a\x8d\x68\x50", b"\x67\x64\x00\x28\xac\xd9\x40\x78"
@@ -39,7 +39,7 @@ class Camera:
         for place, payload in enumerate(payloads, 1):
             last = place == len(payloads)
             self.sent.append(rtp(65530 + len(self.sent) & 0xFFFF, self._pictures * 3600, payload, marker=last))
-            self._stage.source.feed(*frames((0, self.sent[-1])))
+            self._stage.source.feed(chunk((0, self.sent[-1])))
         self._pictures += 1
 
     def key_picture(self, sps: bytes) -> None:

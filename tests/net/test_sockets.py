@@ -15,11 +15,11 @@ class Served(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         sockets.tune_downstream(transport)
-        self.acknowledger = sockets.PromptAcknowledger(transport)
+        self.borrowed = sockets.BorrowedSocket(transport)
         self.transport = cast(asyncio.Transport, transport)  # uvloop's transports are of no asyncio class
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.acknowledger.forget()
+        self.borrowed.give_back()
         self.lost.set()
 
 
@@ -35,7 +35,7 @@ async def test_an_end_of_what_has_ended_is_no_error() -> None:
         for _ in range(5):
             await asyncio.sleep(0)
             sockets.abort(protocol.transport)
-            protocol.acknowledger.acknowledge()
+            protocol.borrowed.acknowledge()
             assert not sockets.is_dead(protocol.transport)
             assert not sockets.write_now(protocol.transport, b"late")
             assert sockets.last_words(protocol.transport) == b""

@@ -17,7 +17,6 @@ from halfgateway.protocol.connection import (
     InterleavedBatch,
     Role,
     frame,
-    joined,
 )
 from halfgateway.protocol.headers import Headers
 from halfgateway.protocol.messages import Request, Response, response, serialise
@@ -154,18 +153,3 @@ def test_rubbish_now_and_then_is_forgiven_for_ever() -> None:
     heard = hear(chunks, Role.CLIENT, lenient_resync=True)
     assert heard.status is None
     assert len(heard.items) == 9 * RESYNC_MAX_TRIES
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=20)), min_size=1, max_size=8),
-    st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=20)), min_size=1, max_size=8),
-)
-def test_two_runs_of_frames_joined_are_one(first: list[tuple[int, bytes]], second: list[tuple[int, bytes]]) -> None:
-    def read(frames: list[tuple[int, bytes]]) -> InterleavedBatch:
-        connection = Connection(Role.CLIENT)
-        connection.receive_data(b"".join(frame(channel, payload) for channel, payload in frames))
-        event = connection.next_event()
-        assert isinstance(event, InterleavedBatch)
-        return event
-
-    assert joined(read(first), read(second)) == read(first + second)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+from halfgateway.relay.chunk import Chunk
+
 IDR = b"\x65\x88\x80"
 NON_IDR = b"\x41\x9a\x00"
 
@@ -27,3 +29,8 @@ def frames(*packets: tuple[int, bytes]) -> tuple[bytes, tuple[tuple[int, int, in
         data += b"$" + bytes([channel]) + len(packet).to_bytes(2, "big") + packet
         places.append((channel, start, len(data)))
     return bytes(data), tuple(places)
+
+
+def chunk(*packets: tuple[int, bytes]) -> Chunk:
+    """The same, as a pull hands it to its source."""
+    return Chunk(*frames(*packets))

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from halfgateway.protocol import rtcp
 from halfgateway.protocol.rtp import RtpView, sequence_distance, timestamp_distance
-from halfgateway.relay.chunk import Frame
+from halfgateway.relay.chunk import Chunk, Frame
 from halfgateway.relay.continuity import (
     MAX_DROPOUT,
     MAX_MISORDER,
     MAX_TIMESTAMP_RETREAT_S,
     Continuity,
 )
-from tests.relay.packets import NON_IDR, frames, rtp, sender_report
+from tests.relay.packets import NON_IDR, chunk, frames, rtp, sender_report
 
 U16 = st.integers(0, 0xFFFF)
 U32 = st.integers(0, 0xFFFFFFFF)
@@ -26,11 +26,15 @@ def views(data: bytes, places: Sequence[Frame]) -> list[RtpView]:
     return [RtpView(data[start + 4 : end]) for channel, start, end in places if channel == 0]
 
 
+def seen(chunk: Chunk) -> list[RtpView]:
+    return views(chunk.data, chunk.frames)
+
+
 def test_not_a_bit_is_changed_before_a_reconnection() -> None:
-    data, places = frames((0, rtp(1, 100, NON_IDR)), (1, sender_report(0x11223344, 100)))
+    first = chunk((0, rtp(1, 100, NON_IDR)), (1, sender_report(0x11223344, 100)))
     continuity = Continuity(90_000)
-    assert continuity.apply(data, places, 0.0) == (data, places)
-    assert continuity.apply(data, places, 1.0)[0] is data
+    assert continuity.apply(first, 0.0).data == first.data
+    assert continuity.apply(first, 1.0) is first
 
 
 @given(first=U16, first_ts=U32, second=U16, second_ts=U32, ssrc=U32)
@@ -38,14 +42,14 @@ def test_the_sequel_follows_in_sequence_time_and_source(
     first: int, first_ts: int, second: int, second_ts: int, ssrc: int
 ) -> None:
     continuity = Continuity(90_000)
-    continuity.apply(*frames((0, rtp(first, first_ts, NON_IDR))), 10.0)
+    continuity.apply(chunk((0, rtp(first, first_ts, NON_IDR))), 10.0)
     continuity.reconnected()
     data, places = frames(
         (0, rtp(second, second_ts, NON_IDR, ssrc=ssrc)),
         (0, rtp((second + 1) % 65536, (second_ts + 3600) % 2**32, NON_IDR, ssrc=ssrc)),
         (1, sender_report(ssrc, second_ts)),
     )
-    sequel, _ = continuity.apply(data, places, 12.0)
+    sequel = continuity.apply(Chunk(data, places), 12.0).data
     one, two = views(sequel, places)
     assert one.sequence == (first + 1) % 65536
     assert two.sequence == (first + 2) % 65536
@@ -60,12 +64,11 @@ def test_the_sequel_follows_in_sequence_time_and_source(
 
 def test_a_second_reconnection_follows_the_sequel() -> None:
     continuity = Continuity(90_000)
-    continuity.apply(*frames((0, rtp(10, 0, NON_IDR))), 0.0)
+    continuity.apply(chunk((0, rtp(10, 0, NON_IDR))), 0.0)
     last = 10
     for start in (500, 7):
         continuity.reconnected()
-        data, places = frames((0, rtp(start, 9, NON_IDR, ssrc=start)))
-        (view,) = views(*continuity.apply(data, places, 1.0))
+        (view,) = seen(continuity.apply(chunk((0, rtp(start, 9, NON_IDR, ssrc=start))), 1.0))
         assert view.sequence == last + 1
         last = view.sequence
 
@@ -73,18 +76,17 @@ def test_a_second_reconnection_follows_the_sequel() -> None:
 def test_a_camera_that_never_sent_a_packet_has_nothing_to_continue() -> None:
     continuity = Continuity(90_000)
     continuity.reconnected()
-    data, places = frames((0, rtp(5, 5, NON_IDR)))
-    assert continuity.apply(data, places, 0.0) == (data, places)
+    first = chunk((0, rtp(5, 5, NON_IDR)))
+    assert continuity.apply(first, 0.0).data == first.data
 
 
 def test_frames_too_short_to_be_packets_do_not_pass() -> None:
     continuity = Continuity(90_000)
-    continuity.apply(*frames((0, rtp(1, 1, NON_IDR))), 0.0)
+    continuity.apply(chunk((0, rtp(1, 1, NON_IDR))), 0.0)
     continuity.reconnected()
-    data, places = frames((0, b"\x80"), (1, b""), (0, rtp(9, 9, NON_IDR)))
-    sequel, kept = continuity.apply(data, places, 0.5)
-    assert kept == ((0, 0, len(sequel)),)
-    assert RtpView(sequel[4:]).sequence == 2
+    sequel = continuity.apply(chunk((0, b"\x80"), (1, b""), (0, rtp(9, 9, NON_IDR))), 0.5)
+    assert sequel.frames == ((0, 0, len(sequel.data)),)
+    assert RtpView(sequel.data[4:]).sequence == 2
 
 
 PICTURE_TICKS = 3600
@@ -92,8 +94,8 @@ PICTURE_TICKS = 3600
 
 def feed(continuity: Continuity, packets: list[tuple[int, int, int]], now: float = 0.0) -> list[RtpView]:
     """Packets of (SSRC, sequence, timestamp) in one batch, as readers see them."""
-    data, places = frames(*((0, rtp(number, ticks, NON_IDR, ssrc=ssrc)) for ssrc, number, ticks in packets))
-    return views(*continuity.apply(data, places, now))
+    batch = chunk(*((0, rtp(number, ticks, NON_IDR, ssrc=ssrc)) for ssrc, number, ticks in packets))
+    return seen(continuity.apply(batch, now))
 
 
 def test_what_is_lost_late_or_twice_stays_so() -> None:  # RFC 3550 appendix A.1
@@ -130,9 +132,8 @@ def test_a_source_that_falls_silent_gives_way_to_the_one_that_was_kept_apart() -
 def test_what_is_no_packet_does_not_pass_for_another_source() -> None:
     continuity = Continuity(90_000)
     feed(continuity, [(1, 0, 0)])
-    data, places = frames((0, b"\x90" + rtp(7, 7, b"", ssrc=2)[1:]), (0, rtp(1, 1, NON_IDR, ssrc=1)))
-    sequel, kept = continuity.apply(data, places, 0.1)
-    assert [view.sequence for view in views(sequel, kept)] == [1]
+    batch = chunk((0, b"\x90" + rtp(7, 7, b"", ssrc=2)[1:]), (0, rtp(1, 1, NON_IDR, ssrc=1)))
+    assert [view.sequence for view in seen(continuity.apply(batch, 0.1))] == [1]
 
 
 def test_reports_and_names_follow_their_source() -> None:
@@ -140,10 +141,10 @@ def test_reports_and_names_follow_their_source() -> None:
     feed(continuity, [(1, 0, 0)])
     feed(continuity, [(2, 500, 50)], 1.0)
     for ssrc, passes in ((1, False), (2, True), (3, False)):
-        data, places = frames((1, rtcp.sender_report(rtcp.SenderReport(ssrc, 1 << 32, 50, 1, 1), "camera")))
-        sequel, kept = continuity.apply(data, places, 1.1)
-        assert bool(kept) is passes
-        assert not passes or sequel[8:12] == sequel[36:40] == (1).to_bytes(4, "big")
+        report = chunk((1, rtcp.sender_report(rtcp.SenderReport(ssrc, 1 << 32, 50, 1, 1), "camera")))
+        sequel = continuity.apply(report, 1.1)
+        assert bool(sequel.frames) is passes
+        assert not passes or sequel.data[8:12] == sequel.data[36:40] == (1).to_bytes(4, "big")
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), U16, U32, st.floats(0, 20)), min_size=1, max_size=40))

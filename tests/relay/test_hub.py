@@ -10,10 +10,11 @@ import pytest
 
 from halfgateway.errors import CameraUnreachable, Refusal
 from halfgateway.protocol.codec import Codec
+from halfgateway.relay.chunk import Chunk
 from halfgateway.relay.hub import Hub
 from halfgateway.relay.reader import Gate, Reader
 from halfgateway.relay.source import Source, SourceKey, SourceState, VideoFormat
-from tests.relay.packets import IDR, NON_IDR, frames, rtp
+from tests.relay.packets import IDR, NON_IDR, chunk, frames, rtp
 
 KEY = SourceKey("cam-1", "main")
 H264 = VideoFormat(Codec.H264, 90_000)
@@ -139,12 +140,12 @@ async def test_a_camera_that_comes_back_in_time_keeps_its_readers(house: House) 
     sink, reader = house.reader()
     ended: list[Refusal] = []
     source.attach(reader, ended.append)
-    source.feed(*frames((0, rtp(1, 0, IDR))))
+    source.feed(chunk((0, rtp(1, 0, IDR))))
     source.interrupt(CameraUnreachable("lost"))
     house.now_s = 20
     source.prepare(H264)
     source.begin()
-    source.feed(*frames((0, rtp(900, 77, NON_IDR)), (0, rtp(901, 3677, IDR))))
+    source.feed(chunk((0, rtp(900, 77, NON_IDR)), (0, rtp(901, 3677, IDR))))
     house.now_s = 60
     house.hub.sweep()
     assert ended == []
@@ -177,13 +178,13 @@ async def test_every_reader_gets_the_same_bytes_and_a_late_one_waits_for_a_keyfr
     source = await house.hub.enter(KEY)
     early_sink, early = house.reader()
     late_sink, late = house.reader()
-    source.feed(*frames((0, rtp(0, 0, NON_IDR))))
+    source.feed(chunk((0, rtp(0, 0, NON_IDR))))
     source.attach(early, lambda cause: None)
-    source.feed(*frames((0, rtp(1, 0, IDR))))
+    source.feed(chunk((0, rtp(1, 0, IDR))))
     source.attach(late, lambda cause: None)
-    source.feed(*frames((0, rtp(2, 3600, NON_IDR))))
+    source.feed(chunk((0, rtp(2, 3600, NON_IDR))))
     data, places = frames((0, rtp(3, 7200, IDR)), (0, b"\x90" + rtp(4, 7200, b"broken")[1:]))
-    source.feed(data, places)
+    source.feed(Chunk(data, places))
     assert early_sink.data.count(b"$") == 4
     assert late_sink.data == data
     assert source.readers == 2
@@ -200,11 +201,11 @@ async def test_a_reader_that_takes_nothing_is_ended_after_the_limit_and_the_othe
     ended: list[Refusal] = []
     source.attach(stuck, ended.append)
     source.attach(prompt, ended.append)
-    source.feed(*frames((0, rtp(0, 0, IDR))))
+    source.feed(chunk((0, rtp(0, 0, IDR))))
     stuck_sink.writable = False
     for second in range(1, 31):
         house.now_s = second
-        source.feed(*frames((0, rtp(second, 3600 * second, IDR))))
+        source.feed(chunk((0, rtp(second, 3600 * second, IDR))))
         house.hub.sweep()
         assert ended == []
     house.now_s = 31
@@ -223,7 +224,7 @@ async def test_a_reader_that_takes_a_little_is_kept(house: House) -> None:
     source.attach(slow, ended.append)
     for second in range(100):
         house.now_s = second
-        source.feed(*frames((0, rtp(second, 3600 * second, IDR))))
+        source.feed(chunk((0, rtp(second, 3600 * second, IDR))))
         sink.writable = second % 25 == 0
         slow.drain()
         house.hub.sweep()
@@ -237,12 +238,12 @@ async def test_what_slow_readers_lose_is_told_once_a_second(house: House, caplog
     sinks = [Sink(), Sink()]
     for sink in sinks:
         source.attach(Reader(sink, Gate(), now=lambda: house.now_s, limit_bytes=40), lambda cause: None)
-    source.feed(*frames((0, rtp(0, 0, IDR))))
+    source.feed(chunk((0, rtp(0, 0, IDR))))
     for sink in sinks:
         sink.writable = False
     for tenth in range(1, 41):
         house.now_s = tenth / 10
-        source.feed(*frames((0, rtp(tenth, 3600 * tenth, NON_IDR))))
+        source.feed(chunk((0, rtp(tenth, 3600 * tenth, NON_IDR))))
         house.hub.sweep()
     told = [record.getMessage() for record in caplog.records]
     assert 4 <= len(told) <= 5

@@ -11,7 +11,7 @@ from halfgateway.relay import hub, packet_sizes
 from halfgateway.relay.hub import Hub
 from halfgateway.relay.packet_sizes import WINDOW_S, LargestPacket
 from halfgateway.relay.source import Source, SourceKey, VideoFormat
-from tests.relay.packets import IDR, NON_IDR, frames, rtp, sender_report
+from tests.relay.packets import IDR, NON_IDR, chunk, rtp, sender_report
 
 KEY = SourceKey("cam-1", "main")
 RTP_HEADER_BYTES = 12
@@ -35,7 +35,7 @@ def playing_source(now: Now | None = None, largest: LargestPacket | None = None)
 
 
 def feed(source: Source, payload: bytes, timestamp: int) -> None:
-    source.feed(*frames((0, rtp(1, timestamp, payload))))
+    source.feed(chunk((0, rtp(1, timestamp, payload))))
 
 
 def is_known(source: Source) -> bool:
@@ -56,7 +56,7 @@ async def test_the_size_is_known_when_a_key_picture_has_ended() -> None:
     assert not is_known(source)
     feed(source, IDR.ljust(900), 7200)
     feed(source, IDR.ljust(1200), 7200)
-    source.feed(*frames((1, sender_report(1, 7200))))
+    source.feed(chunk((1, sender_report(1, 7200))))
     assert not is_known(source)
     feed(source, NON_IDR, 10800)
     assert is_known(source)
@@ -65,7 +65,7 @@ async def test_the_size_is_known_when_a_key_picture_has_ended() -> None:
 
 async def test_a_key_picture_may_begin_and_end_in_one_chunk() -> None:
     source = playing_source()
-    source.feed(*frames(*((0, rtp(n, n * 3600, unit)) for n, unit in enumerate((NON_IDR, IDR.ljust(700), NON_IDR)))))
+    source.feed(chunk(*((0, rtp(n, n * 3600, unit)) for n, unit in enumerate((NON_IDR, IDR.ljust(700), NON_IDR)))))
     assert is_known(source)
 
 
@@ -80,7 +80,7 @@ async def test_a_camera_without_key_pictures_is_not_waited_for_longer_than_the_l
 
 def test_reports_count_too() -> None:
     source = playing_source()
-    source.feed(*frames((1, sender_report(1, 0) * 9)))
+    source.feed(chunk((1, sender_report(1, 0) * 9)))
     assert source.largest_packet.size_bytes == 9 * len(sender_report(1, 0))
 
 

@@ -8,7 +8,7 @@ from halfgateway.protocol.rtcp import SenderReport, ntp_timestamp, parse_compoun
 from halfgateway.protocol.rtcp import sender_report as compound
 from halfgateway.relay.chunk import RTCP_CHANNEL
 from halfgateway.relay.reports import FIRST_REPORT_S, REPORT_INTERVAL_S, Reports
-from tests.relay.packets import NON_IDR, frames, rtp
+from tests.relay.packets import NON_IDR, chunk, rtp
 
 SSRC = 0x11223344
 WALL_NS = 1_795_000_000_000_000_000
@@ -24,23 +24,25 @@ class Stage:
 
     def picture(self, *, keyframe: bool = False) -> SenderReport | None:
         """The report that follows a picture of now, if one does."""
-        data, places = frames((0, rtp(1, round(self.now_s * 90_000), NON_IDR)))
-        sent, kept = self.reports.apply(data, places, SSRC, self.now_s, keyframe=keyframe)
-        assert sent.startswith(data)
-        added = [(start, end) for channel, start, end in kept if channel == RTCP_CHANNEL]
+        came = chunk((0, rtp(1, round(self.now_s * 90_000), NON_IDR)))
+        came.keyframe = 0 if keyframe else None
+        sent = self.reports.apply(came, SSRC, self.now_s)
+        assert sent.data.startswith(came.data)
+        assert sent.keyframe == came.keyframe
+        added = [(start, end) for channel, start, end in sent.frames if channel == RTCP_CHANNEL]
         if not added:
             return None
         ((start, end),) = added
-        report, _ = parse_compound(sent[start + 4 : end])
+        report, _ = parse_compound(sent.data[start + 4 : end])
         assert isinstance(report, SenderReport)
-        assert end == len(sent)
+        assert end == len(sent.data)
         return report
 
     def camera_reports(self, ahead_s: float) -> None:
         ntp = ntp_timestamp(WALL_NS + round((self.now_s + ahead_s) * 1e9))
         report = SenderReport(SSRC, ntp, round(self.now_s * 90_000), 9, 99)
-        data, places = frames((1, compound(report, "cam-1")))
-        assert self.reports.apply(data, places, SSRC, self.now_s, keyframe=False) == (data, places)
+        came = chunk((1, compound(report, "cam-1")))
+        assert self.reports.apply(came, SSRC, self.now_s) is came
 
     def ahead_s(self, report: SenderReport | None) -> float:
         """How far a report's time of its picture is ahead of when that came."""
@@ -101,7 +103,7 @@ def test_a_camera_that_comes_back_keeps_its_clock_until_it_reports_again(stage: 
 
 def test_without_a_packet_there_is_nothing_to_report(stage: Stage) -> None:
     stage.reports.joined()
-    assert stage.reports.apply(b"", (), None, 9.0, keyframe=False) == (b"", ())
-    rubbish = frames((1, b"\x80\xc8\x00\x09"), (1, b""))
-    assert stage.reports.apply(*rubbish, SSRC, 9.0, keyframe=False) == rubbish
+    nothing, rubbish = chunk(), chunk((1, b"\x80\xc8\x00\x09"), (1, b""))
+    assert stage.reports.apply(nothing, None, 9.0) is nothing
+    assert stage.reports.apply(rubbish, SSRC, 9.0) is rubbish
     assert stage.reports.clock_offset_s is None
