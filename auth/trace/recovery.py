@@ -159,7 +159,7 @@ class _Walk:
         damage: TraceDamaged | None = None
         with file:
             try:
-                for digest, entry_at_us, _ in scan(self._node, first, records, frames, start.at_us):
+                for digest, entry_at_us, *_ in scan(self._node, first, records, frames, start.at_us):
                     frontier.append(digest)
                     payloads_end, at_us = frames.offset, entry_at_us
                     if frontier.size == self._signed.size:
