@@ -127,7 +127,7 @@ def scan(node: str, first: int, records: bytes, frames: FrameReader, previous_at
         else:
             if sha256(salted).digest() != commitment:
                 raise TraceDamaged(f"the payload of entry {number} is not the one committed to", first_bad=number)
-            kind = _KIND_NAMES.get(code) or _kind_named(salted)
+            kind = _KIND_NAMES.get(code) or kind_name(code, salted)
             try:
                 stamp = stamps.write(n, at_us, kind, code)
             except ValueError as error:
@@ -175,8 +175,10 @@ class FrameReader:
         return buffer[start:end], erased
 
 
-def _kind_named(salted: bytes) -> str:
-    """Return the kind that a payload names: one newer than this program's list has a number unknown here."""
+def kind_name(code: int, salted: bytes) -> str:
+    """Return a kind's name: one newer than this program's list is known by its payload alone."""
+    if code in _KIND_NAMES:
+        return _KIND_NAMES[code]
     match = _KIND_IN_STAMP.search(salted, SALT_BYTES)
     return match[1].decode() if match else ""
 
