@@ -7,13 +7,14 @@ that is right. Every fault is listed, none is guessed away.
 from __future__ import annotations
 
 import tomllib
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
+from auth.trace.retention import LONGEST_ACCESS_DAYS, Retention
 from camera_registry.connections import Connection
 from halfgateway.control.streams import Timings
 from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
@@ -134,6 +135,31 @@ class ConventionSection(_Section):
         return Convention(**self.model_dump())
 
 
+class RetentionSection(_Section):
+    """How long the trace's entries are kept, in days by class (L17), and who decided so.
+
+    ``decision`` is the decision's reference: nothing is purged while there is none. Evidence is kept until
+    ``limitation_days`` after the convention's recorded end.
+    """
+
+    access_days: Annotated[int, Field(ge=30, le=LONGEST_ACCESS_DAYS)] = 365
+    rights_days: Annotated[int, Field(ge=30, le=3660)] = LONGEST_ACCESS_DAYS
+    technical_days: Annotated[int, Field(ge=30, le=3660)] = 365
+    limitation_days: Annotated[int, Field(ge=365, le=11_000)] = 1826
+    decision: Shown | None = None
+
+    def record(self, convention_end: datetime | None) -> Retention:
+        """The durations as the purge reads them."""
+        return Retention(
+            access=timedelta(days=self.access_days),
+            rights=timedelta(days=self.rights_days),
+            technical=timedelta(days=self.technical_days),
+            limitation=timedelta(days=self.limitation_days),
+            decision=self.decision,
+            convention_end=convention_end,
+        )
+
+
 class StoreSection(_Section):
     """Shared state: ``embedded`` (a Valkey of our own below ``node.data``) or a ``redis://``-like URL."""
 
@@ -222,6 +248,7 @@ class Configuration(_Section):
     state_store: StoreSection = StoreSection()
     database: DatabaseSection = DatabaseSection()
     timings: TimingsSection = TimingsSection()
+    retention: RetentionSection = RetentionSection()
     cameras: tuple[CameraSection, ...] = ()
     machines: tuple[MachineSection, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -244,6 +271,16 @@ def parse_configuration(document: dict[str, Any]) -> Configuration:
         return Configuration.model_validate(document)
     except ValidationError as error:
         raise ConfigurationError([_fault(fault) for fault in error.errors(include_input=False)]) from error
+
+
+def open_questions(configuration: Configuration) -> list[str]:
+    """What the configuration leaves to be decided by people: asked by ``check``, and no fault."""
+    if configuration.retention.decision is None:
+        return [
+            "[retention] decision : aucune décision sur les durées de conservation du journal n'est enregistrée"
+            f" (accès : {configuration.retention.access_days} jours par défaut) ; rien ne sera éliminé d'ici là"
+        ]
+    return []
 
 
 def read_configuration(path: Path) -> Configuration:

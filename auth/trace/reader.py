@@ -150,30 +150,31 @@ class TraceReader:
         self, wanted: TraceFilter = EVERYTHING, *, limit: int = 100, cursor: str | None = None
     ) -> Page[Entry]:
         """Return entries newest first, ``limit`` of them at most."""
-        return await self._in_thread(lambda: self._entries(_Match(wanted), _bounded(limit), cursor))
+        return await self.in_thread(lambda: self._entries(_Match(wanted), _bounded(limit), cursor))
 
     async def entry(self, n: int) -> Entry:
         """Return entry ``n``."""
-        return await self._in_thread(lambda: self._entry(n))
+        return await self.in_thread(lambda: self._entry(n))
 
     async def opening(self, n: int) -> Opening:
         """Return what opens entry ``n``: its leaf record, and its salt and payload unless a purge erased them."""
-        return await self._in_thread(lambda: self._opening(n))
+        return await self.in_thread(lambda: self._opening(n))
 
     async def checkpoints(self, *, limit: int = 100, cursor: str | None = None) -> Page[SignedCheckpoint]:
         """Return signed checkpoints newest first, ``limit`` of them at most."""
-        return await self._in_thread(lambda: self._checkpoints(_bounded(limit), cursor))
+        return await self.in_thread(lambda: self._checkpoints(_bounded(limit), cursor))
 
     async def prove_inclusion(self, n: int, size: int) -> InclusionProof:
         """Prove that entry ``n`` is in the tree of the first ``size`` entries."""
-        return await self._in_thread(lambda: self._prove_inclusion(n, size))
+        return await self.in_thread(lambda: self._prove_inclusion(n, size))
 
     async def prove_consistency(self, first: int, second: int) -> ConsistencyProof:
         """Prove that the tree of ``second`` entries extends the tree of ``first``."""
-        return await self._in_thread(lambda: self._prove_consistency(first, second))
+        return await self.in_thread(lambda: self._prove_consistency(first, second))
 
     @staticmethod
-    async def _in_thread(work: Callable[[], Result]) -> Result:
+    async def in_thread(work: Callable[[], Result]) -> Result:
+        """Do blocking work beside the event loop. Raises TraceUnavailable where it could not read a file."""
         try:
             return await asyncio.to_thread(work)
         except OSError as error:

@@ -63,8 +63,7 @@ def seen(entry: Entry, scope: Scope, *, unmasked: bool = False) -> Entry | None:
 def is_of_pp(entry: Entry) -> bool:
     """Tell whether an entry is about what PP's agents, services or machines did; in doubt it is SYN's own."""
     return (
-        (entry.kind.value.partition(".")[0] in _PP_SUBJECTS
-        and entry.kind is not Kind.STREAM_UNMASKED)
+        (entry.kind.value.partition(".")[0] in _PP_SUBJECTS and entry.kind is not Kind.STREAM_UNMASKED)
         or entry.attribution is not None
         or entry.detail.get("role") in _PP_ROLES
         or entry.detail.get("scope") == Scope.PP

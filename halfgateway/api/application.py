@@ -25,6 +25,7 @@ from halfgateway.api.ports import (
     SessionStore,
     Streams,
     TraceHistory,
+    TracePurge,
 )
 from halfgateway.api.problems import http_error_response
 from halfgateway.api.routes.cameras import CameraRoutes
@@ -74,6 +75,7 @@ class Ports:
     streams: Streams
     interconnection: Interconnection
     history: TraceHistory
+    purges: TracePurge
     health: Health
     registry: CollectorRegistry
     clock: Clock
@@ -89,7 +91,7 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         CameraRoutes(ports.cameras, ports.trace),
         StreamRoutes(ports.streams, ports.trace),
         InterconnectionRoutes(ports.interconnection, ports.clock),
-        TraceRoutes(ports.history, ports.trace),
+        TraceRoutes(ports.history, ports.purges, ports.trace),
         HealthRoutes(ports.health, ports.registry),
     ]
     declared = [operation for group in groups for operation in operations_of(group)]

@@ -18,7 +18,7 @@ from auth.trace import Draft, Journal, Kind
 from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock
 from halfgateway.api.application import Ports, build_application
-from halfgateway.api.history import HistoryService
+from halfgateway.api.history import HistoryService, PurgeService
 from halfgateway.api.services import (
     CatalogueService,
     HealthService,
@@ -147,6 +147,7 @@ def _ports(
             node=configuration.node.id,
         ),
         history=HistoryService(journal),
+        purges=PurgeService(journal, configuration.retention.record(configuration.convention.ended_at), clock),
         health=health,
         registry=registry,
         clock=clock,
