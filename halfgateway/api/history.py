@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from auth.errors import PurgeRefused
 from auth.principals import Principal
 from auth.trace import Draft, Entry, Journal, Kind, SignedCheckpoint, TraceDamaged
 from auth.trace import TraceUnavailable as JournalUnavailable
 from auth.trace.reader import TraceFilter
-from auth.trace.retention import Retention, RetentionClass, kinds_of
-from auth.trace.scopes import Scope, seen
+from auth.trace.retention import Retention, RetentionClass
+from auth.trace.scopes import Scope
 from camera_registry.clock import Clock
 from halfgateway.api import ports
 from halfgateway.api.operation import Forbidden
 from halfgateway.api.ports import Page
 from halfgateway.api.shapes import Checkpoint, Consistency, Proof
 from halfgateway.dossiers.elimination import Elimination
-from halfgateway.dossiers.extract import MAX_EXTRACT_ENTRIES, Extract, extract_document, proven
+from halfgateway.dossiers.local import History, Request, TooManyEntries
 from halfgateway.dossiers.tables import TableFormat, write_table
 from halfgateway.errors import InvalidRequest, TraceUnavailable
 
@@ -37,10 +36,9 @@ class HistoryService:
         self, viewer: Principal, wanted: ports.TraceFilter, *, limit: int, cursor: str | None
     ) -> Page[Entry]:
         """See the port."""
-        scope = scope_of(viewer)
-        page = await self._page(wanted, limit=limit, cursor=cursor)
-        shown = (seen(entry, scope, unmasked=wanted.unmasked) for entry in page.items)
-        return Page([entry for entry in shown if entry is not None and _still_fits(entry, wanted)], page.next)
+        request = _request(viewer, wanted)
+        page = await self._page(wanted, request, limit=limit, cursor=cursor)
+        return Page([shown for entry in page.items if (shown := request.shown(entry)) is not None], page.next)
 
     async def checkpoints(self, viewer: Principal) -> Sequence[Checkpoint]:
         """See the port."""
@@ -74,36 +72,24 @@ class HistoryService:
 
     async def extract(self, viewer: Principal, wanted: ports.TraceFilter, form: TableFormat, *, asked: str) -> bytes:
         """See the port."""
-        scope = scope_of(viewer)
-        found: list[Entry] = []
-        cursor: str | None = None
-        while True:
-            page = await self._page(wanted, limit=1_000, cursor=cursor)
-            for entry in page.items:
-                shown = seen(entry, scope, unmasked=wanted.unmasked)
-                if shown is not None and _still_fits(shown, wanted):
-                    found.append(entry)
-            if len(found) > MAX_EXTRACT_ENTRIES:
-                raise InvalidRequest(f"Un extrait a {MAX_EXTRACT_ENTRIES} entrées au plus : précisez la période.")
-            cursor = page.next
-            if cursor is None:
-                break
+        request = _request(viewer, wanted)
+        if wanted.node not in {None, self._journal.node}:
+            raise InvalidRequest("node : ce nœud n'a pas de journal ici")
         try:
-            await self._journal.write_checkpoint()
-            head = await self._latest()
-            if head is None:
-                raise TraceUnavailable(_UNREADABLE)
-            entries = await proven(self._reader, found, head, scope, unmasked=wanted.unmasked)
+            _, document = await History(self._journal).extract(request)
+        except TooManyEntries as error:
+            raise InvalidRequest(str(error)) from error
         except (TraceDamaged, JournalUnavailable) as error:
             raise TraceUnavailable(_UNREADABLE) from error
-        document = extract_document(Extract(self._journal.node, head, entries, scope, asked))
         return await self._reader.in_thread(lambda: write_table(document, form))
 
-    async def _page(self, wanted: ports.TraceFilter, *, limit: int, cursor: str | None) -> Page[Entry]:
+    async def _page(
+        self, wanted: ports.TraceFilter, request: Request, *, limit: int, cursor: str | None
+    ) -> Page[Entry]:
         if wanted.node not in {None, self._journal.node}:
             return Page([])
         try:
-            found = await self._reader.entries(_filter(wanted), limit=limit, cursor=cursor)
+            found = await self._reader.entries(request.wanted, limit=limit, cursor=cursor)
         except ValueError as error:
             raise InvalidRequest("cursor : inconnu") from error
         except (TraceDamaged, JournalUnavailable) as error:
@@ -130,30 +116,19 @@ class PurgeService:
         self, draft: Draft, wanted: RetentionClass, *, older_than_days: int, visa: str
     ) -> Elimination | None:
         """See the port."""
-        now = self.clock.now()
-        before = now - timedelta(days=older_than_days)
         try:
-            self.retention.check(wanted, before, now)
+            return await History(self.journal).purge(
+                draft,
+                wanted,
+                older_than_days=older_than_days,
+                visa=visa,
+                retention=self.retention,
+                now=self.clock.now(),
+            )
         except PurgeRefused as refused:
             raise InvalidRequest(str(refused)) from refused
-        order = purge_order(draft, wanted, visa=visa, decision=self.retention.decision or "")
-        try:
-            entry = await self.journal.purge(order, frozenset(kind.code for kind in kinds_of(wanted)), before)
         except (TraceDamaged, JournalUnavailable) as error:
             raise TraceUnavailable("Le journal ne peut être purgé.") from error
-        return None if entry is None else Elimination.of(entry)
-
-
-def purge_order(draft: Draft, wanted: RetentionClass, *, visa: str, decision: str) -> Draft:
-    """Return the ``trace.purged`` entry that a purge begins with, on behalf of whom ``draft`` names."""
-    return Draft(
-        kind=Kind.TRACE_PURGED,
-        agent=draft.agent,
-        account=draft.account,
-        attribution=draft.attribution,
-        source=draft.source,
-        detail={"class": wanted.value, "visa": visa, "decision": decision},
-    )
 
 
 def scope_of(viewer: Principal) -> Scope:
@@ -164,11 +139,8 @@ def scope_of(viewer: Principal) -> Scope:
         raise Forbidden("Ce compte d'auditeur n'a pas de périmètre.") from error
 
 
-def _still_fits(shown: Entry, wanted: ports.TraceFilter) -> bool:
-    """Tell whether an entry fits as it is shown: who is masked cannot be searched for either (L19)."""
-    return (wanted.agent is None or shown.agent == wanted.agent) and (
-        wanted.account is None or shown.account == wanted.account
-    )
+def _request(viewer: Principal, wanted: ports.TraceFilter) -> Request:
+    return Request(_filter(wanted), scope_of(viewer), wanted.motive)
 
 
 def _filter(wanted: ports.TraceFilter) -> TraceFilter:

@@ -50,7 +50,7 @@ class Page(Generic[Item]):
 class TraceFilter:
     """Which entries are wanted; None is no condition. ``since`` is inclusive, ``until`` exclusive.
 
-    ``unmasked``: a motive for seeing who of PP did what was traced (L19).
+    ``motive`` is why who of PP did what is to be seen, traced before; without one they are masked (L19).
     """
 
     kind: Kind | None = None
@@ -62,7 +62,7 @@ class TraceFilter:
     since: datetime | None = None
     until: datetime | None = None
     node: str | None = None
-    unmasked: bool = False
+    motive: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

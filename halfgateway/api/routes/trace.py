@@ -148,4 +148,4 @@ class TraceRoutes:
 def _filter(query: TraceCriteria) -> TraceFilter:
     """The filter; naming a motive lifts the mask, for it is in the entry that was written of the reading (L19)."""
     members = query.model_dump(exclude={"limit", "cursor", "format", "unmask"})
-    return TraceFilter(**members, unmasked=query.unmask is not None)
+    return TraceFilter(**members, motive=query.unmask)
