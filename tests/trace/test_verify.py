@@ -130,6 +130,24 @@ def test_a_rewritten_history_shows_against_an_anchor(journal: Path, tmp_path: Pa
     assert verify_folder(tmp_path / "other", anchors=anchors).exit_code == 4
 
 
+async def test_a_restored_backup_shows_against_an_anchor_whether_it_goes_on_or_not(tmp_path: Path) -> None:
+    # T12, T04: at first entries are missing; once it writes on, it is another history under the same name
+    live = tmp_path / "live"
+    await write_journal(live, 3)
+    backup = Path(shutil.copytree(live, tmp_path / "backup"))
+    async with await open_journal(live) as journal:
+        for n in range(2):
+            await journal.record(draft(f"lost-{n}"))
+    anchors = await asyncio.to_thread(notes, live)
+    assert verdict(live, *anchors) == ("valid", None)
+    assert verdict(backup, *anchors) == ("incomplete", 3)
+    async with await open_journal(backup) as journal:
+        for n in range(2):
+            await journal.record(draft(f"other-{n}"))
+    assert verdict(backup) == ("unanchored", None)
+    assert verdict(backup, *anchors) == ("diverged", 3)
+
+
 def test_an_anchor_of_another_key_or_log_shows_another_log(journal: Path) -> None:
     # T04
     note = parse_note(notes(journal)[-1].encode())
