@@ -16,7 +16,8 @@ from camera_registry.clock import Clock
 from halfgateway.api import ports
 from halfgateway.api.operation import Forbidden
 from halfgateway.api.ports import Page
-from halfgateway.api.shapes import Checkpoint, Consistency, Proof
+from halfgateway.api.shapes import Checkpoint, Proof
+from halfgateway.api.trace_shapes import Consistency
 from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.local import History, Request, TooManyEntries
 from halfgateway.dossiers.tables import TableFormat, write_table

@@ -19,7 +19,6 @@ from auth.trace.retention import RetentionClass
 from camera_registry.cameras import Camera
 from halfgateway.api.shapes import (
     Checkpoint,
-    Consistency,
     InterconnectionView,
     NodeCut,
     Proof,
@@ -28,6 +27,7 @@ from halfgateway.api.shapes import (
     StreamView,
     Ticket,
 )
+from halfgateway.api.trace_shapes import Consistency
 from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.tables import TableFormat
 from ops.interconnection import Ground

@@ -28,11 +28,9 @@ from auth.policy import Mode
 from auth.principals import Attribution, Role
 from auth.purposes import Purpose, normalise
 from auth.trace import Entry, Kind
-from auth.trace.retention import RetentionClass
 from camera_registry.cameras import Camera, CameraState
 from camera_registry.clock import rfc3339
 from halfgateway.control.streams import StreamState
-from halfgateway.dossiers.tables import TableFormat
 from ops.interconnection import MAX_REASON_CHARS, Author, Ground, Status
 
 MAX_LIMIT = 500
@@ -368,12 +366,6 @@ class TraceQuery(TraceCriteria, Paging):
     """Which entries of the history are wanted, page by page."""
 
 
-class ExtractQuery(TraceCriteria):
-    """Which entries are wanted, and as what kind of file."""
-
-    format: TableFormat = TableFormat.CSV
-
-
 class EntryShape(Shape):
     """One entry of the history."""
 
@@ -420,43 +412,6 @@ class CheckpointList(Shape):
     """The latest head of each node."""
 
     items: tuple[Checkpoint, ...]
-
-
-class ByNode(Shape):
-    """One node's journal."""
-
-    node: Identifier
-
-
-class ConsistencyQuery(Shape):
-    """From which size to which."""
-
-    first: Annotated[int, Field(ge=1, le=2**63 - 1, alias="from")]
-    second: Annotated[int, Field(ge=1, le=2**63 - 1, alias="to")]
-
-
-class Consistency(Shape):
-    """A consistency proof (RFC 6962 section 2.1.2); hashes in base64."""
-
-    node: str
-    first: int
-    second: int
-    path: tuple[str, ...]
-
-
-class PurgeRequest(Shape):
-    """What is to be eliminated: a class, from an age on, under a visa."""
-
-    retention_class: Annotated[RetentionClass, Field(alias="class")]
-    older_than_days: Annotated[int, Field(ge=1, le=36_500)]
-    visa: Sentence
-
-
-class EliminationShape(Shape):
-    """The elimination record; ``count`` is 0, and the rest absent, where there was nothing to eliminate."""
-
-    count: int
-    record: dict[str, JsonValue] | None = None
 
 
 class EntryPath(Shape):

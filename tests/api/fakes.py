@@ -20,7 +20,6 @@ from halfgateway.api.application import Ports
 from halfgateway.api.ports import CutOutcome, Page, TraceFilter
 from halfgateway.api.shapes import (
     Checkpoint,
-    Consistency,
     InterconnectionView,
     Interval,
     NodeCut,
@@ -32,6 +31,7 @@ from halfgateway.api.shapes import (
     Ticket,
     Window,
 )
+from halfgateway.api.trace_shapes import Consistency
 from halfgateway.control.streams import StreamState
 from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.tables import TableFormat

@@ -10,20 +10,22 @@ from halfgateway.api.operation import API, Attachment, Call, operation
 from halfgateway.api.ports import AccessTrace, TraceFilter, TraceHistory, TracePurge
 from halfgateway.api.problems import UnknownEntry
 from halfgateway.api.shapes import (
-    ByNode,
     CheckpointList,
-    Consistency,
-    ConsistencyQuery,
-    EliminationShape,
     EntryPath,
     EntryShape,
-    ExtractQuery,
     Proof,
     ProofQuery,
-    PurgeRequest,
     TraceCriteria,
     TraceList,
     TraceQuery,
+)
+from halfgateway.api.trace_shapes import (
+    ByNode,
+    Consistency,
+    ConsistencyQuery,
+    EliminationShape,
+    ExtractQuery,
+    PurgeRequest,
 )
 from halfgateway.dossiers.tables import TableFormat
 from halfgateway.errors import TraceUnavailable
