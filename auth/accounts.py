@@ -25,7 +25,10 @@ _HA1_SHA256_PURPOSE = "digest HA1 SHA-256"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account as stored, its secrets still sealed or hashed."""
+    """An account as stored, its secrets still sealed or hashed.
+
+    ``ended_at`` may lie ahead: an inspection's account is made with its end (L21).
+    """
 
     id: str
     role: Role
@@ -35,6 +38,10 @@ class Account:
     scope: str | None
     password_hash: str
     ended_at: datetime | None
+
+    def has_ended(self, now: datetime) -> bool:
+        """Tell whether nobody logs in with it any more."""
+        return self.ended_at is not None and self.ended_at <= now
 
     def principal(self, factors: Sequence[Factor]) -> Principal:
         """See the account as one who proved these factors.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import datetime
 
 from auth.accounts import Account, AccountRepository, DigestSecret
 from auth.passwords import Passwords
@@ -31,8 +32,9 @@ class Enrolment:
         service: str | None = None,
         site: str | None = None,
         scope: str | None = None,
+        ends_at: datetime | None = None,
     ) -> Account:
-        """Create an account; ``agent`` is an opaque id, never a name (C17).
+        """Create an account; ``agent`` is an opaque id, never a name (C17); it ends by itself at ``ends_at``.
 
         Raises:
             AccountConflictError: the id is taken.
@@ -46,7 +48,7 @@ class Enrolment:
             site=site,
             scope=scope,
             password_hash=await self._passwords.hash(password),
-            ended_at=None,
+            ended_at=ends_at,
         )
         await self._accounts.add(account)
         return account

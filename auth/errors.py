@@ -37,6 +37,10 @@ class TraceDamaged(TraceUnavailable):
         self.missing = missing
 
 
+class PurgeRefused(AuthError):
+    """A purge that may not be (L17): its text, in French, is for whoever asked."""
+
+
 class RecordsUnavailableError(AuthError):
     """The accounts cannot be read or written now: the database is down, locked or full."""
 

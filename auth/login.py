@@ -85,7 +85,7 @@ class Login:
             raise AuthenticationError(FailureReason.UNKNOWN_ACCOUNT)
         if not matches:
             raise AuthenticationError(FailureReason.WRONG_PASSWORD, account=account.id)
-        if account.ended_at is not None:
+        if account.has_ended(self._clock.now()):
             raise AuthenticationError(FailureReason.ACCOUNT_ENDED, account=account.id)
         return account
 

@@ -101,7 +101,7 @@ class Sessions:
             row, owner = found
             if now >= row.expires_at or now >= row.last_used_at + self._idle:
                 raise AuthenticationError(FailureReason.SESSION_EXPIRED, account=owner.id)
-            if owner.ended_at is not None:
+            if owner.ended_at is not None and owner.ended_at <= now:
                 raise AuthenticationError(FailureReason.ACCOUNT_ENDED, account=owner.id)
             if now >= row.last_used_at + TOUCH_EVERY:
                 await session.execute(

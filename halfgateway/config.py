@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
+from auth.trace.retention import LONGEST_ACCESS_DAYS, Retention
 from camera_registry.connections import Connection
 from halfgateway.control.bandwidth import Line
 from halfgateway.control.streams import Timings
@@ -221,6 +222,31 @@ class LineSection(_Section):
         return Line(ceiling_kbps, round(self.stream_mbps * 1000))
 
 
+class RetentionSection(_Section):
+    """How long the trace's entries are kept, in days by class (L17), and who decided so.
+
+    ``decision`` is the decision's reference: nothing is purged while there is none. Evidence is kept until
+    ``limitation_days`` after the convention's recorded end.
+    """
+
+    access_days: Annotated[int, Field(ge=30, le=LONGEST_ACCESS_DAYS)] = 365
+    rights_days: Annotated[int, Field(ge=30, le=3660)] = LONGEST_ACCESS_DAYS
+    technical_days: Annotated[int, Field(ge=30, le=3660)] = 365
+    limitation_days: Annotated[int, Field(ge=365, le=11_000)] = 1826
+    decision: Shown | None = None
+
+    def record(self, convention_end: datetime | None) -> Retention:
+        """The durations as the purge reads them."""
+        return Retention(
+            access=timedelta(days=self.access_days),
+            rights=timedelta(days=self.rights_days),
+            technical=timedelta(days=self.technical_days),
+            limitation=timedelta(days=self.limitation_days),
+            decision=self.decision,
+            convention_end=convention_end,
+        )
+
+
 class StoreSection(_ServerSection):
     """Shared state: ``embedded`` (a Valkey of our own below ``node.data``) or a ``redis://``-like URL."""
 
@@ -306,6 +332,7 @@ class Configuration(_Section):
     database: DatabaseSection = DatabaseSection()
     timings: TimingsSection = TimingsSection()
     line: LineSection = LineSection()
+    retention: RetentionSection = RetentionSection()
     cameras: tuple[CameraSection, ...] = ()
     machines: tuple[MachineSection, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -353,6 +380,16 @@ def parse_configuration(document: dict[str, Any]) -> Configuration:
         return Configuration.model_validate(document)
     except ValidationError as error:
         raise ConfigurationError([_fault(fault) for fault in error.errors(include_input=False)]) from error
+
+
+def open_questions(configuration: Configuration) -> list[str]:
+    """What the configuration leaves to be decided by people: asked by ``check``, and no fault."""
+    if configuration.retention.decision is None:
+        return [
+            "[retention] decision : aucune décision sur les durées de conservation du journal n'est enregistrée"
+            f" (accès : {configuration.retention.access_days} jours par défaut) ; rien ne sera éliminé d'ici là"
+        ]
+    return []
 
 
 def read_configuration(path: Path) -> Configuration:

@@ -12,6 +12,7 @@ from auth.trace.checkpoint import Checkpoint
 from auth.trace.entry import Draft, Entry
 from auth.trace.journal import Journal
 from auth.trace.kinds import Kind
+from auth.trace.lock import writer_lives
 from auth.trace.reader import (
     ConsistencyProof,
     InclusionProof,
@@ -53,4 +54,5 @@ __all__ = [
     "verify_consistency",
     "verify_folder",
     "verify_inclusion",
+    "writer_lives",
 ]

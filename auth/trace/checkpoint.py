@@ -128,7 +128,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
     origin, size, root = lines[:3]
     if not _SIZE.fullmatch(size) or int(size) >= MAX_TREE_SIZE:
         raise NoteError("the checkpoint's size is not a canonical number")
-    digest = _canonical_base64(root)
+    digest = canonical_base64(root)
     if len(digest) != HASH_BYTES:
         raise NoteError("the checkpoint's root is not a SHA-256 hash")
     return Checkpoint(origin, int(size), digest)
@@ -182,7 +182,7 @@ def _parse_signature(line: str) -> NoteSignature:
     mark, name, blob = line[:2], *line[2:].partition(" ")[::2]
     if mark != _SIGNATURE_MARK or not name or "+" in name or any(map(str.isspace, name)):
         raise NoteError("a signature line is malformed")
-    signed = _canonical_base64(blob)
+    signed = canonical_base64(blob)
     if len(signed) <= _KEY_ID_BYTES:
         raise NoteError("a signature line is too short")
     return NoteSignature(name, signed[:_KEY_ID_BYTES], signed[_KEY_ID_BYTES:])
@@ -192,7 +192,8 @@ def _base64(data: bytes) -> str:
     return b64encode(data).decode("ascii")
 
 
-def _canonical_base64(text: str) -> bytes:
+def canonical_base64(text: str) -> bytes:
+    """Decode base64 that has one form only. Raises NoteError for any other."""
     try:
         data = b64decode(text, validate=True)
     except (Base64Error, ValueError) as error:

@@ -27,9 +27,10 @@ from auth.trace.layout import (
     payloads_header,
     payloads_name,
 )
+from auth.trace.lock import LOCK, lock_exclusively
 from auth.trace.notes import last_notes, record
 from auth.trace.scan import FrameReader, open_payloads, read_leaves, scan
-from auth.trace.storage import LOCK, PROBE, Storage, lock_exclusively
+from auth.trace.storage import PROBE, Storage
 from auth.trace.tree import Frontier, leaf_hash
 
 _PROBE_BYTES = 4_096
@@ -272,7 +273,7 @@ class JournalFiles:
             frontier, size = base.frontier.copy(), base.frontier.size
             tail = records[(size - first) * LEAF.size :]
             frames = FrameReader(payloads, base.payloads_end)
-            for digest, _, _ in scan(self._node, size, tail, frames, base.at_us):
+            for digest, *_ in scan(self._node, size, tail, frames, base.at_us):
                 frontier.append(digest)
         if frontier.root() != self.durable.frontier.root():
             raise TraceDamaged("what was durable is no longer what lies on disk", first_bad=size)

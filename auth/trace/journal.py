@@ -11,18 +11,22 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from copy import copy
+from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from auth.errors import TraceUnavailable
 from auth.trace.acts import OpenAct
 from auth.trace.checkpoint import Checkpoint
-from auth.trace.entry import Draft, Entry
+from auth.trace.entry import Draft, Entry, unix_us
+from auth.trace.erasure import ErasureRule
 from auth.trace.groups import Action, Call, Group, GroupWriter
 from auth.trace.opening import Opened, open_journal
+from auth.trace.purge import PendingPurge, finish_purge, plan_purge, stated_by
 from auth.trace.reader import TraceReader
 from auth.trace.recovered import Recovery
 from auth.trace.stamp import Prepared, Stamper
@@ -35,6 +39,9 @@ WRITE_DEADLINE_S = 2.0
 
 CHECKPOINT_INTERVAL_S = 1.0
 """Seconds between checkpoints while entries come: how much of the tail only commitments cover."""
+
+
+Result = TypeVar("Result")
 
 
 class Journal:
@@ -55,6 +62,7 @@ class Journal:
         write_deadline_s: float,
         checkpoint_interval_s: float,
         random_bytes: Callable[[int], bytes],
+        storage: Storage,
     ) -> None:
         self.node = node
         self.folder = folder
@@ -65,7 +73,10 @@ class Journal:
         self._clock = clock
         self._write_deadline_s = write_deadline_s
         self._checkpoint_interval_s = checkpoint_interval_s
-        self._reader = TraceReader(JournalView(folder, node, lambda: self.size, opened.segment_roots))
+        self._view = JournalView(folder, node, lambda: self.size, opened.segment_roots)
+        self._reader = TraceReader(self._view)
+        self._storage = storage
+        self._purging = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._checkpoint_timer: asyncio.TimerHandle | None = None
         self._stalled = False
@@ -93,9 +104,8 @@ class Journal:
         Raises TraceDamaged when acknowledged entries were changed or lost, TraceUnavailable when the folder
         cannot be written or another process writes it, ValueError when ``node`` cannot name one.
         """
-        opening = asyncio.get_running_loop().run_in_executor(
-            None, open_journal, folder, node, key, storage or SystemStorage()
-        )
+        disk = storage or SystemStorage()
+        opening = asyncio.get_running_loop().run_in_executor(None, open_journal, folder, node, key, disk)
         try:
             opened = await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -109,6 +119,7 @@ class Journal:
             write_deadline_s=write_deadline_s,
             checkpoint_interval_s=checkpoint_interval_s,
             random_bytes=random_bytes,
+            storage=disk,
         )
         try:
             for recovery in opened.recoveries:
@@ -116,6 +127,7 @@ class Journal:
             if opened.recoveries:
                 await journal.write_checkpoint()
                 await asyncio.to_thread(opened.pending.forget)
+            await journal._resume_purge()
         except BaseException:
             await journal._shut()
             raise
@@ -158,6 +170,51 @@ class Journal:
         """Sign the tree as it stands now, as for a notice. Raises TraceUnavailable."""
         await self._call(Action.CHECKPOINT)
         return self.checkpoint
+
+    async def purge(self, draft: Draft, codes: frozenset[int], before: datetime) -> Entry | None:
+        """Erase every payload of these kinds' numbers before an instant; what is told of it is the returned entry.
+
+        ``draft`` is the ``trace.purged`` entry without what the journal alone can add to its detail: the rule
+        (``kinds``, ``before``, ``size``), how many entries it erases, which and how large. None, and no entry, when
+        there is nothing to erase. Leaf records, and so every proof, stay as they are.
+
+        Raises TraceUnavailable when that fails; where the entry was written by then, what is left to erase is erased
+        by the next purge or start.
+        """
+        async with self._purging:
+            await self._resume_purge()
+            checkpoint = await self.write_checkpoint()
+            rule = ErasureRule(codes, unix_us(before), checkpoint.size if checkpoint else 0)
+            plan = await self._in_thread(lambda: plan_purge(self._view, rule))
+            if plan is None:
+                return None
+            await self._in_thread(lambda: self._pending_purge.remember(rule))
+            erased = {name: value for name, value in asdict(plan).items() if name != "rule"}
+            entry = await self.record(replace(draft, detail={**draft.detail, **rule.to_detail(), "erased": erased}))
+            await self._resume_purge()
+            return entry
+
+    async def _resume_purge(self) -> None:
+        """Go on with a purge that was begun: erase under a checkpoint what its entry says, if it came to one."""
+        rule = await self._in_thread(self._pending_purge.read)
+        if rule is None:
+            return
+        await self.write_checkpoint()
+        if await self._in_thread(lambda: stated_by(self.folder, self.node, rule, self.size)):
+            await self._in_thread(lambda: finish_purge(self.folder, self.node, rule, self._storage))
+        else:
+            await self._in_thread(lambda: self._pending_purge.remember(None))
+
+    @property
+    def _pending_purge(self) -> PendingPurge:
+        return PendingPurge(self.folder, self._storage)
+
+    @staticmethod
+    async def _in_thread(work: Callable[[], Result]) -> Result:
+        try:
+            return await asyncio.to_thread(work)
+        except OSError as error:
+            raise TraceUnavailable(f"the trace cannot be purged: {error.strerror or error}") from error
 
     def reader(self) -> TraceReader:
         """Return a reader of what is durable here; all readers of a journal share its cache."""

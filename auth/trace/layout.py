@@ -39,7 +39,9 @@ LEAF = struct.Struct(">QqI32s")
 FRAME = struct.Struct(">II")
 """A payload frame's head: the payload's length, and its complement (or, once erased, the length again)."""
 
-_COMPLEMENT = 0xFFFFFFFF
+COMPLEMENT = 0xFFFFFFFF
+"""What the second number of a live frame's head is XORed with."""
+
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _MICROSECONDS = 1_000_000
 
@@ -86,7 +88,7 @@ def commitment(salted_payload: bytes) -> bytes:
 
 def frame(salt: bytes, payload: bytes) -> bytes:
     """Frame a payload with its salt."""
-    return FRAME.pack(len(payload), len(payload) ^ _COMPLEMENT) + salt + payload
+    return FRAME.pack(len(payload), len(payload) ^ COMPLEMENT) + salt + payload
 
 
 def erased_frame(leaf_record: bytes, length: int) -> bytes:
@@ -109,7 +111,7 @@ def frame_body(head: bytes) -> tuple[int, bool] | None:
     None when no writer can have written this head: any one bit changed in it shows here.
     """
     length, check = FRAME.unpack(head)
-    if not 0 < length <= MAX_PAYLOAD_BYTES or check not in (length, length ^ _COMPLEMENT):
+    if not 0 < length <= MAX_PAYLOAD_BYTES or check not in (length, length ^ COMPLEMENT):
         return None
     return SALT_BYTES + length, check == length
 

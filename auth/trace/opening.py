@@ -18,6 +18,7 @@ from auth.trace.files import JournalFiles
 from auth.trace.kinds import KIND_BY_CODE, Kind
 from auth.trace.layout import SALT_BYTES, is_node_name, segment_of
 from auth.trace.notes import key_name, read_keys, write_key
+from auth.trace.purge import redo_purge
 from auth.trace.recovered import PendingRecoveries, Recovery
 from auth.trace.recovery import Found, examine
 from auth.trace.scan import segment_starts
@@ -65,6 +66,7 @@ def open_journal(
         storage.make_folder(folder)
         _lock(files, wait)
         _publish_key(folder, node, key.public_key(), storage)
+        redo_purge(folder, node, key.public_key(), storage)
         found = examine(folder, node, key.public_key())
         opened = _look_back(folder, node, files, found, PendingRecoveries(folder, storage))
         files.begin(found.first, found.base, found.durable, found.head.checkpoint, found.head.end)

@@ -21,7 +21,7 @@ from auth.errors import NoteError, TraceDamaged, TraceUnavailable
 from auth.trace.checkpoint import Checkpoint, parse_checkpoint, parse_note
 from auth.trace.entry import Entry, unix_us
 from auth.trace.kinds import Kind
-from auth.trace.layout import CHECKPOINTS, origin
+from auth.trace.layout import CHECKPOINTS, SALT_BYTES, origin
 from auth.trace.notes import last_notes
 from auth.trace.tree import consistency_path, inclusion_path, leaf_hash
 from auth.trace.view import JournalView, Leaf, PayloadFile, decode, stored_size
@@ -42,12 +42,17 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceFilter:
-    """What to read: all that is given must fit. ``since`` is inclusive, ``until`` exclusive, both aware."""
+    """What to read: all that is given must fit. ``since`` is inclusive, ``until`` exclusive, both aware.
+
+    ``incident`` is the incident's id, as an entry's detail names it.
+    """
 
     kinds: frozenset[Kind] | None = None
     agent: str | None = None
+    account: str | None = None
     camera: str | None = None
     stream: str | None = None
+    incident: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -64,6 +69,15 @@ class Page(Generic[Item]):
 
     items: tuple[Item, ...]
     next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What an entry's leaf commits to: SHA-256 of salt and payload is the last 32 bytes of the record."""
+
+    leaf: bytes
+    salt: bytes | None
+    payload: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,26 +150,31 @@ class TraceReader:
         self, wanted: TraceFilter = EVERYTHING, *, limit: int = 100, cursor: str | None = None
     ) -> Page[Entry]:
         """Return entries newest first, ``limit`` of them at most."""
-        return await self._in_thread(lambda: self._entries(_Match(wanted), _bounded(limit), cursor))
+        return await self.in_thread(lambda: self._entries(_Match(wanted), _bounded(limit), cursor))
 
     async def entry(self, n: int) -> Entry:
         """Return entry ``n``."""
-        return await self._in_thread(lambda: self._entry(n))
+        return await self.in_thread(lambda: self._entry(n))
+
+    async def opening(self, n: int) -> Opening:
+        """Return what opens entry ``n``: its leaf record, and its salt and payload unless a purge erased them."""
+        return await self.in_thread(lambda: self._opening(n))
 
     async def checkpoints(self, *, limit: int = 100, cursor: str | None = None) -> Page[SignedCheckpoint]:
         """Return signed checkpoints newest first, ``limit`` of them at most."""
-        return await self._in_thread(lambda: self._checkpoints(_bounded(limit), cursor))
+        return await self.in_thread(lambda: self._checkpoints(_bounded(limit), cursor))
 
     async def prove_inclusion(self, n: int, size: int) -> InclusionProof:
         """Prove that entry ``n`` is in the tree of the first ``size`` entries."""
-        return await self._in_thread(lambda: self._prove_inclusion(n, size))
+        return await self.in_thread(lambda: self._prove_inclusion(n, size))
 
     async def prove_consistency(self, first: int, second: int) -> ConsistencyProof:
         """Prove that the tree of ``second`` entries extends the tree of ``first``."""
-        return await self._in_thread(lambda: self._prove_consistency(first, second))
+        return await self.in_thread(lambda: self._prove_consistency(first, second))
 
     @staticmethod
-    async def _in_thread(work: Callable[[], Result]) -> Result:
+    async def in_thread(work: Callable[[], Result]) -> Result:
+        """Do blocking work beside the event loop. Raises TraceUnavailable where it could not read a file."""
         try:
             return await asyncio.to_thread(work)
         except OSError as error:
@@ -186,6 +205,16 @@ class TraceReader:
         if not 0 <= n < size:
             raise ValueError(f"no entry {n} among {size}")
         return self._view.entry(n)
+
+    def _opening(self, n: int) -> Opening:
+        size = self._view.size
+        if not 0 <= n < size:
+            raise ValueError(f"no entry {n} among {size}")
+        ((_, salted),) = self._view.payloads(n, n + 1)
+        record = self._view.segment(n).record(n)
+        if salted is None:
+            return Opening(record, None, None)
+        return Opening(record, salted[:SALT_BYTES], salted[SALT_BYTES:])
 
     def _checkpoints(self, limit: int, cursor: str | None) -> Page[SignedCheckpoint]:
         try:
@@ -229,11 +258,14 @@ class _Match:
         self._codes = None if wanted.kinds is None else {kind.code for kind in wanted.kinds}
         self._since_us = None if wanted.since is None else unix_us(wanted.since)
         self._until_us = None if wanted.until is None else unix_us(wanted.until)
-        named = {"agent": wanted.agent, "camera": wanted.camera, "stream": wanted.stream}
+        named = {name: getattr(wanted, name) for name in ("agent", "account", "camera", "stream")}
         self._members = {name: value for name, value in named.items() if value is not None}
         self._needles = [
-            f'"{name}":{json.dumps(value, ensure_ascii=False)}'.encode() for name, value in self._members.items()
+            f'"{name}":{json.dumps(value, ensure_ascii=False)}'.encode()
+            for name, value in {**self._members, "incident": wanted.incident}.items()
+            if value is not None
         ]
+        self._incident = wanted.incident
 
     def leaf(self, leaf: Leaf) -> bool:
         return (
@@ -248,7 +280,8 @@ class _Match:
         return all(needle in salted for needle in self._needles)
 
     def entry(self, entry: Entry) -> bool:
-        return all(getattr(entry, name) == value for name, value in self._members.items())
+        told = self._incident is None or entry.detail.get("incident") == self._incident
+        return told and all(getattr(entry, name) == value for name, value in self._members.items())
 
 
 def _bounded(limit: int) -> int:

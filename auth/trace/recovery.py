@@ -73,7 +73,7 @@ def examine(folder: Path, node: str, key: Ed25519PublicKey) -> Found:
     and in those after the last checkpoint (that the others' content is right, the verifier tells).
     Raises TraceDamaged, OSError.
     """
-    return _Walk(folder, node, _last_checkpoint(folder, node, key)).run()
+    return _Walk(folder, node, last_checkpoint(folder, node, key)).run()
 
 
 class _Walk:
@@ -159,7 +159,7 @@ class _Walk:
         damage: TraceDamaged | None = None
         with file:
             try:
-                for digest, entry_at_us, _ in scan(self._node, first, records, frames, start.at_us):
+                for digest, entry_at_us, *_ in scan(self._node, first, records, frames, start.at_us):
                     frontier.append(digest)
                     payloads_end, at_us = frames.offset, entry_at_us
                     if frontier.size == self._signed.size:
@@ -209,7 +209,7 @@ def _tail(path: Path, end: int) -> bytes:
         return b""
 
 
-def _last_checkpoint(folder: Path, node: str, key: Ed25519PublicKey) -> Head:
+def last_checkpoint(folder: Path, node: str, key: Ed25519PublicKey) -> Head:
     """Find the last whole note, which must be good; what follows it must be torn. Raises TraceDamaged, OSError."""
     try:
         file = (folder / CHECKPOINTS).open("rb")

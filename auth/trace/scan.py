@@ -14,6 +14,7 @@ from typing import BinaryIO
 from auth.errors import TraceDamaged
 from auth.trace.kinds import Kind
 from auth.trace.layout import (
+    COMPLEMENT,
     FRAME,
     LEAF,
     MAX_PAYLOAD_BYTES,
@@ -35,8 +36,9 @@ _KIND_NAMES = {kind.code: kind.value for kind in Kind}
 _KIND_IN_STAMP = re.compile(rb'"kind":"([a-z.-]{1,64})"')
 
 
-Scanned = tuple[bytes, int, bool]
-"""Of one valid entry: its leaf hash, its time in Unix microseconds, whether a purge erased it."""
+Scanned = tuple[bytes, int, int, bytes | None]
+"""Of one valid entry: its leaf hash, its time in Unix microseconds, its kind's number, and its salt and payload
+(None once a purge erased them)."""
 
 
 def segment_start(name: str) -> int | None:
@@ -125,7 +127,7 @@ def scan(node: str, first: int, records: bytes, frames: FrameReader, previous_at
         else:
             if sha256(salted).digest() != commitment:
                 raise TraceDamaged(f"the payload of entry {number} is not the one committed to", first_bad=number)
-            kind = _KIND_NAMES.get(code) or _kind_named(salted)
+            kind = _KIND_NAMES.get(code) or kind_name(code, salted)
             try:
                 stamp = stamps.write(n, at_us, kind, code)
             except ValueError as error:
@@ -135,7 +137,7 @@ def scan(node: str, first: int, records: bytes, frames: FrameReader, previous_at
         if earliest is not None and at_us < earliest and code != stepped:
             raise TraceDamaged(f"time goes back at entry {number} without a clock step", first_bad=number)
         earliest = at_us
-        yield digest, at_us, erased
+        yield digest, at_us, code, None if erased else salted
 
 
 class FrameReader:
@@ -154,28 +156,29 @@ class FrameReader:
 
         Raises TraceDamaged, naming entry ``n``, when it is no frame or not all there.
         """
-        if len(self._buffer) - self._position < _LARGEST_FRAME_BYTES:
-            self._buffer = self._buffer[self._position :] + self._file.read(_READ_BYTES)
-            self._position = 0
-        start = self._position + FRAME.size
-        head = self._buffer[self._position : start]
-        if len(head) < FRAME.size:
+        buffer, position = self._buffer, self._position
+        if len(buffer) - position < _LARGEST_FRAME_BYTES:
+            buffer = self._buffer = buffer[position:] + self._file.read(_READ_BYTES)
+            position = self._position = 0
+        start = position + FRAME.size
+        if len(buffer) < start:
             raise TraceDamaged(f"the payload of entry {n} is missing", first_bad=n, missing=True)
-        body = frame_body(head)
-        if body is None:
+        length, check = FRAME.unpack_from(buffer, position)
+        erased = check != length ^ COMPLEMENT  # or it is no frame at all, which is rarer and asked next
+        if (erased or not 0 < length <= MAX_PAYLOAD_BYTES) and frame_body(buffer[position:start]) is None:
             raise TraceDamaged(f"what lies in the place of entry {n}'s payload is no payload", first_bad=n)
-        length, erased = body
-        end = start + length
-        salted = self._buffer[start:end]
-        if len(salted) < length:
+        end = start + SALT_BYTES + length
+        if len(buffer) < end:
             raise TraceDamaged(f"the payload of entry {n} is cut short", first_bad=n, missing=True)
+        self.offset += end - position
         self._position = end
-        self.offset += FRAME.size + length
-        return salted, erased
+        return buffer[start:end], erased
 
 
-def _kind_named(salted: bytes) -> str:
-    """Return the kind that a payload names: one newer than this program's list has a number unknown here."""
+def kind_name(code: int, salted: bytes) -> str:
+    """Return a kind's name: one newer than this program's list is known by its payload alone."""
+    if code in _KIND_NAMES:
+        return _KIND_NAMES[code]
     match = _KIND_IN_STAMP.search(salted, SALT_BYTES)
     return match[1].decode() if match else ""
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-LOCK = "journal.lock"
 PROBE = "write-probe.lock"
 _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
@@ -106,25 +103,3 @@ class SystemStorage:
     def close(self, descriptor: int) -> None:
         """See :class:`Storage`."""
         os.close(descriptor)
-
-
-def lock_exclusively(descriptor: int) -> bool:
-    """Take the folder's lock for as long as the descriptor is open; False when another process has it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def writer_lives(folder: Path) -> bool:
-    """Tell whether some process has the folder's lock, and so may be in the middle of a write."""
-    with suppress(OSError):
-        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-    return False

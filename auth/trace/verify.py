@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from auth.errors import NoteError, TraceDamaged, TraceUnavailable
 from auth.trace.checkpoint import Checkpoint, KeyChain, SignedNote, parse_note, verifier_key
+from auth.trace.erasure import ErasedEntries, ErasureRule
+from auth.trace.kinds import Kind
 from auth.trace.layout import (
     CHECKPOINTS,
     FRAME,
@@ -35,9 +37,9 @@ from auth.trace.layout import (
     leaves_name,
     origin,
 )
+from auth.trace.lock import writer_lives
 from auth.trace.notes import NoteReader, is_torn, key_name, read_keys
-from auth.trace.scan import FrameReader, open_payloads, read_leaves, scan, segment_start, segment_starts
-from auth.trace.storage import writer_lives
+from auth.trace.scan import FrameReader, Scanned, open_payloads, read_leaves, scan, segment_start, segment_starts
 from auth.trace.tree import Frontier
 
 UNCOVERED_SUFFIXES = frozenset({".pem", ".json", ".lock", ".sqlite"})
@@ -131,6 +133,8 @@ class _Verifier:
         self._frontier = Frontier()
         self._at_us: int | None = None
         self._erased = 0
+        self._erased_entries = ErasedEntries()
+        self._erasures: list[ErasureRule] = []
         self._checkpoints = 0
         self._signed = 0
         self._anchored = 0
@@ -154,7 +158,12 @@ class _Verifier:
             self._meet()
             for first in starts:
                 self._segment(node, first, last=first == starts[-1])
-        return self._conclude(live=live)
+        self._conclude(live=live)
+        self._account_for_erasures(node, starts)
+        size = self._frontier.size
+        if self._anchored:
+            return self.verdict(Status.VALID, f"{size} entries hold, {self._anchored} of them anchored")
+        return self.verdict(Status.UNANCHORED, f"{size} entries hold, and no anchor shows that they are all")
 
     def verdict(self, status: Status, message: str, first_bad: int | None = None) -> Verification:
         """Return a verdict with the counts so far."""
@@ -233,23 +242,35 @@ class _Verifier:
         records, torn = read_leaves(self._folder, node, first)
         end = first + len(records) // LEAF.size
         file, offset = open_payloads(self._folder, node, first)
-        frontier, target = self._frontier, self._target()
         with file:
             frames = FrameReader(file, offset)
-            for digest, at_us, erased in scan(node, first, records, frames, self._at_us):
-                frontier.append(digest)
-                self._at_us = at_us
-                if erased:
-                    self._count_erased(frontier.size - 1)
-                if frontier.size == target:
-                    self._meet()
-                    target = self._target()
+            self._entries(first, scan(node, first, records, frames, self._at_us))
             file.seek(frames.offset)
             rest = file.read(MAX_GROUP_BYTES + 1)
         if not last and end < first + SEGMENT_ENTRIES:
             raise TraceDamaged(f"entry {end} is missing", first_bad=end, missing=True)
         self._check_rest(rest, end, full=end == first + SEGMENT_ENTRIES)
         self._torn_bytes += torn + len(rest)
+
+    def _entries(self, first: int, scanned: Iterator[Scanned]) -> None:
+        """Take entries in, and stop at each size at which there is something to compare."""
+        digests: list[bytes] = []
+        purged, target = Kind.TRACE_PURGED.code, self._target()
+        try:
+            for size, (digest, at_us, code, salted) in enumerate(scanned, first + 1):
+                digests.append(digest)
+                self._at_us = at_us
+                if salted is None:
+                    self._count_erased(size - 1, at_us, code)
+                elif code == purged:
+                    self._take_rule(size - 1, salted)
+                if size == target:
+                    self._frontier.extend(digests)
+                    digests.clear()
+                    self._meet()
+                    target = self._target()
+        finally:
+            self._frontier.extend(digests)
 
     def _check_rest(self, rest: bytes, n: int, *, full: bool) -> None:
         """Check what follows the last payload: nothing, or what a writer has begun of entry ``n``'s group."""
@@ -259,10 +280,31 @@ class _Verifier:
         if len(rest) > MAX_GROUP_BYTES:
             raise TraceDamaged(f"entry {n} has a payload and no leaf", first_bad=n, missing=True)
 
-    def _count_erased(self, n: int) -> None:
+    def _count_erased(self, n: int, at_us: int, code: int) -> None:
         if self._next_head is None:
             raise TraceDamaged(f"entry {n} is erased, and no checkpoint covers it", first_bad=n)
         self._erased += 1
+        self._erased_entries.add(n, at_us, code)
+
+    def _take_rule(self, n: int, salted: bytes) -> None:
+        try:
+            self._erasures.append(ErasureRule.from_salted(n, salted))
+        except ValueError as error:
+            raise TraceDamaged(f"entry {n} does not say what was erased: {error}", first_bad=n) from error
+
+    def _account_for_erasures(self, node: str, starts: Sequence[int]) -> None:
+        """Check that a purge's entry says of each erased entry that it was to be. Raises TraceDamaged."""
+        if self._erased_entries.covered_by(self._erasures):
+            return
+        for first in starts:
+            records, _ = read_leaves(self._folder, node, first)
+            file, offset = open_payloads(self._folder, node, first)
+            with file:
+                frames = FrameReader(file, offset)
+                for n, at_us, code, _ in LEAF.iter_unpack(records):
+                    erased = frames.next(n)[1]
+                    if erased and not any(rule.covers(n, at_us, code) for rule in self._erasures):
+                        raise TraceDamaged(f"entry {n} is erased, and no purge is recorded for it", first_bad=n)
 
     def _target(self) -> int | None:
         """Return the next size at which there is something to compare."""
@@ -292,7 +334,8 @@ class _Verifier:
             self._anchored = size
             del self._anchors[0]
 
-    def _conclude(self, *, live: bool) -> Verification:
+    def _conclude(self, *, live: bool) -> None:
+        """Check that nothing is missing. Raises TraceDamaged."""
         size = self._frontier.size
         for head, word in ((self._next_head, "signed"), (next(iter(self._anchors), None), "anchored")):
             if head:
@@ -305,9 +348,6 @@ class _Verifier:
             raise TraceDamaged(
                 f"the last write was not finished: {self._torn_bytes} bytes of it lie there", missing=True
             )
-        if self._anchored:
-            return self.verdict(Status.VALID, f"{size} entries hold, {self._anchored} of them anchored")
-        return self.verdict(Status.UNANCHORED, f"{size} entries hold, and no anchor shows that they are all")
 
 
 def _open_anchors(chain: KeyChain, notes: Sequence[SignedNote]) -> list[Checkpoint]:

@@ -183,6 +183,12 @@ class PayloadFile:
 
         Raises TraceDamaged: an attempt to modify is itself an alert (L18).
         """
+        try:
+            return self._salted(n)
+        except TraceDamaged:
+            return self._salted(n)  # a purge may have been writing this very frame: read it once more
+
+    def _salted(self, n: int) -> bytes | None:
         index = n - self._segment.first
         start, end = self._segment.offsets[index], self._segment.offsets[index + 1]
         framed = os.pread(self._file.fileno(), end - start, start)

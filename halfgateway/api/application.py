@@ -26,6 +26,7 @@ from halfgateway.api.ports import (
     SessionStore,
     Streams,
     TraceHistory,
+    TracePurge,
 )
 from halfgateway.api.problems import http_error_response
 from halfgateway.api.routes.administration import AdministrationRoutes
@@ -77,6 +78,7 @@ class Ports:
     interconnection: Interconnection
     history: TraceHistory
     administration: Administration
+    purges: TracePurge
     health: Health
     registry: CollectorRegistry
     clock: Clock
@@ -92,7 +94,7 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         CameraRoutes(ports.cameras, ports.trace),
         StreamRoutes(ports.streams, ports.trace),
         InterconnectionRoutes(ports.interconnection, ports.clock),
-        TraceRoutes(ports.history, ports.trace),
+        TraceRoutes(ports.history, ports.purges, ports.trace),
         AdministrationRoutes(ports.administration),
         HealthRoutes(ports.health, ports.registry),
     ]

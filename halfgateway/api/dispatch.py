@@ -17,7 +17,7 @@ from auth.errors import AuthenticationError, AuthError
 from auth.principals import Principal
 from auth.trace import Draft, Kind
 from camera_registry.errors import StoreUnavailable
-from halfgateway.api.operation import JSON_MEDIA_TYPE, Call, Forbidden, Operation, Text
+from halfgateway.api.operation import JSON_MEDIA_TYPE, Answer, Attachment, Call, Forbidden, Operation, Text
 from halfgateway.api.ports import AccessTrace, SessionStore
 from halfgateway.api.problems import Fault, InvalidCall, faults_of, problem_response, refusal_of
 from halfgateway.api.shapes import Nothing
@@ -53,9 +53,7 @@ class Dispatcher:
         response.headers.update(call.headers)
         return response
 
-    async def _answer(
-        self, operation: Operation, routes: object, request: web.Request, call: Call
-    ) -> BaseModel | Text | None:
+    async def _answer(self, operation: Operation, routes: object, request: web.Request, call: Call) -> Answer:
         if operation.roles is None:
             return await operation.handler(routes, call, **await _read_inputs(operation, request))
         principal = await self._identify(operation, call)
@@ -159,8 +157,14 @@ async def _json_body(request: web.Request) -> bytes:
     return await request.read()
 
 
-def _response(operation: Operation, answer: BaseModel | Text | None) -> web.Response:
+def _response(operation: Operation, answer: Answer) -> web.Response:
     if answer is None:
         return web.Response(status=operation.status)
+    if isinstance(answer, Attachment):
+        headers = {
+            hdrs.CONTENT_TYPE: answer.media_type,
+            hdrs.CONTENT_DISPOSITION: f'attachment; filename="{answer.name}"',
+        }
+        return web.Response(status=operation.status, body=answer.content, headers=headers)
     body = answer.content if isinstance(answer, Text) else answer.model_dump_json()
     return web.Response(status=operation.status, body=body.encode(), headers={hdrs.CONTENT_TYPE: operation.media_type})

@@ -94,6 +94,8 @@ def _success(operation: Operation, schemas: _Schemas) -> Json:
     if operation.answer_model is not None:
         schema = schemas.reference(operation.answer_model, "serialization")
         answer["content"] = {operation.media_type: {"schema": schema}}
+    elif operation.files:
+        answer["content"] = {each: {"schema": {"type": "string", "format": "binary"}} for each in operation.files}
     elif operation.status != HTTPStatus.NO_CONTENT:
         kind = "object" if operation.media_type == JSON_MEDIA_TYPE else "string"
         answer["content"] = {operation.media_type: {"schema": {"type": kind}}}

@@ -2,7 +2,7 @@
 
 A handler is a method whose parameters say by name what it takes: ``call`` always; ``principal`` when a login is
 needed; ``path``, ``query`` and ``body``, each a pydantic model. Its return annotation is the answer's model,
-:class:`Text`, or None.
+:class:`Text`, :class:`Attachment`, or None.
 """
 
 from __future__ import annotations
@@ -31,7 +31,17 @@ class Text:
     content: str
 
 
-Handler = Callable[..., Awaitable[BaseModel | Text | None]]
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """An answer that is a file to keep: its media type and its name."""
+
+    content: bytes
+    media_type: str
+    name: str
+
+
+Answer = BaseModel | Text | Attachment | None
+Handler = Callable[..., Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,8 @@ class Operation:
     """A declared operation.
 
     ``roles`` is None where no login is needed. ``traces`` are the kinds of entry that it leaves, written by this
-    layer or by the service behind it; where there is none, ``untraced`` says why (T10).
+    layer or by the service behind it; where there is none, ``untraced`` says why (T10). ``files`` are the media types
+    of an :class:`Attachment`.
     """
 
     method: str
@@ -90,6 +101,7 @@ class Operation:
     traces: tuple[Kind, ...]
     untraced: str | None
     media_type: str
+    files: tuple[str, ...]
     handler: Handler
     path_model: type[BaseModel] | None
     query_model: type[BaseModel] | None
@@ -113,6 +125,7 @@ def operation(
     traces: tuple[Kind, ...] = (),
     untraced: str | None = None,
     media_type: str = JSON_MEDIA_TYPE,
+    files: tuple[str, ...] = (),
 ) -> Callable[[Handler], Operation]:
     """Declare the decorated method as an operation; ``errors`` are its own, those of every call are added."""
     if bool(traces) == bool(untraced):
@@ -134,6 +147,7 @@ def operation(
             traces=traces,
             untraced=untraced,
             media_type=media_type,
+            files=files,
             handler=handler,
             path_model=inputs["path"],
             query_model=inputs["query"],

@@ -15,6 +15,7 @@ from auth.login import Credentials
 from auth.principals import Principal
 from auth.sessions import OpenedSession
 from auth.trace import Draft, Entry, Kind
+from auth.trace.retention import RetentionClass
 from camera_registry.cameras import Camera
 from halfgateway.api.shapes import (
     Checkpoint,
@@ -26,6 +27,9 @@ from halfgateway.api.shapes import (
     StreamView,
     Ticket,
 )
+from halfgateway.api.trace_shapes import Consistency
+from halfgateway.dossiers.elimination import Elimination
+from halfgateway.dossiers.tables import TableFormat
 from ops.interconnection import Ground
 
 Item = TypeVar("Item")
@@ -44,15 +48,21 @@ class Page(Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class TraceFilter:
-    """Which entries are wanted; None is no condition. ``since`` is inclusive, ``until`` exclusive."""
+    """Which entries are wanted; None is no condition. ``since`` is inclusive, ``until`` exclusive.
+
+    ``motive`` is why who of PP did what is to be seen, traced before; without one they are masked (L19).
+    """
 
     kind: Kind | None = None
     agent: str | None = None
+    account: str | None = None
     camera: str | None = None
     stream: str | None = None
+    incident: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     node: str | None = None
+    motive: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +173,21 @@ class TraceHistory(Protocol):
 
     async def proof(self, viewer: Principal, *, node: str, n: int, size: int | None) -> Proof | None:
         """The inclusion proof of an entry, or None if there is no such entry or no tree of that size."""
+
+    async def consistency(self, viewer: Principal, *, node: str, first: int, second: int) -> Consistency | None:
+        """The proof that one tree extends another, or None if there are no trees of those sizes."""
+
+    async def extract(self, viewer: Principal, wanted: TraceFilter, form: TableFormat, *, asked: str) -> bytes:
+        """The entries with checkpoint and proofs, as a file; ``asked`` are the criteria in words."""
+
+
+class TracePurge(Protocol):
+    """Eliminating what has been kept long enough (L17)."""
+
+    async def purge(
+        self, draft: Draft, wanted: RetentionClass, *, older_than_days: int, visa: str
+    ) -> Elimination | None:
+        """Eliminate a class; ``draft`` names who does. None where there was nothing. Raises InvalidRequest."""
 
 
 class Health(Protocol):

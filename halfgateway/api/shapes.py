@@ -347,16 +347,23 @@ class RestoreRequest(Shape):
 # Trace
 
 
-class TraceQuery(Paging):
-    """Which entries of the history are wanted."""
+class TraceCriteria(Shape):
+    """Which entries of the history are wanted; ``unmask`` is the motive for seeing who of PP did what."""
 
     kind: Kind | None = None
     agent: Identifier | None = None
+    account: Identifier | None = None
     camera: Identifier | None = None
     stream: Identifier | None = None
+    incident: Identifier | None = None
     since: Instant | None = None
     until: Instant | None = None
     node: Identifier | None = None
+    unmask: Sentence | None = None
+
+
+class TraceQuery(TraceCriteria, Paging):
+    """Which entries of the history are wanted, page by page."""
 
 
 class EntryShape(Shape):

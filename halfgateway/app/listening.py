@@ -18,7 +18,7 @@ from auth.trace import Draft, Journal, Kind
 from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock
 from halfgateway.api.application import Ports, build_application
-from halfgateway.api.history import HistoryService
+from halfgateway.api.history import HistoryService, PurgeService
 from halfgateway.api.services import (
     CatalogueService,
     HealthService,
@@ -168,6 +168,7 @@ def _ports(
         ),
         history=HistoryService(journal),
         administration=in_force,
+        purges=PurgeService(journal, in_force.retention, clock),
         health=health,
         registry=registry,
         clock=clock,

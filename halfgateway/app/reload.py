@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from auth.errors import RecordsUnavailableError
 from auth.trace import Draft, Kind
+from auth.trace.retention import Retention
 from camera_registry.onvif_process import OnvifProcess
 from halfgateway import logs
 from halfgateway.api.ports import ReloadOutcome
@@ -73,6 +74,10 @@ class ConfigurationInForce:
         self._file = file
         self._parts = parts
         self._one_at_a_time = asyncio.Lock()
+
+    def retention(self) -> Retention:
+        """How long the entries of the trace are kept, as the configuration in force has it."""
+        return self.current.retention.record(self.current.convention.ended_at)
 
     async def reload(self, *, account: str, source: str) -> ReloadOutcome:
         """See the port.

@@ -20,7 +20,7 @@ from camera_registry.errors import RegistryError
 from halfgateway.app import Node, running_node
 from halfgateway.cli.common import REFUSED, WRONG_USAGE, JsonOption, say, stop
 from halfgateway.cli.demo_text import demo_text
-from halfgateway.config import ConfigurationError, ConfigurationFile, read_configuration
+from halfgateway.config import ConfigurationError, ConfigurationFile, open_questions, read_configuration
 from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.errors import HalfGatewayError
 from halfgateway.logs import set_level
@@ -60,11 +60,13 @@ def check(
 ) -> None:
     """Validate a configuration: exit 0, or 2 with every fault."""
     try:
-        read_configuration(config)
+        configuration = read_configuration(config)
     except ConfigurationError as error:
         say({"valid": False, "faults": error.faults}, "\n".join(error.faults), as_json=as_json)
         raise typer.Exit(WRONG_USAGE) from error
-    say({"valid": True, "faults": []}, f"{config}: valid", as_json=as_json)
+    questions = open_questions(configuration)
+    told = "\n".join([f"{config}: valid", *(f"À décider : {question}" for question in questions)])
+    say({"valid": True, "faults": [], "questions": questions}, told, as_json=as_json)
 
 
 async def _demo(data: Path, host: str, ports: DemoPorts, *, as_json: bool) -> None:

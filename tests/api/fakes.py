@@ -14,6 +14,7 @@ from auth.policy import Mode
 from auth.principals import Attribution, Factor, Principal, Role
 from auth.sessions import OpenedSession
 from auth.trace import Draft, Entry, Kind
+from auth.trace.retention import RetentionClass
 from camera_registry.cameras import Camera, CameraState, Profile
 from halfgateway.api.application import Ports
 from halfgateway.api.ports import CutOutcome, Page, ReloadOutcome, TraceFilter
@@ -30,8 +31,11 @@ from halfgateway.api.shapes import (
     Ticket,
     Window,
 )
+from halfgateway.api.trace_shapes import Consistency
 from halfgateway.config import ConfigurationError
 from halfgateway.control.streams import StreamState
+from halfgateway.dossiers.elimination import Elimination
+from halfgateway.dossiers.tables import TableFormat
 from halfgateway.errors import NoRecording, Refusal, UnknownCamera
 from ops.interconnection import Author, Ground, Status
 from tests.held_clock import HeldClock
@@ -258,6 +262,25 @@ class FakeHistory:
             return None
         return Proof(node=node, n=n, size=size or 413, leaf="bGVhZg==", path=("aGFzaA==",))
 
+    async def consistency(self, viewer: Principal, *, node: str, first: int, second: int) -> Consistency | None:
+        if node != "node-1" or not first <= second <= 413:
+            return None
+        return Consistency(node=node, first=first, second=second, path=("aGFzaA==",))
+
+    async def extract(self, viewer: Principal, wanted: TraceFilter, form: TableFormat, *, asked: str) -> bytes:
+        self.wanted.append(wanted)
+        return f"{form} {asked}".encode()
+
+
+@dataclass
+class FakePurges:
+    """Nothing is old enough."""
+
+    async def purge(
+        self, draft: Draft, wanted: RetentionClass, *, older_than_days: int, visa: str
+    ) -> Elimination | None:
+        return None
+
 
 @dataclass
 class FakeAdministration:
@@ -309,6 +332,7 @@ class FakeHouse:
             interconnection=self.interconnection,
             history=self.history,
             administration=self.administration,
+            purges=FakePurges(),
             health=self.health,
             registry=self.registry,
             clock=self.clock,

@@ -281,3 +281,21 @@ async def test_a_database_that_does_not_answer_is_a_declared_error(house: House,
         await connection.execute(text("DROP TABLE login_sessions"))
     with pytest.raises(RecordsUnavailableError):
         await house.login.authenticate(house.credentials("operator"), source=SOURCE)
+
+
+async def test_an_account_that_was_made_with_its_end_ends_by_itself(house: House, clock: HeldClock) -> None:
+    # L21: a named inspection account expires, and its session with it
+    ends_at = clock.now() + timedelta(minutes=20)
+    await house.enrolment.create("inspection-2026-3", Role.AUDITOR, "a password", scope="inspection", ends_at=ends_at)
+    secret = await house.enrolment.enrol_totp("inspection-2026-3")
+
+    def credentials() -> Credentials:
+        return Credentials("inspection-2026-3", "a password", totp=code_at(secret, clock.now()), certificate_der=None)
+
+    opened = await house.login.authenticate(credentials(), source=SOURCE)
+    assert opened.principal.scope == "inspection"
+    clock.advance(timedelta(minutes=20))
+    with pytest.raises(AuthenticationError) as ended:
+        await house.sessions.resolve(opened.token)
+    assert ended.value.reason is FailureReason.ACCOUNT_ENDED
+    assert (await _fails(house, credentials())).reason is FailureReason.ACCOUNT_ENDED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,7 @@ from tests.bench.events import cutting, granting, joining, memory, slow_reader
 from tests.bench.results import Results
 from tests.bench.rig import Rig, Stream, rig
 from tests.bench.scenes import MANY, ONE, SOME, TEN, Scene, relaying
+from tests.bench.trace import durable_entries, verification
 
 MANNERS: Final = ("nodelay", "nagle", "frame")
 
@@ -97,6 +99,12 @@ async def door(results: Results, length: Length) -> None:
         await granting(house, results, runs=length.runs)
 
 
+async def trace(results: Results, length: Length) -> None:
+    """The trace: what it takes to be durable, and to be verified."""
+    await durable_entries(results, runs=length.runs, seconds=length.seconds)
+    await asyncio.to_thread(verification, results, runs=length.runs)
+
+
 PARTS: Final[Mapping[str, Part]] = {
     "relay": relay,
     "joins": joins,
@@ -105,6 +113,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "memory": memories,
     "manners": manners,
     "heavy": heavy,
+    "trace": trace,
 }
 
 

@@ -24,7 +24,7 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
-    """Five entries under three checkpoints (of 0, 2 and 5), entry 1 erased."""
-    asyncio.run(write_journal(tmp_path / "trace", 2, 3))
+    """Five entries under three checkpoints (of 0, 2 and 5), entry 1 erased as entry 4 says."""
+    asyncio.run(write_journal(tmp_path / "trace", 2, 3, purging=True))
     erase(tmp_path / "trace", ERASED)
     return tmp_path / "trace"

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from held_clock import HeldClock
 
 from auth.trace import Draft, Entry, Journal, Kind, Storage, SystemStorage
+from auth.trace.erasure import ErasureRule
 from auth.trace.layout import FRAME, LEAF, erased_frame, leaves_header, payloads_header
 from camera_registry.clock import Clock
 
@@ -22,6 +23,10 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 LEAVES = "000000000000.leaves"
 PAYLOADS = "000000000000.payloads"
 CHECKPOINTS = "checkpoints"
+PURGED = Draft(
+    kind=Kind.TRACE_PURGED,
+    detail=ErasureRule(frozenset({Kind.STREAM_REQUESTED.code}), 1 << 52, 2).to_detail(),
+)
 ERASED = 1
 """The entry that is erased in the ``journal`` fixture."""
 
@@ -44,13 +49,18 @@ async def open_journal(folder: Path, *, clock: Clock | None = None, storage: Sto
     )
 
 
-async def write_journal(folder: Path, *groups: int) -> list[Entry]:
-    """Write groups of so many entries, a checkpoint after each, and close."""
+async def write_journal(folder: Path, *groups: int, purging: bool = False) -> list[Entry]:
+    """Write groups of so many entries, a checkpoint after each, and close.
+
+    ``purging``: the last entry says that every access among the first two is erased.
+    """
     entries: list[Entry] = []
     async with await open_journal(folder) as journal:
         for group in groups:
             start = len(entries)
             drafts = [draft(f"s-{n}") for n in range(start, start + group)]
+            if purging and start + group == sum(groups):
+                drafts[-1] = PURGED
             entries += await asyncio.gather(*map(journal.record, drafts))
             await journal.write_checkpoint()
     return entries

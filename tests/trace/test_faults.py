@@ -14,7 +14,8 @@ import pytest
 from held_clock import HeldClock
 
 from auth.trace import Journal, Status, TraceDamaged, TraceUnavailable, verify_folder
-from auth.trace.storage import LOCK, PROBE
+from auth.trace.lock import LOCK
+from auth.trace.storage import PROBE
 from tests.trace.journals import (
     CHECKPOINTS,
     LEAVES,

@@ -46,7 +46,7 @@ def owner(folder: Path, file: str, position: int) -> int | None:
 def test_every_single_bit_of_every_file_counts(tmp_path: Path) -> None:
     # T03
     folder = tmp_path / "trace"
-    asyncio.run(write_journal(folder, 3))
+    asyncio.run(write_journal(folder, 3, purging=True))
     erase(folder, ERASED)
     for file in COVERED:
         good = (folder / file).read_bytes()
@@ -144,7 +144,9 @@ TRICKS: list[tuple[str, Callable[[Path], None], str, int | None]] = [
     ("swap leaves", lambda folder: swap_leaves(folder, 2, 3), "invalid", 2),
     ("edit", lambda folder: rewrite(folder, 3, b"cam-1", b"cam-2"), "invalid", 2),
     ("edit before an erased one", lambda folder: rewrite(folder, 0, b"cam-1", b"cam-2"), "invalid", 0),
-    ("erase without right", lambda folder: erase(folder, 4), "unanchored", None),
+    ("erase what the purge named", lambda folder: erase(folder, 0), "unanchored", None),
+    ("erase without right", lambda folder: erase(folder, 3), "invalid", 3),
+    ("erase the purge's entry", lambda folder: erase(folder, 4), "invalid", 1),
     ("lose the leaves", lambda folder: (folder / LEAVES).unlink(), "incomplete", 0),
     ("lose the payloads", lambda folder: (folder / PAYLOADS).unlink(), "incomplete", 0),
     ("lose the checkpoints", lambda folder: (folder / CHECKPOINTS).unlink(), "incomplete", None),

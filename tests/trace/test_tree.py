@@ -113,6 +113,18 @@ def test_a_perfect_subtree_appends_like_its_leaves(size: int, height: int) -> No
     assert (at_once.size, at_once.root()) == (one_by_one.size, one_by_one.root())
 
 
+@given(st.lists(st.integers(0, 70), max_size=6))
+def test_leaves_appended_together_are_those_appended_one_by_one(groups: list[int]) -> None:
+    one_by_one, together = Frontier(), Frontier()
+    hashes = leaves(sum(groups))
+    for digest in hashes:
+        one_by_one.append(digest)
+    for group in groups:
+        together.extend(hashes[:group])
+        del hashes[:group]
+    assert (together.size, together.root()) == (one_by_one.size, one_by_one.root())
+
+
 def test_what_cannot_be_proved_is_refused() -> None:
     unaligned = Frontier()
     unaligned.append(OTHER)

@@ -106,15 +106,18 @@ def test_a_key_that_hands_over_is_followed(journal: Path) -> None:
     assert verdict(journal) == ("invalid", None)
 
 
-def test_a_tail_cut_with_its_checkpoint_shows_against_an_anchor(journal: Path) -> None:
-    # T04
-    anchors = notes(journal)
-    cut(journal / LEAVES, leaf_spans(journal)[1][1])
-    cut(journal / PAYLOADS, frame_spans(journal)[1][1])
-    reshuffle(journal, lambda pieces: pieces[:-1])
-    assert verdict(journal) == ("unanchored", None)
-    assert verdict(journal, *anchors) == ("incomplete", 2)
-    assert verdict(journal, *anchors[:2]) == ("valid", None)
+def test_a_tail_cut_with_its_checkpoint_shows_against_an_anchor(journal: Path, tmp_path: Path) -> None:
+    # T04; and where what was cut off said what a purge had erased, that shows without an anchor too (T09)
+    whole = tmp_path / "whole"
+    asyncio.run(write_journal(whole, 2, 3))
+    for folder, alone in ((journal, ("invalid", 1)), (whole, ("unanchored", None))):
+        anchors = notes(folder)
+        cut(folder / LEAVES, leaf_spans(folder)[1][1])
+        cut(folder / PAYLOADS, frame_spans(folder)[1][1])
+        reshuffle(folder, lambda pieces: pieces[:-1])
+        assert verdict(folder) == alone
+        assert verdict(folder, *anchors) == ("incomplete", 2)
+    assert verdict(whole, *anchors[:2]) == ("valid", None)
 
 
 def test_a_rewritten_history_shows_against_an_anchor(journal: Path, tmp_path: Path) -> None:
@@ -125,6 +128,24 @@ def test_a_rewritten_history_shows_against_an_anchor(journal: Path, tmp_path: Pa
     assert verdict(tmp_path / "other", *anchors) == ("diverged", 0)
     assert verdict(tmp_path / "other", anchors[2]) == ("diverged", 0)
     assert verify_folder(tmp_path / "other", anchors=anchors).exit_code == 4
+
+
+async def test_a_restored_backup_shows_against_an_anchor_whether_it_goes_on_or_not(tmp_path: Path) -> None:
+    # T12, T04: at first entries are missing; once it writes on, it is another history under the same name
+    live = tmp_path / "live"
+    await write_journal(live, 3)
+    backup = Path(shutil.copytree(live, tmp_path / "backup"))
+    async with await open_journal(live) as journal:
+        for n in range(2):
+            await journal.record(draft(f"lost-{n}"))
+    anchors = await asyncio.to_thread(notes, live)
+    assert verdict(live, *anchors) == ("valid", None)
+    assert verdict(backup, *anchors) == ("incomplete", 3)
+    async with await open_journal(backup) as journal:
+        for n in range(2):
+            await journal.record(draft(f"other-{n}"))
+    assert verdict(backup) == ("unanchored", None)
+    assert verdict(backup, *anchors) == ("diverged", 3)
 
 
 def test_an_anchor_of_another_key_or_log_shows_another_log(journal: Path) -> None:

@@ -1,0 +1,120 @@
+"""The offline verifier's command: a journal or a dossier in, a verdict and its exit code out (T06).
+
+No network, no database, no trust in who handed it over: this is also what ``halfgateway-verify`` consists of, which
+is made from this program's own modules and needs the standard library and ``cryptography`` alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from auth.errors import NoteError, TraceDamaged, TraceUnavailable
+from auth.trace.dossier import Judgement, verify_dossier
+from auth.trace.notes import read_keys
+from auth.trace.verify import Status
+from auth.trace.witness import Cosigner
+
+UNREADABLE = 1
+"""Exit code: a file cannot be read, so there is no verdict."""
+
+WRONG_USAGE = 2
+"""Exit code: what was given to compare with is no anchor, key or cosigner."""
+
+_VERDICTS = {
+    Status.VALID: "VALIDE",
+    Status.INVALID: "INVALIDE",
+    Status.DIVERGED: "DIVERGENT : ce n'est pas le journal dont l'ancre a été conservée",
+    Status.INCOMPLETE: "INCOMPLET : une partie manque",
+    Status.UNANCHORED: "VALIDE, NON ANCRÉ : rien d'extérieur ne montre que tout y est",
+}
+
+
+def judge(
+    path: Path, *, anchors: Sequence[Path] = (), keys: Path | None = None, cosigners: Sequence[str] = ()
+) -> Judgement:
+    """Verify with anchors and keys read from files, and cosigners given as vkeys.
+
+    Raises ValueError, in French, when one of these is none; TraceUnavailable when a file cannot be read.
+    """
+    try:
+        return verify_dossier(
+            path,
+            anchors=[anchor.read_text(encoding="utf-8") for anchor in anchors],
+            keys=read_keys(keys) if keys is not None else None,
+            cosigners=[Cosigner.parse(vkey) for vkey in cosigners],
+        )
+    except NoteError as error:
+        raise ValueError(f"une ancre ou un cosignataire n'est pas recevable : {error}") from error
+    except TraceDamaged as error:
+        raise ValueError(f"le fichier de clés n'est pas recevable : {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"un fichier donné n'est pas lisible : {error}") from error
+
+
+def as_json(found: Judgement) -> dict[str, Any]:
+    """Return a verdict as one JSON object."""
+    return {**found.verification.to_json(), "cosigned": [asdict(seen) for seen in found.cosigned]}
+
+
+def as_text(path: Path, found: Judgement) -> str:
+    """Return a verdict as people read it."""
+    verdict = found.verification
+    lines = [f"{path} : {_VERDICTS[verdict.status]}", f"  Constat          {verdict.message}"]
+    if verdict.first_bad is not None:
+        lines.append(f"  Première entrée en cause : n° {verdict.first_bad}")
+    lines.append(
+        f"  Entrées          {verdict.entries}, dont {verdict.erased} éliminées ; {verdict.signed} signées,"
+        f" {verdict.anchored} ancrées"
+    )
+    lines += [
+        f"  Cosigné par      {seen.name}, {seen.size} entrées, le {_shown(seen.at)} (UTC)" for seen in found.cosigned
+    ]
+    if verdict.key is not None:
+        lines.append(f"  Clé du journal   {verdict.key}")
+    return "\n".join(lines)
+
+
+def _shown(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%d/%m/%Y à %H:%M:%S}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="halfgateway-verify",
+        description="Vérifie hors ligne un journal des accès, ou un dossier de preuve.",
+        epilog="Codes de retour : 0 valide, 3 invalide, 4 divergent, 5 incomplet, 6 valide mais non ancré ;"
+        " 1 illisible, 2 mauvais usage.",
+    )
+    parser.add_argument("path", type=Path, metavar="DOSSIER", help="le journal, ou le dossier remis")
+    parser.add_argument(
+        "--anchor", type=Path, action="append", default=[], metavar="FICHIER",
+        help="un point de contrôle que vous avez conservé (répétable)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--key", type=Path, metavar="FICHIER", help="les clés publiques du journal, obtenues par ailleurs (PEM)"
+    )
+    parser.add_argument(
+        "--cosigner", action="append", default=[], metavar="VKEY",
+        help="la clé d'un cosignataire, sous la forme nom+identifiant+clé (répétable)",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="n'écrit qu'un document JSON")
+    given = parser.parse_args(arguments)
+    try:
+        found = judge(given.path, anchors=given.anchor, keys=given.key, cosigners=given.cosigner)
+    except ValueError as error:
+        sys.stderr.write(f"halfgateway-verify : {error}\n")
+        return WRONG_USAGE
+    except TraceUnavailable as error:
+        sys.stderr.write(f"halfgateway-verify : {error}\n")
+        return UNREADABLE
+    text = json.dumps(as_json(found), ensure_ascii=False) if given.json else as_text(given.path, found)
+    sys.stdout.write(f"{text}\n")
+    return found.verification.exit_code
