@@ -84,6 +84,52 @@ class AuthenticationError(AuthError):
         self.account = account
 
 
+class AssertionFault(StrEnum):
+    """Why an agent's assertion was not accepted: for the trace only; the machine is told ``assertion-invalid`` (C08)."""
+
+    NOT_AGREED = "not-agreed"
+    NOT_A_MACHINE = "not-a-machine"
+    TOO_LARGE = "too-large"
+    MALFORMED = "malformed"
+    DUPLICATE_NAME = "duplicate-name"
+    HEADER_NOT_ALLOWED = "header-not-allowed"
+    WRONG_ALGORITHM = "wrong-algorithm"
+    UNKNOWN_KEY = "unknown-key"
+    KEY_REVOKED = "key-revoked"
+    KEY_NOT_IN_FORCE = "key-not-in-force"
+    BAD_SIGNATURE = "bad-signature"
+    MISSING_CLAIM = "missing-claim"
+    UNEXPECTED_CLAIM = "unexpected-claim"
+    WRONG_ISSUER = "wrong-issuer"
+    WRONG_AUDIENCE = "wrong-audience"
+    NOT_YET_VALID = "not-yet-valid"
+    EXPIRED = "expired"
+    TOO_LONG_VALIDITY = "too-long-validity"
+    STALE_AUTHENTICATION = "stale-auth"
+    WEAK_METHOD = "weak-method"
+    PURPOSE_UNKNOWN = "purpose-unknown"
+    PURPOSE_DIFFERS = "purpose-differs"
+    REFERENCE_DIFFERS = "reference-differs"
+    REPLAYED = "replayed"
+
+
+class AssertionRefused(AuthError):
+    """An agent's assertion was not accepted; ``kid`` names its key once that is one that is declared."""
+
+    def __init__(self, fault: AssertionFault, *, kid: str | None = None) -> None:
+        super().__init__(fault.value)
+        self.fault = fault
+        self.kid = kid
+
+
+class KeyConflictError(AuthError):
+    """An assertion key of this identifier has been declared already; an identifier is never used again."""
+
+
+class UnknownKeyError(AuthError):
+    """No assertion key has this identifier, or it was revoked before."""
+
+
 class ThrottledError(AuthError):
     """Too many attempts from one source; says nothing of any account.
 

@@ -36,7 +36,10 @@ class Factor(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: what policy, services and the trace are given; it holds no secret and no name."""
+    """Who asks: what policy, services and the trace are given; it holds no secret and no name.
+
+    ``assertion_key`` identifies the key of the assertion by which an agent was named, if one was.
+    """
 
     account: str
     role: Role
@@ -46,3 +49,4 @@ class Principal:
     attribution: Attribution | None
     factors: tuple[str, ...]
     scope: str | None
+    assertion_key: str | None = None

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from camera_registry.sql import Base
 from halfgateway.errors import HalfGatewayError
 
-TABLE_MODULES = ("auth.tables", "camera_registry.tables")
+TABLE_MODULES = ("auth.tables", "auth.assertion_tables", "auth.credential_tables", "camera_registry.tables")
 """Every module that declares tables; a migration covers them all."""
 
 SQLITE_BUSY_TIMEOUT_S = 5.0

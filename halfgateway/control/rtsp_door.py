@@ -374,6 +374,7 @@ def request_of_ticket(ticket: Ticket, *, source: str, via: Via) -> AccessRequest
         attribution=Attribution(ticket.attribution),
         factors=(),
         scope=None,
+        assertion_key=ticket.assertion_key,
     )
     return AccessRequest(
         principal=principal,
