@@ -37,7 +37,7 @@ MAX_VALIDITY = timedelta(minutes=5)
 MAX_AUTHENTICATION_AGE = timedelta(hours=12)
 """Since ``auth_time``: one watch in a control room."""
 
-CARD, PASSWORD = "sc", "pwd"  # noqa: S105 - names methods
+CARD, PASSWORD = "sc", "pwd"
 REQUIRED_METHODS = frozenset({CARD, PASSWORD})
 """Smart card **and** password, by their names of RFC 8176 section 2; convention, article 6."""
 

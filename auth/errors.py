@@ -53,6 +53,8 @@ class FailureReason(StrEnum):
     CODE_NOT_ENROLLED = "code-not-enrolled"
     WRONG_CODE = "wrong-code"
     CODE_REPLAYED = "code-replayed"
+    WRONG_RECOVERY_CODE = "wrong-recovery-code"
+    BREAK_GLASS_OVER = "break-glass-over"
     CERTIFICATE_UNREADABLE = "certificate-unreadable"
     CERTIFICATE_UNTRUSTED = "certificate-untrusted"
     CERTIFICATE_EXPIRED = "certificate-expired"
@@ -64,6 +66,10 @@ class FailureReason(StrEnum):
     REVOCATION_STALE = "revocation-list-stale"
     REVOCATION_UNTRUSTED = "revocation-list-untrusted"
     AUTHORITY_EXPIRED = "authority-expired"
+    OCSP_UNAVAILABLE = "ocsp-unavailable"
+    OCSP_UNTRUSTED = "ocsp-untrusted"
+    OCSP_UNKNOWN = "ocsp-unknown"
+    OCSP_STALE = "ocsp-stale"
     MODERN_TLS_MISSING = "tls-1.3-missing"
     SESSION_UNKNOWN = "session-unknown"
     SESSION_EXPIRED = "session-expired"
@@ -85,7 +91,7 @@ class AuthenticationError(AuthError):
 
 
 class AssertionFault(StrEnum):
-    """Why an agent's assertion was not accepted: for the trace only; the machine is told ``assertion-invalid`` (C08)."""
+    """Why an agent's assertion was not accepted: for the trace only (C08); the machine is told nothing of it."""
 
     NOT_AGREED = "not-agreed"
     NOT_A_MACHINE = "not-a-machine"

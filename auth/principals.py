@@ -32,6 +32,8 @@ class Factor(StrEnum):
     CERTIFICATE = "certificate"
     PASSWORD = "password"  # noqa: S105 - names a factor, holds no secret
     TOTP = "totp"
+    RECOVERY_CODE = "recovery-code"
+    BREAK_GLASS = "break-glass"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from halfgateway.api.ports import (
     AccessTrace,
     Authenticator,
     CameraCatalogue,
+    Custody,
     Health,
     Interconnection,
     SessionStore,
@@ -28,6 +29,7 @@ from halfgateway.api.ports import (
 )
 from halfgateway.api.problems import http_error_response
 from halfgateway.api.routes.cameras import CameraRoutes
+from halfgateway.api.routes.custody import BreakGlassRoutes, InterventionRoutes, KeyRoutes
 from halfgateway.api.routes.documents import DocumentRoutes
 from halfgateway.api.routes.health import HEALTH_PATH, METRICS_PATH, READINESS_PATH, HealthRoutes
 from halfgateway.api.routes.interconnection import InterconnectionRoutes
@@ -74,6 +76,7 @@ class Ports:
     streams: Streams
     interconnection: Interconnection
     history: TraceHistory
+    custody: Custody
     health: Health
     registry: CollectorRegistry
     clock: Clock
@@ -90,6 +93,9 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         StreamRoutes(ports.streams, ports.trace),
         InterconnectionRoutes(ports.interconnection, ports.clock),
         TraceRoutes(ports.history, ports.trace),
+        KeyRoutes(ports.custody),
+        BreakGlassRoutes(ports.custody),
+        InterventionRoutes(ports.custody),
         HealthRoutes(ports.health, ports.registry),
     ]
     declared = [operation for group in groups for operation in operations_of(group)]

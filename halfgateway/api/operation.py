@@ -78,7 +78,8 @@ class Operation:
     """A declared operation.
 
     ``roles`` is None where no login is needed. ``traces`` are the kinds of entry that it leaves, written by this
-    layer or by the service behind it; where there is none, ``untraced`` says why (T10).
+    layer or by the service behind it; where there is none, ``untraced`` says why (T10). ``max_body_bytes`` is
+    for one whose body may be larger than all others'.
     """
 
     method: str
@@ -90,6 +91,7 @@ class Operation:
     traces: tuple[Kind, ...]
     untraced: str | None
     media_type: str
+    max_body_bytes: int | None
     handler: Handler
     path_model: type[BaseModel] | None
     query_model: type[BaseModel] | None
@@ -113,6 +115,7 @@ def operation(
     traces: tuple[Kind, ...] = (),
     untraced: str | None = None,
     media_type: str = JSON_MEDIA_TYPE,
+    max_body_bytes: int | None = None,
 ) -> Callable[[Handler], Operation]:
     """Declare the decorated method as an operation; ``errors`` are its own, those of every call are added."""
     if bool(traces) == bool(untraced):
@@ -134,6 +137,7 @@ def operation(
             traces=traces,
             untraced=untraced,
             media_type=media_type,
+            max_body_bytes=max_body_bytes,
             handler=handler,
             path_model=inputs["path"],
             query_model=inputs["query"],

@@ -7,13 +7,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from auth.assertion_keys import UsedAssertions
 from auth.certificates import CertificateVerifier
 from auth.policy import Convention
+from auth.possession import CertificateProof
+from auth.throttle import Throttle
 from camera_registry.clock import Clock
 from camera_registry.store import CameraStore
 from halfgateway.app.keeping import EMBEDDED, Records
 from halfgateway.config import Configuration
 from halfgateway.control.admission import Admission
+from halfgateway.control.assertions import AssertionKeyWatch, Assertions
 from halfgateway.control.closing import Closer
 from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.desk import Desk
@@ -60,6 +64,9 @@ class Control:
     descriptions: Descriptions
     desk: Desk
     door: RtspDoor
+    throttle: Throttle
+    assertions: Assertions
+    assertion_key_watch: AssertionKeyWatch
 
 
 async def open_control(
@@ -70,6 +77,7 @@ async def open_control(
     store: StateStore,
     tracer: Tracer,
     certificates: CertificateVerifier,
+    proof: CertificateProof,
     clock: Clock,
     *,
     keyframe_wanted: Callable[[SourceKey], None],
@@ -125,10 +133,11 @@ async def open_control(
     uses = [MachineUse(use.id, use.agent, use.reason, use.over_plain_rtsp) for use in configuration.machines]
     tls = configuration.tls
     all_show_one = tls is not None and tls.tickets_need_certificate
-    machines = MachineDirectory(records.accounts, certificates, uses, all_show_one=all_show_one)
+    machines = MachineDirectory(records.accounts, certificates, uses, all_show_one=all_show_one, proof=proof)
     await machines.load()
     ticket_key, find_camera = TicketKey(keys.ticket), records.cameras.get
     desk = Desk(house=house, admission=admission, key=ticket_key, tickets=tickets, find_camera=find_camera, clock=clock)
+    throttle = Throttle(clock)
     door = RtspDoor(
         house=house,
         admission=admission,
@@ -138,6 +147,16 @@ async def open_control(
         find_camera=find_camera,
         descriptions=descriptions,
         realm=REALM,
+        throttle=throttle,
+    )
+    agreed = configuration.assertions
+    assertions = Assertions(
+        rules=agreed.rules() if agreed is not None else None,
+        keys=records.assertion_keys,
+        used=UsedAssertions(records.database.sessions, clock),
+        certificates=proof,
+        tracer=tracer,
+        clock=clock,
     )
     return Control(
         convention=convention,
@@ -155,6 +174,9 @@ async def open_control(
         descriptions=descriptions,
         desk=desk,
         door=door,
+        throttle=throttle,
+        assertions=assertions,
+        assertion_key_watch=AssertionKeyWatch(records.assertion_keys, table, closer),
     )
 
 

@@ -10,13 +10,19 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from auth.accounts import AccountRepository
+from auth.assertion_keys import AssertionKeys
+from auth.break_glass import BreakGlassRegister
+from auth.interventions import InterventionRegister
 from auth.passwords import Passwords
+from auth.recovery_codes import RecoveryCodes
 from auth.sealing import Sealing
 from auth.trace import Draft, Journal, Kind, OpenAct
 from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock, rfc3339
 from camera_registry.store import CameraStore
 from halfgateway.config import Configuration
+from halfgateway.control.custody import Custody, Record
+from halfgateway.control.revocation import RevocationFile
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.store import StateStore
 from halfgateway.database import Database
@@ -40,6 +46,10 @@ class Records:
     accounts: AccountRepository
     passwords: Passwords
     cameras: CameraStore
+    assertion_keys: AssertionKeys
+    recovery_codes: RecoveryCodes
+    break_glass: BreakGlassRegister
+    interventions: InterventionRegister
 
 
 async def open_records(
@@ -54,7 +64,32 @@ async def open_records(
     await cameras.load()
     passwords = Passwords(random_bytes=secrets.token_bytes)
     life.callback(passwords.close)
-    return Records(database, sealing, AccountRepository(database.sessions, sealing, clock), passwords, cameras)
+    sessions, random_bytes = database.sessions, secrets.token_bytes
+    return Records(
+        database,
+        sealing,
+        AccountRepository(sessions, sealing, clock),
+        passwords,
+        cameras,
+        AssertionKeys(sessions, clock),
+        RecoveryCodes(sessions, sealing, clock, random_bytes=random_bytes),
+        BreakGlassRegister(sessions, passwords, clock, random_bytes=random_bytes),
+        InterventionRegister(sessions, clock),
+    )
+
+
+def open_custody(configuration: Configuration, records: Records, record: Record, clock: Clock) -> Custody:
+    """The acts on keys and sealed credentials, traced by ``record``."""
+    tls = configuration.tls
+    return Custody(
+        record=record,
+        keys=records.assertion_keys,
+        recovery_codes=records.recovery_codes,
+        break_glass=records.break_glass,
+        interventions=records.interventions,
+        revocation=RevocationFile(tls.revoked, tls.client_ca) if tls is not None and tls.revoked is not None else None,
+        clock=clock,
+    )
 
 
 @dataclass(frozen=True, slots=True)

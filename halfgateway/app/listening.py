@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from auth.certificates import CertificateVerifier
 from auth.errors import RecordsUnavailableError
 from auth.login import Login
+from auth.possession import CertificateProof
 from auth.sessions import Sessions
-from auth.throttle import Throttle
 from auth.trace import Draft, Journal, Kind
 from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock
@@ -31,6 +30,7 @@ from halfgateway.app.keeping import Records
 from halfgateway.app.tls import TlsFiles
 from halfgateway.config import Configuration
 from halfgateway.control.access import Via
+from halfgateway.control.custody import Custody
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.server import RtspServer
 from halfgateway.errors import HalfGatewayError, LocalProtocolError, Unauthenticated
@@ -60,8 +60,9 @@ async def listen(
     journal: Journal,
     rtsp: RtspServer,
     sessions: Sessions,
-    certificates: CertificateVerifier,
+    proof: CertificateProof,
     tls: TlsFiles | None,
+    custody: Custody,
     clock: Clock,
     life: AsyncExitStack,
 ) -> Endpoints:
@@ -82,7 +83,7 @@ async def listen(
         rtsp=f"rtsp://{_shown(host)}:{rtsp_port}" if rtsp_port is not None else "",
         rtsps=f"rtsps://{_shown(host)}:{rtsps_port}" if rtsps_port is not None else "",
     )
-    ports = _ports(configuration, records, control, journal, rtsp, addresses, sessions, certificates, clock)
+    ports = _ports(configuration, records, control, journal, rtsp, addresses, sessions, proof, custody, clock)
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
     await runner.setup()
     life.push_async_callback(runner.cleanup)
@@ -103,7 +104,8 @@ def _ports(
     rtsp: RtspServer,
     addresses: StreamAddresses,
     sessions: Sessions,
-    certificates: CertificateVerifier,
+    proof: CertificateProof,
+    custody: Custody,
     clock: Clock,
 ) -> Ports:
     registry = CollectorRegistry()
@@ -121,8 +123,10 @@ def _ports(
         accounts=records.accounts,
         sessions=sessions,
         passwords=records.passwords,
-        certificates=certificates,
-        throttle=Throttle(clock),
+        certificates=proof,
+        recovery_codes=records.recovery_codes,
+        break_glass=records.break_glass,
+        throttle=control.throttle,
         clock=clock,
     )
     health = HealthService(
@@ -138,7 +142,9 @@ def _ports(
         sessions=sessions,
         trace=control.tracer,
         cameras=CatalogueService(records.cameras, control.convention, clock),
-        streams=StreamService(desk=control.desk, table=control.table, addresses=addresses),
+        streams=StreamService(
+            desk=control.desk, assertions=control.assertions, table=control.table, addresses=addresses
+        ),
         interconnection=InterconnectionService(
             interconnection=control.interconnection,
             slots=control.slots,
@@ -147,6 +153,7 @@ def _ports(
             node=configuration.node.id,
         ),
         history=HistoryService(journal),
+        custody=custody,
         health=health,
         registry=registry,
         clock=clock,

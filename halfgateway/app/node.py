@@ -9,29 +9,42 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from auth.certificates import CertificateVerifier
+from auth.errors import RecordsUnavailableError
+from auth.ocsp import OnlineStatus
+from auth.possession import CertificateProof
 from auth.sessions import Sessions
 from auth.trace import Journal
 from auth.trace.reader import TraceFilter
-from camera_registry.clock import SystemClock
+from camera_registry.clock import Clock, SystemClock
 from camera_registry.guard import CredentialGuard
 from halfgateway.app.door import Control, open_control
-from halfgateway.app.keeping import Records, keep_embedded, open_journal, open_records, open_state_store
+from halfgateway.app.keeping import (
+    Records,
+    keep_embedded,
+    open_custody,
+    open_journal,
+    open_records,
+    open_state_store,
+)
 from halfgateway.app.listening import Endpoints, listen
 from halfgateway.app.tls import CertificateWatch, TlsFiles
 from halfgateway.config import Configuration
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon
+from halfgateway.control.custody import Custody
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
 from halfgateway.control.interconnection import INTERCONNECTION_KINDS, Interconnection
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.server import RtspServer
+from halfgateway.errors import TraceUnavailable
 from halfgateway.folder import DataFolder
 from halfgateway.keyframes import Keyframes
 from halfgateway.keys import NodeKeys
+from halfgateway.net.responder import ask_responder
 from halfgateway.protocol.digest import DigestVerifier
 from halfgateway.survey import Survey, device_opener
 from ops.interconnection import InterconnectionState, first_open
@@ -44,6 +57,9 @@ SETTLE_S = 5.0
 
 CANCEL_AGAIN_S = 1.0
 """How long a loop may take to stop before it is told again."""
+
+CHECK_BREAK_GLASS_S = 30.0
+"""How often it is looked whether a sealed credential's hour has passed; nothing works past it anyhow."""
 
 NONCE_LIFE_S = 300.0
 """How long a Digest nonce is good before a client is told ``stale=true``."""
@@ -92,6 +108,7 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     life.push_async_callback(tracer.settle, SETTLE_S)
 
     certificates = CertificateVerifier((), (), clock)
+    proof = CertificateProof(records.accounts, certificates, _online_status(configuration, clock))
     tls = TlsFiles(configuration.tls, certificates) if configuration.tls is not None else None
     open_device = device_opener(configuration.cameras, CredentialGuard(clock), clock)
     keyframes = Keyframes(store=records.cameras, open_device=open_device, now=time.monotonic)
@@ -104,6 +121,7 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
         shared.store,
         tracer,
         certificates,
+        proof,
         clock,
         keyframe_wanted=keyframes.wanted,
     )
@@ -141,12 +159,31 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
     survey = Survey(store=records.cameras, descriptions=control.descriptions, tracer=tracer, open_device=open_device)
     await survey.withdraw_unproven(configuration.cameras)
-    endpoints = await listen(configuration, records, control, journal, rtsp, sessions, certificates, tls, clock, life)
+    custody = open_custody(configuration, records, tracer.durable, clock)
+    endpoints = await listen(configuration, records, control, journal, rtsp, sessions, proof, tls, custody, clock, life)
     if tls is not None:
-        watch = CertificateWatch(tls, certificates, control, sessions)
+        watch = CertificateWatch(tls, certificates, proof, control, sessions)
         await _keep_running(life, failed, "certificates", watch.run())
+    await _keep_running(life, failed, "assertion keys", control.assertion_key_watch.run())
+    await _keep_running(life, failed, "break glass", _end_break_glass(custody))
     await _keep_running(life, failed, "survey", survey.run(configuration.cameras))
     return Node(configuration, endpoints, records, control, journal, rtsp, survey, failed)
+
+
+def _online_status(configuration: Configuration, clock: Clock) -> OnlineStatus | None:
+    responders = configuration.tls.ocsp_responders if configuration.tls is not None else ()
+    if not responders:
+        return None
+    return OnlineStatus(ask_responder, responders, clock, random_bytes=secrets.token_bytes)
+
+
+async def _end_break_glass(custody: Custody) -> NoReturn:
+    while True:
+        try:
+            await custody.end_break_glass()
+        except (RecordsUnavailableError, TraceUnavailable) as error:
+            log.warning("break_glass.not_checked error=%s", error)
+        await asyncio.sleep(CHECK_BREAK_GLASS_S)
 
 
 async def _keep_running(

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-from auth.errors import AuthenticationError, FailureReason
+from auth.errors import AuthenticationError, FailureReason, ThrottledError
 from auth.policy import Mode
 from auth.principals import Attribution, Principal, Role
+from auth.throttle import Throttle
 from auth.trace import Draft, Kind
 from camera_registry.cameras import Camera
 from halfgateway.control.access import AccessRequest, Via
@@ -27,6 +28,7 @@ from halfgateway.errors import (
     NotHabilitated,
     Refusal,
     StateStoreUnavailable,
+    Throttled,
     TransportNotOffered,
     Unauthenticated,
     UnknownCamera,
@@ -86,7 +88,9 @@ class RtspDoor:
         find_camera: Callable[[str], Camera | None],
         descriptions: Descriptions,
         realm: str,
+        throttle: Throttle,
     ) -> None:
+        self._throttle = throttle
         self._house = house
         self._admission = admission
         self._machines = machines
@@ -114,6 +118,12 @@ class RtspDoor:
     def wrong_credentials(self, username: str, source: str) -> None:
         """See :class:`~halfgateway.downstream.door.Door`."""
         known = self._machines.find(username) is not None
+        try:
+            self._throttle.count_failure(source)
+        except ThrottledError as throttled:
+            if throttled.just_locked:
+                self._house.tracer.refusal(Draft(kind=Kind.AUTH_LOCKED, refusal=Throttled.code, source=source))
+            raise Throttled(retry_after_s=throttled.retry_after_s) from throttled
         self._trace_failure("wrong-digest", account=username if known else None, source=source)
 
     def refused_action(self, caller: Caller, action: str, path: str) -> None:

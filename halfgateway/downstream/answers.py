@@ -67,7 +67,10 @@ class RtspAnswers:
         return answer
 
     async def _answer(self, connection: RtspConnection, request: Request) -> Answer:
-        verdict = self._verdict(connection, request)
+        try:
+            verdict = self._verdict(connection, request)
+        except Refusal as refusal:
+            return _refused(refusal, request.method)
         if verdict.outcome is not Outcome.OK:
             return self._challenge(stale=verdict.outcome is Outcome.STALE)
         connection.authenticated = True

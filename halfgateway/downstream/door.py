@@ -92,7 +92,7 @@ class Door(Protocol):
         """The Digest secrets of a name, from memory alone."""
 
     def wrong_credentials(self, username: str, source: str) -> None:
-        """Note that a digest was wrong."""
+        """Note that a digest was wrong. Raises Throttled for a source that sent too many; its right ones count."""
 
     def refused_action(self, caller: Caller, action: str, path: str) -> None:
         """Note that something was asked that no one may do here (publishing, sound, the back-channel)."""

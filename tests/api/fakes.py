@@ -179,7 +179,9 @@ class FakeStreams:
     running: list[StreamView] = field(default_factory=lambda: [stream_of(principal(Role.OPERATOR))])
     closed: list[tuple[str, str, str | None]] = field(default_factory=list)
 
-    async def open(self, requester: Principal, wish: StreamRequest, *, source: str) -> Ticket:
+    async def open(
+        self, requester: Principal, wish: StreamRequest, *, source: str, certificate_der: bytes | None
+    ) -> Ticket:
         if self.refusal:
             raise self.refusal
         self.wishes.append(wish)
