@@ -109,7 +109,7 @@ class ByNumber(Shape):
 class Report(Shape):
     """What a sealed credential was used for."""
 
-    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+    text: Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
 
 
 class InterventionRequest(Shape):

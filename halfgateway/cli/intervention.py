@@ -45,8 +45,8 @@ def list_interventions(config: ConfigOption = None, data: DataOption = None, as_
     """Lister les interventions."""
     found = act(config, data, lambda custody, _: custody.list_interventions())
     lines = [
-        f"n° {each.number}  {each.person} ({each.contractor or 'SYN'})  {shown(each.started_at)} – {shown(each.ended_at)}"
-        f"  {each.reason}"
+        f"n° {each.number}  {each.person} ({each.contractor or 'SYN'})  "
+        f"{shown(each.started_at)} – {shown(each.ended_at)}  {each.reason}"
         for each in found
     ]
     say([_document(each) for each in found], "\n".join(lines) or "Aucune intervention.", as_json=as_json)
