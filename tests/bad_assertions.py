@@ -101,13 +101,25 @@ def as_json_serialisation(pp: Signer) -> str:
     return json.dumps({"protected": header, "payload": body, "signature": signature})
 
 
+def respelt(pp: Signer) -> str:
+    """The header's last character changed in the bits that carry nothing."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    typ = "JWT"
+    for kid in (pp.kid, pp.kid + "a", pp.kid + "ab"):
+        header = part({"alg": "ES256", "kid": kid, "typ": typ})
+        if len(header) % 4:
+            last = alphabet[alphabet.index(header[-1]) + 1]
+            return pp.signed(header[:-1] + last, part(pp.body()))
+    raise AssertionError("no header ends in spare bits")
+
+
 BAD_ASSERTIONS: dict[str, tuple[Make, str]] = {
     "empty": (lambda _: "", "malformed"),
     "no JWS": (lambda _: "agent-17", "malformed"),
     "two parts": (lambda pp: pp.assertion().rpartition(".")[0], "malformed"),
     "four parts": (lambda pp: pp.assertion() + ".AA", "malformed"),
     "padded": (lambda pp: pp.assertion().replace(".", "=.", 1), "malformed"),
-    "another spelling of the header": (lambda pp: _respelt(pp), "malformed"),
+    "another spelling of the header": (respelt, "malformed"),
     "JSON serialisation": (as_json_serialisation, "malformed"),
     "a header that is a list": (lambda pp: pp.signed(part([pp.header()]), part(pp.body())), "malformed"),
     "claims that are no JSON": (lambda pp: pp.signed(part(pp.header()), b64(b"{")), "malformed"),
@@ -116,7 +128,7 @@ BAD_ASSERTIONS: dict[str, tuple[Make, str]] = {
         "malformed",
     ),
     "claims nested too deep": (
-        lambda pp: pp.signed(part(pp.header()), b64(b'{"a":' + b"[" * 2000 + b"]" * 2000 + b"}"), pp.key)[:4096],
+        lambda pp: pp.signed(part(pp.header()), b64(b'{"a":' + b"[" * 1350 + b"]" * 1350 + b"}")),
         "malformed",
     ),
     "larger than any": (claiming(service="x" * 5000), "too-large"),
@@ -174,15 +186,3 @@ BAD_ASSERTIONS: dict[str, tuple[Make, str]] = {
     "methods as text": (claiming(amr="sc pwd"), "malformed"),
     "no lawful purpose": (claiming(purpose="curiosity"), "purpose-unknown"),
 }
-
-
-def _respelt(pp: Signer) -> str:
-    """The header's last character changed in the bits that carry nothing."""
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    typ = "JWT"
-    for kid in (pp.kid, pp.kid + "a", pp.kid + "ab"):
-        header = part({"alg": "ES256", "kid": kid, "typ": typ})
-        if len(header) % 4:
-            last = alphabet[alphabet.index(header[-1]) + 1]
-            return pp.signed(header[:-1] + last, part(pp.body()))
-    raise AssertionError("no header ends in spare bits")

@@ -43,7 +43,7 @@ class Credentials:
 class RawPlayer:
     """One RTSP connection, over TLS with a context for it.
 
-    ``captured`` is everything received; a small ``receive_buffer_bytes`` makes it slow.
+    ``captured`` is everything received; a small ``receive_buffer_bytes`` makes it slow; ``comes_from`` is its address.
     """
 
     host: str
@@ -54,6 +54,7 @@ class RawPlayer:
     session: str | None = None
     receive_buffer_bytes: int | None = None
     tls: ssl.SSLContext | None = None
+    comes_from: str | None = None
 
     async def __aenter__(self) -> RawPlayer:
         connected = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
@@ -61,6 +62,8 @@ class RawPlayer:
         if self.receive_buffer_bytes is not None:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer_bytes)
         try:
+            if self.comes_from is not None:
+                connected.bind((self.comes_from, 0))
             await asyncio.get_running_loop().sock_connect(connected, (self.host, self.port))
             name = self.host if self.tls is not None else None
             self._reader, self._writer = await asyncio.open_connection(

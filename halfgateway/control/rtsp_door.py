@@ -115,7 +115,7 @@ class RtspDoor:
             sha256=ha1(username, self._realm, password, Algorithm.SHA256),
         )
 
-    def wrong_credentials(self, username: str, source: str) -> None:
+    def wrong_credentials(self, username: str, source: str, *, of_another_resource: bool = False) -> None:
         """See :class:`~halfgateway.downstream.door.Door`."""
         known = self._machines.find(username) is not None
         try:
@@ -124,7 +124,15 @@ class RtspDoor:
             if throttled.just_locked:
                 self._house.tracer.refusal(Draft(kind=Kind.AUTH_LOCKED, refusal=Throttled.code, source=source))
             raise Throttled(retry_after_s=throttled.retry_after_s) from throttled
-        self._trace_failure("wrong-digest", account=username if known else None, source=source)
+        reason = "digest-of-another-resource" if of_another_resource else self._fault_of_digest(username)
+        self._trace_failure(reason, account=username if known else None, source=source)
+
+    def _fault_of_digest(self, username: str) -> str:
+        if not username:
+            return "digest-unreadable"
+        if self._machines.find(username) is not None:
+            return "wrong-digest"
+        return "unknown-name" if self._ticket_key.password_for(username) is None else "wrong-ticket-digest"
 
     def refused_action(self, caller: Caller, action: str, path: str) -> None:
         """See :class:`~halfgateway.downstream.door.Door`."""

@@ -104,10 +104,11 @@ class RtspAnswers:
         if authorization is None:
             return Verdict(Outcome.WRONG)
         verdict = self._verifier.verify(authorization, request.method, self._now_s(), self._door.secrets)
-        if verdict.outcome is Outcome.OK and not same_resource(verdict.uri, request.uri):
+        strays = verdict.outcome is Outcome.OK and not same_resource(verdict.uri, request.uri)
+        if strays:
             verdict = Verdict(Outcome.WRONG, verdict.username)
         if verdict.outcome is Outcome.WRONG:
-            self._door.wrong_credentials(verdict.username, connection.source)
+            self._door.wrong_credentials(verdict.username, connection.source, of_another_resource=strays)
         return verdict
 
     def _challenge(self, *, stale: bool) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -133,8 +132,8 @@ class Witness:
 
 
 @pytest.fixture
-async def keys(database: Database, clock: HeldClock) -> AsyncIterator[AssertionKeys]:
-    yield AssertionKeys(database.sessions, clock)
+async def keys(database: Database, clock: HeldClock) -> AssertionKeys:
+    return AssertionKeys(database.sessions, clock)
 
 
 async def test_several_keys_are_in_force_and_one_is_revoked(keys: AssertionKeys, clock: HeldClock) -> None:
