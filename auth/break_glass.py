@@ -143,6 +143,17 @@ class BreakGlassRegister:
             return [_record(row) for row in rows]
 
 
+async def reports_due(sessions: SessionMaker) -> list[int]:
+    """Return the numbers of the credentials that were used and not reported, oldest first.
+
+    Raises:
+        RecordsUnavailableError: the database does not answer, or has no such register yet.
+    """
+    due = select(BreakGlassRow.number).where(BreakGlassRow.first_used_at.is_not(None), BreakGlassRow.report.is_(None))
+    async with transaction(sessions) as session:
+        return list(await session.scalars(due.order_by(BreakGlassRow.number)))
+
+
 def is_break_glass(account_id: str) -> bool:
     """Whether an account is a sealed credential's."""
     return account_id.startswith(PREFIX)

@@ -117,6 +117,7 @@ def _ports(
             interconnection=control.interconnection,
             trace_size=lambda: journal.size,
             trace_writable=lambda: journal.unwritable_since_s is None,
+            reports_due=lambda: custody.reports_due,
         )
     )
     login = Login(

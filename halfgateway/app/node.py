@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 from auth.certificates import CertificateVerifier
@@ -32,11 +33,11 @@ from halfgateway.app.keeping import (
 from halfgateway.app.listening import Endpoints, listen
 from halfgateway.app.tls import CertificateWatch, TlsFiles
 from halfgateway.config import Configuration
-from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon
+from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, command_author
 from halfgateway.control.custody import Custody
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
-from halfgateway.control.interconnection import INTERCONNECTION_KINDS, Interconnection
+from halfgateway.control.interconnection import INTERCONNECTION_KINDS, AuthorOf, Interconnection
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.server import RtspServer
@@ -58,7 +59,7 @@ SETTLE_S = 5.0
 CANCEL_AGAIN_S = 1.0
 """How long a loop may take to stop before it is told again."""
 
-CHECK_BREAK_GLASS_S = 30.0
+CHECK_BREAK_GLASS_S = 10.0
 """How often it is looked whether a sealed credential's hour has passed; nothing works past it anyhow."""
 
 NONCE_LIFE_S = 300.0
@@ -145,7 +146,8 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
         now=time.monotonic,
         sweepers=(control.hub.sweep, rtsp.sweep, tracer.sweep),
     )
-    control.interconnection.trace_untold(await _told_serial(journal))
+    author_of = partial(command_author, folder.run)
+    control.interconnection.trace_untold(await _told_serial(journal), author_of)
     await enforcement.renew()
     await enforcement.probe_records()
     await _keep_running(life, failed, "enforcement", enforcement.run())
@@ -154,7 +156,7 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     if shared.embedded is not None:
         keeping = keep_embedded(shared.embedded, control.slots, configuration.timings.renew_s)
         await _keep_running(life, failed, "keep valkey", keeping)
-    _follow_commands(beacon, control.interconnection, life)
+    _follow_commands(beacon, control.interconnection, author_of, life)
     life.push_async_callback(_end_streams, control)
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
     survey = Survey(store=records.cameras, descriptions=control.descriptions, tracer=tracer, open_device=open_device)
@@ -206,13 +208,15 @@ async def _keep_running(
     life.push_async_callback(end)
 
 
-def _follow_commands(beacon: Beacon, interconnection: Interconnection, life: AsyncExitStack) -> None:
+def _follow_commands(
+    beacon: Beacon, interconnection: Interconnection, author_of: AuthorOf, life: AsyncExitStack
+) -> None:
     """Follow the record whenever the command line has changed it."""
     loop = asyncio.get_running_loop()
     following: set[asyncio.Task[None]] = set()
 
     async def follow() -> None:
-        closed = await interconnection.follow_record()
+        closed = await interconnection.follow_record(author_of)
         await asyncio.to_thread(beacon.followed, interconnection.state.serial, closed)
 
     def on_signal() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import resource
 import signal
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,15 +14,22 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
+from auth.break_glass import reports_due
 from auth.errors import AuthError
 from camera_registry.errors import RegistryError
 from halfgateway.app import Node, running_node
+from halfgateway.app.keeping import EMBEDDED
 from halfgateway.cli.common import REFUSED, WRONG_USAGE, JsonOption, say, stop
 from halfgateway.cli.demo_text import demo_text
 from halfgateway.config import Configuration, ConfigurationError, read_configuration
+from halfgateway.database import Database
 from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.errors import HalfGatewayError
+from halfgateway.folder import DataFolder
 from ops.errors import OpsError
+
+RECORDS_TIMEOUT_S = 5.0
+"""How long ``check`` waits for the database to tell which reports are due."""
 
 OUR_PACKAGES = ("halfgateway", "camera_registry", "auth", "ops")
 
@@ -62,7 +70,30 @@ def check(
     except ConfigurationError as error:
         say({"valid": False, "faults": error.faults}, "\n".join(error.faults), as_json=as_json)
         raise typer.Exit(WRONG_USAGE) from error
-    say({"valid": True, "faults": []}, f"{config}: valid", as_json=as_json)
+    due = _reports_due(_read(config))
+    told = "".join(f"\nCompte rendu attendu : accès de secours n° {number}" for number in due)
+    say({"valid": True, "faults": [], "reports_due": due}, f"{config}: valid{told}", as_json=as_json)
+
+
+def _reports_due(configuration: Configuration) -> list[int]:
+    """The sealed credentials whose report is due, by their numbers; none where no register can be read."""
+    records, url = DataFolder(configuration.node.data.absolute()).records, configuration.database.url
+    if url == EMBEDDED and not records.exists():
+        return []
+
+    async def read() -> list[int]:
+        database = Database(f"sqlite:///{records}" if url == EMBEDDED else url)
+        try:
+            async with asyncio.timeout(RECORDS_TIMEOUT_S):
+                return await reports_due(database.sessions)
+        finally:
+            await database.close()
+
+    try:
+        return asyncio.run(read())
+    except (HalfGatewayError, AuthError, TimeoutError) as error:
+        print(f"halfgateway: accès de secours non consultés ({type(error).__name__})", file=sys.stderr)
+        return []
 
 
 async def _demo(data: Path, host: str, ports: DemoPorts, *, as_json: bool) -> None:

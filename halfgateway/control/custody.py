@@ -87,6 +87,7 @@ class Custody:
         self._interventions = interventions
         self._revocation = revocation
         self._clock = clock
+        self.reports_due = 0
 
     async def local_actor(self, os_account: str) -> Actor:
         """One who runs a command at the machine itself."""
@@ -171,11 +172,12 @@ class Custody:
         return await self._break_glass.list_all()
 
     async def end_break_glass(self) -> None:
-        """Tell of the sealed credentials whose hour has passed, and that their reports are due."""
+        """Tell of the sealed credentials whose hour has passed, and count those whose report is due."""
         for sealed in await self._break_glass.end_what_is_over(
             lambda number: self._record(Draft(kind=Kind.BREAK_GLASS_ENDED, detail={"number": number}))
         ):
             log.critical("break_glass.ended number=%d report=due", sealed.number)
+        self.reports_due = sum(sealed.report_due for sealed in await self._break_glass.list_all())
 
     async def start_intervention(self, person: str, contractor: str | None, reason: str, by: Actor) -> Intervention:
         """Declare who is to work on the equipment from now on."""
