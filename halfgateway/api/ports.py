@@ -155,6 +155,9 @@ class Interconnection(Protocol):
 class Custody(Protocol):
     """Keys, sealed credentials, interventions (:class:`halfgateway.control.custody.Custody`); it traces each act."""
 
+    async def actor(self, principal: Principal, source: str) -> Actor:
+        """Whoever calls, as the entries name them."""
+
     async def list_keys(self) -> list[AssertionKey]:
         """The newest first."""
 

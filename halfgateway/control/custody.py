@@ -49,11 +49,6 @@ class Actor:
     agent: str | None = None
     interventions: tuple[int, ...] | None = None
 
-    @classmethod
-    def of(cls, principal: Principal, source: str) -> Actor:
-        """One who has logged in."""
-        return cls(principal.account, source, principal.agent)
-
 
 @dataclass(frozen=True, slots=True)
 class KeyDeclaration:
@@ -88,6 +83,12 @@ class Custody:
         self._revocation = revocation
         self._clock = clock
         self.reports_due = 0
+
+    async def actor(self, principal: Principal, source: str) -> Actor:
+        """One who has logged in, or an account of this machine that comes through the node's own door."""
+        if source == LOCAL:
+            return await self.local_actor(principal.account)
+        return Actor(principal.account, source, principal.agent)
 
     async def local_actor(self, os_account: str) -> Actor:
         """One who runs a command at the machine itself."""

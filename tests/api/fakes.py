@@ -297,6 +297,9 @@ class FakeCustody:
 
     acts: list[tuple[str, Actor]] = field(default_factory=list)
 
+    async def actor(self, principal: Principal, source: str) -> Actor:
+        return Actor(principal.account, source, principal.agent)
+
     async def list_keys(self) -> list[AssertionKey]:
         return [KEY]
 

@@ -26,7 +26,7 @@ from halfgateway.api.custody_shapes import (
 from halfgateway.api.operation import API, Call, Forbidden, operation
 from halfgateway.api.ports import Custody
 from halfgateway.api.shapes import ById
-from halfgateway.control.custody import Actor, KeyDeclaration
+from halfgateway.control.custody import KeyDeclaration
 from halfgateway.errors import TraceUnavailable
 
 _A_REGISTER = "reads a register of keys or acts, each of which is traced; no stream, nobody's access"
@@ -66,7 +66,9 @@ class KeyRoutes:
         declaration = KeyDeclaration(
             body.public_key, body.reference, body.kid, valid_from=body.valid_from, valid_until=body.valid_until
         )
-        return KeyShape.model_validate(await self._custody.declare_key(declaration, Actor.of(principal, call.source)))
+        return KeyShape.model_validate(
+            await self._custody.declare_key(declaration, await self._custody.actor(principal, call.source))
+        )
 
     @operation(
         "POST",
@@ -79,7 +81,7 @@ class KeyRoutes:
     )
     async def revoke_key(self, call: Call, principal: Principal, path: ById, body: Motive) -> None:
         """Revoke it, for good."""
-        await self._custody.revoke_key(path.id, body.reason, Actor.of(principal, call.source))
+        await self._custody.revoke_key(path.id, body.reason, await self._custody.actor(principal, call.source))
 
     @operation(
         "PUT",
@@ -92,7 +94,7 @@ class KeyRoutes:
     )
     async def push_revocation_lists(self, call: Call, principal: Principal, body: RevocationPush) -> RevocationAnswer:
         """Let them count, once they are seen to be an authority's own, current, and no older than what counts."""
-        actor = Actor.of(principal, call.source)
+        actor = await self._custody.actor(principal, call.source)
         authorities = await self._custody.replace_revocation_lists(body.pem.encode(), actor)
         return RevocationAnswer(authorities=tuple(authorities))
 
@@ -108,7 +110,9 @@ class KeyRoutes:
     async def issue_recovery_codes(self, call: Call, principal: Principal) -> RecoveryCodeSet:
         """Draw them, and show them once."""
         _refuse_the_sealed(principal)
-        codes = await self._custody.issue_recovery_codes(principal.account, Actor.of(principal, call.source))
+        codes = await self._custody.issue_recovery_codes(
+            principal.account, await self._custody.actor(principal, call.source)
+        )
         return RecoveryCodeSet(codes=tuple(codes))
 
 
@@ -142,7 +146,9 @@ class BreakGlassRoutes:
     async def issue_break_glass(self, call: Call, principal: Principal, body: BreakGlassRequest) -> BreakGlassSecret:
         """Make one, of the next number."""
         _refuse_the_sealed(principal)
-        sealed, password = await self._custody.issue_break_glass(body.role, Actor.of(principal, call.source))
+        sealed, password = await self._custody.issue_break_glass(
+            body.role, await self._custody.actor(principal, call.source)
+        )
         return BreakGlassSecret(number=sealed.number, account=sealed.account, role=sealed.role, password=password)
 
     @operation(
@@ -156,7 +162,9 @@ class BreakGlassRoutes:
     )
     async def report_break_glass(self, call: Call, principal: Principal, path: ByNumber, body: Report) -> None:
         """Put the report on record."""
-        await self._custody.report_break_glass(path.number, body.text, Actor.of(principal, call.source))
+        await self._custody.report_break_glass(
+            path.number, body.text, await self._custody.actor(principal, call.source)
+        )
 
 
 class InterventionRoutes:
@@ -190,7 +198,7 @@ class InterventionRoutes:
         self, call: Call, principal: Principal, body: InterventionRequest
     ) -> InterventionShape:
         """Declare it."""
-        actor = Actor.of(principal, call.source)
+        actor = await self._custody.actor(principal, call.source)
         started = await self._custody.start_intervention(body.person, body.contractor, body.reason, actor)
         return InterventionShape.model_validate(started)
 
@@ -204,7 +212,7 @@ class InterventionRoutes:
     )
     async def end_intervention(self, call: Call, principal: Principal, path: ByNumber) -> InterventionShape:
         """Declare it."""
-        ended = await self._custody.end_intervention(path.number, Actor.of(principal, call.source))
+        ended = await self._custody.end_intervention(path.number, await self._custody.actor(principal, call.source))
         return InterventionShape.model_validate(ended)
 
 
