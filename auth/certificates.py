@@ -145,6 +145,22 @@ class CertificateVerifier:
         if not authority.not_valid_before_utc <= now <= authority.not_valid_after_utc:
             raise AuthenticationError(FailureReason.AUTHORITY_EXPIRED)
 
+    def authority_of(self, certificate_der: bytes) -> tuple[x509.Certificate, x509.Certificate]:
+        """Return a certificate, read, and the authority that issued it.
+
+        Raises:
+            AuthenticationError: it cannot be read, or none of the authorities did.
+        """
+        try:
+            certificate = x509.load_der_x509_certificate(certificate_der)
+        except ValueError as error:
+            raise AuthenticationError(FailureReason.CERTIFICATE_UNREADABLE) from error
+        return certificate, self._issuer_of(certificate)
+
+    def remembered(self) -> list[tuple[bytes, str]]:
+        """The certificates that have opened something, each with its account."""
+        return list(self._accepted.items())
+
     def _issuer_of(self, certificate: x509.Certificate) -> x509.Certificate:
         for authority in self._authorities:
             if _issued(authority, certificate):
@@ -154,10 +170,10 @@ class CertificateVerifier:
     def _require_not_revoked(self, certificate: x509.Certificate, authority: x509.Certificate, now: datetime) -> None:
         if not self._revocation_lists:
             raise AuthenticationError(FailureReason.REVOCATION_UNKNOWN)
-        its_own = [revocations for revocations in self._revocation_lists if _signed(authority, revocations)]
+        its_own = [revocations for revocations in self._revocation_lists if is_signed_by(authority, revocations)]
         if not its_own:
             raise AuthenticationError(FailureReason.REVOCATION_UNTRUSTED)
-        current = [revocations for revocations in its_own if _is_current(revocations, now)]
+        current = [revocations for revocations in its_own if is_current(revocations, now)]
         if not current:
             raise AuthenticationError(FailureReason.REVOCATION_STALE)
         serial = certificate.serial_number
@@ -184,14 +200,16 @@ def _issued(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
     return True
 
 
-def _signed(authority: x509.Certificate, revocations: x509.CertificateRevocationList) -> bool:
+def is_signed_by(authority: x509.Certificate, revocations: x509.CertificateRevocationList) -> bool:
+    """Whether a revocation list is this authority's, by name and by signature."""
     key = authority.public_key()
     if revocations.issuer != authority.subject or not isinstance(key, _SIGNING_KEYS):
         return False
     return revocations.is_signature_valid(key)
 
 
-def _is_current(revocations: x509.CertificateRevocationList, now: datetime) -> bool:
+def is_current(revocations: x509.CertificateRevocationList, now: datetime) -> bool:
+    """Whether a revocation list has begun, and says until when it holds."""
     next_update = revocations.next_update_utc
     return next_update is not None and revocations.last_update_utc <= now < next_update
 

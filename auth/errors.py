@@ -57,6 +57,8 @@ class FailureReason(StrEnum):
     CODE_NOT_ENROLLED = "code-not-enrolled"
     WRONG_CODE = "wrong-code"
     CODE_REPLAYED = "code-replayed"
+    WRONG_RECOVERY_CODE = "wrong-recovery-code"
+    BREAK_GLASS_OVER = "break-glass-over"
     CERTIFICATE_UNREADABLE = "certificate-unreadable"
     CERTIFICATE_UNTRUSTED = "certificate-untrusted"
     CERTIFICATE_EXPIRED = "certificate-expired"
@@ -68,6 +70,10 @@ class FailureReason(StrEnum):
     REVOCATION_STALE = "revocation-list-stale"
     REVOCATION_UNTRUSTED = "revocation-list-untrusted"
     AUTHORITY_EXPIRED = "authority-expired"
+    OCSP_UNAVAILABLE = "ocsp-unavailable"
+    OCSP_UNTRUSTED = "ocsp-untrusted"
+    OCSP_UNKNOWN = "ocsp-unknown"
+    OCSP_STALE = "ocsp-stale"
     MODERN_TLS_MISSING = "tls-1.3-missing"
     SESSION_UNKNOWN = "session-unknown"
     SESSION_EXPIRED = "session-expired"
@@ -86,6 +92,52 @@ class AuthenticationError(AuthError):
         super().__init__(reason.value)
         self.reason = reason
         self.account = account
+
+
+class AssertionFault(StrEnum):
+    """Why an agent's assertion was not accepted: for the trace only (C08); the machine is told nothing of it."""
+
+    NOT_AGREED = "not-agreed"
+    NOT_A_MACHINE = "not-a-machine"
+    TOO_LARGE = "too-large"
+    MALFORMED = "malformed"
+    DUPLICATE_NAME = "duplicate-name"
+    HEADER_NOT_ALLOWED = "header-not-allowed"
+    WRONG_ALGORITHM = "wrong-algorithm"
+    UNKNOWN_KEY = "unknown-key"
+    KEY_REVOKED = "key-revoked"
+    KEY_NOT_IN_FORCE = "key-not-in-force"
+    BAD_SIGNATURE = "bad-signature"
+    MISSING_CLAIM = "missing-claim"
+    UNEXPECTED_CLAIM = "unexpected-claim"
+    WRONG_ISSUER = "wrong-issuer"
+    WRONG_AUDIENCE = "wrong-audience"
+    NOT_YET_VALID = "not-yet-valid"
+    EXPIRED = "expired"
+    TOO_LONG_VALIDITY = "too-long-validity"
+    STALE_AUTHENTICATION = "stale-auth"
+    WEAK_METHOD = "weak-method"
+    PURPOSE_UNKNOWN = "purpose-unknown"
+    PURPOSE_DIFFERS = "purpose-differs"
+    REFERENCE_DIFFERS = "reference-differs"
+    REPLAYED = "replayed"
+
+
+class AssertionRefused(AuthError):
+    """An agent's assertion was not accepted; ``kid`` names its key once that is one that is declared."""
+
+    def __init__(self, fault: AssertionFault, *, kid: str | None = None) -> None:
+        super().__init__(fault.value)
+        self.fault = fault
+        self.kid = kid
+
+
+class KeyConflictError(AuthError):
+    """An assertion key of this identifier has been declared already; an identifier is never used again."""
+
+
+class UnknownKeyError(AuthError):
+    """No assertion key has this identifier, or it was revoked before."""
 
 
 class ThrottledError(AuthError):

@@ -2,19 +2,21 @@
 
 Everybody proves a password and one second factor of their role's list. PP's people hold a card: a one-time
 code never stands in for it (C08, S05), and a certificate only comes over TLS, so plain HTTP never opens PP
-access.
+access. A recovery code stands in for a one-time code, once; a sealed credential for both factors, for an hour.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from auth.accounts import Account, AccountRepository
-from auth.certificates import CertificateVerifier
+from auth.break_glass import BreakGlassRegister, is_break_glass
 from auth.errors import AuthenticationError, FailureReason
 from auth.passwords import Passwords
+from auth.possession import CertificateProof
 from auth.principals import Factor, Role
+from auth.recovery_codes import RecoveryCodes, is_recovery_code
 from auth.sessions import OpenedSession, Sessions
 from auth.throttle import Throttle
 from auth.totp import find_step
@@ -32,7 +34,10 @@ SECOND_FACTORS: Mapping[Role, frozenset[Factor]] = {
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What the caller brought; ``certificate_der`` is the peer certificate of the TLS connection, if any."""
+    """What the caller brought; ``certificate_der`` is the peer certificate of the TLS connection, if any.
+
+    ``totp`` is a one-time code, or a recovery code in its place.
+    """
 
     account_id: str
     password: str
@@ -49,7 +54,9 @@ class Login:
         accounts: AccountRepository,
         sessions: Sessions,
         passwords: Passwords,
-        certificates: CertificateVerifier,
+        certificates: CertificateProof,
+        recovery_codes: RecoveryCodes,
+        break_glass: BreakGlassRegister,
         throttle: Throttle,
         clock: Clock,
     ) -> None:
@@ -57,6 +64,8 @@ class Login:
         self._sessions = sessions
         self._passwords = passwords
         self._certificates = certificates
+        self._recovery_codes = recovery_codes
+        self._break_glass = break_glass
         self._throttle = throttle
         self._clock = clock
 
@@ -65,16 +74,21 @@ class Login:
 
         Raises:
             AuthenticationError: any factor is missing or wrong; the reason is for the trace only.
-            ThrottledError: this source has failed too often.
+            ThrottledError: this source, or strangers to this account, have failed too often.
             RecordsUnavailableError: the accounts cannot be read.
         """
-        self._throttle.begin(source)
+        attempt = self._throttle.begin(source, credentials.account_id, credentials.certificate_der)
         account = await self._account_with_password(credentials)
+        if is_break_glass(account.id):
+            sealed, ends_at = await self._break_glass.use(account.id)
+            self._throttle.succeeded(attempt)
+            opened = await self._sessions.open(account, (Factor.BREAK_GLASS,), until=ends_at)
+            return replace(opened, break_glass=sealed.number)
         try:
             second = await self._prove_second_factor(account, credentials)
         except AuthenticationError as failure:
             raise AuthenticationError(failure.reason, account=account.id) from failure
-        self._throttle.forgive(source)
+        self._throttle.succeeded(attempt)
         return await self._sessions.open(account, _ordered(second))
 
     async def _account_with_password(self, credentials: Credentials) -> Account:
@@ -92,10 +106,13 @@ class Login:
     async def _prove_second_factor(self, account: Account, credentials: Credentials) -> Factor:
         allowed = SECOND_FACTORS[account.role]
         if Factor.TOTP in allowed and credentials.totp is not None:
+            if is_recovery_code(credentials.totp):
+                await self._use_recovery_code(account, credentials.totp)
+                return Factor.RECOVERY_CODE
             await self._prove_code(account, credentials.totp)
             return Factor.TOTP
         if credentials.certificate_der is not None:
-            await self._prove_certificate(account, credentials.certificate_der)
+            await self._certificates.require(account.id, credentials.certificate_der)
             return Factor.CERTIFICATE if Factor.CERTIFICATE in allowed else Factor.CARD
         raise AuthenticationError(_MISSING.get(allowed, FailureReason.SECOND_FACTOR_MISSING))
 
@@ -109,11 +126,9 @@ class Login:
         if not await self._accounts.accept_totp_step(account.id, step):
             raise AuthenticationError(FailureReason.CODE_REPLAYED)
 
-    async def _prove_certificate(self, account: Account, certificate_der: bytes) -> None:
-        self._certificates.verify(certificate_der)
-        if await self._accounts.owner_of_certificate(certificate_der) != account.id:
-            raise AuthenticationError(FailureReason.CERTIFICATE_NOT_BOUND)
-        self._certificates.remember(certificate_der, account.id)
+    async def _use_recovery_code(self, account: Account, code: str) -> None:
+        if not await self._recovery_codes.use(account.id, code):
+            raise AuthenticationError(FailureReason.WRONG_RECOVERY_CODE)
 
 
 _MISSING = {
@@ -124,4 +139,5 @@ _MISSING = {
 
 def _ordered(second: Factor) -> tuple[Factor, ...]:
     """A card or certificate is named first, as the interface shows it; a code comes after the password."""
-    return (Factor.PASSWORD, second) if second is Factor.TOTP else (second, Factor.PASSWORD)
+    codes = (Factor.TOTP, Factor.RECOVERY_CODE)
+    return (Factor.PASSWORD, second) if second in codes else (second, Factor.PASSWORD)

@@ -32,11 +32,16 @@ class Factor(StrEnum):
     CERTIFICATE = "certificate"
     PASSWORD = "password"  # noqa: S105 - names a factor, holds no secret
     TOTP = "totp"
+    RECOVERY_CODE = "recovery-code"
+    BREAK_GLASS = "break-glass"
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: what policy, services and the trace are given; it holds no secret and no name."""
+    """Who asks: what policy, services and the trace are given; it holds no secret and no name.
+
+    ``assertion_key`` identifies the key of the assertion by which an agent was named, if one was.
+    """
 
     account: str
     role: Role
@@ -46,3 +51,4 @@ class Principal:
     attribution: Attribution | None
     factors: tuple[str, ...]
     scope: str | None
+    assertion_key: str | None = None

@@ -36,6 +36,7 @@ class Sealing:
             raise ValueError(f"the master key must have {MASTER_KEY_BYTES} bytes, not {len(master_key)}")
         self._aead = AESGCM(_derive(master_key, b"halfgateway secrets at rest"))
         self._pseudonym_key = _derive(master_key, b"halfgateway certificate pseudonyms")
+        self._code_key = _derive(master_key, b"halfgateway recovery codes")
         self._random_bytes = random_bytes
 
     def seal(self, secret: bytes, *, owner: str, purpose: str) -> bytes:
@@ -58,6 +59,10 @@ class Sealing:
         """Name a certificate without its subject: HMAC-SHA256 of its SHA-256, in hexadecimal (C17)."""
         fingerprint = hashlib.sha256(certificate_der).digest()
         return hmac.new(self._pseudonym_key, fingerprint, hashlib.sha256).hexdigest()
+
+    def code_hmac(self, code: str, *, owner: str) -> str:
+        """Hash a short code of ``owner`` so that the database alone does not let it be guessed: HMAC-SHA256, in hex."""
+        return hmac.new(self._code_key, _context(owner, code), hashlib.sha256).hexdigest()
 
 
 def _derive(master_key: bytes, info: bytes) -> bytes:

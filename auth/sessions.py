@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.accounts import Account, account_from_row
@@ -30,17 +30,33 @@ TOUCH_EVERY = timedelta(seconds=60)
 MAX_SESSIONS_PER_ACCOUNT = 32
 """Logins kept of one account; past it the oldest ends: a script that never logs out fills no table."""
 
+SESSION_ID_CHARS = 32
+"""Of a token's SHA-256, in hexadecimal: 128 bits name a session, and are of no use to guess its token."""
+
 _TOKEN_BYTES = 32
 _MAX_TOKEN_CHARS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedSession:
-    """What a successful login gives; the token is nowhere else."""
+    """What a successful login gives; the token is nowhere else. ``break_glass`` numbers the sealed credential used."""
 
     token: str
     expires_at: datetime
     principal: Principal
+    break_glass: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSession:
+    """A login as its owner sees it; ``id`` is not the token, and opens nothing."""
+
+    id: str
+    opened_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    factors: tuple[str, ...]
+    current: bool
 
 
 class Sessions:
@@ -64,9 +80,15 @@ class Sessions:
         self._idle = idle
         self._absolute = absolute
 
-    async def open(self, account: Account, factors: tuple[Factor, ...]) -> OpenedSession:
-        """Open a session for one who proved these factors; sessions that have expired are forgotten."""
+    async def open(
+        self, account: Account, factors: tuple[Factor, ...], *, until: datetime | None = None
+    ) -> OpenedSession:
+        """Open a session for one who proved these factors, at the longest ``until`` then.
+
+        Sessions that have expired are forgotten.
+        """
         now = self._clock.now()
+        expires_at = now + self._absolute if until is None else min(until, now + self._absolute)
         token = base64.urlsafe_b64encode(self._random_bytes(_TOKEN_BYTES)).rstrip(b"=").decode()
         row = LoginSessionRow(
             token_sha256=_hashed(token),
@@ -74,13 +96,13 @@ class Sessions:
             factors=" ".join(factors),
             opened_at=now,
             last_used_at=now,
-            expires_at=now + self._absolute,
+            expires_at=expires_at,
         )
         async with transaction(self._sessions) as session:
             await session.execute(delete(LoginSessionRow).where(self._has_expired(now)))
             await _end_oldest(session, account.id)
             session.add(row)
-        return OpenedSession(token, now + self._absolute, account.principal(factors))
+        return OpenedSession(token, expires_at, account.principal(factors))
 
     async def resolve(self, token: str) -> Principal:
         """Return who holds the token.
@@ -115,6 +137,34 @@ class Sessions:
         """End the session; ending one that is not there is no error."""
         async with transaction(self._sessions) as session:
             await session.execute(delete(LoginSessionRow).where(LoginSessionRow.token_sha256 == _hashed(token)))
+
+    async def list_of(self, account_id: str, token: str) -> list[RunningSession]:
+        """Return an account's sessions that still run, newest first; ``token`` tells which one asks."""
+        now = self._clock.now()
+        its_own = select(LoginSessionRow).where(LoginSessionRow.account_id == account_id, ~self._has_expired(now))
+        newest_first = its_own.order_by(LoginSessionRow.opened_at.desc(), LoginSessionRow.token_sha256)
+        current = _hashed(token)
+        async with transaction(self._sessions) as session:
+            return [
+                RunningSession(
+                    id=row.token_sha256[:SESSION_ID_CHARS],
+                    opened_at=row.opened_at,
+                    last_used_at=row.last_used_at,
+                    expires_at=row.expires_at,
+                    factors=tuple(row.factors.split()),
+                    current=row.token_sha256 == current,
+                )
+                for row in await session.scalars(newest_first)
+            ]
+
+    async def close_one(self, account_id: str, session_id: str) -> bool:
+        """End one of an account's sessions by its id; False if it has none of that id."""
+        its_own = delete(LoginSessionRow).where(
+            LoginSessionRow.account_id == account_id,
+            func.substr(LoginSessionRow.token_sha256, 1, SESSION_ID_CHARS) == session_id,
+        )
+        async with transaction(self._sessions) as session:
+            return await session.scalar(its_own.returning(LoginSessionRow.account_id)) is not None
 
     async def close_all(self, account_id: str) -> None:
         """End every session of an account."""

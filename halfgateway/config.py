@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from auth.assertions import MAX_AUTHENTICATION_AGE, MAX_TEXT_CHARS, MAX_VALIDITY, AssertionRules
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
 from auth.trace.retention import LONGEST_ACCESS_DAYS, Retention
 from camera_registry.connections import Connection
@@ -145,7 +146,8 @@ class TlsSection(_Section):
     """The server's certificate, and the authorities whose clients it accepts (PEM files).
 
     The files are read again when they change. A machine account always shows its certificate over RTSPS; who comes
-    by a ticket only with ``tickets_need_certificate``.
+    by a ticket only with ``tickets_need_certificate``. ``ocsp_responders`` are the URLs, exactly as certificates name
+    them, that are asked of a certificate beside the revocation lists.
     """
 
     certificate: Path
@@ -154,6 +156,25 @@ class TlsSection(_Section):
     revoked: Path | None = None
     tickets_need_certificate: bool = False
     handshake_timeout_s: Annotated[float, Field(ge=0.5, le=30)] = HANDSHAKE_TIMEOUT_S
+    ocsp_responders: tuple[Annotated[str, Field(pattern=r"^https?://")], ...] = ()
+
+
+class AssertionSection(_Section):
+    """What is agreed of agents' assertions (C08): who signs, for whom, and how fresh they must be, in seconds."""
+
+    issuer: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
+    audience: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
+    max_validity_s: Annotated[int, Field(ge=10, le=900)] = int(MAX_VALIDITY.total_seconds())
+    max_authentication_age_s: Annotated[int, Field(ge=60, le=86_400)] = int(MAX_AUTHENTICATION_AGE.total_seconds())
+
+    def rules(self) -> AssertionRules:
+        """As the verification reads it."""
+        return AssertionRules(
+            issuer=self.issuer,
+            audience=self.audience,
+            max_validity=timedelta(seconds=self.max_validity_s),
+            max_authentication_age=timedelta(seconds=self.max_authentication_age_s),
+        )
 
 
 class ConventionSection(_Section):
@@ -335,6 +356,7 @@ class Configuration(_Section):
     retention: RetentionSection = RetentionSection()
     cameras: tuple[CameraSection, ...] = ()
     machines: tuple[MachineSection, ...] = ()
+    assertions: AssertionSection | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")

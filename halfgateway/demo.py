@@ -12,16 +12,23 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from auth.accounts import AccountRepository
-from auth.demo_authority import DemoAuthority, Issued
+from auth.assertion_keys import AssertionKey, AssertionKeys, default_kid
+from auth.demo_authority import AUTHORITY_YEARS, DemoAuthority, Issued
 from auth.enrolment import Enrolment
 from auth.passwords import Passwords
 from auth.principals import Role
@@ -31,6 +38,7 @@ from camera_registry.clock import SystemClock
 from halfgateway.app import Node, running_node
 from halfgateway.app.keeping import EMBEDDED, database_at
 from halfgateway.config import (
+    AssertionSection,
     CameraSection,
     Configuration,
     ConventionSection,
@@ -60,6 +68,9 @@ SIMULATOR_STOP_S = 5.0
 
 Simulate: TypeAlias = Callable[[int], AbstractAsyncContextManager[list[dict[str, Any]]]]
 """Has so many simulated cameras run, and gives what ``halfgateway simulate --json`` says of each."""
+
+ASSERTION_ISSUER, ASSERTION_AUDIENCE = "pvpp-demo", "dpp-syn-demo"
+"""Who signs the demo's assertions, and for whom (docs/integration-pp.md)."""
 
 MACHINE = "pvpp-vms"
 REVOKED = "pp-revoked-01"
@@ -109,6 +120,15 @@ async def running_demo(
             yield node, _ready(node, folder, authority, accounts)
 
 
+def configuration_at_rest(root: Path) -> Configuration:
+    """How the node of a demo's folder is configured, but for its cameras and ports. Raises DemoError."""
+    folder = DataFolder(root)
+    if not (folder.root / "accounts.json").exists():
+        raise DemoError(f"{root} is no demo's folder")
+    authority = DemoAuthority.open(folder.root / "ca", datetime.now(UTC))
+    return _configuration(folder, authority, [], "127.0.0.1", DemoPorts(), TIMINGS, EMBEDDED)
+
+
 def _configuration(
     folder: DataFolder,
     authority: DemoAuthority,
@@ -144,6 +164,7 @@ def _configuration(
         database=DatabaseSection(url=database_url),
         timings=timings,
         cameras=tuple(_camera_section(folder, camera) for camera in cameras),
+        assertions=AssertionSection(issuer=ASSERTION_ISSUER, audience=ASSERTION_AUDIENCE),
         machines=(MachineSection(id=MACHINE, agent="pp-garant-01", reason="L251-2-5", over_plain_rtsp=True),),
     )
 
@@ -173,6 +194,7 @@ async def _accounts(folder: DataFolder, authority: DemoAuthority, database_url: 
         repository = AccountRepository(database.sessions, sealing, clock)
         enrolment = Enrolment(repository, passwords, random_bytes=secrets.token_bytes)
         accounts = await _enrol_everyone(enrolment, authority, folder)
+        await _declare_key(AssertionKeys(database.sessions, clock), _assertion_key(folder)[1], clock.now())
     finally:
         passwords.close()
         await database.close()
@@ -221,10 +243,36 @@ async def _machine(enrolment: Enrolment, authority: DemoAuthority, folder: DataF
         enrolment, MACHINE, Role.MACHINE, authority.client(MACHINE, now), service="DOPC", site="PP-CITE"
     )
     account["password"] = await enrolment.enrol_machine_secret(MACHINE, realm=REALM)
-    key = ec.generate_private_key(ec.SECP256R1())
+    key, public_pem = _assertion_key(folder)
+    return account | {"assertion_key": str(key), "assertion_kid": default_kid(public_pem)}
+
+
+def _assertion_key(folder: DataFolder) -> tuple[Path, str]:
+    """The file of the key that signs agents' assertions, and its public part in PEM; made where it is not there."""
     path = folder.root / "ca" / f"{MACHINE}-assertion.key"
-    _write_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
-    return account | {"assertion_key": str(path)}
+    if not path.exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        _write_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+    public = load_pem_private_key(path.read_bytes(), password=None).public_key()
+    return path, public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+async def _declare_key(keys: AssertionKeys, public_pem: str, now: datetime) -> None:
+    """Put the machine's key on record, as the officer does with those that PP declares."""
+    key = AssertionKey(
+        kid=default_kid(public_pem),
+        public_key_pem=public_pem,
+        reference="démonstration",
+        declared_by="demo",
+        declared_at=now,
+        valid_from=now,
+        valid_until=now + timedelta(days=365 * AUTHORITY_YEARS),
+    )
+    await keys.declare(key, _before_the_journal_begins)
+
+
+async def _before_the_journal_begins() -> None:
+    """The demo's accounts and keys are there before its node is, and its trace begins with the node."""
 
 
 def _renew_revocations(folder: DataFolder, authority: DemoAuthority) -> None:
@@ -249,6 +297,7 @@ def _ready(
         "mailbox": str(folder.root / "mail"),
         "cameras": [camera.id for camera in node.records.cameras.list()],
         "reasons": [purpose.value for purpose in Purpose],
+        "assertions": {"issuer": ASSERTION_ISSUER, "audience": ASSERTION_AUDIENCE},
     }
 
 

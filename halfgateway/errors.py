@@ -65,6 +65,13 @@ class NotHabilitated(Refusal):
     article = "article 6"
 
 
+class AssertionInvalid(Refusal):
+    """The assertion that a machine sent of its agent does not count; what is wrong with it is the trace's to tell."""
+
+    code, http_status, rtsp_status = "assertion-invalid", 403, 403
+    article = "article 6"
+
+
 class CameraNotAuthorised(Refusal):
     """No prefectoral order in force covers the camera (CSI L252-1)."""
 

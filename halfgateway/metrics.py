@@ -26,6 +26,7 @@ class NodeCollector(Collector):
         interconnection: Interconnection,
         trace_size: Callable[[], int],
         trace_writable: Callable[[], bool],
+        reports_due: Callable[[], int],
     ) -> None:
         self._table = table
         self._hub = hub
@@ -33,6 +34,7 @@ class NodeCollector(Collector):
         self._interconnection = interconnection
         self._trace_size = trace_size
         self._trace_writable = trace_writable
+        self._reports_due = reports_due
 
     def collect(self) -> Iterator[Metric]:
         """See :class:`prometheus_client.registry.Collector`."""
@@ -51,6 +53,7 @@ class NodeCollector(Collector):
         yield _gauge("rtsp_connections", "Open RTSP connections.", len(self._rtsp.connections))
         yield _gauge("interconnection_open", "1 while streams may run.", not self._interconnection.state.closed)
         yield _gauge("trace_entries", "Durable trace entries.", self._trace_size())
+        yield _gauge("break_glass_due", "Sealed credentials that were used and not reported.", self._reports_due())
         yield _gauge("trace_writable", "1 while the trace can be written.", self._trace_writable())
 
 

@@ -13,12 +13,15 @@ from typing import Literal
 from argon2 import PasswordHasher
 
 from auth.accounts import AccountRepository
+from auth.break_glass import BreakGlassRegister
 from auth.certificates import CertificateVerifier
 from auth.demo_authority import DemoAuthority
 from auth.enrolment import Enrolment
 from auth.login import Credentials, Login
 from auth.passwords import Passwords
+from auth.possession import CertificateProof
 from auth.principals import Role
+from auth.recovery_codes import RecoveryCodes
 from auth.sealing import Sealing
 from auth.sessions import Sessions
 from auth.throttle import Throttle
@@ -55,6 +58,8 @@ class House:
     authority: DemoAuthority
     verifier: CertificateVerifier
     login: Login
+    recovery_codes: RecoveryCodes
+    break_glass: BreakGlassRegister
     certificates: dict[str, bytes] = field(default_factory=dict)
     totp_secrets: dict[str, str] = field(default_factory=dict)
     passwords: dict[str, str] = field(default_factory=dict)
@@ -86,16 +91,20 @@ async def open_house(database: Database, clock: Clock, folder: Path) -> AsyncIte
     revoked = authority.client("revoked", clock.now())
     crl = authority.write_revocation_list([revoked.certificate], clock.now())
     verifier = CertificateVerifier.from_pem(authority.certificate_path.read_bytes(), crl.read_bytes(), clock)
+    recovery_codes = RecoveryCodes(database.sessions, sealing, clock, random_bytes=secrets.token_bytes)
+    break_glass = BreakGlassRegister(database.sessions, hashing, clock, random_bytes=secrets.token_bytes)
     login = Login(
         accounts=accounts,
         sessions=sessions,
         passwords=hashing,
-        certificates=verifier,
+        certificates=CertificateProof(accounts, verifier),
+        recovery_codes=recovery_codes,
+        break_glass=break_glass,
         throttle=Throttle(clock),
         clock=clock,
     )
     enrolment = Enrolment(accounts, hashing, random_bytes=secrets.token_bytes)
-    house = House(clock, hasher, accounts, sessions, enrolment, authority, verifier, login)
+    house = House(clock, hasher, accounts, sessions, enrolment, authority, verifier, login, recovery_codes, break_glass)
     await _furnish(house, revoked.der)
     yield house
     hashing.close()

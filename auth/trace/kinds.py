@@ -29,6 +29,8 @@ class Kind(StrEnum):
     SESSION_CLOSED = "session.closed", 1102
     ASSERTION_ACCEPTED = "assertion.accepted", 1201
     ASSERTION_REFUSED = "assertion.refused", 1202
+    ASSERTION_KEY_DECLARED = "assertion.key-declared", 1211
+    ASSERTION_KEY_REVOKED = "assertion.key-revoked", 1212
     BREAK_GLASS_ISSUED = "break-glass.issued", 1301
     BREAK_GLASS_USED = "break-glass.used", 1302
     BREAK_GLASS_ENDED = "break-glass.ended", 1303

@@ -21,6 +21,7 @@ from halfgateway.api.ports import (
     Administration,
     Authenticator,
     CameraCatalogue,
+    Custody,
     Health,
     Interconnection,
     SessionStore,
@@ -31,6 +32,7 @@ from halfgateway.api.ports import (
 from halfgateway.api.problems import http_error_response
 from halfgateway.api.routes.administration import AdministrationRoutes
 from halfgateway.api.routes.cameras import CameraRoutes
+from halfgateway.api.routes.custody import BreakGlassRoutes, InterventionRoutes, KeyRoutes
 from halfgateway.api.routes.documents import DocumentRoutes
 from halfgateway.api.routes.health import HEALTH_PATH, METRICS_PATH, READINESS_PATH, HealthRoutes
 from halfgateway.api.routes.interconnection import InterconnectionRoutes
@@ -79,6 +81,7 @@ class Ports:
     history: TraceHistory
     administration: Administration
     purges: TracePurge
+    custody: Custody
     health: Health
     registry: CollectorRegistry
     clock: Clock
@@ -96,6 +99,9 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         InterconnectionRoutes(ports.interconnection, ports.clock),
         TraceRoutes(ports.history, ports.purges, ports.trace),
         AdministrationRoutes(ports.administration),
+        KeyRoutes(ports.custody),
+        BreakGlassRoutes(ports.custody),
+        InterventionRoutes(ports.custody),
         HealthRoutes(ports.health, ports.registry),
     ]
     declared = [operation for group in groups for operation in operations_of(group)]

@@ -125,7 +125,7 @@ async def _read_inputs(operation: Operation, request: web.Request) -> dict[str, 
         ("query", operation.query_model or Nothing, _single_values(request, faults)),
     ]
     if operation.body_model is not None:
-        places.append(("body", operation.body_model, await _json_body(request)))
+        places.append(("body", operation.body_model, await _json_body(request, operation.max_body_bytes)))
     for place, model, raw in places:
         if model is None:
             continue
@@ -151,10 +151,10 @@ def _single_values(request: web.Request, faults: list[Fault]) -> dict[str, str]:
     return values
 
 
-async def _json_body(request: web.Request) -> bytes:
+async def _json_body(request: web.Request, max_bytes: int | None) -> bytes:
     if request.content_type != JSON_MEDIA_TYPE:
         raise web.HTTPUnsupportedMediaType
-    return await request.read()
+    return await (request if max_bytes is None else request.clone(client_max_size=max_bytes)).read()
 
 
 def _response(operation: Operation, answer: Answer) -> web.Response:

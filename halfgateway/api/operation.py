@@ -89,7 +89,7 @@ class Operation:
 
     ``roles`` is None where no login is needed. ``traces`` are the kinds of entry that it leaves, written by this
     layer or by the service behind it; where there is none, ``untraced`` says why (T10). ``files`` are the media types
-    of an :class:`Attachment`.
+    of an :class:`Attachment`; ``max_body_bytes`` is for one whose body may be larger than all others'.
     """
 
     method: str
@@ -102,6 +102,7 @@ class Operation:
     untraced: str | None
     media_type: str
     files: tuple[str, ...]
+    max_body_bytes: int | None
     handler: Handler
     path_model: type[BaseModel] | None
     query_model: type[BaseModel] | None
@@ -126,6 +127,7 @@ def operation(
     untraced: str | None = None,
     media_type: str = JSON_MEDIA_TYPE,
     files: tuple[str, ...] = (),
+    max_body_bytes: int | None = None,
 ) -> Callable[[Handler], Operation]:
     """Declare the decorated method as an operation; ``errors`` are its own, those of every call are added."""
     if bool(traces) == bool(untraced):
@@ -148,6 +150,7 @@ def operation(
             untraced=untraced,
             media_type=media_type,
             files=files,
+            max_body_bytes=max_body_bytes,
             handler=handler,
             path_model=inputs["path"],
             query_model=inputs["query"],

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
+from auth.assertion_keys import AssertionKey
+from auth.break_glass import BreakGlass
+from auth.interventions import Intervention
 from auth.login import Credentials
-from auth.principals import Principal
-from auth.sessions import OpenedSession
+from auth.principals import Principal, Role
+from auth.sessions import OpenedSession, RunningSession
 from auth.trace import Draft, Entry, Kind
 from auth.trace.retention import RetentionClass
 from camera_registry.cameras import Camera
@@ -28,6 +31,7 @@ from halfgateway.api.shapes import (
     Ticket,
 )
 from halfgateway.api.trace_shapes import Consistency
+from halfgateway.control.custody import Actor, KeyDeclaration
 from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.tables import TableFormat
 from ops.interconnection import Ground
@@ -108,6 +112,15 @@ class SessionStore(Protocol):
     async def close(self, token: str) -> None:
         """Raises RecordsUnavailableError."""
 
+    async def close_all(self, account_id: str) -> None:
+        """Raises RecordsUnavailableError."""
+
+    async def close_one(self, account_id: str, session_id: str) -> bool:
+        """Raises RecordsUnavailableError."""
+
+    async def list_of(self, account_id: str, token: str) -> list[RunningSession]:
+        """Raises RecordsUnavailableError."""
+
 
 class CameraCatalogue(Protocol):
     """The cameras that a viewer may know of."""
@@ -127,8 +140,10 @@ class CameraCatalogue(Protocol):
 class Streams(Protocol):
     """The one door, and what it has let in, on every node."""
 
-    async def open(self, requester: Principal, wish: StreamRequest, *, source: str) -> Ticket:
-        """Take a slot and give a ticket for it; the intent is traced."""
+    async def open(
+        self, requester: Principal, wish: StreamRequest, *, source: str, certificate_der: bytes | None
+    ) -> Ticket:
+        """Take a slot and give a ticket for it; the intent is traced. The certificate is the TLS connection's."""
 
     async def list_open(self) -> Sequence[StreamView]:
         """Every open stream, unmasked, in any order; there are not more than the convention's slots."""
@@ -160,6 +175,46 @@ class Administration(Protocol):
 
     async def reload(self, *, account: str, source: str) -> ReloadOutcome:
         """Read the configuration again and apply what differs. Raises ConfigurationError with every fault."""
+
+
+class Custody(Protocol):
+    """Keys, sealed credentials, interventions (:class:`halfgateway.control.custody.Custody`); it traces each act."""
+
+    async def actor(self, principal: Principal, source: str) -> Actor:
+        """Whoever calls, as the entries name them."""
+
+    async def list_keys(self) -> list[AssertionKey]:
+        """The newest first."""
+
+    async def declare_key(self, declaration: KeyDeclaration, by: Actor) -> AssertionKey:
+        """Raises InvalidRequest."""
+
+    async def revoke_key(self, kid: str, reason: str, by: Actor) -> None:
+        """Raises InvalidRequest."""
+
+    async def replace_revocation_lists(self, pem: bytes, by: Actor) -> list[str]:
+        """Raises InvalidRequest."""
+
+    async def issue_recovery_codes(self, account: str, by: Actor) -> list[str]:
+        """A new set, shown once."""
+
+    async def list_break_glass(self) -> list[BreakGlass]:
+        """The newest first."""
+
+    async def issue_break_glass(self, role: Role, by: Actor) -> tuple[BreakGlass, str]:
+        """A credential and its secret. Raises InvalidRequest."""
+
+    async def report_break_glass(self, number: int, text: str, by: Actor) -> None:
+        """Raises InvalidRequest."""
+
+    async def list_interventions(self) -> list[Intervention]:
+        """The newest first."""
+
+    async def start_intervention(self, person: str, contractor: str | None, reason: str, by: Actor) -> Intervention:
+        """Declare its beginning."""
+
+    async def end_intervention(self, number: int, by: Actor) -> Intervention:
+        """Declare its end. Raises InvalidRequest."""
 
 
 class TraceHistory(Protocol):

@@ -36,6 +36,7 @@ TITLES = {
     "convention-not-in-force": "Convention non en vigueur",
     "unknown-camera": "Caméra inconnue",
     "unknown-stream": "Flux inconnu",
+    "unknown-session": "Session inconnue",
     "unknown-entry": "Entrée inconnue du journal des accès",
     "no-recording": "Aucun enregistrement disponible",
     "cap-reached": "Nombre maximal de Flux atteint",
@@ -99,6 +100,12 @@ class UnknownStream(Refusal):
     """No open stream has this id."""
 
     code, http_status, rtsp_status = "unknown-stream", 404, 454
+
+
+class UnknownSession(Refusal):
+    """The caller has no open session of this id."""
+
+    code, http_status, rtsp_status = "unknown-session", 404, 404
 
 
 class UnknownEntry(Refusal):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from auth.policy import Mode
@@ -23,6 +23,7 @@ from halfgateway.api.shapes import (
     Window,
 )
 from halfgateway.control.access import AccessRequest, Via
+from halfgateway.control.assertions import Assertions, Claim
 from halfgateway.control.desk import Desk
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.slots import SlotTable
@@ -76,12 +77,15 @@ class CatalogueService:
 class StreamService:
     """Fills :class:`~halfgateway.api.ports.Streams` from the desk and this node's table."""
 
-    def __init__(self, *, desk: Desk, table: StreamTable, addresses: StreamAddresses) -> None:
+    def __init__(self, *, desk: Desk, assertions: Assertions, table: StreamTable, addresses: StreamAddresses) -> None:
         self._desk = desk
+        self._assertions = assertions
         self._table = table
         self._addresses = addresses
 
-    async def open(self, requester: Principal, wish: StreamRequest, *, source: str) -> Ticket:
+    async def open(
+        self, requester: Principal, wish: StreamRequest, *, source: str, certificate_der: bytes | None
+    ) -> Ticket:
         """See the port."""
         request = AccessRequest(
             principal=requester,
@@ -93,6 +97,12 @@ class StreamService:
             source=source,
             via=Via.API,
         )
+        if wish.assertion is not None:
+            claim = Claim(requester, wish.assertion, request.reason, request.reference, source, certificate_der)
+            asserted = await self._assertions.accept(claim)
+            request = replace(
+                request, principal=asserted.principal, reference=asserted.reference, assertion=asserted.entry
+            )
         stream, ticket, credentials = await self._desk.open(request)
         path = f"/{ticket.mode}/{ticket.camera}" + (f"/{ticket.profile}" if wish.profile else "")
         addresses = self._addresses

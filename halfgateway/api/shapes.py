@@ -37,9 +37,6 @@ MAX_LIMIT = 500
 DEFAULT_LIMIT = 100
 """Items of one page of a list; the rest is behind ``next``."""
 
-MAX_ASSERTION_CHARS = 8192
-"""A compact JWS with a dozen short claims and one signature has under 2,000."""
-
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -117,6 +114,32 @@ class LoginAnswer(Shape):
     expires_at: Instant
     role: Role
     factors: tuple[str, ...]
+
+
+class LogoutQuery(Shape):
+    """Whether every session of the account ends, not only this one."""
+
+    everywhere: bool = False
+
+
+class SessionShape(Shape):
+    """One of one's own logins; its id is not its token."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    opened_at: Instant
+    last_used_at: Instant
+    expires_at: Instant
+    factors: tuple[str, ...]
+    current: bool
+
+
+class SessionList(Shape):
+    """One's own sessions, newest first."""
+
+    items: tuple[SessionShape, ...]
+    next: str | None
 
 
 # Cameras
@@ -219,7 +242,10 @@ class StreamRequest(Shape):
     profile: Identifier | None = None
     reason: LawfulPurpose
     reference: OpaqueReference | None = None
-    assertion: Annotated[str, StringConstraints(min_length=1, max_length=MAX_ASSERTION_CHARS)] | None = None
+    assertion: str | None = Field(
+        default=None,
+        description="Attestation de l'agent (JWS compact, RFC 7515), par TLS mutuel ; voir docs/integration-pp.md",
+    )
 
     @field_validator("start")
     @classmethod

@@ -15,6 +15,8 @@ FIXED_KEYS = (
     "convention.id",
     "timings.lease_s",
     "tls.handshake_timeout_s",
+    "tls.ocsp_responders",
+    "assertions",
 )
 """What is read once, at start: where the node keeps its own, where it listens and how it greets there, and what all
 nodes of a convention must have in common."""

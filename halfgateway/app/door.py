@@ -7,12 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from auth.assertion_keys import UsedAssertions
 from auth.certificates import CertificateVerifier
+from auth.possession import CertificateProof
+from auth.throttle import Throttle
 from camera_registry.clock import Clock
 from camera_registry.store import CameraStore
 from halfgateway.app.keeping import EMBEDDED, Records
 from halfgateway.config import Configuration
 from halfgateway.control.admission import Admission
+from halfgateway.control.assertions import AssertionKeyWatch, Assertions
 from halfgateway.control.closing import Closer
 from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.desk import Desk
@@ -65,6 +69,9 @@ class Control:
     entitlement: Entitlement
     desk: Desk
     door: RtspDoor
+    throttle: Throttle
+    assertions: Assertions
+    assertion_key_watch: AssertionKeyWatch
 
 
 async def open_control(
@@ -75,6 +82,7 @@ async def open_control(
     store: StateStore,
     tracer: Tracer,
     certificates: CertificateVerifier,
+    proof: CertificateProof,
     clock: Clock,
     *,
     keyframe_wanted: Callable[[SourceKey], None],
@@ -130,11 +138,12 @@ async def open_control(
         closer=closer,
         clock=clock,
     )
-    machines = MachineDirectory(records.accounts, certificates)
+    machines = MachineDirectory(records.accounts, certificates, proof=proof)
     machines.adopt(await machines.read(machine_uses(configuration)), all_show_one=tickets_show_one(configuration))
     entitlement = Entitlement(table=table, closer=closer, admission=admission, machines=machines)
     ticket_key, find_camera = TicketKey(keys.ticket), records.cameras.get
     desk = Desk(house=house, admission=admission, key=ticket_key, tickets=tickets, find_camera=find_camera, clock=clock)
+    throttle = Throttle(clock)
     door = RtspDoor(
         house=house,
         admission=admission,
@@ -144,6 +153,16 @@ async def open_control(
         find_camera=find_camera,
         descriptions=descriptions,
         realm=REALM,
+        throttle=throttle,
+    )
+    agreed = configuration.assertions
+    assertions = Assertions(
+        rules=agreed.rules() if agreed is not None else None,
+        keys=records.assertion_keys,
+        used=UsedAssertions(records.database.sessions, clock),
+        certificates=proof,
+        tracer=tracer,
+        clock=clock,
     )
     return Control(
         terms=terms,
@@ -164,6 +183,9 @@ async def open_control(
         entitlement=entitlement,
         desk=desk,
         door=door,
+        throttle=throttle,
+        assertions=assertions,
+        assertion_key_watch=AssertionKeyWatch(records.assertion_keys, table, closer),
     )
 
 

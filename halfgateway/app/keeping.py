@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import NoReturn
 
 from auth.accounts import AccountRepository
+from auth.assertion_keys import AssertionKeys
+from auth.break_glass import BreakGlassRegister
+from auth.interventions import InterventionRegister
 from auth.passwords import Passwords
+from auth.recovery_codes import RecoveryCodes
 from auth.sealing import Sealing
 from auth.trace import Draft, Journal, Kind, OpenAct
 from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock, rfc3339
 from camera_registry.store import CameraStore
 from halfgateway.config import Configuration, ConfigurationFile
+from halfgateway.control.custody import Custody, Record
+from halfgateway.control.revocation import RevocationFile
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.store import StateStore
 from halfgateway.control.terms import Terms
@@ -43,6 +50,10 @@ class Records:
     accounts: AccountRepository
     passwords: Passwords
     cameras: CameraStore
+    assertion_keys: AssertionKeys
+    recovery_codes: RecoveryCodes
+    break_glass: BreakGlassRegister
+    interventions: InterventionRegister
 
 
 def open_record(folder: DataFolder, clock: Clock) -> LocalRecord:
@@ -69,7 +80,36 @@ async def open_records(
     await cameras.load()
     passwords = Passwords(random_bytes=secrets.token_bytes)
     life.callback(passwords.close)
-    return Records(database, sealing, AccountRepository(database.sessions, sealing, clock), passwords, cameras)
+    sessions, random_bytes = database.sessions, secrets.token_bytes
+    return Records(
+        database,
+        sealing,
+        AccountRepository(sessions, sealing, clock),
+        passwords,
+        cameras,
+        AssertionKeys(sessions, clock),
+        RecoveryCodes(sessions, sealing, clock, random_bytes=random_bytes),
+        BreakGlassRegister(sessions, passwords, clock, random_bytes=random_bytes),
+        InterventionRegister(sessions, clock),
+    )
+
+
+def open_custody(current: Callable[[], Configuration], records: Records, record: Record, clock: Clock) -> Custody:
+    """The acts on keys and sealed credentials, traced by ``record``; ``current`` is the configuration in force."""
+
+    def revocation() -> RevocationFile | None:
+        tls = current().tls
+        return RevocationFile(tls.revoked, tls.client_ca) if tls is not None and tls.revoked is not None else None
+
+    return Custody(
+        record=record,
+        keys=records.assertion_keys,
+        recovery_codes=records.recovery_codes,
+        break_glass=records.break_glass,
+        interventions=records.interventions,
+        revocation=revocation,
+        clock=clock,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from auth.certificates import CertificateVerifier
 from auth.errors import RecordsUnavailableError
 from auth.login import Login
+from auth.possession import CertificateProof
 from auth.sessions import Sessions
-from auth.throttle import Throttle
 from auth.trace import Draft, Journal, Kind
 from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock
@@ -32,6 +31,7 @@ from halfgateway.app.reload import ConfigurationInForce
 from halfgateway.app.tls import TlsFiles
 from halfgateway.config import Configuration
 from halfgateway.control.access import Via
+from halfgateway.control.custody import Custody
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.server import RtspServer
 from halfgateway.errors import HalfGatewayError, LocalProtocolError, Unauthenticated
@@ -62,9 +62,10 @@ async def listen(
     journal: Journal,
     rtsp: RtspServer,
     sessions: Sessions,
-    certificates: CertificateVerifier,
+    proof: CertificateProof,
     tls: TlsFiles | None,
     in_force: ConfigurationInForce,
+    custody: Custody,
     clock: Clock,
     life: AsyncExitStack,
 ) -> Endpoints:
@@ -91,7 +92,7 @@ async def listen(
         rtsp=listen.public_rtsp or (f"rtsp://{_shown(host)}:{rtsp_port}" if rtsp_port is not None else ""),
         rtsps=listen.public_rtsps or (f"rtsps://{_shown(host)}:{rtsps_port}" if rtsps_port is not None else ""),
     )
-    ports = _ports(configuration, records, control, journal, rtsp, addresses, sessions, certificates, in_force, clock)
+    ports = _ports(configuration, records, control, journal, rtsp, addresses, sessions, proof, in_force, custody, clock)
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
     await runner.setup()
     life.push_async_callback(runner.cleanup)
@@ -122,8 +123,9 @@ def _ports(
     rtsp: RtspServer,
     addresses: StreamAddresses,
     sessions: Sessions,
-    certificates: CertificateVerifier,
+    proof: CertificateProof,
     in_force: ConfigurationInForce,
+    custody: Custody,
     clock: Clock,
 ) -> Ports:
     registry = CollectorRegistry()
@@ -135,14 +137,17 @@ def _ports(
             interconnection=control.interconnection,
             trace_size=lambda: journal.size,
             trace_writable=lambda: journal.unwritable_since_s is None,
+            reports_due=lambda: custody.reports_due,
         )
     )
     login = Login(
         accounts=records.accounts,
         sessions=sessions,
         passwords=records.passwords,
-        certificates=certificates,
-        throttle=Throttle(clock),
+        certificates=proof,
+        recovery_codes=records.recovery_codes,
+        break_glass=records.break_glass,
+        throttle=control.throttle,
         clock=clock,
     )
     health = HealthService(
@@ -158,7 +163,9 @@ def _ports(
         sessions=sessions,
         trace=control.tracer,
         cameras=CatalogueService(records.cameras, control.terms, clock),
-        streams=StreamService(desk=control.desk, table=control.table, addresses=addresses),
+        streams=StreamService(
+            desk=control.desk, assertions=control.assertions, table=control.table, addresses=addresses
+        ),
         interconnection=InterconnectionService(
             interconnection=control.interconnection,
             slots=control.slots,
@@ -169,6 +176,7 @@ def _ports(
         history=HistoryService(journal),
         administration=in_force,
         purges=PurgeService(journal, in_force.retention, clock),
+        custody=custody,
         health=health,
         registry=registry,
         clock=clock,

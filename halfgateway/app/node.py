@@ -9,32 +9,47 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 from auth.certificates import CertificateVerifier
+from auth.errors import RecordsUnavailableError
+from auth.ocsp import OnlineStatus
+from auth.possession import CertificateProof
 from auth.sessions import Sessions
 from auth.trace import Journal
 from auth.trace.reader import TraceFilter
-from camera_registry.clock import SystemClock
+from camera_registry.clock import Clock, SystemClock
 from camera_registry.guard import CredentialGuard
 from camera_registry.onvif_process import OnvifProcess
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
-from halfgateway.app.keeping import Records, keep_embedded, open_journal, open_record, open_records, open_state_store
+from halfgateway.app.keeping import (
+    Records,
+    keep_embedded,
+    open_custody,
+    open_journal,
+    open_record,
+    open_records,
+    open_state_store,
+)
 from halfgateway.app.listening import Endpoints, listen
 from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.tls import CertificateWatch, TlsFiles
 from halfgateway.config import Configuration, ConfigurationFile
-from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon
+from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, command_author
+from halfgateway.control.custody import Custody
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
-from halfgateway.control.interconnection import INTERCONNECTION_KINDS, Interconnection
+from halfgateway.control.interconnection import INTERCONNECTION_KINDS, AuthorOf, Interconnection
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.server import RtspServer
+from halfgateway.errors import TraceUnavailable
 from halfgateway.folder import DataFolder
 from halfgateway.keyframes import Keyframes
 from halfgateway.keys import NodeKeys
+from halfgateway.net.responder import ask_responder
 from halfgateway.protocol.digest import DigestVerifier
 from halfgateway.survey import Survey, hosts_of
 from ops.interconnection import InterconnectionState
@@ -46,6 +61,9 @@ SETTLE_S = 5.0
 
 CANCEL_AGAIN_S = 1.0
 """How long a loop may take to stop before it is told again."""
+
+CHECK_BREAK_GLASS_S = 10.0
+"""How often it is looked whether a sealed credential's hour has passed; nothing works past it anyhow."""
 
 NONCE_LIFE_S = 300.0
 """How long a Digest nonce is good before a client is told ``stale=true``."""
@@ -105,6 +123,7 @@ async def _start(
     life.push_async_callback(tracer.settle, SETTLE_S)
 
     certificates = CertificateVerifier((), (), clock)
+    proof = CertificateProof(records.accounts, certificates, _online_status(configuration, clock))
     tls = TlsFiles(configuration.tls, certificates) if configuration.tls is not None else None
     onvif = OnvifProcess(allowed=hosts_of(configuration.cameras), guard=CredentialGuard(clock), now=time.monotonic)
     life.push_async_callback(onvif.aclose)
@@ -118,6 +137,7 @@ async def _start(
         shared.store,
         tracer,
         certificates,
+        proof,
         clock,
         keyframe_wanted=keyframes.wanted,
     )
@@ -141,7 +161,8 @@ async def _start(
         now=time.monotonic,
         sweepers=(control.entitlement.sweep, control.hub.sweep, rtsp.sweep, tracer.sweep),
     )
-    control.interconnection.trace_untold(await _told_serial(journal))
+    author_of = partial(command_author, folder.run)
+    control.interconnection.trace_untold(await _told_serial(journal), author_of)
     await enforcement.renew()
     await enforcement.probe_records()
     await _keep_running(life, failed, "enforcement", enforcement.run())
@@ -150,18 +171,18 @@ async def _start(
     if shared.embedded is not None:
         keeping = keep_embedded(shared.embedded, control.slots, control.terms)
         await _keep_running(life, failed, "keep valkey", keeping)
-    _follow_commands(beacon, control.interconnection, life)
+    _follow_commands(beacon, control.interconnection, author_of, life)
     life.push_async_callback(_end_streams, control)
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
     survey = await _begin_survey(configuration, records, control, onvif)
-    watch = CertificateWatch(tls, certificates, control, sessions) if tls is not None else None
+    watch = CertificateWatch(tls, certificates, proof, control, sessions) if tls is not None else None
     parts = Parts(records, control, onvif, survey, tls, watch, enforcement.renew)
     in_force = ConfigurationInForce(configuration, file, parts)
+    custody = open_custody(lambda: in_force.current, records, tracer.durable, clock)
     endpoints = await listen(
-        configuration, records, control, journal, rtsp, sessions, certificates, tls, in_force, clock, life
+        configuration, records, control, journal, rtsp, sessions, proof, tls, in_force, custody, clock, life
     )
-    if watch is not None:
-        await _keep_running(life, failed, "certificates", watch.run())
+    await _keep_watch(life, failed, control, custody, watch)
     await _keep_running(life, failed, "survey", survey.run())
     if hung_up is not None:
         await _keep_running(life, failed, "reload", in_force.follow(hung_up))
@@ -185,6 +206,36 @@ async def _begin_survey(
     return survey
 
 
+async def _keep_watch(
+    life: AsyncExitStack,
+    failed: asyncio.Event,
+    control: Control,
+    custody: Custody,
+    certificates: CertificateWatch | None,
+) -> None:
+    """Watch over what may fall, and what may pass, while the node runs: certificates, keys, sealed credentials."""
+    if certificates is not None:
+        await _keep_running(life, failed, "certificates", certificates.run())
+    await _keep_running(life, failed, "assertion keys", control.assertion_key_watch.run())
+    await _keep_running(life, failed, "break glass", _end_break_glass(custody))
+
+
+def _online_status(configuration: Configuration, clock: Clock) -> OnlineStatus | None:
+    responders = configuration.tls.ocsp_responders if configuration.tls is not None else ()
+    if not responders:
+        return None
+    return OnlineStatus(ask_responder, responders, clock, random_bytes=secrets.token_bytes)
+
+
+async def _end_break_glass(custody: Custody) -> NoReturn:
+    while True:
+        try:
+            await custody.end_break_glass()
+        except (RecordsUnavailableError, TraceUnavailable) as error:
+            log.warning("break_glass.not_checked error=%s", error)
+        await asyncio.sleep(CHECK_BREAK_GLASS_S)
+
+
 async def _keep_running(
     life: AsyncExitStack, failed: asyncio.Event, name: str, loop: Coroutine[Any, Any, object]
 ) -> None:
@@ -205,13 +256,15 @@ async def _keep_running(
     life.push_async_callback(end)
 
 
-def _follow_commands(beacon: Beacon, interconnection: Interconnection, life: AsyncExitStack) -> None:
+def _follow_commands(
+    beacon: Beacon, interconnection: Interconnection, author_of: AuthorOf, life: AsyncExitStack
+) -> None:
     """Follow the record whenever the command line has changed it."""
     loop = asyncio.get_running_loop()
     following: set[asyncio.Task[None]] = set()
 
     async def follow() -> None:
-        closed = await interconnection.follow_record()
+        closed = await interconnection.follow_record(author_of)
         await asyncio.to_thread(beacon.followed, interconnection.state.serial, closed)
 
     def on_signal() -> None:

@@ -13,6 +13,7 @@ from cryptography import x509
 
 from auth.certificates import CertificateVerifier, load_revocation_lists
 from auth.errors import RecordsUnavailableError
+from auth.possession import CertificateProof
 from auth.sessions import Sessions
 from auth.trace import Draft, Kind
 from halfgateway.app.door import Control
@@ -120,8 +121,16 @@ class TlsFiles:
 class CertificateWatch:
     """Follows the files, and ends what was opened by a certificate that is good no longer."""
 
-    def __init__(self, files: TlsFiles, verifier: CertificateVerifier, control: Control, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        files: TlsFiles,
+        verifier: CertificateVerifier,
+        proof: CertificateProof,
+        control: Control,
+        sessions: Sessions,
+    ) -> None:
         self._files = files
+        self._proof = proof
         self._verifier = verifier
         self._control = control
         self._sessions = sessions
@@ -156,7 +165,7 @@ class CertificateWatch:
         self._alarms = passed
 
     async def _end_what_has_fallen(self) -> None:
-        for fallen in await asyncio.to_thread(self._verifier.fallen):
+        for fallen in [*await asyncio.to_thread(self._verifier.fallen), *await self._proof.fallen_online()]:
             self._verifier.forget(fallen.certificate_der)
             self._owed.add(fallen.account)
             detail = {"reason": fallen.reason.value}

@@ -19,6 +19,10 @@ MODULES = {
     "doctor": "doctor",
     "camera": "camera",
     "agent": "agent",
+    "assertion-key": "keys",
+    "crl": "keys",
+    "break-glass": "break_glass",
+    "intervention": "intervention",
 }
 """The module of this package that holds each command, under the command's own name."""
 
@@ -42,7 +46,7 @@ def build(arguments: list[str]) -> typer.Typer:
     app.callback()(_halfgateway)
     named = [argument for argument in arguments if argument in MODULES][:1]
     for name in named or MODULES:
-        command = getattr(importlib.import_module(f"halfgateway.cli.{MODULES[name]}"), name)
+        command = getattr(importlib.import_module(f"halfgateway.cli.{MODULES[name]}"), name.replace("-", "_"))
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:

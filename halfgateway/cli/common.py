@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -18,6 +19,12 @@ REFUSED = 1
 
 WRONG_USAGE = 2
 """Exit code: wrong usage or configuration."""
+
+LOGIN_UID = Path("/proc/self/loginuid")
+"""Set once when someone logs in, and inherited through su and sudo (audit_setloginuid(3))."""
+
+NO_LOGIN_UID = 2**32 - 1
+"""What it says of a process that no login has led to: a service, a container."""
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", envvar="HALFGATEWAY_CONFIG", help="The node's gateway.toml.")
@@ -55,6 +62,37 @@ def stop(code: int, *faults: str) -> NoReturn:
 
 
 def account_name() -> str:
-    """The OS account that runs this command, and the one behind sudo where there is one (C21)."""
-    name = os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid-{os.getuid()}"
-    return f"local:{name[:48]}"
+    """The OS account behind this command (C21): of the process's own user, never of what its environment claims.
+
+    Root is whoever logged in to become it: by the kernel's audit id, which nobody can change, else by what sudo says.
+    """
+    return f"local:{_person_behind(os.getuid())[:48]}"
+
+
+def _person_behind(uid: int) -> str:
+    if uid != 0:
+        return _name_of(uid)
+    logged_in = _login_uid()
+    if logged_in is not None:
+        return _name_of(logged_in)
+    sudoer = os.environ.get("SUDO_USER", "")
+    try:
+        return pwd.getpwnam(sudoer).pw_name
+    except KeyError:
+        return _name_of(uid)
+
+
+def _login_uid() -> int | None:
+    """The audit login id of this process, None where the kernel keeps none or nobody logged in."""
+    try:
+        uid = int(LOGIN_UID.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+    return None if uid == NO_LOGIN_UID else uid
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid-{uid}"

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from camera_registry.clock import SystemClock, rfc3339
-from halfgateway.cli.common import REFUSED, ConfigOption, DataOption, JsonOption, node_folder, say, stop
-from halfgateway.control.beacon import Followed, make_node_follow
+from halfgateway.cli.common import (
+    REFUSED,
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    account_name,
+    node_folder,
+    say,
+    stop,
+)
+from halfgateway.control.beacon import Followed, make_node_follow, sign_command
 from halfgateway.folder import DataFolder
 from ops import interconnection as states
 from ops.errors import OpsError
@@ -35,7 +45,7 @@ def cut(
         folder,
         lambda current: states.cut(current, ground=ground, reason=reason, by=Author.OPS, since=at, incident=incident),
     )
-    followed = make_node_follow(folder.run, state.serial, FOLLOW_TIMEOUT_S)
+    followed = _followed(folder, state)
     document = {"incident": incident, "at": rfc3339(at), "nodes": _nodes(followed)}
     closed = followed.streams_closed if followed is not None else 0
     heard = "" if followed is not None else " Aucun nœud en marche ici : l'interruption vaudra dès son démarrage."
@@ -57,7 +67,7 @@ def restore(
         folder,
         lambda current: states.restore(current, incident=incident, reason=reason, by=Author.OPS, since=at),
     )
-    followed = make_node_follow(folder.run, state.serial, FOLLOW_TIMEOUT_S)
+    followed = _followed(folder, state)
     document = {"incident": incident, "at": rfc3339(at), "state": state.state.value, "nodes": _nodes(followed)}
     say(document, f"Interconnexion rétablie, incident {incident}.", as_json=as_json)
 
@@ -67,6 +77,13 @@ def _change(folder: DataFolder, change: Callable[[InterconnectionState], Interco
         return LocalRecord(folder.interconnection).update(change)
     except (OpsError, ValueError) as error:
         stop(REFUSED, str(error))
+
+
+def _followed(folder: DataFolder, state: InterconnectionState) -> Followed | None:
+    """Say who made the change, and have the node follow it; a disk too full for the word does not delay the cut."""
+    with contextlib.suppress(OSError):
+        sign_command(folder.run, state.serial, account_name())
+    return make_node_follow(folder.run, state.serial, FOLLOW_TIMEOUT_S)
 
 
 def _nodes(followed: Followed | None) -> list[dict[str, object]]:

@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import signal
+import sys
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,17 +16,29 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
+from auth.break_glass import reports_due
 from auth.errors import AuthError
 from camera_registry.errors import RegistryError
 from halfgateway.app import Node, running_node
+from halfgateway.app.keeping import EMBEDDED, database_at
 from halfgateway.cli.common import REFUSED, WRONG_USAGE, JsonOption, say, stop
 from halfgateway.cli.demo_text import demo_text
-from halfgateway.config import ConfigurationError, ConfigurationFile, open_questions, read_configuration
+from halfgateway.config import (
+    Configuration,
+    ConfigurationError,
+    ConfigurationFile,
+    open_questions,
+    read_configuration,
+)
 from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.errors import HalfGatewayError
+from halfgateway.folder import DataFolder
 from halfgateway.logs import set_level
 from halfgateway.net.supervisor import supervised
 from ops.errors import OpsError
+
+RECORDS_TIMEOUT_S = 5.0
+"""How long ``check`` waits for the database to tell which reports are due."""
 
 Port = typer.Option(min=0, max=65535, help="0: any free port.")
 
@@ -64,9 +77,31 @@ def check(
     except ConfigurationError as error:
         say({"valid": False, "faults": error.faults}, "\n".join(error.faults), as_json=as_json)
         raise typer.Exit(WRONG_USAGE) from error
-    questions = open_questions(configuration)
-    told = "\n".join([f"{config}: valid", *(f"À décider : {question}" for question in questions)])
-    say({"valid": True, "faults": [], "questions": questions}, told, as_json=as_json)
+    questions, due = open_questions(configuration), _reports_due(configuration)
+    told = [f"{config}: valid", *(f"À décider : {question}" for question in questions)]
+    told += [f"Compte rendu attendu : accès de secours n° {number}" for number in due]
+    say({"valid": True, "faults": [], "questions": questions, "reports_due": due}, "\n".join(told), as_json=as_json)
+
+
+def _reports_due(configuration: Configuration) -> list[int]:
+    """The sealed credentials whose report is due, by their numbers; none where no register can be read."""
+    folder = DataFolder(configuration.node.data.absolute())
+    if configuration.database.url == EMBEDDED and not folder.records.exists():
+        return []
+
+    async def read() -> list[int]:
+        database = database_at(configuration.database.address(), folder)
+        try:
+            async with asyncio.timeout(RECORDS_TIMEOUT_S):
+                return await reports_due(database.sessions)
+        finally:
+            await database.close()
+
+    try:
+        return asyncio.run(read())
+    except (HalfGatewayError, AuthError, OSError) as error:
+        print(f"halfgateway: accès de secours non consultés ({type(error).__name__})", file=sys.stderr)
+        return []
 
 
 async def _demo(data: Path, host: str, ports: DemoPorts, *, as_json: bool) -> None:

@@ -24,7 +24,10 @@ class Via(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AccessRequest:
-    """One wish to watch one camera. ``reason`` is a purpose code (L16), ``source`` the requester's address."""
+    """One wish to watch one camera. ``reason`` is a purpose code (L16), ``source`` the requester's address.
+
+    ``assertion`` names the entry that keeps the assertion of the agent for whom a machine asks: ``node/number``.
+    """
 
     principal: Principal
     camera: str
@@ -36,6 +39,7 @@ class AccessRequest:
     via: Via
     stream: str = field(default_factory=lambda: secrets.token_hex(8))
     ticket: str | None = None
+    assertion: str | None = None
 
     def entry(self, kind: Kind, detail: Mapping[str, Any] | None = None, *, refusal: str | None = None) -> Draft:
         """A trace entry about this request."""
@@ -47,6 +51,7 @@ class AccessRequest:
             "service": principal.service,
             "site": principal.site,
             "reference": self.reference,
+            "assertion": self.assertion,
             **(detail or {}),
         }
         return Draft(

@@ -23,6 +23,7 @@ FOLLOW_SIGNAL = signal.SIGUSR2
 _POLL_S = 0.005
 _LOCK = "node.lock"
 _FOLLOWED = "followed.json"
+_COMMANDED = "commanded.json"
 
 
 class NodeAlreadyRunsError(HalfGatewayError):
@@ -71,6 +72,26 @@ class Beacon:
         partial = answer.with_suffix(".partial")
         partial.write_text(json.dumps({"node": self._node, "serial": serial, "streams_closed": streams_closed}))
         partial.replace(answer)
+
+
+def sign_command(folder: Path, serial: int, account: str) -> None:
+    """Leave word of which OS account made the record's change ``serial`` (C21), for the node that follows it.
+
+    The folder is the node's own, closed to everyone else: who can write there could write the record.
+    """
+    word = folder / _COMMANDED
+    partial = word.with_suffix(".partial")
+    partial.write_text(json.dumps({"serial": serial, "account": account}))
+    partial.replace(word)
+
+
+def command_author(folder: Path, serial: int) -> str | None:
+    """The OS account that made the change ``serial`` by a command here; None where nobody left word of it."""
+    try:
+        word = json.loads((folder / _COMMANDED).read_text())
+        return str(word["account"]) if word["serial"] == serial else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def make_node_follow(folder: Path, serial: int, timeout_s: float) -> Followed | None:

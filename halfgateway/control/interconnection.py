@@ -39,6 +39,9 @@ ANOTHER_NODE = "another-node"
 COMMAND_LINE = "command-line"
 """Who made a change that this node only follows; the maker's own entry, or the OS, knows more."""
 
+AuthorOf = Callable[[int], str | None]
+"""The OS account that made the change of this serial by a command at the machine, where that is known (C21)."""
+
 INTERCONNECTION_KINDS = frozenset(
     {Kind.INTERCONNECTION_CUT, Kind.INTERCONNECTION_RESTORED, Kind.INTERCONNECTION_DEGRADED}
 )
@@ -118,22 +121,24 @@ class Interconnection:
         if merged != shared:
             self._later(self._share(merged))
 
-    async def follow_record(self) -> int:
+    async def follow_record(self, author_of: AuthorOf = lambda _: None) -> int:
         """The record was changed by another process (the command line): enforce it. Returns the streams closed."""
         self._kept = recorded = await asyncio.to_thread(self._record.load)
         merged = merge(self._state, recorded)
         closed = 0
         if merged != self._state:
             closed = self.enforce(merged)
-            self._trace_change(merged, closed, actor=COMMAND_LINE, source="local")
+            actor = author_of(merged.serial) or COMMAND_LINE
+            self._trace_change(merged, closed, actor=actor, source="local")
         self._later(self._share(merged))
         return closed
 
-    def trace_untold(self, told_serial: int) -> None:
+    def trace_untold(self, told_serial: int, author_of: AuthorOf = lambda _: None) -> None:
         """Trace the state that this node starts with, if the trace has not been told of it: ``told_serial`` is the
         newest that it has."""
         if self._state.serial > told_serial:
-            self._trace_change(self._state, 0, actor=COMMAND_LINE, source="local")
+            actor = author_of(self._state.serial) or COMMAND_LINE
+            self._trace_change(self._state, 0, actor=actor, source="local")
 
     async def cut(
         self,

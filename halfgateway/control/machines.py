@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from auth.accounts import Account, AccountRepository
 from auth.certificates import CertificateVerifier
 from auth.errors import AuthenticationError, FailureReason, RecordsUnavailableError
+from auth.possession import CertificateProof
 from auth.principals import Attribution, Principal
 from halfgateway.control.rtsp_door import MachineAccount
 from halfgateway.errors import StateStoreUnavailable
@@ -32,7 +33,10 @@ class MachineDirectory:
         self,
         accounts: AccountRepository,
         certificates: CertificateVerifier,
+        *,
+        proof: CertificateProof | None = None,
     ) -> None:
+        self._proof = proof or CertificateProof(accounts, certificates)
         self._accounts = accounts
         self._all_show_one = False
         self._certificates = certificates
@@ -75,7 +79,7 @@ class MachineDirectory:
         account = machine.principal.account
         if certificate is None:
             raise AuthenticationError(FailureReason.CERTIFICATE_MISSING, account=account)
-        self._certificates.verify(certificate)
+        await self._proof.require_good(certificate)
         if await self._owner_of(certificate) != account:
             raise AuthenticationError(FailureReason.CERTIFICATE_NOT_BOUND, account=account)
         self._certificates.remember(certificate, account)

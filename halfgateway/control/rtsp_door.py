@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-from auth.errors import AuthenticationError, FailureReason
+from auth.errors import AuthenticationError, FailureReason, ThrottledError
 from auth.policy import Mode
 from auth.principals import Attribution, Principal, Role
+from auth.throttle import Throttle
 from auth.trace import Draft, Kind
 from camera_registry.cameras import Camera
 from halfgateway.control.access import AccessRequest, Via
@@ -27,6 +28,7 @@ from halfgateway.errors import (
     NotHabilitated,
     Refusal,
     StateStoreUnavailable,
+    Throttled,
     TransportNotOffered,
     Unauthenticated,
     UnknownCamera,
@@ -86,7 +88,9 @@ class RtspDoor:
         find_camera: Callable[[str], Camera | None],
         descriptions: Descriptions,
         realm: str,
+        throttle: Throttle,
     ) -> None:
+        self._throttle = throttle
         self._house = house
         self._admission = admission
         self._machines = machines
@@ -111,10 +115,24 @@ class RtspDoor:
             sha256=ha1(username, self._realm, password, Algorithm.SHA256),
         )
 
-    def wrong_credentials(self, username: str, source: str) -> None:
+    def wrong_credentials(self, username: str, source: str, *, of_another_resource: bool = False) -> None:
         """See :class:`~halfgateway.downstream.door.Door`."""
         known = self._machines.find(username) is not None
-        self._trace_failure("wrong-digest", account=username if known else None, source=source)
+        try:
+            self._throttle.count_failure(source)
+        except ThrottledError as throttled:
+            if throttled.just_locked:
+                self._house.tracer.refusal(Draft(kind=Kind.AUTH_LOCKED, refusal=Throttled.code, source=source))
+            raise Throttled(retry_after_s=throttled.retry_after_s) from throttled
+        reason = "digest-of-another-resource" if of_another_resource else self._fault_of_digest(username)
+        self._trace_failure(reason, account=username if known else None, source=source)
+
+    def _fault_of_digest(self, username: str) -> str:
+        if not username:
+            return "digest-unreadable"
+        if self._machines.find(username) is not None:
+            return "wrong-digest"
+        return "unknown-name" if self._ticket_key.password_for(username) is None else "wrong-ticket-digest"
 
     def refused_action(self, caller: Caller, action: str, path: str) -> None:
         """See :class:`~halfgateway.downstream.door.Door`."""
@@ -380,6 +398,7 @@ def request_of_ticket(ticket: Ticket, *, source: str, via: Via) -> AccessRequest
         attribution=Attribution(ticket.attribution),
         factors=(),
         scope=None,
+        assertion_key=ticket.assertion_key,
     )
     return AccessRequest(
         principal=principal,

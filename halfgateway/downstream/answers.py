@@ -67,7 +67,10 @@ class RtspAnswers:
         return answer
 
     async def _answer(self, connection: RtspConnection, request: Request) -> Answer:
-        verdict = self._verdict(connection, request)
+        try:
+            verdict = self._verdict(connection, request)
+        except Refusal as refusal:
+            return _refused(refusal, request.method)
         if verdict.outcome is not Outcome.OK:
             return self._challenge(stale=verdict.outcome is Outcome.STALE)
         connection.authenticated = True
@@ -101,10 +104,11 @@ class RtspAnswers:
         if authorization is None:
             return Verdict(Outcome.WRONG)
         verdict = self._verifier.verify(authorization, request.method, self._now_s(), self._door.secrets)
-        if verdict.outcome is Outcome.OK and not same_resource(verdict.uri, request.uri):
+        strays = verdict.outcome is Outcome.OK and not same_resource(verdict.uri, request.uri)
+        if strays:
             verdict = Verdict(Outcome.WRONG, verdict.username)
         if verdict.outcome is Outcome.WRONG:
-            self._door.wrong_credentials(verdict.username, connection.source)
+            self._door.wrong_credentials(verdict.username, connection.source, of_another_resource=strays)
         return verdict
 
     def _challenge(self, *, stale: bool) -> Answer:

@@ -91,8 +91,11 @@ class Door(Protocol):
     def secrets(self, username: str) -> Secrets | None:
         """The Digest secrets of a name, from memory alone."""
 
-    def wrong_credentials(self, username: str, source: str) -> None:
-        """Note that a digest was wrong."""
+    def wrong_credentials(self, username: str, source: str, *, of_another_resource: bool = False) -> None:
+        """Note that a digest was wrong, or right for another resource; no ``username``: it could not be read.
+
+        Raises Throttled for a source that sent too many; its right ones count.
+        """
 
     def refused_action(self, caller: Caller, action: str, path: str) -> None:
         """Note that something was asked that no one may do here (publishing, sound, the back-channel)."""

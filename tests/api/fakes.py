@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from prometheus_client import CollectorRegistry
 
+from auth.assertion_keys import AssertionKey
+from auth.break_glass import BreakGlass
 from auth.errors import AuthenticationError, FailureReason
+from auth.interventions import Intervention
 from auth.login import Credentials
 from auth.policy import Mode
 from auth.principals import Attribution, Factor, Principal, Role
-from auth.sessions import OpenedSession
+from auth.sessions import OpenedSession, RunningSession
 from auth.trace import Draft, Entry, Kind
 from auth.trace.retention import RetentionClass
 from camera_registry.cameras import Camera, CameraState, Profile
@@ -33,6 +38,7 @@ from halfgateway.api.shapes import (
 )
 from halfgateway.api.trace_shapes import Consistency
 from halfgateway.config import ConfigurationError
+from halfgateway.control.custody import Actor, KeyDeclaration
 from halfgateway.control.streams import StreamState
 from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.tables import TableFormat
@@ -53,6 +59,21 @@ CAMERA = Camera(
     profiles=(Profile(id="main", codec="H264", width=1920, height=1080, fps=25.0),),
     recorded=True,
 )
+
+KEY = AssertionKey(
+    kid="pp-2026",
+    public_key_pem=Ed25519PrivateKey.generate()
+    .public_key()
+    .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    .decode(),
+    reference="PP-2026-1",
+    declared_by="officer",
+    declared_at=NOW,
+    valid_from=NOW,
+    valid_until=NOW + timedelta(days=365),
+)
+SEALED = BreakGlass(7, "break-glass-7", Role.OPS, NOW, "officer", NOW, None, None, None)
+INTERVENTION = Intervention(3, "technicien-4", "Prestataire", "remplacement d'un disque", NOW, "ops", None, None)
 
 
 def principal(role: Role, account: str | None = None) -> Principal:
@@ -136,6 +157,16 @@ class FakeSessions:
     async def close(self, token: str) -> None:
         self.closed.append(token)
 
+    async def close_all(self, account_id: str) -> None:
+        self.closed.append(f"all of {account_id}")
+
+    async def close_one(self, account_id: str, session_id: str) -> bool:
+        self.closed.append(f"{session_id} of {account_id}")
+        return session_id == "session-1"
+
+    async def list_of(self, account_id: str, token: str) -> list[RunningSession]:
+        return [RunningSession("session-1", NOW, NOW, NOW + timedelta(hours=12), ("password", "totp"), current=True)]
+
 
 @dataclass
 class FakeLogin:
@@ -184,7 +215,9 @@ class FakeStreams:
     running: list[StreamView] = field(default_factory=lambda: [stream_of(principal(Role.OPERATOR))])
     closed: list[tuple[str, str, str | None]] = field(default_factory=list)
 
-    async def open(self, requester: Principal, wish: StreamRequest, *, source: str) -> Ticket:
+    async def open(
+        self, requester: Principal, wish: StreamRequest, *, source: str, certificate_der: bytes | None
+    ) -> Ticket:
         if self.refusal:
             raise self.refusal
         self.wishes.append(wish)
@@ -297,6 +330,55 @@ class FakeAdministration:
 
 
 @dataclass
+class FakeCustody:
+    """One key, one sealed credential, one intervention; keeps what was asked."""
+
+    acts: list[tuple[str, Actor]] = field(default_factory=list)
+
+    async def actor(self, principal: Principal, source: str) -> Actor:
+        return Actor(principal.account, source, principal.agent)
+
+    async def list_keys(self) -> list[AssertionKey]:
+        return [KEY]
+
+    async def declare_key(self, declaration: KeyDeclaration, by: Actor) -> AssertionKey:
+        self.acts.append(("declare", by))
+        return KEY
+
+    async def revoke_key(self, kid: str, reason: str, by: Actor) -> None:
+        self.acts.append((f"revoke {kid}", by))
+
+    async def replace_revocation_lists(self, pem: bytes, by: Actor) -> list[str]:
+        self.acts.append((f"lists of {len(pem)} bytes", by))
+        return ["00ff"]
+
+    async def issue_recovery_codes(self, account: str, by: Actor) -> list[str]:
+        self.acts.append((f"codes of {account}", by))
+        return ["A" * 16]
+
+    async def list_break_glass(self) -> list[BreakGlass]:
+        return [SEALED]
+
+    async def issue_break_glass(self, role: Role, by: Actor) -> tuple[BreakGlass, str]:
+        self.acts.append((f"seal {role}", by))
+        return SEALED, "SECRET"
+
+    async def report_break_glass(self, number: int, text: str, by: Actor) -> None:
+        self.acts.append((f"report {number}", by))
+
+    async def list_interventions(self) -> list[Intervention]:
+        return [INTERVENTION]
+
+    async def start_intervention(self, person: str, contractor: str | None, reason: str, by: Actor) -> Intervention:
+        self.acts.append((f"start {person}", by))
+        return INTERVENTION
+
+    async def end_intervention(self, number: int, by: Actor) -> Intervention:
+        self.acts.append((f"end {number}", by))
+        return INTERVENTION
+
+
+@dataclass
 class FakeHealth:
     """Waits for what it is told to."""
 
@@ -318,6 +400,7 @@ class FakeHouse:
     interconnection: FakeInterconnection = field(default_factory=FakeInterconnection)
     history: FakeHistory = field(default_factory=FakeHistory)
     administration: FakeAdministration = field(default_factory=FakeAdministration)
+    custody: FakeCustody = field(default_factory=FakeCustody)
     health: FakeHealth = field(default_factory=FakeHealth)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     clock: HeldClock = field(default_factory=HeldClock)
@@ -333,6 +416,7 @@ class FakeHouse:
             history=self.history,
             administration=self.administration,
             purges=FakePurges(),
+            custody=self.custody,
             health=self.health,
             registry=self.registry,
             clock=self.clock,

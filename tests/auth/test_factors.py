@@ -60,36 +60,36 @@ async def test_waiting_hashes_are_bounded(hashing: Passwords, monkeypatch: pytes
 
 
 def test_the_sources_remembered_are_bounded(clock: HeldClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle, "MAX_SOURCES", 100)
+    monkeypatch.setattr(throttle, "MAX_BUDGETS", 100)
     limited = Throttle(clock, failures_per_minute=1)
     for host in range(200):
-        limited.begin(f"192.0.2.{host}")
+        limited.count_failure(f"192.0.2.{host}")
     assert len(limited._budgets) == 100
     with pytest.raises(ThrottledError):
-        limited.begin("192.0.2.199")
+        limited.count_failure("192.0.2.199")
 
 
 def test_an_ipv6_customer_is_one_source_and_mapped_ipv4_is_ipv4(clock: HeldClock) -> None:
     limited = Throttle(clock, failures_per_minute=1)
-    limited.begin("2001:db8:1:2::1")
+    limited.count_failure("2001:db8:1:2::1")
     with pytest.raises(ThrottledError):
-        limited.begin("2001:db8:1:2:ffff::9%eth0")
-    limited.begin("2001:db8:1:3::1")
-    limited.begin("192.0.2.1")
+        limited.count_failure("2001:db8:1:2:ffff::9%eth0")
+    limited.count_failure("2001:db8:1:3::1")
+    limited.count_failure("192.0.2.1")
     with pytest.raises(ThrottledError):
-        limited.begin("::ffff:192.0.2.1")
+        limited.count_failure("::ffff:192.0.2.1")
 
 
 def test_a_locked_source_is_told_when_to_come_back(clock: HeldClock) -> None:
     limited = Throttle(clock, failures_per_minute=20)
     for _ in range(20):
-        limited.begin("unix")
+        limited.count_failure("unix")
     with pytest.raises(ThrottledError) as told:
-        limited.begin("unix")
+        limited.count_failure("unix")
     clock.advance(timedelta(seconds=told.value.retry_after_s))
-    limited.begin("unix")
+    limited.count_failure("unix")
     with pytest.raises(ThrottledError) as again:
-        limited.begin("unix")
+        limited.count_failure("unix")
     assert not again.value.just_locked, "one entry a lock, not one every three seconds"
 
 

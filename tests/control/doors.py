@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from auth.errors import AuthenticationError, FailureReason
 from auth.policy import Convention, Mode
 from auth.principals import Attribution, Principal, Role
+from auth.throttle import Throttle
 from auth.trace import Entry, Journal, Kind
 from auth.trace.acts import OpenAct, open_streams
 from camera_registry.cameras import Camera, Profile
@@ -322,6 +323,7 @@ async def open_place(
             find_camera=cameras.find,
             descriptions=Descriptions(cameras.describe),
             realm=REALM,
+            throttle=Throttle(SystemClock()),
         )
         yield Place(
             state,

@@ -123,7 +123,7 @@ class StageDoor:
         md5, sha256 = (ha1(username, REALM, known[username], each) for each in (Algorithm.MD5, Algorithm.SHA256))
         return Secrets(md5=md5, sha256=sha256)
 
-    def wrong_credentials(self, username: str, source: str) -> None:
+    def wrong_credentials(self, username: str, source: str, *, of_another_resource: bool = False) -> None:
         self.noted.append(("wrong-credentials", username, source))
 
     def refused_action(self, caller: Caller, action: str, path: str) -> None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -69,8 +69,12 @@ def issue(
     key: Key | None = None,
     signed_with: Key | None = None,
     extension: x509.ExtensionType | None = None,
+    responder: str | None = None,
 ) -> Forged:
-    """Sign a certificate; its own issuer where there is none. ``extension`` is a critical one more."""
+    """Sign a certificate; its own issuer where there is none.
+
+    ``extension`` is a critical one more, ``responder`` an OCSP URL.
+    """
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = _named(name)
     begin = datetime.now(UTC) + begins
@@ -92,6 +96,9 @@ def issue(
     )
     if extension is not None:
         builder = builder.add_extension(extension, critical=True)
+    if responder is not None:
+        named = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(responder))
+        builder = builder.add_extension(x509.AuthorityInformationAccess([named]), critical=False)
     return Forged(builder.sign(signer, SHA256()), key)
 
 

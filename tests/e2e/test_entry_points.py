@@ -41,10 +41,15 @@ COMMANDS = {
     "simulate": "is not a gateway",
     "doctor": "pulls a camera beside the node, takes no slot and shows nobody its picture; see its help",
     "agent": Kind.AGENT_ADDED,
+    "assertion-key": Kind.ASSERTION_KEY_DECLARED,
+    "crl": Kind.CONFIG_CHANGED,
+    "break-glass": Kind.BREAK_GLASS_ISSUED,
+    "intervention": Kind.INTERVENTION_STARTED,
     "camera": "reads the inventory, finds and checks lists of devices; changes nothing that a node holds",
     "trace": "reads a copy with the rights of whoever holds it; the node's own copy is guarded by the OS",
 }
-"""The commands are run with these entries asserted in test_cut.py, test_demo.py and test_agent_commands.py."""
+"""The commands are run with these entries asserted in test_cut.py, test_demo.py, test_agent_commands.py and
+test_custody.py."""
 
 
 async def acts(player: RawPlayer, path: str) -> dict[str, Callable[[], Awaitable[int]]]:

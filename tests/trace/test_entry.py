@@ -22,7 +22,8 @@ FAMILIES = {
     "notice", "request",
 }  # fmt: skip
 DECLARED = {
-    "action.refused", "assertion.accepted", "assertion.refused", "auth.failed", "auth.locked", "auth.succeeded",
+    "action.refused", "assertion.accepted", "assertion.key-declared", "assertion.key-revoked", "assertion.refused",
+    "auth.failed", "auth.locked", "auth.succeeded",
     "clock.stepped", "config.changed", "export.made", "heartbeat", "interconnection.cut",
     "interconnection.degraded", "interconnection.restored", "node.recovered", "node.started", "node.stopped",
     "recording.searched", "registry.changed", "session.closed", "session.opened", "stream.described",

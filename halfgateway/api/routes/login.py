@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from http.cookies import SimpleCookie
 
 from auth.errors import AuthenticationError, ThrottledError
 from auth.login import Credentials
 from auth.principals import Principal
+from auth.sessions import OpenedSession
 from auth.trace import Draft, Kind
-from camera_registry.clock import Clock
+from camera_registry.clock import Clock, rfc3339
 from halfgateway.api.dispatch import SESSION_COOKIE
 from halfgateway.api.operation import API, EVERYONE, Call, operation
 from halfgateway.api.ports import AccessTrace, Authenticator, SessionStore
-from halfgateway.api.shapes import LoginAnswer, LoginRequest
+from halfgateway.api.problems import UnknownSession
+from halfgateway.api.shapes import (
+    ById,
+    LoginAnswer,
+    LoginRequest,
+    LogoutQuery,
+    SessionList,
+    SessionShape,
+)
 from halfgateway.errors import StateStoreUnavailable, Throttled, TraceUnavailable, Unauthenticated
+
+log = logging.getLogger(__name__)
 
 
 class LoginRoutes:
@@ -31,7 +43,7 @@ class LoginRoutes:
         summary="Open a session, with a password and a card, a certificate or a one-time code",
         roles=None,
         errors=(Unauthenticated, Throttled, TraceUnavailable, StateStoreUnavailable),
-        traces=(Kind.AUTH_SUCCEEDED, Kind.AUTH_FAILED, Kind.AUTH_LOCKED),
+        traces=(Kind.AUTH_SUCCEEDED, Kind.AUTH_FAILED, Kind.AUTH_LOCKED, Kind.BREAK_GLASS_USED),
     )
     async def log_in(self, call: Call, body: LoginRequest) -> LoginAnswer:
         """Authenticate by what the body and the TLS connection bring."""
@@ -54,6 +66,8 @@ class LoginRoutes:
         proof = {"factors": list(principal.factors), "role": principal.role.value}
         try:
             await self._trace.durable(call.entry(Kind.AUTH_SUCCEEDED, principal, proof))
+            if opened.break_glass is not None:
+                await self._alarm(call, opened, opened.break_glass)
         except TraceUnavailable:
             await self._sessions.close(opened.token)
             raise
@@ -69,17 +83,55 @@ class LoginRoutes:
     @operation(
         "POST",
         f"{API}/logout",
-        summary="End the session",
+        summary="End the session, or all of one's own",
         roles=EVERYONE,
         status=204,
         errors=(TraceUnavailable,),
         traces=(Kind.SESSION_CLOSED,),
     )
-    async def log_out(self, call: Call, principal: Principal) -> None:
-        """End the session that this call was made with."""
-        await self._sessions.close(call.token or "")
+    async def log_out(self, call: Call, principal: Principal, query: LogoutQuery) -> None:
+        """End the session that this call was made with; ``everywhere``, every session of its account."""
+        if query.everywhere:
+            await self._sessions.close_all(principal.account)
+        else:
+            await self._sessions.close(call.token or "")
         call.headers["Set-Cookie"] = _cookie("", lasts_s=0, secure=call.secure)
-        await self._trace.durable(call.entry(Kind.SESSION_CLOSED, principal, {"cause": "logout"}))
+        cause = "logout-everywhere" if query.everywhere else "logout"
+        await self._trace.durable(call.entry(Kind.SESSION_CLOSED, principal, {"cause": cause}))
+
+    @operation(
+        "GET",
+        f"{API}/sessions",
+        summary="List one's own sessions",
+        roles=EVERYONE,
+        untraced="shows one's own logins, to oneself",
+    )
+    async def list_sessions(self, call: Call, principal: Principal) -> SessionList:
+        """List those that still run, newest first."""
+        running = await self._sessions.list_of(principal.account, call.token or "")
+        return SessionList(items=tuple(SessionShape.model_validate(each) for each in running), next=None)
+
+    @operation(
+        "DELETE",
+        f"{API}/sessions/{{id}}",
+        summary="End one of one's own sessions",
+        roles=EVERYONE,
+        status=204,
+        errors=(UnknownSession, TraceUnavailable),
+        traces=(Kind.SESSION_CLOSED,),
+    )
+    async def close_session(self, call: Call, principal: Principal, path: ById) -> None:
+        """End it, wherever it is used; the streams that it opened go on (S15)."""
+        if not await self._sessions.close_one(principal.account, path.id):
+            raise UnknownSession("Vous n'avez pas de session ouverte de cet identifiant.")
+        closed = {"cause": "closed-by-owner", "session": path.id}
+        await self._trace.durable(call.entry(Kind.SESSION_CLOSED, principal, closed))
+
+    async def _alarm(self, call: Call, opened: OpenedSession, number: int) -> None:
+        """A sealed credential was opened: it is seen at once, and a report is due (C21)."""
+        log.critical("break_glass.used number=%d role=%s", number, opened.principal.role.value)
+        until = {"number": number, "until": rfc3339(opened.expires_at)}
+        await self._trace.durable(call.entry(Kind.BREAK_GLASS_USED, opened.principal, until))
 
 
 def _failed(failure: AuthenticationError, call: Call) -> Draft:

@@ -18,6 +18,7 @@ from halfgateway.api.shapes import (
     Ticket,
 )
 from halfgateway.errors import (
+    AssertionInvalid,
     BandwidthReached,
     CameraNotAuthorised,
     CameraUnreachable,
@@ -51,6 +52,7 @@ class StreamRoutes:
         roles={Role.OPERATOR, Role.MACHINE},
         status=201,
         errors=(
+            AssertionInvalid,
             CameraNotAuthorised,
             CameraUnreachable,
             BandwidthReached,
@@ -63,11 +65,17 @@ class StreamRoutes:
             TraceUnavailable,
             UnknownCamera,
         ),
-        traces=(Kind.STREAM_REQUESTED, Kind.STREAM_GRANTED, Kind.STREAM_REFUSED),
+        traces=(
+            Kind.ASSERTION_ACCEPTED,
+            Kind.ASSERTION_REFUSED,
+            Kind.STREAM_REQUESTED,
+            Kind.STREAM_GRANTED,
+            Kind.STREAM_REFUSED,
+        ),
     )
     async def open_stream(self, call: Call, principal: Principal, body: StreamRequest) -> Ticket:
         """Pass the wish to the door."""
-        return await self._streams.open(principal, body, source=call.source)
+        return await self._streams.open(principal, body, source=call.source, certificate_der=call.certificate_der)
 
     @operation(
         "GET",

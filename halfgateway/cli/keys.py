@@ -1,0 +1,102 @@
+"""``halfgateway assertion-key`` and ``crl``: what makes PP's agents and their certificates believed, or no longer."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from camera_registry.clock import rfc3339
+from halfgateway.cli.common import WRONG_USAGE, ConfigOption, DataOption, JsonOption, say, stop
+from halfgateway.cli.custody import act, shown
+from halfgateway.control.custody import KeyDeclaration
+
+assertion_key = typer.Typer(help="Clés d'attestation déclarées par la Préfecture de police.", no_args_is_help=True)
+crl = typer.Typer(help="Listes de révocation.", no_args_is_help=True)
+
+
+@crl.callback()
+def _crl() -> None:
+    """Listes de révocation."""
+
+
+@assertion_key.command("add")
+def add(
+    public_key: Annotated[Path, typer.Argument(help="Clé publique P-256 ou Ed25519, PEM.")],
+    reference: Annotated[str, typer.Option(help="Référence de la déclaration de la Préfecture de police.")],
+    kid: Annotated[str | None, typer.Option(help="Identifiant ; par défaut, tiré de la clé.")] = None,
+    valid_from: Annotated[datetime | None, typer.Option("--from", help="Début, UTC.")] = None,
+    valid_until: Annotated[datetime | None, typer.Option("--until", help="Terme, UTC ; un an par défaut.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Inscrire une clé d'attestation."""
+    declaration = KeyDeclaration(
+        _read(public_key), reference, kid, valid_from=_utc(valid_from), valid_until=_utc(valid_until)
+    )
+    key = act(config, data, lambda custody, actor: custody.declare_key(declaration, actor))
+    document = {"kid": key.kid, "algorithm": key.algorithm, "valid_until": rfc3339(key.valid_until)}
+    say(document, f"Clé {key.kid} ({key.algorithm}) inscrite, terme {shown(key.valid_until)}.", as_json=as_json)
+
+
+@assertion_key.command("list")
+def list_keys(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Lister les clés d'attestation."""
+    keys = act(config, data, lambda custody, _: custody.list_keys())
+    document = [
+        {
+            "kid": key.kid,
+            "algorithm": key.algorithm,
+            "reference": key.reference,
+            "valid_from": rfc3339(key.valid_from),
+            "valid_until": rfc3339(key.valid_until),
+            "revoked_at": None if key.revoked_at is None else rfc3339(key.revoked_at),
+        }
+        for key in keys
+    ]
+    lines = [
+        f"{key.kid}  {key.algorithm}  {shown(key.valid_from)} – {shown(key.valid_until)}"
+        + (f"  révoquée {shown(key.revoked_at)} : {key.revoked_reason}" if key.revoked_at else "")
+        for key in keys
+    ]
+    say(document, "\n".join(lines) or "Aucune clé.", as_json=as_json)
+
+
+@assertion_key.command("revoke")
+def revoke(
+    kid: Annotated[str, typer.Argument(help="Identifiant de la clé.")],
+    reason: Annotated[str, typer.Option(help="Motif, en une phrase.")],
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Révoquer une clé : les Flux ouverts avec elle prennent fin."""
+    act(config, data, lambda custody, actor: custody.revoke_key(kid, reason, actor))
+    say({"kid": kid, "revoked": True}, f"Clé {kid} révoquée.", as_json=as_json)
+
+
+@crl.command("import")
+def import_lists(
+    file: Annotated[Path, typer.Argument(help="Une ou plusieurs listes, PEM.")],
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Mettre en vigueur des listes de révocation, après vérification de leur signature et de leur date."""
+    pem = _read(file).encode()
+    authorities = act(config, data, lambda custody, actor: custody.replace_revocation_lists(pem, actor))
+    say({"authorities": authorities}, f"Listes en vigueur pour {len(authorities)} autorité(s).", as_json=as_json)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        stop(WRONG_USAGE, f"{path}: {error}")
+
+
+def _utc(instant: datetime | None) -> datetime | None:
+    return None if instant is None else instant.replace(tzinfo=UTC)

@@ -1,0 +1,206 @@
+"""Asserted access: a machine asks for one of PP's agents, whom the PP half-gateway has authenticated (C08)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from dataclasses import dataclass, replace
+from typing import NoReturn, Protocol
+
+from auth.assertion_keys import AssertionKey, UsedAssertions
+from auth.assertions import Assertion, AssertionRules, Unverified, read_header, verify
+from auth.errors import (
+    AssertionFault,
+    AssertionRefused,
+    AuthenticationError,
+    FailureReason,
+    RecordsUnavailableError,
+)
+from auth.possession import CertificateProof
+from auth.principals import Attribution, Principal, Role
+from auth.trace import Draft, Kind
+from camera_registry.clock import Clock, rfc3339
+from halfgateway.control.closing import Closer
+from halfgateway.control.endings import AssertionKeyRevoked
+from halfgateway.control.streams import StreamTable
+from halfgateway.control.tracing import Tracer
+from halfgateway.errors import AssertionInvalid, StateStoreUnavailable
+
+CHECK_KEYS_S = 2.0
+"""How often the keys of what runs are looked up: a revocation ends their streams within five seconds."""
+
+log = logging.getLogger(__name__)
+
+
+class KeyRecords(Protocol):
+    """The declared keys (:class:`auth.assertion_keys.AssertionKeys`)."""
+
+    async def find(self, kid: str) -> AssertionKey | None:
+        """Raises RecordsUnavailableError."""
+
+    async def revoked_of(self, kids: set[str]) -> dict[str, str]:
+        """Raises RecordsUnavailableError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a machine says of its agent, and how it came: by the certificate of its own TLS connection."""
+
+    machine: Principal
+    compact: str
+    reason: str
+    reference: str | None
+    source: str
+    certificate_der: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asserted:
+    """An agent who asks through a machine; ``entry`` names what keeps the assertion: ``node/number``."""
+
+    principal: Principal
+    reference: str | None
+    entry: str
+
+
+class Assertions:
+    """Verifies assertions, lets each count once, and keeps its exact text in the trace before it opens anything.
+
+    Without ``rules`` nothing is agreed with PP, and every assertion is refused.
+    """
+
+    def __init__(
+        self,
+        *,
+        rules: AssertionRules | None,
+        keys: KeyRecords,
+        used: UsedAssertions,
+        certificates: CertificateProof,
+        tracer: Tracer,
+        clock: Clock,
+    ) -> None:
+        self._rules = rules
+        self._keys = keys
+        self._used = used
+        self._certificates = certificates
+        self._tracer = tracer
+        self._clock = clock
+
+    async def accept(self, claim: Claim) -> Asserted:
+        """Return the agent for whom a machine asks.
+
+        Raises AssertionInvalid, traced with its reason; StateStoreUnavailable; TraceUnavailable.
+        """
+        try:
+            await self._require_own_machine(claim)
+            assertion = await self._verified(claim.compact)
+            _require_same_wish(assertion, claim)
+            await self._used.use(assertion)
+        except AssertionRefused as refused:
+            self._trace_refusal(claim, refused.fault.value, refused.kid)
+            raise AssertionInvalid from refused
+        except AuthenticationError as failure:
+            self._trace_refusal(claim, failure.reason.value, None)
+            raise AssertionInvalid from failure
+        except RecordsUnavailableError as error:
+            raise StateStoreUnavailable("L'attestation ne peut être vérifiée.") from error
+        principal = replace(
+            claim.machine,
+            agent=assertion.agent,
+            service=assertion.service,
+            site=assertion.site,
+            attribution=Attribution.AGENT_ASSERTED,
+            assertion_key=assertion.kid,
+        )
+        entry = await self._tracer.durable(_accepted(principal, assertion, claim.source))
+        return Asserted(principal, assertion.reference, f"{entry.node}/{entry.n}")
+
+    async def _require_own_machine(self, claim: Claim) -> None:
+        """An assertion counts over the mutual TLS of the machine whose session it is, and nowhere else."""
+        if self._rules is None:
+            raise AssertionRefused(AssertionFault.NOT_AGREED)
+        if claim.machine.role is not Role.MACHINE:
+            raise AssertionRefused(AssertionFault.NOT_A_MACHINE)
+        if claim.certificate_der is None:
+            raise AuthenticationError(FailureReason.CERTIFICATE_MISSING)
+        await self._certificates.require(claim.machine.account, claim.certificate_der)
+
+    async def _verified(self, compact: str) -> Assertion:
+        unverified: Unverified = read_header(compact)
+        key = await self._keys.find(unverified.kid)
+        if key is None or self._rules is None:
+            raise AssertionRefused(AssertionFault.UNKNOWN_KEY)
+        now = self._clock.now()
+        key.require_in_force(now)
+        return verify(unverified, key.public_key_pem, self._rules, now)
+
+    def _trace_refusal(self, claim: Claim, reason: str, kid: str | None) -> None:
+        """What was sent is kept as its hash: nobody has vouched for what it says, or whom it names."""
+        about = {"reason": reason, "key": kid, "sha256": hashlib.sha256(claim.compact.encode()).hexdigest()}
+        self._tracer.refusal(
+            Draft(
+                kind=Kind.ASSERTION_REFUSED,
+                account=claim.machine.account,
+                refusal=AssertionInvalid.code,
+                source=claim.source,
+                detail={name: value for name, value in about.items() if value is not None},
+            )
+        )
+
+
+class AssertionKeyWatch:
+    """Ends what was opened by assertions whose key has been revoked since, on whichever node that was done."""
+
+    def __init__(self, keys: KeyRecords, table: StreamTable, closer: Closer) -> None:
+        self._keys = keys
+        self._table = table
+        self._closer = closer
+
+    async def run(self) -> NoReturn:
+        """Keep going until cancelled."""
+        while True:
+            await asyncio.sleep(CHECK_KEYS_S)
+            await self.end_what_was_revoked()
+
+    async def end_what_was_revoked(self) -> None:
+        """Look the keys of the running streams up, and end those of revoked ones."""
+        in_use = {key for stream in self._table if (key := stream.request.principal.assertion_key) is not None}
+        if not in_use:
+            return
+        try:
+            revoked = await self._keys.revoked_of(in_use)
+        except RecordsUnavailableError as error:
+            log.warning("assertion_keys.not_checked error=%s", error)
+            return
+        for stream in self._table:
+            key = stream.request.principal.assertion_key
+            if key is not None and key in revoked:
+                self._closer.end(stream, AssertionKeyRevoked(revoked[key]))
+
+
+def _require_same_wish(assertion: Assertion, claim: Claim) -> None:
+    """What the agent was asserted for is what the machine asks for: nothing unsigned stands beside it."""
+    if assertion.purpose.value != claim.reason:
+        raise AssertionRefused(AssertionFault.PURPOSE_DIFFERS, kid=assertion.kid)
+    if claim.reference not in {None, assertion.reference}:
+        raise AssertionRefused(AssertionFault.REFERENCE_DIFFERS, kid=assertion.kid)
+
+
+def _accepted(principal: Principal, assertion: Assertion, source: str) -> Draft:
+    return Draft(
+        kind=Kind.ASSERTION_ACCEPTED,
+        agent=principal.agent,
+        account=principal.account,
+        attribution=Attribution.AGENT_ASSERTED.value,
+        reason=assertion.purpose.value,
+        source=source,
+        detail={
+            "assertion": assertion.compact,
+            "key": assertion.kid,
+            "service": assertion.service,
+            "site": assertion.site,
+            "methods": list(assertion.methods),
+            "authenticated_at": rfc3339(assertion.authenticated_at),
+        },
+    )

@@ -1,0 +1,49 @@
+"""docs/integration-pp.md: its commands, as they stand there, get a ticket from a running gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from pathlib import Path
+
+from auth.assertions import KNOWN_METHODS, MAX_ASSERTION_CHARS
+from auth.trace import Kind
+from tests.e2e.conftest import Gateway
+
+PAGE = (Path(__file__).parents[2] / "docs" / "integration-pp.md").read_text(encoding="utf-8")
+
+
+async def test_an_assertion_made_by_openssl_gets_a_ticket(gateway: Gateway, tmp_path: Path) -> None:  # C08
+    ready = gateway.ready
+    machine = ready["accounts"]["machine"]
+    agreed = {
+        "GATEWAY": ready["https"],
+        "CA": ready["ca"],
+        "CERT": machine["certificate"],
+        "KEY": machine["key"],
+        "ID": machine["id"],
+        "SECRET": machine["password"],
+        "ASSERTION_KEY": machine["assertion_key"],
+        "ISSUER": ready["assertions"]["issuer"],
+        "AUDIENCE": ready["assertions"]["audience"],
+        "CAMERA": gateway.cameras[0],
+    }
+    blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    script = "set -euo pipefail\n" + "\n".join([*blocks, blocks[-1].replace("ticket.json", "again.json")])
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", script, cwd=tmp_path, env=os.environ | agreed, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert output.decode().split() == ["201", "403"], "a ticket, and no second one for the same assertion"
+    ticket, again = (json.loads((tmp_path / name).read_text()) for name in ("ticket.json", "again.json"))
+    assert ticket["camera"] == gateway.cameras[0]
+    assert again["type"].endswith(":assertion-invalid")
+    (accepted,) = await gateway.traced(lambda entry: entry.kind is Kind.ASSERTION_ACCEPTED)
+    assert (accepted.agent, accepted.detail["key"]) == ("pp-agent-17", machine["assertion_kid"])
+
+
+def test_the_page_tells_the_bounds_that_hold() -> None:
+    assert f"{MAX_ASSERTION_CHARS:,} characters" in PAGE
+    assert all(f"`{method}`" in PAGE for method in KNOWN_METHODS)
