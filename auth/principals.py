@@ -36,7 +36,10 @@ class Factor(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: what policy, services and the trace are given; it holds no secret and no name."""
+    """Who asks: what policy, services and the trace are given; it holds no secret and no name.
+
+    ``assertion_key`` is the id of the key that signed the agent's assertion, where one was brought (C08).
+    """
 
     account: str
     role: Role
@@ -46,3 +49,4 @@ class Principal:
     attribution: Attribution | None
     factors: tuple[str, ...]
     scope: str | None
+    assertion_key: str | None = None

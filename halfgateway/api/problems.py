@@ -36,6 +36,7 @@ TITLES = {
     "convention-not-in-force": "Convention non en vigueur",
     "unknown-camera": "Caméra inconnue",
     "unknown-stream": "Flux inconnu",
+    "unknown-record": "Enregistrement inconnu",
     "unknown-entry": "Entrée inconnue du journal des accès",
     "no-recording": "Aucun enregistrement disponible",
     "cap-reached": "Nombre maximal de Flux atteint",
@@ -98,6 +99,12 @@ class UnknownStream(Refusal):
     """No open stream has this id."""
 
     code, http_status, rtsp_status = "unknown-stream", 404, 454
+
+
+class UnknownRecord(Refusal):
+    """No agent, habilitation, block or order of this name that is open."""
+
+    code, http_status, rtsp_status = "unknown-record", 404, 404
 
 
 class UnknownEntry(Refusal):

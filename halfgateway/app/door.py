@@ -21,6 +21,7 @@ from halfgateway.control.freshness import Freshness
 from halfgateway.control.handover import Handover
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.machines import MachineDirectory, MachineUse
+from halfgateway.control.rights_watch import RightsView, RightsWatch
 from halfgateway.control.rtsp_door import RtspDoor
 from halfgateway.control.seat import House
 from halfgateway.control.shared_state import SharedInterconnection
@@ -60,6 +61,9 @@ class Control:
     descriptions: Descriptions
     desk: Desk
     door: RtspDoor
+    view: RightsView
+    watch: RightsWatch
+    machines: MachineDirectory
 
 
 async def open_control(
@@ -79,6 +83,8 @@ async def open_control(
     if configuration.state_store.url == EMBEDDED:
         await slots.open_epoch()
     rights = Freshness(now=time.monotonic)
+    sites = frozenset(site.id for site in configuration.sites)
+    view = RightsView(records.database.sessions, clock, sites=lambda: sites)
     tickets, shared = TicketStore(store), SharedInterconnection(store)
     table = StreamTable(now=time.monotonic)
     handover = Handover(store, slots, table, node=configuration.node.id)
@@ -113,6 +119,7 @@ async def open_control(
     admission = Admission(
         state=interconnection,
         rights=rights,
+        who_may=view.current,
         convention=convention,
         find_camera=records.cameras.get,
         slots=slots,
@@ -155,6 +162,9 @@ async def open_control(
         descriptions=descriptions,
         desk=desk,
         door=door,
+        view=view,
+        watch=RightsWatch(view=view, admission=admission, table=table, closer=closer, now=time.monotonic),
+        machines=machines,
     )
 
 

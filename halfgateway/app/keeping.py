@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -17,6 +18,7 @@ from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock, rfc3339
 from camera_registry.store import CameraStore
 from halfgateway.config import Configuration
+from halfgateway.control.beacon import Beacon
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.store import StateStore
 from halfgateway.database import Database
@@ -24,6 +26,8 @@ from halfgateway.errors import StateStoreUnavailable
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.net.valkey import EmbeddedValkey, EmbeddedValkeyError, connect
+from ops.interconnection import first_open
+from ops.local_record import LocalRecord
 
 log = logging.getLogger(__name__)
 
@@ -90,16 +94,42 @@ async def keep_embedded(embedded: EmbeddedValkey, slots: SlotTable, every_s: flo
                 log.error("valkey.not_started error=%s", error)
 
 
+@contextmanager
+def taken(folder: DataFolder, node: str, clock: Clock) -> Iterator[Beacon]:
+    """Have the data folder for this process alone; the interconnection's record begins with a new one.
+
+    Raises NodeAlreadyRunsError, LocalRecordError.
+    """
+    is_new = not any(folder.trace.glob("*.leaves"))  # the folder itself may be a disk of its own, mounted and empty
+    folder.make()
+    with Beacon(folder.run, node) as beacon:
+        if is_new:
+            LocalRecord(folder.interconnection, clock=clock).initialise(first_open(clock.now()))
+        yield beacon
+
+
 async def open_journal(
     configuration: Configuration, folder: DataFolder, keys: NodeKeys, clock: Clock, life: AsyncExitStack
 ) -> Journal:
-    """The journal, with a result for each act that a crash left open (T02)."""
+    """The journal of a node that starts, with a result for each act that a crash left open (T02)."""
     journal = await Journal.open(folder.trace, node=configuration.node.id, key=keys.trace, clock=clock)
     life.push_async_callback(_close_journal, journal)
-    for act in journal.open_acts:
-        await journal.record(_recovered(act))
+    await _recover(journal)
     await journal.record(Draft(kind=Kind.NODE_STARTED, detail={"convention": configuration.convention.id}))
     return journal
+
+
+async def borrow_journal(folder: DataFolder, node: str, keys: NodeKeys, clock: Clock, life: AsyncExitStack) -> Journal:
+    """The journal of a node that does not run, for a command to write what it does."""
+    journal = await Journal.open(folder.trace, node=node, key=keys.trace, clock=clock)
+    life.push_async_callback(journal.close)
+    await _recover(journal)
+    return journal
+
+
+async def _recover(journal: Journal) -> None:
+    for act in journal.open_acts:
+        await journal.record(_recovered(act))
 
 
 def _recovered(act: OpenAct) -> Draft:

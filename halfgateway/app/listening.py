@@ -28,12 +28,16 @@ from halfgateway.api.services import (
 )
 from halfgateway.app.door import Control
 from halfgateway.app.keeping import Records
+from halfgateway.app.local_door import listen_locally
+from halfgateway.app.office import Office
 from halfgateway.app.tls import TlsFiles
 from halfgateway.config import Configuration
 from halfgateway.control.access import Via
+from halfgateway.control.standing import Standing
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.server import RtspServer
 from halfgateway.errors import HalfGatewayError, LocalProtocolError, Unauthenticated
+from halfgateway.folder import DataFolder
 from halfgateway.metrics import NodeCollector
 from halfgateway.net.tls import TlsListener
 
@@ -55,8 +59,10 @@ class Endpoints:
 
 async def listen(
     configuration: Configuration,
+    folder: DataFolder,
     records: Records,
     control: Control,
+    office: Office,
     journal: Journal,
     rtsp: RtspServer,
     sessions: Sessions,
@@ -82,10 +88,11 @@ async def listen(
         rtsp=f"rtsp://{_shown(host)}:{rtsp_port}" if rtsp_port is not None else "",
         rtsps=f"rtsps://{_shown(host)}:{rtsps_port}" if rtsps_port is not None else "",
     )
-    ports = _ports(configuration, records, control, journal, rtsp, addresses, sessions, certificates, clock)
+    ports = _ports(configuration, records, control, office, journal, rtsp, addresses, sessions, certificates, clock)
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
     await runner.setup()
     life.push_async_callback(runner.cleanup)
+    await listen_locally(runner, folder, life)
     site = web.TCPSite(runner, host, listen.http_port)
     await site.start()
     http_port: int = runner.addresses[0][1]
@@ -99,6 +106,7 @@ def _ports(
     configuration: Configuration,
     records: Records,
     control: Control,
+    office: Office,
     journal: Journal,
     rtsp: RtspServer,
     addresses: StreamAddresses,
@@ -137,7 +145,7 @@ def _ports(
         authenticator=login,
         sessions=sessions,
         trace=control.tracer,
-        cameras=CatalogueService(records.cameras, control.convention, clock),
+        cameras=CatalogueService(records.cameras, control.view.current, control.convention, clock),
         streams=StreamService(desk=control.desk, table=control.table, addresses=addresses),
         interconnection=InterconnectionService(
             interconnection=control.interconnection,
@@ -148,6 +156,9 @@ def _ports(
         ),
         history=HistoryService(journal),
         health=health,
+        gatekeeper=Standing(control.view.current, control.convention, clock),
+        personnel=office.personnel,
+        orders=office.orders,
         registry=registry,
         clock=clock,
     )

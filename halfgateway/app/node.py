@@ -18,8 +18,16 @@ from auth.trace.reader import TraceFilter
 from camera_registry.clock import SystemClock
 from camera_registry.guard import CredentialGuard
 from halfgateway.app.door import Control, open_control
-from halfgateway.app.keeping import Records, keep_embedded, open_journal, open_records, open_state_store
+from halfgateway.app.keeping import (
+    Records,
+    keep_embedded,
+    open_journal,
+    open_records,
+    open_state_store,
+    taken,
+)
 from halfgateway.app.listening import Endpoints, listen
+from halfgateway.app.office import Office, open_office
 from halfgateway.app.tls import CertificateWatch, TlsFiles
 from halfgateway.config import Configuration
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon
@@ -34,7 +42,7 @@ from halfgateway.keyframes import Keyframes
 from halfgateway.keys import NodeKeys
 from halfgateway.protocol.digest import DigestVerifier
 from halfgateway.survey import Survey, device_opener
-from ops.interconnection import InterconnectionState, first_open
+from ops.interconnection import InterconnectionState
 from ops.local_record import LocalRecord
 
 log = logging.getLogger(__name__)
@@ -57,6 +65,7 @@ class Node:
     endpoints: Endpoints
     records: Records
     control: Control
+    office: Office
     journal: Journal
     rtsp: RtspServer
     survey: Survey
@@ -77,13 +86,9 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     clock = SystemClock()
     failed = asyncio.Event()
     folder = DataFolder(configuration.node.data.absolute())
-    is_new = not any(folder.trace.glob("*.leaves"))  # the folder itself may be a disk of its own, mounted and empty
-    folder.make()
-    beacon = life.enter_context(Beacon(folder.run, configuration.node.id))
+    beacon = life.enter_context(taken(folder, configuration.node.id, clock))
     keys = NodeKeys.open(folder.secrets)
     record = LocalRecord(folder.interconnection, clock=clock)
-    if is_new:
-        record.initialise(first_open(clock.now()))
     records = await open_records(configuration, folder, keys, clock, life)
     shared = await open_state_store(configuration, folder, life)
     journal = await open_journal(configuration, folder, keys, clock, life)
@@ -121,11 +126,11 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
         closer=control.closer,
         interconnection=control.interconnection,
         journal=journal,
-        check_records=lambda: records.accounts.find(""),
+        check_records=control.view.refresh,
         rights=control.rights,
         timings=configuration.timings.record(),
         now=time.monotonic,
-        sweepers=(control.hub.sweep, rtsp.sweep, tracer.sweep),
+        sweepers=(control.watch.sweep, control.hub.sweep, rtsp.sweep, tracer.sweep),
     )
     control.interconnection.trace_untold(await _told_serial(journal))
     await enforcement.renew()
@@ -141,12 +146,15 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
     survey = Survey(store=records.cameras, descriptions=control.descriptions, tracer=tracer, open_device=open_device)
     await survey.withdraw_unproven(configuration.cameras)
-    endpoints = await listen(configuration, records, control, journal, rtsp, sessions, certificates, tls, clock, life)
+    office = open_office(records, tracer, clock, changed=control.view.refresh, machines_changed=control.machines.load)
+    endpoints = await listen(
+        configuration, folder, records, control, office, journal, rtsp, sessions, certificates, tls, clock, life
+    )
     if tls is not None:
         watch = CertificateWatch(tls, certificates, control, sessions)
         await _keep_running(life, failed, "certificates", watch.run())
     await _keep_running(life, failed, "survey", survey.run(configuration.cameras))
-    return Node(configuration, endpoints, records, control, journal, rtsp, survey, failed)
+    return Node(configuration, endpoints, records, control, office, journal, rtsp, survey, failed)
 
 
 async def _keep_running(

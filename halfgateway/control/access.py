@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -24,7 +25,10 @@ class Via(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AccessRequest:
-    """One wish to watch one camera. ``reason`` is a purpose code (L16), ``source`` the requester's address."""
+    """One wish to watch one camera. ``reason`` is a purpose code (L16), ``source`` the requester's address.
+
+    ``start`` is where footage is to begin, None for a live stream.
+    """
 
     principal: Principal
     camera: str
@@ -36,6 +40,7 @@ class AccessRequest:
     via: Via
     stream: str = field(default_factory=lambda: secrets.token_hex(8))
     ticket: str | None = None
+    start: datetime | None = None
 
     def entry(self, kind: Kind, detail: Mapping[str, Any] | None = None, *, refusal: str | None = None) -> Draft:
         """A trace entry about this request."""
@@ -65,4 +70,5 @@ class AccessRequest:
 
     def refused(self, refusal: Refusal) -> Draft:
         """The entry of this request's refusal."""
-        return self.entry(Kind.STREAM_REFUSED, {"article": refusal.article}, refusal=refusal.code)
+        about = {"article": refusal.article, "reason": refusal.reason}
+        return self.entry(Kind.STREAM_REFUSED, about, refusal=refusal.code)

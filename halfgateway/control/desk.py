@@ -91,7 +91,7 @@ class Desk:
             camera=request.camera,
             profile=request.profile,
             mode=request.mode.value,
-            start=None,
+            start=request.start,
             end=None,
             account=principal.account,
             role=principal.role.value,
@@ -103,4 +103,5 @@ class Desk:
             reference=request.reference,
             created_at=stream.since,
             play_before=stream.since + timedelta(seconds=self._house.timings.play_before_s),
+            assertion_key=principal.assertion_key,
         )

@@ -374,6 +374,7 @@ def request_of_ticket(ticket: Ticket, *, source: str, via: Via) -> AccessRequest
         attribution=Attribution(ticket.attribution),
         factors=(),
         scope=None,
+        assertion_key=ticket.assertion_key,
     )
     return AccessRequest(
         principal=principal,
@@ -386,4 +387,5 @@ def request_of_ticket(ticket: Ticket, *, source: str, via: Via) -> AccessRequest
         via=via,
         stream=ticket.stream,
         ticket=ticket.id,
+        start=ticket.start,
     )

@@ -65,6 +65,7 @@ class Ticket:
     reference: str | None
     created_at: datetime
     play_before: datetime
+    assertion_key: str | None = None
 
     def to_json(self) -> str:
         """Write the ticket for the store."""

@@ -33,6 +33,7 @@ from halfgateway.api.shapes import (
 from halfgateway.control.streams import StreamState
 from halfgateway.errors import NoRecording, Refusal, UnknownCamera
 from ops.interconnection import Author, Ground, Status
+from tests.api.fake_office import FakeGatekeeper, FakeOrders, FakePersonnel
 from tests.held_clock import HeldClock
 
 NOW = datetime(2026, 11, 21, 10, 15, tzinfo=UTC)
@@ -280,6 +281,9 @@ class FakeHouse:
     interconnection: FakeInterconnection = field(default_factory=FakeInterconnection)
     history: FakeHistory = field(default_factory=FakeHistory)
     health: FakeHealth = field(default_factory=FakeHealth)
+    gatekeeper: FakeGatekeeper = field(default_factory=FakeGatekeeper)
+    personnel: FakePersonnel = field(default_factory=FakePersonnel)
+    orders: FakeOrders = field(default_factory=FakeOrders)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     clock: HeldClock = field(default_factory=HeldClock)
 
@@ -293,6 +297,9 @@ class FakeHouse:
             interconnection=self.interconnection,
             history=self.history,
             health=self.health,
+            gatekeeper=self.gatekeeper,
+            personnel=self.personnel,
+            orders=self.orders,
             registry=self.registry,
             clock=self.clock,
         )

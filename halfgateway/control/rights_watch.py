@@ -1,0 +1,70 @@
+"""Who may, as this node knows it, and what runs held against it (C09, S12)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from auth.records import SessionMaker, transaction
+from auth.register_rows import read_rights
+from auth.rights import Rights
+from camera_registry.clock import Clock
+from camera_registry.records import revision
+from halfgateway.control.admission import Admission
+from halfgateway.control.closing import Closer
+from halfgateway.control.streams import StreamTable
+
+log = logging.getLogger(__name__)
+
+RECHECK_S = 1.0
+"""How often running streams are decided again although no record has changed: dates pass by themselves."""
+
+
+class RightsView:
+    """The records of who may, in memory: one frozen value, replaced whole. ``sites`` are those declared now."""
+
+    def __init__(self, sessions: SessionMaker, clock: Clock, *, sites: Callable[[], frozenset[str]]) -> None:
+        self._sessions = sessions
+        self._clock = clock
+        self._sites = sites
+        self._rights: Rights | None = None
+        self._reading = asyncio.Lock()
+
+    def current(self) -> Rights | None:
+        """What was last read; None before the first time."""
+        return self._rights
+
+    async def refresh(self) -> None:
+        """Read again what has changed since; one small question where nothing has. Raises RecordsUnavailableError."""
+        async with self._reading, transaction(self._sessions) as session:
+            known, sites = self._rights, self._sites()
+            if known is None or known.sites != sites or known.revision != await revision(session):
+                self._rights = await read_rights(session, self._clock.now(), sites)
+                log.info("rights.read revision=%d", self._rights.revision)
+
+
+class RightsWatch:
+    """Ends what would no longer be granted. ``now`` is the monotonic clock in seconds."""
+
+    def __init__(
+        self, *, view: RightsView, admission: Admission, table: StreamTable, closer: Closer, now: Callable[[], float]
+    ) -> None:
+        self._view = view
+        self._admission = admission
+        self._table = table
+        self._closer = closer
+        self._now = now
+        self._held_against: Rights | None = None
+        self._at_s = now()
+
+    def sweep(self) -> None:
+        """Decide every running stream again, if who may has changed or a second has passed."""
+        rights, now = self._view.current(), self._now()
+        if rights is self._held_against and now - self._at_s < RECHECK_S:
+            return
+        self._held_against, self._at_s = rights, now
+        for stream in self._table:
+            refusal = self._admission.no_longer(stream.request)
+            if refusal is not None:
+                self._closer.end(stream, refusal)
