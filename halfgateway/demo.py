@@ -66,6 +66,7 @@ SIMULATOR_STOP_S = 5.0
 Simulate: TypeAlias = Callable[[int], AbstractAsyncContextManager[list[dict[str, Any]]]]
 """Has so many simulated cameras run, and gives what ``halfgateway simulate --json`` says of each."""
 
+NODE = "demo"
 MACHINE = "pvpp-vms"
 RESPONSIBLE = "pp-garant-01"
 """The agent who answers for the machine."""
@@ -141,7 +142,7 @@ def _configuration(
 ) -> Configuration:
     server = authority.server(datetime.now(UTC))
     return Configuration(
-        node=NodeSection(id="demo", data=folder.root),
+        node=NodeSection(id=NODE, data=folder.root),
         convention=ConventionSection(
             id="demo",
             in_force_from=datetime(2025, 10, 21, tzinfo=UTC),

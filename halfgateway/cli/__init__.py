@@ -17,6 +17,8 @@ MODULES = {
     "trace": "trace",
     "doctor": "doctor",
     "camera": "camera",
+    "agent": "agent",
+    "order": "order",
 }
 """The module of this package that holds each command, under the command's own name."""
 
