@@ -41,9 +41,11 @@ COMMANDS = {
     "simulate": "is not a gateway",
     "doctor": "pulls a camera beside the node, takes no slot and shows nobody its picture; see its help",
     "camera": "reads the inventory, finds and checks lists of devices; changes nothing that a node holds",
+    "agent": Kind.AGENT_ADDED,
+    "order": Kind.REGISTRY_CHANGED,
     "trace": "reads a copy with the rights of whoever holds it; the node's own copy is guarded by the OS",
 }
-"""The commands are run with these entries asserted in test_cut.py and test_demo.py."""
+"""The commands are run with these entries asserted in test_cut.py, test_demo.py and test_rights_commands.py."""
 
 
 async def acts(player: RawPlayer, path: str) -> dict[str, Callable[[], Awaitable[int]]]:
