@@ -52,7 +52,7 @@ async def confirmations_of(session: AsyncSession) -> Mapping[str, datetime]:
     last = select(ConfirmationRow.habilitation_id, func.max(ConfirmationRow.at)).group_by(
         ConfirmationRow.habilitation_id
     )
-    return dict((await session.execute(last)).tuples().all())
+    return dict(iter(await session.execute(last)))
 
 
 def designation_row(designation: Designation) -> DesignationRow:

@@ -14,6 +14,7 @@ from auth.trace import Draft
 from camera_registry.clock import Clock, SystemClock
 from camera_registry.order_store import OrderStore
 from camera_registry.orders import Order, OrderType, Perimeter
+from halfgateway.api.rights_shapes import OrderRequest, PerimeterShape
 from halfgateway.database import Database
 
 SERVICE, SITE = "DOPC", "PP-CITE"
@@ -68,6 +69,23 @@ def order(cameras: Iterable[str] = (), **changes: Any) -> Order:
         last_day=date(2035, 10, 20),
     )
     return replace(usual, **changes)
+
+
+def order_of_site(site: str) -> OrderRequest:
+    """An order, as the API takes it, for every camera of a site."""
+    return OrderRequest(
+        reference="78-2025-02",
+        type=OrderType.NORMAL,
+        perimeter=PerimeterShape(sites=(site,)),
+        place="voie publique",
+        recipients=(SERVICE,),
+        live=True,
+        recorded=True,
+        retention_min_days=10,
+        retention_max_days=30,
+        signed_on=date(2025, 10, 21),
+        last_day=date(2035, 10, 20),
+    )
 
 
 def rights(people: Mapping[str, Role], cameras: Iterable[str], **changes: Any) -> Rights:

@@ -281,7 +281,21 @@ CONDITIONS: tuple[Condition, ...] = (
     ),
     Condition(
         About.ORDER,
-        "the order was not withdrawn",
+        "the order makes the agent's service a recipient",
+        "recipient-not-authorised",
+        "recipient-not-authorised",
+        "L01, CSI L252-3",
+        _is_recipient,
+        _not_exposed(
+            lambda order: (
+                "ne prévoit pas la transmission de ses images à votre service "
+                "(article L. 252-3 du code de la sécurité intérieure)"
+            )
+        ),
+    ),
+    Condition(
+        About.ORDER,
+        "it was not withdrawn",
         "order-withdrawn",
         "camera-not-authorised",
         "L06, CSI L252-4",
@@ -290,7 +304,7 @@ CONDITIONS: tuple[Condition, ...] = (
     ),
     Condition(
         About.ORDER,
-        "the order is signed",
+        "it is signed",
         "order-not-begun",
         "camera-not-authorised",
         "L06",
@@ -315,20 +329,6 @@ CONDITIONS: tuple[Condition, ...] = (
         lambda case: case.order is not None and case.order.suspended_since is None,
         _not_exposed(
             lambda order: f"est suspendu depuis le {french.instant(order.suspended_since or order.begins_at)}"
-        ),
-    ),
-    Condition(
-        About.ORDER,
-        "it makes the agent's service a recipient",
-        "recipient-not-authorised",
-        "recipient-not-authorised",
-        "L01, CSI L252-3",
-        _is_recipient,
-        _not_exposed(
-            lambda order: (
-                "ne prévoit pas la transmission de ses images à votre service "
-                "(article L. 252-3 du code de la sécurité intérieure)"
-            )
         ),
     ),
     Condition(

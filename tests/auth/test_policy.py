@@ -140,11 +140,11 @@ BROKEN: dict[str, Callable[[Question], None]] = {
     "outside-territory": lambda question: question.habilitate(territory=Perimeter(communes=frozenset({"Trappes"}))),
     "camera-blocked": lambda question: question.block(BlockKind.CAMERA, CAMERA),
     "no-order": set_to(order=None),
+    "recipient-not-authorised": lambda question: question.reorder(recipients=frozenset({"Gendarmerie"})),
     "order-withdrawn": lambda question: question.reorder(withdrawn_at=NOW),
     "order-not-begun": lambda question: question.reorder(signed_on=date(2026, 11, 22)),
     "order-expired": lambda question: question.reorder(last_day=date(2026, 11, 20)),
     "order-suspended": lambda question: question.reorder(suspended_since=NOW - DAY),
-    "recipient-not-authorised": lambda question: question.reorder(recipients=frozenset({"Gendarmerie"})),
     "mode-not-authorised": lambda question: question.reorder(recorded=False),
     "period-to-come": set_to(start=NOW + DAY),
     "outside-retention": set_to(start=NOW - 11 * DAY),
@@ -241,7 +241,13 @@ def test_one_order_that_allows_suffices_and_else_the_closest_tells_why() -> None
     question = Question(action=Action.LIVE, start=None)
     expired = order([CAMERA], reference="a", last_day=date(2026, 11, 20))
     suspended = order([CAMERA], reference="b", suspended_since=NOW - DAY)
-    for orders, reason in (((expired, suspended), "order-suspended"), ((expired, order([CAMERA])), None)):
+    others = order([CAMERA], reference="c", recipients=frozenset({"Gendarmerie"}))
+    for orders, reason in (
+        ((expired, suspended), "order-suspended"),
+        ((suspended, others), "order-suspended"),
+        ((others,), "recipient-not-authorised"),
+        ((expired, others, order([CAMERA])), None),
+    ):
         rights = replace(question.rights, orders=orders)
         decided = decide(question.requester, question.camera, Action.LIVE, NOW, question.convention, rights)
         assert decided.reason == reason

@@ -22,8 +22,10 @@ from auth.trace.reader import TraceReader
 from halfgateway.app import Node
 from halfgateway.config import TimingsSection
 from halfgateway.demo import DemoPorts, running_demo
+from tests.e2e.inventory import TEST_SITE
 from tests.e2e.nodes import CAMERAS, cheap_hasher, shared_cameras
 from tests.raw_player import Credentials, RawPlayer
+from tests.rights import BY, order_of_site
 from tests.udp_player import UdpPlayer
 
 SWIFT = TimingsSection(
@@ -168,6 +170,7 @@ async def open_gateway(
         patch.setattr(auth.passwords, "PasswordHasher", cheap_hasher)
         demo = running_demo(folder, host, DemoPorts(0, 0, 0, 0), timings, cameras=cameras, simulate=simulate)
         async with demo as (node, ready), aiohttp.ClientSession() as http:
+            await node.office.orders.add([order_of_site(TEST_SITE)], by=BY)
             yield Gateway(node, ready, http)
 
 
