@@ -88,7 +88,7 @@ class Register:
             for designation in designations:
                 _require_dates(designation.start, designation.end)
                 await self._close_lapsed(session, designation.agent, now)
-                session.add(designation_row(designation))
+            session.add_all(map(designation_row, designations))
             await _flush_designations(session, designations)
             for habilitation in habilitations:
                 await self._require_grantable(session, habilitation)

@@ -14,13 +14,16 @@ import typer
 import uvloop
 
 from auth.errors import AuthError
+from camera_registry.clock import SystemClock
 from camera_registry.errors import RegistryError
 from halfgateway.app import Node, running_node
 from halfgateway.cli.common import REFUSED, WRONG_USAGE, JsonOption, say, stop
 from halfgateway.cli.demo_text import demo_text
 from halfgateway.config import Configuration, ConfigurationError, read_configuration
+from halfgateway.database import DatabaseError
 from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.errors import HalfGatewayError
+from halfgateway.inspection.orders import order_warnings
 from ops.errors import OpsError
 
 OUR_PACKAGES = ("halfgateway", "camera_registry", "auth", "ops")
@@ -56,13 +59,18 @@ def check(
     config: Annotated[Path, typer.Option(envvar="HALFGATEWAY_CONFIG", help="The node's gateway.toml.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Validate a configuration: exit 0, or 2 with every fault."""
+    """Validate a configuration: exit 0, or 2 with every fault. Orders that near their end are called to mind."""
     try:
-        read_configuration(config)
+        configuration = read_configuration(config)
+        warnings = asyncio.run(order_warnings(configuration, SystemClock().now()))
     except ConfigurationError as error:
         say({"valid": False, "faults": error.faults}, "\n".join(error.faults), as_json=as_json)
         raise typer.Exit(WRONG_USAGE) from error
-    say({"valid": True, "faults": []}, f"{config}: valid", as_json=as_json)
+    except DatabaseError as error:
+        say({"valid": False, "faults": [str(error)]}, str(error), as_json=as_json)
+        raise typer.Exit(WRONG_USAGE) from error
+    told = "\n".join([f"{config}: valid", *(f"! {warning}" for warning in warnings)])
+    say({"valid": True, "faults": [], "warnings": warnings}, told, as_json=as_json)
 
 
 async def _demo(data: Path, host: str, ports: DemoPorts, *, as_json: bool) -> None:

@@ -79,8 +79,9 @@ async def test_what_is_recorded_comes_back_and_is_traced(
 async def test_an_agent_has_one_designation_at_a_time(register: Register, told: list[Draft]) -> None:
     # C09
     await register.designate([designation(AGENT)], by=BY)
-    with pytest.raises(RegisterRuleError):
-        await register.designate([designation("pp-new"), designation(AGENT)], by=BY)
+    for both in ([designation("pp-new"), designation(AGENT)], [designation(AGENT), designation("pp-new")]):
+        with pytest.raises(RegisterRuleError, match="déjà en vigueur"):
+            await register.designate(both, by=BY)
     assert [each.agent for each in await register.designations()] == [AGENT]  # all or none
     assert len(told) == 1
 
