@@ -17,6 +17,7 @@ from auth.records import SessionMaker, transaction
 from auth.sealing import Sealing
 from auth.tables import AccountRow, CertificateRow
 from camera_registry.clock import Clock
+from camera_registry.records import count_change
 
 _TOTP_PURPOSE = "totp secret"
 _HA1_MD5_PURPOSE = "digest HA1 MD5"
@@ -139,7 +140,11 @@ class AccountRepository:
         Raises:
             UnknownAccountError: there is none.
         """
-        await self._change(account_id, ended_at=self._clock.now())
+        end = update(AccountRow).where(AccountRow.id == account_id).values(ended_at=self._clock.now())
+        async with transaction(self._sessions) as session:
+            await count_change(session)
+            if await session.scalar(end.returning(AccountRow.id)) is None:
+                raise UnknownAccountError(account_id)
 
     async def set_password_hash(self, account_id: str, password_hash: str) -> None:
         """Replace the password's hash.

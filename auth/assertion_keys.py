@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,6 +16,7 @@ from auth.assertions import Assertion, read_public_key
 from auth.errors import AssertionFault, AssertionRefused, KeyConflictError, UnknownKeyError
 from auth.records import SessionMaker, transaction
 from camera_registry.clock import Clock
+from camera_registry.records import count_change
 
 MAX_KEYS_IN_FORCE = 32
 """Keys neither revoked nor past their term: several roll-overs of several sites at once. One more is refused until
@@ -101,6 +102,7 @@ class AssertionKeys:
             UnknownKeyError: no key in force has this identifier.
         """
         async with transaction(self._sessions) as session:
+            await count_change(session)
             row = await session.get(AssertionKeyRow, kid)
             if row is None or row.revoked_at is not None:
                 raise UnknownKeyError(kid)
@@ -119,12 +121,6 @@ class AssertionKeys:
         newest_first = select(AssertionKeyRow).order_by(AssertionKeyRow.declared_at.desc(), AssertionKeyRow.kid)
         async with transaction(self._sessions) as session:
             return [_key(row) for row in await session.scalars(newest_first)]
-
-    async def revoked_of(self, kids: Collection[str]) -> dict[str, str]:
-        """Return those of ``kids`` that have been revoked, each with its reason."""
-        revoked = select(AssertionKeyRow).where(AssertionKeyRow.kid.in_(kids), AssertionKeyRow.revoked_at.is_not(None))
-        async with transaction(self._sessions) as session:
-            return {row.kid: row.revoked_reason or "" for row in await session.scalars(revoked)}
 
 
 class UsedAssertions:

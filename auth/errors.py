@@ -166,3 +166,19 @@ class SealError(AuthError):
 
 class UnknownPurposeError(AuthError, ValueError):
     """The text names none of the lawful purposes (L16)."""
+
+
+class RegisterRuleError(AuthError):
+    """The register of who may does not allow this; the text says why, in French, to whoever keeps it."""
+
+
+class UnknownRecordError(AuthError):
+    """The register holds no such designation, habilitation or block that is still open."""
+
+
+class SignedListError(AuthError):
+    """A list of designations cannot be taken; ``faults`` names every line that is wrong, in French."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults

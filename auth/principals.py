@@ -40,7 +40,7 @@ class Factor(StrEnum):
 class Principal:
     """Who asks: what policy, services and the trace are given; it holds no secret and no name.
 
-    ``assertion_key`` identifies the key of the assertion by which an agent was named, if one was.
+    ``assertion_key`` is the id of the key that signed the agent's assertion, where one was brought (C08).
     """
 
     account: str

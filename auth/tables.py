@@ -1,19 +1,23 @@
-"""The tables of ``auth``: accounts, their certificates, login sessions.
+"""The tables of ``auth``: accounts, their certificates, login sessions; designations, habilitations, blocks.
 
-No name, no certificate subject and no secret in clear is in them (C17).
+No name, no certificate subject and no secret in clear is in them (C17). A designation, a habilitation and a block are
+never edited: each is ended once, and followed by another.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from camera_registry.sql import Base, UtcDateTime
 
 ACCOUNT_ID_CHARS = 64
 HEX_SHA256_CHARS = 64
+SERVICE_CHARS = 128
+REFERENCE_CHARS = 128
+REASON_CHARS = 500
 
 
 class AccountRow(Base):
@@ -58,3 +62,86 @@ class LoginSessionRow(Base):
     opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class DesignationRow(Base):
+    """One designation of one agent; an agent has one at a time, and as many as follow one another."""
+
+    __tablename__ = "designations"
+    __table_args__ = (
+        Index(
+            "ix_designations_agent_in_force",
+            "agent",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(ACCOUNT_ID_CHARS), primary_key=True)
+    agent: Mapped[str] = mapped_column(String(ACCOUNT_ID_CHARS), index=True)
+    administration: Mapped[str] = mapped_column(String(8))
+    service: Mapped[str] = mapped_column(String(SERVICE_CHARS))
+    authority: Mapped[str] = mapped_column(String(REFERENCE_CHARS))
+    reference: Mapped[str] = mapped_column(String(REFERENCE_CHARS))
+    start: Mapped[datetime] = mapped_column(UtcDateTime)
+    end: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    recorded_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    recorded_by: Mapped[str] = mapped_column(String(ACCOUNT_ID_CHARS))
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_by: Mapped[str | None] = mapped_column(String(ACCOUNT_ID_CHARS))
+    ended_reason: Mapped[str | None] = mapped_column(String(REASON_CHARS))
+    ended_reference: Mapped[str | None] = mapped_column(String(REFERENCE_CHARS))
+
+
+class HabilitationRow(Base):
+    """One habilitation of one agent."""
+
+    __tablename__ = "habilitations"
+
+    id: Mapped[str] = mapped_column(String(ACCOUNT_ID_CHARS), primary_key=True)
+    agent: Mapped[str] = mapped_column(String(ACCOUNT_ID_CHARS), index=True)
+    role: Mapped[str] = mapped_column(String(16))
+    territory: Mapped[str] = mapped_column(Text)
+    actions: Mapped[str] = mapped_column(String(64))
+    sources: Mapped[str] = mapped_column(Text)
+    start: Mapped[datetime] = mapped_column(UtcDateTime)
+    end: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    authority: Mapped[str] = mapped_column(String(REFERENCE_CHARS))
+    reference: Mapped[str] = mapped_column(String(REFERENCE_CHARS))
+    recorded_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    recorded_by: Mapped[str] = mapped_column(String(ACCOUNT_ID_CHARS))
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_by: Mapped[str | None] = mapped_column(String(ACCOUNT_ID_CHARS))
+    ended_reason: Mapped[str | None] = mapped_column(String(REASON_CHARS))
+    ended_reference: Mapped[str | None] = mapped_column(String(REFERENCE_CHARS))
+
+
+class ConfirmationRow(Base):
+    """A review found a habilitation still needed."""
+
+    __tablename__ = "habilitation_confirmations"
+
+    id: Mapped[str] = mapped_column(String(ACCOUNT_ID_CHARS), primary_key=True)
+    habilitation_id: Mapped[str] = mapped_column(ForeignKey("habilitations.id"), index=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    confirmed_by: Mapped[str] = mapped_column(String(ACCOUNT_ID_CHARS))
+    reference: Mapped[str] = mapped_column(String(REFERENCE_CHARS))
+
+
+class BlockRow(Base):
+    """A temporary exclusion of an agent, a service, a camera or a viewing site."""
+
+    __tablename__ = "blocks"
+
+    id: Mapped[str] = mapped_column(String(ACCOUNT_ID_CHARS), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[str] = mapped_column(String(200))
+    ground: Mapped[str] = mapped_column(String(ACCOUNT_ID_CHARS))
+    reason: Mapped[str] = mapped_column(String(REASON_CHARS))
+    set_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    set_by: Mapped[str] = mapped_column(String(ACCOUNT_ID_CHARS))
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    lifted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    lifted_by: Mapped[str | None] = mapped_column(String(ACCOUNT_ID_CHARS))
+    lifted_reason: Mapped[str | None] = mapped_column(String(REASON_CHARS))

@@ -31,4 +31,4 @@ class SystemClock:
 
 def rfc3339(instant: datetime) -> str:
     """Write an aware instant as RFC 3339 in UTC with microseconds, for example ``2026-11-21T10:15:00.000000Z``."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return instant.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -83,3 +83,15 @@ class StoreUnavailable(RegistryError):
     """The records cannot be read or written now."""
 
     cause = "store-unavailable"
+
+
+class OrderConflict(RegistryError):
+    """An order of this reference is recorded already, or its state does not allow the change."""
+
+    cause = "order-conflict"
+
+
+class UnknownOrder(RegistryError):
+    """No order of this reference is recorded and not withdrawn."""
+
+    cause = "unknown-order"

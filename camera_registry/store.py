@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, Protocol
 
 from sqlalchemy import delete, select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from camera_registry.cameras import Camera, CameraState, Profile
 from camera_registry.clock import Clock
 from camera_registry.connections import CameraRecord, Connection, Credentials, DeviceInformation, StreamSource
-from camera_registry.errors import IdentifierRetired, StoreUnavailable
-from camera_registry.sql import TRANSACTION_LIMIT_S
+from camera_registry.errors import IdentifierRetired
+from camera_registry.records import transaction
 from camera_registry.tables import CameraRow, ProfileRow
 
 _PURPOSE: Final = "camera credentials"
@@ -104,7 +102,7 @@ class CameraStore:
         Raises StoreUnavailable, or what the secret box raises when its key has changed.
         """
         async with self._changes:
-            async with self._transaction() as session:
+            async with transaction(self._sessions) as session:
                 rows = (await session.scalars(select(CameraRow).where(CameraRow.retired_at.is_(None)))).all()
                 ordered = select(ProfileRow).order_by(ProfileRow.camera_id, ProfileRow.position)
                 profiles = (await session.scalars(ordered)).all()
@@ -121,7 +119,7 @@ class CameraStore:
         """
         camera_id = record.camera.id
         async with self._changes:
-            async with self._transaction() as session:
+            async with transaction(self._sessions) as session:
                 row = await session.get(CameraRow, camera_id)
                 if row is None:
                     row = CameraRow(id=camera_id, created_at=self._clock.now())
@@ -143,7 +141,7 @@ class CameraStore:
         Its identifier is never accepted again (C06). Raises StoreUnavailable.
         """
         async with self._changes:
-            async with self._transaction() as session:
+            async with transaction(self._sessions) as session:
                 row = await session.get(CameraRow, camera_id)
                 if row is None or row.retired_at is not None:
                     return False
@@ -152,14 +150,6 @@ class CameraStore:
                 await session.execute(delete(ProfileRow).where(ProfileRow.camera_id == camera_id))
             self._snapshot = self._snapshot.without(camera_id)
         return True
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncSession]:
-        try:
-            async with asyncio.timeout(TRANSACTION_LIMIT_S), self._sessions.begin() as session:
-                yield session
-        except (SQLAlchemyError, OSError) as error:
-            raise StoreUnavailable("the records cannot be reached") from error
 
     def _fill(self, row: CameraRow, record: CameraRecord) -> None:
         camera, connection = record.camera, record.connection

@@ -318,6 +318,13 @@ class MachineSection(_Section):
     join: Literal["burst", "keyframe"] = "burst"
 
 
+class SiteSection(_Section):
+    """A viewing site that PP has declared (annex 6): its id in assertions and accounts, and what people call it."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    label: Shown
+
+
 class TimingsSection(_Section):
     """How long slots are kept, in seconds, within what keeps the convention's promises."""
 
@@ -357,6 +364,7 @@ class Configuration(_Section):
     cameras: tuple[CameraSection, ...] = ()
     machines: tuple[MachineSection, ...] = ()
     assertions: AssertionSection | None = None
+    sites: tuple[SiteSection, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")
@@ -364,7 +372,12 @@ class Configuration(_Section):
         faults = []
         if self.tls is None and (self.listen.https_port is not None or self.listen.rtsps_port is not None):
             faults.append("tls is missing, and listen names an https_port or an rtsps_port")
-        for kind, ids in (("cameras", [c.id for c in self.cameras]), ("machines", [m.id for m in self.machines])):
+        named = {
+            "cameras": [camera.id for camera in self.cameras],
+            "machines": [machine.id for machine in self.machines],
+            "sites": [site.id for site in self.sites],
+        }
+        for kind, ids in named.items():
             faults += [f"{kind}: {name} appears twice" for name in sorted({i for i in ids if ids.count(i) > 1})]
         if faults:
             raise ValueError("; ".join(faults))

@@ -33,8 +33,13 @@ from auth.enrolment import Enrolment
 from auth.passwords import Passwords
 from auth.principals import Role
 from auth.purposes import Purpose
+from auth.register import Actor
+from auth.rights import LOCAL, Administration
 from auth.sealing import Sealing
 from camera_registry.clock import SystemClock
+from camera_registry.orders import OrderType
+from camera_registry.paris import day_of
+from halfgateway.api.rights_shapes import AgentRequest, HabilitationRequest, OrderRequest, PerimeterShape
 from halfgateway.app import Node, running_node
 from halfgateway.app.keeping import EMBEDDED, database_at
 from halfgateway.config import (
@@ -46,6 +51,7 @@ from halfgateway.config import (
     ListenSection,
     MachineSection,
     NodeSection,
+    SiteSection,
     TimingsSection,
     TlsSection,
 )
@@ -72,8 +78,31 @@ Simulate: TypeAlias = Callable[[int], AbstractAsyncContextManager[list[dict[str,
 ASSERTION_ISSUER, ASSERTION_AUDIENCE = "pvpp-demo", "dpp-syn-demo"
 """Who signs the demo's assertions, and for whom (docs/integration-pp.md)."""
 
+NODE = "demo"
 MACHINE = "pvpp-vms"
+RESPONSIBLE = "pp-garant-01"
+"""The agent who answers for the machine."""
+
 REVOKED = "pp-revoked-01"
+ASSERTED = "pp-agent-17"
+"""The agent whom the example of docs/integration-pp.md asserts, who has no account here."""
+
+SERVICE, SITE = "DOPC", "PP-CITE"
+AUTHORITY, REFERENCE = "démonstration", "demo-2025-10"
+PEOPLE = {
+    Administration.PP: {
+        "pp-operator-01": Role.OPERATOR,
+        "pp-supervisor-01": Role.SUPERVISOR,
+        REVOKED: Role.OPERATOR,
+        RESPONSIBLE: Role.MACHINE,
+        ASSERTED: Role.OPERATOR,
+    },
+    Administration.SYN: {f"syn-{role.value}-01": role for role in (Role.OPS, Role.OFFICER, Role.AUDITOR)},
+}
+"""The demo's agents, by their administration, each with one role."""
+
+ORDER_LASTS = timedelta(days=5 * 365)
+"""How long the demo's order lasts: five years, as a normal one (CSI L252-4)."""
 
 
 class DemoError(HalfGatewayError):
@@ -116,6 +145,7 @@ async def running_demo(
     async with (simulate or _simulator)(cameras) as listed:
         configuration = _configuration(folder, authority, listed, host, ports, timings, database_url)
         async with running_node(configuration) as node:
+            await _authorise(node)
             await node.survey.taken.wait()
             yield node, _ready(node, folder, authority, accounts)
 
@@ -140,7 +170,7 @@ def _configuration(
 ) -> Configuration:
     server = authority.server(datetime.now(UTC))
     return Configuration(
-        node=NodeSection(id="demo", data=folder.root),
+        node=NodeSection(id=NODE, data=folder.root),
         convention=ConventionSection(
             id="demo",
             in_force_from=datetime(2025, 10, 21, tzinfo=UTC),
@@ -165,7 +195,8 @@ def _configuration(
         timings=timings,
         cameras=tuple(_camera_section(folder, camera) for camera in cameras),
         assertions=AssertionSection(issuer=ASSERTION_ISSUER, audience=ASSERTION_AUDIENCE),
-        machines=(MachineSection(id=MACHINE, agent="pp-garant-01", reason="L251-2-5", over_plain_rtsp=True),),
+        machines=(MachineSection(id=MACHINE, agent=RESPONSIBLE, reason="L251-2-5", over_plain_rtsp=True),),
+        sites=(SiteSection(id=SITE, label="Salle de commandement de démonstration"),),
     )
 
 
@@ -207,27 +238,67 @@ async def _enrol_everyone(
 ) -> dict[str, dict[str, str]]:
     now = datetime.now(UTC)
     accounts: dict[str, dict[str, str]] = {}
-    for role, service in ((Role.OPERATOR, "DOPC"), (Role.SUPERVISOR, "DOPC")):
+    for role in (Role.OPERATOR, Role.SUPERVISOR):
         name = f"pp-{role.value}-01"
-        accounts[role.value] = await _with_card(
-            enrolment, name, role, authority.client(name, now), service=service, site="PP-CITE"
-        )
+        accounts[role.value] = await _with_card(enrolment, name, role, authority.client(name, now))
     revoked = authority.client(REVOKED, now, folder=folder.root / "revoked")
-    await _with_card(enrolment, REVOKED, Role.OPERATOR, revoked, service="DOPC", site="PP-CITE")
+    await _with_card(enrolment, REVOKED, Role.OPERATOR, revoked)
     accounts["machine"] = await _machine(enrolment, authority, folder, now)
     for role, scope in ((Role.OPS, None), (Role.OFFICER, None), (Role.AUDITOR, "SYN")):
         name, password = f"syn-{role.value}-01", secrets.token_urlsafe(12)
-        await enrolment.create(name, role, password, service="SYN", scope=scope)
+        await enrolment.create(name, role, password, agent=name, service="SYN", scope=scope)
         totp = await enrolment.enrol_totp(name)
         accounts[role.value] = {"id": name, "password": password, "totp_secret": totp}
     return accounts
 
 
+async def _authorise(node: Node) -> None:
+    """Everyone's designation and habilitation, and an order for the cameras, unless this folder has them already."""
+    office, now, by = node.office, datetime.now(UTC), Actor(account="demo", source=LOCAL)
+    if not await office.personnel.agents():
+        for administration, roles in PEOPLE.items():
+            for agent, role in roles.items():
+                service = SERVICE if administration is Administration.PP else "SYN"
+                designation = AgentRequest(
+                    id=agent,
+                    administration=administration,
+                    service=service,
+                    authority=AUTHORITY,
+                    reference=REFERENCE,
+                    start=now,
+                )
+                habilitation = HabilitationRequest(
+                    agent=agent, role=role, authority=AUTHORITY, reference=REFERENCE, start=now
+                )
+                await office.personnel.designate(designation, by=by)
+                await office.personnel.habilitate(habilitation, by=by)
+    if not await office.orders.orders():
+        await office.orders.add([_order([section.id for section in node.configuration.cameras], now)], by=by)
+
+
+def _order(cameras: list[str], now: datetime) -> OrderRequest:
+    """An order of five years that lets the demo's cameras be shown to its one service."""
+    signed_on = day_of(now)
+    return OrderRequest(
+        reference=REFERENCE,
+        type=OrderType.NORMAL,
+        perimeter=PerimeterShape(cameras=tuple(cameras)),
+        place="voie publique",
+        recipients=(SERVICE,),
+        live=True,
+        recorded=True,
+        retention_min_days=10,
+        retention_max_days=30,
+        signed_on=signed_on,
+        last_day=signed_on + ORDER_LASTS,
+    )
+
+
 async def _with_card(
-    enrolment: Enrolment, name: str, role: Role, card: Issued, *, service: str, site: str
+    enrolment: Enrolment, name: str, role: Role, card: Issued, *, agent: str | None = None
 ) -> dict[str, str]:
     password = secrets.token_urlsafe(12)
-    await enrolment.create(name, role, password, agent=name, service=service, site=site)
+    await enrolment.create(name, role, password, agent=agent or name, service=SERVICE, site=SITE)
     await enrolment.bind_certificate(name, card.der)
     return {
         "id": name,
@@ -239,9 +310,7 @@ async def _with_card(
 
 async def _machine(enrolment: Enrolment, authority: DemoAuthority, folder: DataFolder, now: datetime) -> dict[str, str]:
     """The machine's account, and the key with which it will sign its agents' assertions."""
-    account = await _with_card(
-        enrolment, MACHINE, Role.MACHINE, authority.client(MACHINE, now), service="DOPC", site="PP-CITE"
-    )
+    account = await _with_card(enrolment, MACHINE, Role.MACHINE, authority.client(MACHINE, now), agent=RESPONSIBLE)
     account["password"] = await enrolment.enrol_machine_secret(MACHINE, realm=REALM)
     key, public_pem = _assertion_key(folder)
     return account | {"assertion_key": str(key), "assertion_kid": default_kid(public_pem)}

@@ -37,7 +37,8 @@ class Refusal(HalfGatewayError):
     """A request that is refused, for a reason that may be told.
 
     ``code`` is the reason code; ``http_status`` and ``rtsp_status`` the answers; ``article`` the
-    article of the convention (or of the law) that applies, where one does.
+    article of the convention (or of the law) that applies, where one does. ``reason`` is finer than the code, and for
+    the trace alone.
     """
 
     code: ClassVar[str]
@@ -45,10 +46,11 @@ class Refusal(HalfGatewayError):
     rtsp_status: ClassVar[int]
     article: ClassVar[str | None] = None
 
-    def __init__(self, detail: str = "", *, retry_after_s: int | None = None) -> None:
+    def __init__(self, detail: str = "", *, retry_after_s: int | None = None, reason: str | None = None) -> None:
         super().__init__(detail or self.code)
         self.detail = detail
         self.retry_after_s = retry_after_s
+        self.reason = reason
 
 
 class Unauthenticated(Refusal):
@@ -79,6 +81,27 @@ class CameraNotAuthorised(Refusal):
     article = "article 1"
 
 
+class OrderSuspended(Refusal):
+    """The prefectoral order that covers the camera is suspended (CSI L252-4)."""
+
+    code, http_status, rtsp_status = "order-suspended", 403, 403
+    article = "article 1"
+
+
+class RecipientNotAuthorised(Refusal):
+    """The order does not make the agent's service a recipient of the images (CSI L252-3)."""
+
+    code, http_status, rtsp_status = "recipient-not-authorised", 403, 403
+    article = "article 1"
+
+
+class SiteNotDeclared(Refusal):
+    """The viewing site is not one that PP has declared (annex 6)."""
+
+    code, http_status, rtsp_status = "site-not-declared", 403, 403
+    article = "article 5"
+
+
 class ConventionNotInForce(Refusal):
     """The convention has not begun, or has ended."""
 
@@ -96,6 +119,13 @@ class NoRecording(Refusal):
     """No footage exists for this camera and period (article 6, obligation de moyens)."""
 
     code, http_status, rtsp_status = "no-recording", 404, 457
+    article = "article 6"
+
+
+class OutsideRetention(Refusal):
+    """The period begins before what may be reached, or is to come (C03)."""
+
+    code, http_status, rtsp_status = "outside-retention", 410, 457
     article = "article 6"
 
 

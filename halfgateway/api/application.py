@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from camera_registry.clock import Clock
 from halfgateway import __version__
 from halfgateway.api.dispatch import Dispatcher
+from halfgateway.api.local import local_account
 from halfgateway.api.openapi import openapi_document
 from halfgateway.api.operation import Operation, operations_of
 from halfgateway.api.ports import (
@@ -30,18 +31,21 @@ from halfgateway.api.ports import (
     TracePurge,
 )
 from halfgateway.api.problems import http_error_response
+from halfgateway.api.rights_ports import Gatekeeper, Orders, Personnel
 from halfgateway.api.routes.administration import AdministrationRoutes
+from halfgateway.api.routes.agents import AgentRoutes
 from halfgateway.api.routes.cameras import CameraRoutes
 from halfgateway.api.routes.custody import BreakGlassRoutes, InterventionRoutes, KeyRoutes
 from halfgateway.api.routes.documents import DocumentRoutes
 from halfgateway.api.routes.health import HEALTH_PATH, METRICS_PATH, READINESS_PATH, HealthRoutes
 from halfgateway.api.routes.interconnection import InterconnectionRoutes
 from halfgateway.api.routes.login import LoginRoutes
+from halfgateway.api.routes.orders import OrderRoutes
 from halfgateway.api.routes.streams import StreamRoutes
 from halfgateway.api.routes.trace import TraceRoutes
 
-MAX_BODY_BYTES = 64 * 1024
-"""Bytes of a request's body; the largest one is a signed assertion of a few thousand. More is answered 413."""
+MAX_BODY_BYTES = 512 * 1024
+"""Bytes of a request's body; the largest one is a signed list of some thousand agents. More is answered 413."""
 
 SECURITY_HEADERS = {
     hdrs.CACHE_CONTROL: "no-store",
@@ -83,6 +87,9 @@ class Ports:
     purges: TracePurge
     custody: Custody
     health: Health
+    gatekeeper: Gatekeeper
+    personnel: Personnel
+    orders: Orders
     registry: CollectorRegistry
     clock: Clock
 
@@ -93,7 +100,7 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
     The plain port answers for health and metrics only, unless ``full_api_on_http`` (the demo).
     """
     groups = [
-        LoginRoutes(ports.authenticator, ports.sessions, ports.trace, ports.clock),
+        LoginRoutes(ports.authenticator, ports.sessions, ports.gatekeeper, ports.trace, ports.clock),
         CameraRoutes(ports.cameras, ports.trace),
         StreamRoutes(ports.streams, ports.trace),
         InterconnectionRoutes(ports.interconnection, ports.clock),
@@ -102,6 +109,8 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         KeyRoutes(ports.custody),
         BreakGlassRoutes(ports.custody),
         InterventionRoutes(ports.custody),
+        AgentRoutes(ports.personnel, ports.trace),
+        OrderRoutes(ports.orders),
         HealthRoutes(ports.health, ports.registry),
     ]
     declared = [operation for group in groups for operation in operations_of(group)]
@@ -112,16 +121,28 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
     )
     if not full_api_on_http:
         application.middlewares.append(_health_alone_on_plain_http)
-    application[OPERATIONS] = tuple(operation for group in groups for operation in operations_of(group))
-    dispatcher = Dispatcher(ports.sessions, ports.trace)
-    for group in groups:
-        for operation in operations_of(group):
-            handler = partial(dispatcher.run, operation, group)
-            application.router.add_route(operation.method, operation.path, handler, name=operation.name)
+    _serve(application, groups, Dispatcher(ports.sessions, ports.gatekeeper, ports.trace))
     application.on_response_prepare.append(_add_security_headers)
     if not full_api_on_http:
         application.on_response_prepare.append(_add_strict_transport)
     return application
+
+
+def build_office(
+    *, sessions: SessionStore, gatekeeper: Gatekeeper, personnel: Personnel, orders: Orders, trace: AccessTrace
+) -> web.Application:
+    """Build what the command line needs of the API where no node runs: the register alone, for this machine alone."""
+    application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_as_problems])
+    _serve(application, [AgentRoutes(personnel, trace), OrderRoutes(orders)], Dispatcher(sessions, gatekeeper, trace))
+    return application
+
+
+def _serve(application: web.Application, groups: Sequence[object], dispatcher: Dispatcher) -> None:
+    application[OPERATIONS] = tuple(operation for group in groups for operation in operations_of(group))
+    for group in groups:
+        for operation in operations_of(group):
+            handler = partial(dispatcher.run, operation, group)
+            application.router.add_route(operation.method, operation.path, handler, name=operation.name)
 
 
 async def _add_security_headers(_request: web.Request, response: web.StreamResponse) -> None:
@@ -146,7 +167,7 @@ async def _as_problems(request: web.Request, handler: _Handler) -> web.StreamRes
 
 @web.middleware
 async def _health_alone_on_plain_http(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    if not _is_tls(request) and request.path not in _PLAIN_PATHS:
+    if not _is_tls(request) and local_account(request) is None and request.path not in _PLAIN_PATHS:
         raise web.HTTPNotFound
     return await handler(request)
 

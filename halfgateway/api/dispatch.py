@@ -15,13 +15,16 @@ from pydantic import BaseModel, ValidationError
 
 from auth.errors import AuthenticationError, AuthError
 from auth.principals import Principal
+from auth.rights import LOCAL
 from auth.trace import Draft, Kind
 from camera_registry.errors import StoreUnavailable
+from halfgateway.api.local import local_account, local_principal
 from halfgateway.api.operation import JSON_MEDIA_TYPE, Answer, Attachment, Call, Forbidden, Operation, Text
 from halfgateway.api.ports import AccessTrace, SessionStore
 from halfgateway.api.problems import Fault, InvalidCall, faults_of, problem_response, refusal_of
+from halfgateway.api.rights_ports import Gatekeeper
 from halfgateway.api.shapes import Nothing
-from halfgateway.errors import Refusal, Unauthenticated
+from halfgateway.errors import NotHabilitated, Refusal, Unauthenticated
 
 SESSION_COOKIE = "halfgateway_session"
 
@@ -32,8 +35,9 @@ _OWN_SITE = frozenset({"same-origin", "none"})
 class Dispatcher:
     """Runs operations: authenticates, authorises, validates, calls, answers."""
 
-    def __init__(self, sessions: SessionStore, trace: AccessTrace) -> None:
+    def __init__(self, sessions: SessionStore, gatekeeper: Gatekeeper, trace: AccessTrace) -> None:
         self._sessions = sessions
+        self._gatekeeper = gatekeeper
         self._trace = trace
 
     async def run(self, operation: Operation, routes: object, request: web.Request) -> web.Response:
@@ -58,15 +62,27 @@ class Dispatcher:
             return await operation.handler(routes, call, **await _read_inputs(operation, request))
         principal = await self._identify(operation, call)
         try:
+            self._require_standing(call, principal)
             _authorise(operation, request, call, principal)
             inputs = await _read_inputs(operation, request)
             return await operation.handler(routes, call, principal=principal, **inputs)
         except (Forbidden, InvalidCall) as refusal:
             attempt = {"action": _action(operation), "role": principal.role.value}
+            attempt |= {"reason": refusal.reason} if refusal.reason is not None else {}
             self._trace.refusal(call.entry(Kind.ACTION_REFUSED, principal, attempt, refusal=refusal.code))
             raise
 
+    def _require_standing(self, call: Call, principal: Principal) -> None:
+        """A right that has ended since the login opens nothing (C09). Raises a Refusal."""
+        refusal = self._gatekeeper.refusal_of(principal, call.source) if call.local is None else None
+        if isinstance(refusal, NotHabilitated):
+            raise Forbidden(refusal.detail, reason=refusal.reason)
+        if refusal is not None:
+            raise refusal
+
     async def _identify(self, operation: Operation, call: Call) -> Principal:
+        if call.local is not None:
+            return local_principal(call.local)
         if call.token is None:
             raise Unauthenticated
         try:
@@ -109,8 +125,9 @@ def _call_of(request: web.Request) -> Call:
     scheme, _, bearer = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     has_bearer = scheme.lower() == "bearer" and bool(bearer)
     return Call(
-        source=request.remote or "local",
+        source=request.remote or LOCAL,
         secure=tls is not None,
+        local=local_account(request),
         token=bearer.strip() if has_bearer else request.cookies.get(SESSION_COOKIE),
         token_from_cookie=not has_bearer,
         certificate_der=tls.getpeercert(binary_form=True) if tls is not None else None,

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel
 
 from auth.principals import Principal, Role
+from auth.register import Actor
 from auth.trace import Draft, Kind
 from halfgateway.errors import InvalidRequest, NotHabilitated, Refusal, StateStoreUnavailable, Unauthenticated
 
@@ -46,14 +47,22 @@ Handler = Callable[..., Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What every handler may know of the request; ``headers`` are sent with its answer."""
+    """What every handler may know of the request; ``headers`` are sent with its answer.
+
+    ``local`` is the account of this machine that asks through the node's own socket; None from the network.
+    """
 
     source: str
     secure: bool
     token: str | None
     token_from_cookie: bool
     certificate_der: bytes | None
+    local: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+
+    def actor(self, principal: Principal) -> Actor:
+        """Who makes a change by this call."""
+        return Actor(account=principal.account, source=self.source, agent=principal.agent)
 
     def entry(
         self,

@@ -37,6 +37,7 @@ TITLES = {
     "unknown-camera": "Caméra inconnue",
     "unknown-stream": "Flux inconnu",
     "unknown-session": "Session inconnue",
+    "unknown-record": "Enregistrement inconnu",
     "unknown-entry": "Entrée inconnue du journal des accès",
     "no-recording": "Aucun enregistrement disponible",
     "cap-reached": "Nombre maximal de Flux atteint",
@@ -106,6 +107,12 @@ class UnknownSession(Refusal):
     """The caller has no open session of this id."""
 
     code, http_status, rtsp_status = "unknown-session", 404, 404
+
+
+class UnknownRecord(Refusal):
+    """No agent, habilitation, block or order of this name that is open."""
+
+    code, http_status, rtsp_status = "unknown-record", 404, 404
 
 
 class UnknownEntry(Refusal):

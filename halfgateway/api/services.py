@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from auth.policy import Mode
+from auth.policy import Mode, may_know_of
 from auth.principals import Principal, Role
+from auth.rights import Rights
 from camera_registry.cameras import Camera
 from camera_registry.clock import Clock
 from camera_registry.store import CameraStore
@@ -42,23 +43,28 @@ class StreamAddresses:
 
 
 class CatalogueService:
-    """Fills :class:`~halfgateway.api.ports.CameraCatalogue` from the registry's memory."""
+    """Fills :class:`~halfgateway.api.ports.CameraCatalogue` from memory: the registry's, and that of who may."""
 
-    def __init__(self, store: CameraStore, terms: Terms, clock: Clock) -> None:
+    def __init__(self, store: CameraStore, who_may: Callable[[], Rights | None], terms: Terms, clock: Clock) -> None:
         self._store = store
+        self._who_may = who_may
         self._terms = terms
         self._clock = clock
 
     async def list_cameras(self, viewer: Principal, *, limit: int, cursor: str | None) -> Page[Camera]:
         """See the port; the cursor is the last identifier given."""
-        known = [camera for camera in self._store.list() if cursor is None or camera.id > cursor]
+        known = [
+            camera
+            for camera in self._store.list()
+            if (cursor is None or camera.id > cursor) and self._may_know(viewer, camera)
+        ]
         page = known[:limit]
         return Page(page, page[-1].id if len(known) > limit else None)
 
     async def camera(self, viewer: Principal, camera_id: str) -> Camera:
-        """See the port."""
+        """See the port: one that is not exposed to the viewer does not exist for them (L06)."""
         camera = self._store.get(camera_id)
-        if camera is None:
+        if camera is None or not self._may_know(viewer, camera):
             raise UnknownCamera("Caméra inconnue.")
         return camera
 
@@ -70,8 +76,12 @@ class CatalogueService:
         if not camera.recorded:
             raise NoRecording("Aucun enregistrement n'est disponible pour cette caméra sur la période demandée.")
         now = self._clock.now()
-        window = Window(start=now - timedelta(days=self._terms.convention.retention_days), end=now)
+        window = Window(start=self._terms.convention.accessible_from(now), end=now)
         return Recordings(camera=camera.id, window=window, intervals=())
+
+    def _may_know(self, viewer: Principal, camera: Camera) -> bool:
+        rights = self._who_may()
+        return rights is not None and may_know_of(viewer, camera, self._clock.now(), self._terms.convention, rights)
 
 
 class StreamService:
@@ -96,6 +106,7 @@ class StreamService:
             reference=wish.reference,
             source=source,
             via=Via.API,
+            start=wish.start,
         )
         if wish.assertion is not None:
             claim = Claim(requester, wish.assertion, request.reason, request.reference, source, certificate_der)

@@ -195,7 +195,7 @@ class RecordingsQuery(Shape):
     @field_validator("end")
     @classmethod
     def _ends_after_its_start(cls, end: datetime | None, info: ValidationInfo) -> datetime | None:
-        return _after_start(end, info)
+        return after_start(end, info)
 
 
 class Window(Shape):
@@ -262,7 +262,7 @@ class StreamRequest(Shape):
     def _ends_after_its_start(cls, end: datetime | None, info: ValidationInfo) -> datetime | None:
         if end is not None and info.data.get("mode") is Mode.LIVE:
             raise ValueError("a live stream has no end")
-        return _after_start(end, info)
+        return after_start(end, info)
 
 
 class Ticket(Shape):
@@ -489,7 +489,8 @@ class Ready(Shape):
     missing: tuple[str, ...] = ()
 
 
-def _after_start(end: datetime | None, info: ValidationInfo) -> datetime | None:
+def after_start(end: datetime | None, info: ValidationInfo) -> datetime | None:
+    """Let an end pass that comes after the ``start`` of the same shape. Raises ValueError."""
     start = info.data.get("start")
     if end is not None and start is not None and end <= start:
         raise ValueError("the end is not after the start")

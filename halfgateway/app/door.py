@@ -16,7 +16,7 @@ from camera_registry.store import CameraStore
 from halfgateway.app.keeping import EMBEDDED, Records
 from halfgateway.config import Configuration
 from halfgateway.control.admission import Admission
-from halfgateway.control.assertions import AssertionKeyWatch, Assertions
+from halfgateway.control.assertions import Assertions
 from halfgateway.control.closing import Closer
 from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.desk import Desk
@@ -26,6 +26,7 @@ from halfgateway.control.handover import Handover
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.lease_script import Limits
 from halfgateway.control.machines import MachineDirectory, MachineUse
+from halfgateway.control.rights_view import RightsView
 from halfgateway.control.rtsp_door import RtspDoor
 from halfgateway.control.seat import House
 from halfgateway.control.shared_state import SharedInterconnection
@@ -71,7 +72,7 @@ class Control:
     door: RtspDoor
     throttle: Throttle
     assertions: Assertions
-    assertion_key_watch: AssertionKeyWatch
+    view: RightsView
 
 
 async def open_control(
@@ -98,6 +99,7 @@ async def open_control(
     if configuration.state_store.url == EMBEDDED:
         await slots.open_epoch()
     rights = Freshness(now=time.monotonic)
+    view = RightsView(records.database.sessions, clock, sites=lambda: terms.sites)
     tickets, shared = TicketStore(store), SharedInterconnection(store)
     table = StreamTable(now=time.monotonic)
     handover = Handover(store, slots, table, node=configuration.node.id)
@@ -129,6 +131,7 @@ async def open_control(
     admission = Admission(
         state=interconnection,
         rights=rights,
+        who_may=view.current,
         terms=terms,
         find_camera=records.cameras.get,
         slots=slots,
@@ -185,7 +188,7 @@ async def open_control(
         door=door,
         throttle=throttle,
         assertions=assertions,
-        assertion_key_watch=AssertionKeyWatch(records.assertion_keys, table, closer),
+        view=view,
     )
 
 
@@ -196,6 +199,7 @@ def terms_of(configuration: Configuration) -> Terms:
         configuration.timings.record(),
         join_at_keyframe=frozenset(use.id for use in configuration.machines if use.join == "keyframe"),
         line=configuration.line.record(),
+        sites=frozenset(site.id for site in configuration.sites),
     )
 
 

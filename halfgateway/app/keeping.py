@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -22,6 +22,7 @@ from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock, rfc3339
 from camera_registry.store import CameraStore
 from halfgateway.config import Configuration, ConfigurationFile
+from halfgateway.control.beacon import Beacon
 from halfgateway.control.custody import Custody, Record
 from halfgateway.control.revocation import RevocationFile
 from halfgateway.control.slots import SlotTable
@@ -54,14 +55,6 @@ class Records:
     recovery_codes: RecoveryCodes
     break_glass: BreakGlassRegister
     interventions: InterventionRegister
-
-
-def open_record(folder: DataFolder, clock: Clock) -> LocalRecord:
-    """The interconnection's own record: begun as open in a folder in which nothing was ever traced, and in no other."""
-    record = LocalRecord(folder.interconnection, clock=clock)
-    if not any(folder.trace.glob("*.leaves")):  # the folder itself may be a disk of its own, mounted and empty
-        record.initialise(first_open(clock.now()))
-    return record
 
 
 def database_at(url: str, folder: DataFolder) -> Database:
@@ -145,6 +138,20 @@ async def keep_embedded(embedded: EmbeddedValkey, slots: SlotTable, terms: Terms
                 log.error("valkey.not_started error=%s", error)
 
 
+@contextmanager
+def taken(folder: DataFolder, node: str, clock: Clock) -> Iterator[Beacon]:
+    """Have the data folder for this process alone; the interconnection's record begins with a new one.
+
+    Raises NodeAlreadyRunsError, LocalRecordError.
+    """
+    is_new = not any(folder.trace.glob("*.leaves"))  # the folder itself may be a disk of its own, mounted and empty
+    folder.make()
+    with Beacon(folder.run, node) as beacon:
+        if is_new:
+            LocalRecord(folder.interconnection, clock=clock).initialise(first_open(clock.now()))
+        yield beacon
+
+
 async def open_journal(
     configuration: Configuration,
     file: ConfigurationFile | None,
@@ -153,16 +160,28 @@ async def open_journal(
     clock: Clock,
     life: AsyncExitStack,
 ) -> Journal:
-    """The journal, with a result for each act that a crash left open (T02)."""
+    """The journal of a node that starts, with a result for each act that a crash left open (T02)."""
     journal = await Journal.open(folder.trace, node=configuration.node.id, key=keys.trace, clock=clock)
     life.push_async_callback(_close_journal, journal)
-    for act in journal.open_acts:
-        await journal.record(_recovered(act))
+    await _recover(journal)
     begins_with = {"convention": configuration.convention.id}
     if file is not None:
         begins_with["configuration"] = file.sha256
     await journal.record(Draft(kind=Kind.NODE_STARTED, detail=begins_with))
     return journal
+
+
+async def borrow_journal(folder: DataFolder, node: str, keys: NodeKeys, clock: Clock, life: AsyncExitStack) -> Journal:
+    """The journal of a node that does not run, for a command to write what it does."""
+    journal = await Journal.open(folder.trace, node=node, key=keys.trace, clock=clock)
+    life.push_async_callback(journal.close)
+    await _recover(journal)
+    return journal
+
+
+async def _recover(journal: Journal) -> None:
+    for act in journal.open_acts:
+        await journal.record(_recovered(act))
 
 
 def _recovered(act: OpenAct) -> Draft:

@@ -27,14 +27,18 @@ from halfgateway.api.services import (
 )
 from halfgateway.app.door import Control
 from halfgateway.app.keeping import Records
+from halfgateway.app.local_door import listen_locally
+from halfgateway.app.office import Office
 from halfgateway.app.reload import ConfigurationInForce
 from halfgateway.app.tls import TlsFiles
 from halfgateway.config import Configuration
 from halfgateway.control.access import Via
 from halfgateway.control.custody import Custody
+from halfgateway.control.standing import Standing
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.server import RtspServer
 from halfgateway.errors import HalfGatewayError, LocalProtocolError, Unauthenticated
+from halfgateway.folder import DataFolder
 from halfgateway.metrics import NodeCollector
 from halfgateway.net.listener import Balancers, Listener
 from halfgateway.net.tls import TlsListener
@@ -57,8 +61,10 @@ class Endpoints:
 
 async def listen(
     configuration: Configuration,
+    folder: DataFolder,
     records: Records,
     control: Control,
+    office: Office,
     journal: Journal,
     rtsp: RtspServer,
     sessions: Sessions,
@@ -92,12 +98,15 @@ async def listen(
         rtsp=listen.public_rtsp or (f"rtsp://{_shown(host)}:{rtsp_port}" if rtsp_port is not None else ""),
         rtsps=listen.public_rtsps or (f"rtsps://{_shown(host)}:{rtsps_port}" if rtsps_port is not None else ""),
     )
-    ports = _ports(configuration, records, control, journal, rtsp, addresses, sessions, proof, in_force, custody, clock)
+    ports = _ports(
+        configuration, records, control, office, journal, rtsp, addresses, sessions, proof, in_force, custody, clock
+    )
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
     await runner.setup()
     life.push_async_callback(runner.cleanup)
     if runner.server is None:
         raise LocalProtocolError("the runner is to be set up before it is served")
+    await listen_locally(runner, folder, life)
     if listen.http_port is not None:
         http = Listener(runner.server, balancers=balancers(Via.API))
         life.push_async_callback(http.close)
@@ -119,6 +128,7 @@ def _ports(
     configuration: Configuration,
     records: Records,
     control: Control,
+    office: Office,
     journal: Journal,
     rtsp: RtspServer,
     addresses: StreamAddresses,
@@ -162,7 +172,7 @@ def _ports(
         authenticator=login,
         sessions=sessions,
         trace=control.tracer,
-        cameras=CatalogueService(records.cameras, control.terms, clock),
+        cameras=CatalogueService(records.cameras, control.view.current, control.terms, clock),
         streams=StreamService(
             desk=control.desk, assertions=control.assertions, table=control.table, addresses=addresses
         ),
@@ -178,6 +188,9 @@ def _ports(
         purges=PurgeService(journal, in_force.retention, clock),
         custody=custody,
         health=health,
+        gatekeeper=Standing(control.view.current, control.terms, clock),
+        personnel=office.personnel,
+        orders=office.orders,
         registry=registry,
         clock=clock,
     )

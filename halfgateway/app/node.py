@@ -29,11 +29,12 @@ from halfgateway.app.keeping import (
     keep_embedded,
     open_custody,
     open_journal,
-    open_record,
     open_records,
     open_state_store,
+    taken,
 )
 from halfgateway.app.listening import Endpoints, listen
+from halfgateway.app.office import Office, open_office
 from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.tls import CertificateWatch, TlsFiles
 from halfgateway.config import Configuration, ConfigurationFile
@@ -53,6 +54,7 @@ from halfgateway.net.responder import ask_responder
 from halfgateway.protocol.digest import DigestVerifier
 from halfgateway.survey import Survey, hosts_of
 from ops.interconnection import InterconnectionState
+from ops.local_record import LocalRecord
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class Node:
     endpoints: Endpoints
     records: Records
     control: Control
+    office: Office
     journal: Journal
     rtsp: RtspServer
     survey: Survey
@@ -111,10 +114,9 @@ async def _start(
     clock = SystemClock()
     failed = asyncio.Event()
     folder = DataFolder(configuration.node.data.absolute())
-    folder.make()
-    beacon = life.enter_context(Beacon(folder.run, configuration.node.id))
+    beacon = life.enter_context(taken(folder, configuration.node.id, clock))
     keys = NodeKeys.open(folder.secrets)
-    record = open_record(folder, clock)
+    record = LocalRecord(folder.interconnection, clock=clock)
     records = await open_records(configuration, folder, keys, clock, life)
     shared = await open_state_store(configuration, folder, life)
     journal = await open_journal(configuration, file, folder, keys, clock, life)
@@ -155,7 +157,7 @@ async def _start(
         closer=control.closer,
         interconnection=control.interconnection,
         journal=journal,
-        check_records=lambda: records.accounts.find(""),
+        check_records=control.view.refresh,
         rights=control.rights,
         terms=control.terms,
         now=time.monotonic,
@@ -179,14 +181,30 @@ async def _start(
     parts = Parts(records, control, onvif, survey, tls, watch, enforcement.renew)
     in_force = ConfigurationInForce(configuration, file, parts)
     custody = open_custody(lambda: in_force.current, records, tracer.durable, clock)
-    endpoints = await listen(
-        configuration, records, control, journal, rtsp, sessions, proof, tls, in_force, custody, clock, life
+    office = open_office(
+        records, tracer, clock, changed=control.view.refresh, machines_changed=in_force.read_machines_again
     )
-    await _keep_watch(life, failed, control, custody, watch)
+    endpoints = await listen(
+        configuration,
+        folder,
+        records,
+        control,
+        office,
+        journal,
+        rtsp,
+        sessions,
+        proof,
+        tls,
+        in_force,
+        custody,
+        clock,
+        life,
+    )
+    await _keep_watch(life, failed, custody, watch)
     await _keep_running(life, failed, "survey", survey.run())
     if hung_up is not None:
         await _keep_running(life, failed, "reload", in_force.follow(hung_up))
-    return Node(in_force, endpoints, records, control, journal, rtsp, survey, failed)
+    return Node(in_force, endpoints, records, control, office, journal, rtsp, survey, failed)
 
 
 async def _begin_survey(
@@ -207,16 +225,11 @@ async def _begin_survey(
 
 
 async def _keep_watch(
-    life: AsyncExitStack,
-    failed: asyncio.Event,
-    control: Control,
-    custody: Custody,
-    certificates: CertificateWatch | None,
+    life: AsyncExitStack, failed: asyncio.Event, custody: Custody, certificates: CertificateWatch | None
 ) -> None:
-    """Watch over what may fall, and what may pass, while the node runs: certificates, keys, sealed credentials."""
+    """Watch over what may fall, and what may pass, while the node runs: certificates, sealed credentials."""
     if certificates is not None:
         await _keep_running(life, failed, "certificates", certificates.run())
-    await _keep_running(life, failed, "assertion keys", control.assertion_key_watch.run())
     await _keep_running(life, failed, "break glass", _end_break_glass(custody))
 
 

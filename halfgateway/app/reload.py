@@ -102,6 +102,12 @@ class ConfigurationInForce:
             await self._parts.renew()
             return ReloadOutcome(prepared.file.sha256, prepared.changed)
 
+    async def read_machines_again(self) -> None:
+        """Let the machine accounts count as they are on record now. Raises RecordsUnavailableError."""
+        async with self._one_at_a_time:
+            machines = await self._parts.control.machines.read(machine_uses(self.current))
+            self._parts.control.machines.adopt(machines, all_show_one=tickets_show_one(self.current))
+
     async def follow(self, hung_up: asyncio.Event) -> NoReturn:
         """Reload each time that ``hung_up`` is set, until cancelled; what is wrong is in the log and in the trace."""
         while True:

@@ -23,6 +23,7 @@ MODULES = {
     "crl": "keys",
     "break-glass": "break_glass",
     "intervention": "intervention",
+    "order": "order",
 }
 """The module of this package that holds each command, under the command's own name."""
 

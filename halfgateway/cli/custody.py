@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from auth.errors import AuthError
-from auth.trace import Journal
 from camera_registry.clock import SystemClock
 from camera_registry.errors import RegistryError
-from halfgateway.app.keeping import open_custody, open_records
+from halfgateway.app.keeping import borrow_journal, open_custody, open_records, taken
 from halfgateway.cli.common import REFUSED, WRONG_USAGE, account_name, stop
 from halfgateway.config import Configuration, ConfigurationError, read_configuration
-from halfgateway.control.beacon import Beacon, NodeAlreadyRunsError
+from halfgateway.control.beacon import NodeAlreadyRunsError
 from halfgateway.control.custody import Actor, Custody
 from halfgateway.demo import DemoError, configuration_at_rest
 from halfgateway.errors import HalfGatewayError
@@ -49,12 +48,10 @@ async def _custody(configuration: Configuration) -> AsyncIterator[Custody]:
     """The acts of a node that does not run; it cannot start meanwhile. Raises NodeAlreadyRunsError."""
     clock, folder = SystemClock(), DataFolder(configuration.node.data.absolute())
     async with AsyncExitStack() as life:
-        folder.make()
-        life.enter_context(Beacon(folder.run, configuration.node.id))
+        life.enter_context(taken(folder, configuration.node.id, clock))
         keys = NodeKeys.open(folder.secrets)
         records = await open_records(configuration, folder, keys, clock, life)
-        journal = await Journal.open(folder.trace, node=configuration.node.id, key=keys.trace, clock=clock)
-        life.push_async_callback(journal.close)
+        journal = await borrow_journal(folder, configuration.node.id, keys, clock, life)
         yield open_custody(lambda: configuration, records, journal.record, clock)
 
 

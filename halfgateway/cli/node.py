@@ -18,6 +18,7 @@ import uvloop
 
 from auth.break_glass import reports_due
 from auth.errors import AuthError
+from camera_registry.clock import SystemClock
 from camera_registry.errors import RegistryError
 from halfgateway.app import Node, running_node
 from halfgateway.app.keeping import EMBEDDED, database_at
@@ -30,9 +31,11 @@ from halfgateway.config import (
     open_questions,
     read_configuration,
 )
+from halfgateway.database import DatabaseError
 from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.errors import HalfGatewayError
 from halfgateway.folder import DataFolder
+from halfgateway.inspection.orders import order_warnings
 from halfgateway.logs import set_level
 from halfgateway.net.supervisor import supervised
 from ops.errors import OpsError
@@ -71,16 +74,22 @@ def check(
     config: Annotated[Path, typer.Option(envvar="HALFGATEWAY_CONFIG", help="The node's gateway.toml.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Validate a configuration: exit 0, or 2 with every fault."""
+    """Validate a configuration: exit 0, or 2 with every fault. Orders that near their end are called to mind."""
     try:
         configuration = read_configuration(config)
+        warnings = asyncio.run(order_warnings(configuration, SystemClock().now()))
     except ConfigurationError as error:
         say({"valid": False, "faults": error.faults}, "\n".join(error.faults), as_json=as_json)
         raise typer.Exit(WRONG_USAGE) from error
+    except DatabaseError as error:
+        say({"valid": False, "faults": [str(error)]}, str(error), as_json=as_json)
+        raise typer.Exit(WRONG_USAGE) from error
     questions, due = open_questions(configuration), _reports_due(configuration)
-    told = [f"{config}: valid", *(f"À décider : {question}" for question in questions)]
+    told = [f"{config}: valid", *(f"! {warning}" for warning in warnings)]
+    told += [f"À décider : {question}" for question in questions]
     told += [f"Compte rendu attendu : accès de secours n° {number}" for number in due]
-    say({"valid": True, "faults": [], "questions": questions, "reports_due": due}, "\n".join(told), as_json=as_json)
+    document = {"valid": True, "faults": [], "warnings": warnings, "questions": questions, "reports_due": due}
+    say(document, "\n".join(told), as_json=as_json)
 
 
 def _reports_due(configuration: Configuration) -> list[int]:

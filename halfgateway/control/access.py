@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -27,6 +28,7 @@ class AccessRequest:
     """One wish to watch one camera. ``reason`` is a purpose code (L16), ``source`` the requester's address.
 
     ``assertion`` names the entry that keeps the assertion of the agent for whom a machine asks: ``node/number``.
+    ``start`` is where footage is to begin, None for a live stream.
     """
 
     principal: Principal
@@ -40,6 +42,7 @@ class AccessRequest:
     stream: str = field(default_factory=lambda: secrets.token_hex(8))
     ticket: str | None = None
     assertion: str | None = None
+    start: datetime | None = None
 
     def entry(self, kind: Kind, detail: Mapping[str, Any] | None = None, *, refusal: str | None = None) -> Draft:
         """A trace entry about this request."""
@@ -70,4 +73,5 @@ class AccessRequest:
 
     def refused(self, refusal: Refusal) -> Draft:
         """The entry of this request's refusal."""
-        return self.entry(Kind.STREAM_REFUSED, {"article": refusal.article}, refusal=refusal.code)
+        about = {"article": refusal.article, "reason": refusal.reason}
+        return self.entry(Kind.STREAM_REFUSED, about, refusal=refusal.code)

@@ -9,9 +9,11 @@ authenticated and comes through here. Reserve before dialling, record before gra
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
-from auth.policy import decide
+from auth.policy import Action, decide
+from auth.rights import Rights
 from auth.trace import Kind
 from camera_registry.cameras import Camera
 from camera_registry.clock import Clock
@@ -35,6 +37,11 @@ POLICY_REFUSALS: dict[str, type[Refusal]] = {
         errors.UnknownCamera,
         errors.NoRecording,
         errors.CameraNotAuthorised,
+        errors.OrderSuspended,
+        errors.RecipientNotAuthorised,
+        errors.SiteNotDeclared,
+        errors.AssertionInvalid,
+        errors.OutsideRetention,
     )
 }
 """The refusal of each reason that the policy can give."""
@@ -51,13 +58,16 @@ class StateView(Protocol):
 
 
 class Admission:
-    """Grants streams. ``find_camera`` answers from memory; ``rights`` is how fresh the records of who may are."""
+    """Grants streams. ``find_camera`` and ``who_may`` answer from memory, the latter None until the records were read;
+    ``rights`` is how fresh its answer is.
+    """
 
     def __init__(
         self,
         *,
         state: StateView,
         rights: Freshness,
+        who_may: Callable[[], Rights | None],
         terms: Terms,
         find_camera: Callable[[str], Camera | None],
         slots: SlotTable,
@@ -69,6 +79,7 @@ class Admission:
     ) -> None:
         self._state = state
         self._rights = rights
+        self._who_may = who_may
         self._terms = terms
         self._find_camera = find_camera
         self._slots = slots
@@ -104,21 +115,39 @@ class Admission:
             self._tracer.refusal(request.refused(refusal))
             raise
 
-    def refusal_of(self, request: AccessRequest) -> Refusal | None:
-        """Why the policy does not allow this now, if so: from memory alone, and not traced."""
-        camera = self._find_camera(request.camera)
-        decision = decide(request.principal, camera, request.mode, self._clock.now(), self._terms.convention)
-        return None if decision.refusal is None else POLICY_REFUSALS[decision.refusal](decision.detail)
+    def no_longer(self, request: AccessRequest) -> Refusal | None:
+        """Why what was granted would be refused now; None where it would not be, or where that cannot be known."""
+        rights = self._who_may()
+        return self._refusal_of(replace(request, start=None), rights) if rights is not None else None
 
     def _check(self, request: AccessRequest) -> None:
         self._state.require_open()
-        refusal = self.refusal_of(request)
+        rights = self._who_may()
+        if rights is None:
+            raise _unknown_rights()
+        refusal = self._refusal_of(request, rights)
         if refusal is not None:
             raise refusal
 
+    def _refusal_of(self, request: AccessRequest, rights: Rights) -> Refusal | None:
+        decision = decide(
+            request.principal,
+            self._find_camera(request.camera),
+            Action(request.mode),
+            self._clock.now(),
+            self._terms.convention,
+            rights,
+            source=request.source,
+            start=request.start,
+            number=request.stream,
+        )
+        if decision.refusal is None:
+            return None
+        return POLICY_REFUSALS[decision.refusal](decision.detail, reason=decision.reason)
+
     async def _take_slot(self, request: AccessRequest) -> Lease:
         if not self._rights.holds:
-            raise StateStoreUnavailable("Les habilitations ne peuvent être vérifiées.")
+            raise _unknown_rights()
         holder = {
             "camera": request.camera,
             "mode": request.mode.value,
@@ -161,6 +190,10 @@ class Admission:
     def _is_idle(self, slot_id: str) -> bool:
         stream = self._table.get(slot_id)
         return stream is not None and stream.state is not StreamState.PLAYING
+
+
+def _unknown_rights() -> StateStoreUnavailable:
+    return StateStoreUnavailable("Les habilitations ne peuvent être vérifiées.")
 
 
 def _shown(lease: Lease) -> str:

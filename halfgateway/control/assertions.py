@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import logging
 from dataclasses import dataclass, replace
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 from auth.assertion_keys import AssertionKey, UsedAssertions
 from auth.assertions import Assertion, AssertionRules, Unverified, read_header, verify
@@ -21,25 +19,14 @@ from auth.possession import CertificateProof
 from auth.principals import Attribution, Principal, Role
 from auth.trace import Draft, Kind
 from camera_registry.clock import Clock, rfc3339
-from halfgateway.control.closing import Closer
-from halfgateway.control.endings import AssertionKeyRevoked
-from halfgateway.control.streams import StreamTable
 from halfgateway.control.tracing import Tracer
 from halfgateway.errors import AssertionInvalid, StateStoreUnavailable
-
-CHECK_KEYS_S = 2.0
-"""How often the keys of what runs are looked up: a revocation ends their streams within five seconds."""
-
-log = logging.getLogger(__name__)
 
 
 class KeyRecords(Protocol):
     """The declared keys (:class:`auth.assertion_keys.AssertionKeys`)."""
 
     async def find(self, kid: str) -> AssertionKey | None:
-        """Raises RecordsUnavailableError."""
-
-    async def revoked_of(self, kids: set[str]) -> dict[str, str]:
         """Raises RecordsUnavailableError."""
 
 
@@ -147,36 +134,6 @@ class Assertions:
                 detail={name: value for name, value in about.items() if value is not None},
             )
         )
-
-
-class AssertionKeyWatch:
-    """Ends what was opened by assertions whose key has been revoked since, on whichever node that was done."""
-
-    def __init__(self, keys: KeyRecords, table: StreamTable, closer: Closer) -> None:
-        self._keys = keys
-        self._table = table
-        self._closer = closer
-
-    async def run(self) -> NoReturn:
-        """Keep going until cancelled."""
-        while True:
-            await asyncio.sleep(CHECK_KEYS_S)
-            await self.end_what_was_revoked()
-
-    async def end_what_was_revoked(self) -> None:
-        """Look the keys of the running streams up, and end those of revoked ones."""
-        in_use = {key for stream in self._table if (key := stream.request.principal.assertion_key) is not None}
-        if not in_use:
-            return
-        try:
-            revoked = await self._keys.revoked_of(in_use)
-        except RecordsUnavailableError as error:
-            log.warning("assertion_keys.not_checked error=%s", error)
-            return
-        for stream in self._table:
-            key = stream.request.principal.assertion_key
-            if key is not None and key in revoked:
-                self._closer.end(stream, AssertionKeyRevoked(revoked[key]))
 
 
 def _require_same_wish(assertion: Assertion, claim: Claim) -> None:

@@ -110,6 +110,7 @@ class Closer:
         result = {
             "cause": cause.code,
             "why": cause.detail or None,
+            "reason": cause.reason,
             "by": by,
             "bytes": traffic.bytes,
             "packets": traffic.packets,

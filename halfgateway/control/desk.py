@@ -91,7 +91,7 @@ class Desk:
             camera=request.camera,
             profile=request.profile,
             mode=request.mode.value,
-            start=None,
+            start=request.start,
             end=None,
             account=principal.account,
             role=principal.role.value,

@@ -59,12 +59,6 @@ class CameraWithdrawn(Ending):
     code, rtsp_status = "camera-withdrawn", 403
 
 
-class AssertionKeyRevoked(Ending):
-    """The key that signed its agent's assertion was revoked: a mandate's end."""
-
-    code, rtsp_status = "assertion-key-revoked", 403
-
-
 class CertificateFallen(Ending):
     """The certificate by which its holder came was revoked, has expired, or is trusted no longer: a mandate's end."""
 

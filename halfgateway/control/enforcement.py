@@ -29,8 +29,12 @@ PROBE_S = 1.0
 """How often the journal is asked whether it can still be written."""
 
 
+RECORDS_EVERY_S = 1.0
+"""How often the records are asked whether who may has changed: what another node, or the command line, has ended there
+ends here within five seconds (S12)."""
+
 RECORDS_TIMEOUT_S = 5.0
-"""How long the database may take to answer the question whether it is there."""
+"""How long the database may take to answer that."""
 
 
 class Probed(Protocol):
@@ -76,7 +80,7 @@ class Enforcement:
         """Keep going until cancelled."""
         async with asyncio.TaskGroup() as loops:
             loops.create_task(_every(self._renew_s, self.renew), name="renew leases")
-            loops.create_task(_every(self._renew_s, self.probe_records), name="probe records")
+            loops.create_task(_every(lambda: RECORDS_EVERY_S, self.probe_records), name="probe records")
             loops.create_task(_every(lambda: PROBE_S, self.probe_trace), name="probe trace")
             loops.create_task(_every(lambda: SWEEP_S, self._sweep), name="sweep")
 

@@ -1,4 +1,8 @@
-"""What was granted once and is allowed no longer ends: time has passed, or the terms have changed (C18)."""
+"""What was granted once and is allowed no longer ends: time has passed, or what is agreed or on record has changed.
+
+This is the one place that decides a running stream again (C09, C18, S12): against the terms in force and the records of
+who may, both in memory, as a new request would be.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from halfgateway.errors import NotHabilitated, Refusal, UnknownCamera
 
 
 class Entitlement:
-    """Holds every stream against what is agreed now, from memory alone."""
+    """Holds every stream against what is agreed and who may now, from memory alone."""
 
     def __init__(self, *, table: StreamTable, closer: Closer, admission: Admission, machines: Machines) -> None:
         self._table = table
@@ -31,7 +35,7 @@ class Entitlement:
                 self._closer.end(stream, cause)
 
     def _cause_to_end(self, request: AccessRequest) -> Refusal | None:
-        refusal = self._admission.refusal_of(request)
+        refusal = self._admission.no_longer(request)
         if isinstance(refusal, UnknownCamera):
             return CameraWithdrawn("La caméra n'est plus mise à disposition.")
         if refusal is None and request.ticket is None and request.via is not Via.API:

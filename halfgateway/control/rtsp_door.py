@@ -411,4 +411,5 @@ def request_of_ticket(ticket: Ticket, *, source: str, via: Via) -> AccessRequest
         via=via,
         stream=ticket.stream,
         ticket=ticket.id,
+        start=ticket.start,
     )

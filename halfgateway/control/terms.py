@@ -14,12 +14,14 @@ class Terms:
     """The one place where they are replaced; who needs one asks here each time and keeps none.
 
     The accounts in ``join_at_keyframe`` want every timestamp true: their streams begin at the next keyframe.
+    ``sites`` are the viewing sites that PP has declared (annex 6).
     """
 
     convention: Convention
     timings: Timings
     join_at_keyframe: frozenset[str] = frozenset()
     line: Line = field(default_factory=Line)
+    sites: frozenset[str] = frozenset()
 
     def replace(self, others: Terms) -> None:
         """Let others hold from now on."""
@@ -27,3 +29,4 @@ class Terms:
         self.timings = others.timings
         self.join_at_keyframe = others.join_at_keyframe
         self.line = others.line
+        self.sites = others.sites

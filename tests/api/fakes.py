@@ -44,6 +44,7 @@ from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.tables import TableFormat
 from halfgateway.errors import NoRecording, Refusal, UnknownCamera
 from ops.interconnection import Author, Ground, Status
+from tests.api.fake_office import FakeGatekeeper, FakeOrders, FakePersonnel
 from tests.held_clock import HeldClock
 
 NOW = datetime(2026, 11, 21, 10, 15, tzinfo=UTC)
@@ -402,6 +403,9 @@ class FakeHouse:
     administration: FakeAdministration = field(default_factory=FakeAdministration)
     custody: FakeCustody = field(default_factory=FakeCustody)
     health: FakeHealth = field(default_factory=FakeHealth)
+    gatekeeper: FakeGatekeeper = field(default_factory=FakeGatekeeper)
+    personnel: FakePersonnel = field(default_factory=FakePersonnel)
+    orders: FakeOrders = field(default_factory=FakeOrders)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     clock: HeldClock = field(default_factory=HeldClock)
 
@@ -418,6 +422,9 @@ class FakeHouse:
             purges=FakePurges(),
             custody=self.custody,
             health=self.health,
+            gatekeeper=self.gatekeeper,
+            personnel=self.personnel,
+            orders=self.orders,
             registry=self.registry,
             clock=self.clock,
         )

@@ -15,6 +15,23 @@ from tests.api.fakes import FakeHouse
 ALL = set(Role)
 WATCHERS = {Role.OPERATOR, Role.MACHINE}
 CODE_ROLES = {Role.OPS, Role.OFFICER, Role.AUDITOR}
+KEEPERS = {Role.OFFICER, Role.AUDITOR}
+_START = "2026-11-21T00:00:00Z"
+_BY = {"authority": "préfet de police", "reference": "PP-17"}
+_AGENT = {"id": "pp-1", "administration": "PP", "service": "DOPC", "start": _START, **_BY}
+_ORDER = {
+    "reference": "78-1",
+    "type": "normal",
+    "perimeter": {"cameras": ["cam-1"]},
+    "place": "voie publique",
+    "recipients": ["DOPC"],
+    "live": True,
+    "recorded": True,
+    "retention_min_days": 10,
+    "retention_max_days": 30,
+    "signed_on": "2026-01-01",
+    "last_day": "2030-12-31",
+}
 _CUT = {"ground": "drill", "reason": "essai"}
 _WISH = {"camera": "cam-1", "mode": "live", "reason": "L251-2-5"}
 
@@ -55,6 +72,31 @@ MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
     ("GET", "/api/v1/trace/node-1/consistency?from=2&to=4", None, {Role.AUDITOR}),
     ("GET", "/api/v1/trace/export", None, {Role.AUDITOR}),
     ("POST", "/api/v1/trace/purges", {"class": "access", "older_than_days": 400, "visa": "AD78"}, {Role.OFFICER}),
+    ("GET", "/api/v1/agents", None, KEEPERS),
+    ("POST", "/api/v1/agents", _AGENT, {Role.OFFICER}),
+    ("POST", "/api/v1/agents/bootstrap", {"id": "syn-1", **_BY}, {Role.OFFICER}),
+    ("POST", "/api/v1/agents/import", {"list": "x", "signature": "eA==", "key": "k", **_BY}, {Role.OFFICER}),
+    ("GET", "/api/v1/agents/pp-1", None, KEEPERS),
+    ("POST", "/api/v1/agents/pp-1/end", {"reason": "départ", "reference": "PP-9"}, {Role.OFFICER}),
+    ("POST", "/api/v1/agents/pp-1/factors", {"kind": "totp", "role": "ops"}, {Role.OFFICER}),
+    ("GET", "/api/v1/habilitations?on=2026-11-21", None, KEEPERS),
+    ("POST", "/api/v1/habilitations", {"agent": "pp-1", "role": "operator", "start": _START, **_BY}, {Role.OFFICER}),
+    ("POST", "/api/v1/habilitations/h-1/end", {"reason": "départ"}, {Role.OFFICER}),
+    ("POST", "/api/v1/habilitations/h-1/confirm", {"reference": "revue-1"}, {Role.OFFICER}),
+    ("GET", "/api/v1/blocks", None, KEEPERS),
+    (
+        "POST",
+        "/api/v1/blocks",
+        {"kind": "agent", "subject": "pp-1", "ground": "security", "reason": "doute"},
+        {Role.OFFICER},
+    ),
+    ("POST", "/api/v1/blocks/b-1/lift", {"reason": "levé"}, {Role.OFFICER}),
+    ("GET", "/api/v1/orders", None, {*KEEPERS, Role.OPS}),
+    ("POST", "/api/v1/orders", _ORDER, {Role.OFFICER}),
+    ("POST", "/api/v1/orders/import", {"orders": [_ORDER]}, {Role.OFFICER}),
+    ("POST", "/api/v1/orders/78-1/suspend", {"reason": "recours"}, {Role.OFFICER}),
+    ("POST", "/api/v1/orders/78-1/resume", {"reason": "rejet"}, {Role.OFFICER}),
+    ("POST", "/api/v1/orders/78-1/withdraw", {"reason": "abrogation"}, {Role.OFFICER}),
 ]
 PUBLIC = {"/api/v1/login", "/api/v1/openapi.json", "/api/v1/docs", "/healthz", "/readyz", "/metrics"}
 

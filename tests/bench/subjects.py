@@ -30,10 +30,12 @@ from tests.bench.child import BenchError, Child, child
 from tests.bench.identities import PASSWORD, STREAM_PATH, USERNAME, bench_identity
 from tests.e2e.nodes import toml_lines
 from tests.raw_player import Credentials, RawPlayer
+from tests.rights import authorise
 
 HOST: Final = "127.0.0.1"
 SYSTEM_PYTHON: Final = "/usr/bin/python3"
 MACHINE: Final = "bench-vms"
+RESPONSIBLE: Final = "bench-garant"
 CAP: Final = 100
 """Streams at once in the bench's convention, by its avenant; the real one has ten, and the door is never skipped."""
 
@@ -116,7 +118,7 @@ async def gateway(folder: Path, onvif_urls: Sequence[str], *, module: str, log_l
     authority.write_revocation_list([], datetime.now(UTC))
     data = DataFolder(folder / "node")
     data.make()
-    machine, tls = await _enrolled(data, authority)
+    machine, tls = await _enrolled(data, authority, len(onvif_urls))
     config = folder / "gateway.toml"
     document = _configuration(folder, data, authority, onvif_urls) | {"log_level": log_level}
     config.write_text("\n".join(toml_lines(document)))
@@ -152,7 +154,7 @@ async def _ready(ours: Gateway, paths: Sequence[str]) -> None:
             raise BenchError(f"the gateway is not ready: {answer}") from error
 
 
-async def _enrolled(data: DataFolder, authority: DemoAuthority) -> tuple[Credentials, dict[str, str]]:
+async def _enrolled(data: DataFolder, authority: DemoAuthority, cameras: int) -> tuple[Credentials, dict[str, str]]:
     """A machine account with its Digest secret and its certificate."""
     keys, now = NodeKeys.open(data.secrets), datetime.now(UTC)
     database = Database(f"sqlite:///{data.records}")
@@ -164,9 +166,10 @@ async def _enrolled(data: DataFolder, authority: DemoAuthority) -> tuple[Credent
         accounts = AccountRepository(database.sessions, sealing, SystemClock())
         enrolment = Enrolment(accounts, passwords, random_bytes=secrets.token_bytes)
         card = authority.client(MACHINE, now)
-        await enrolment.create(MACHINE, Role.MACHINE, secrets.token_urlsafe(12), agent=MACHINE, service="DOPC")
+        await enrolment.create(MACHINE, Role.MACHINE, secrets.token_urlsafe(12), agent=RESPONSIBLE, service="DOPC")
         await enrolment.bind_certificate(MACHINE, card.der)
         secret = await enrolment.enrol_machine_secret(MACHINE, realm=REALM)
+        await authorise(database, {RESPONSIBLE: Role.MACHINE}, [bench_identity(index).id for index in range(cameras)])
     finally:
         passwords.close()
         await database.close()
@@ -201,7 +204,7 @@ def _configuration(
             "client_ca": str(authority.certificate_path),
             "revoked": str(authority.revocation_list_path),
         },
-        "machines": [{"id": MACHINE, "agent": "banc", "reason": "L251-2-5", "over_plain_rtsp": True}],
+        "machines": [{"id": MACHINE, "agent": RESPONSIBLE, "reason": "L251-2-5", "over_plain_rtsp": True}],
         "cameras": [
             {name: getattr(bench_identity(index), name) for name in described}
             | {"onvif_url": url, "password_file": str(password)}

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from auth.errors import AuthenticationError, FailureReason
 from auth.policy import Convention, Mode
 from auth.principals import Attribution, Principal, Role
+from auth.rights import Rights
 from auth.throttle import Throttle
 from auth.trace import Entry, Journal, Kind
 from auth.trace.acts import OpenAct, open_streams
@@ -46,8 +47,10 @@ from halfgateway.relay.hub import Hub
 from halfgateway.relay.reader import Reader
 from halfgateway.relay.source import Source, SourceKey, VideoFormat
 from tests.control.valkeys import Nodes
+from tests.rights import SERVICE, SITE, rights
 
 CAMERA, MACHINE, OPERATOR = "cam-1", "vms", "operator"
+AGENT, RESPONSIBLE = "agent-1", "agent-2"
 SOURCE = "198.51.100.7"
 LEASE_S = 10.0
 HOUR_S = 3600.0
@@ -60,9 +63,9 @@ def principal(role: Role) -> Principal:
     return Principal(
         account=MACHINE if machine else role.value,
         role=role,
-        agent="agent-1",
-        service="DOPC",
-        site="PP-CITE",
+        agent=RESPONSIBLE if machine else AGENT,
+        service=SERVICE,
+        site=SITE,
         attribution=Attribution.MACHINE_ONLY if machine else Attribution.AGENT_AUTHENTICATED,
         factors=(),
         scope=None,
@@ -178,12 +181,22 @@ class Cameras:
 
 
 @dataclass
+class WhoMay:
+    """The records of who may, as a test wants them."""
+
+    rights: Rights | None = field(
+        default_factory=lambda: rights({AGENT: Role.OPERATOR, RESPONSIBLE: Role.MACHINE}, [CAMERA])
+    )
+
+
+@dataclass
 class Place:
     """The door and what it stands on, of one node."""
 
     state: State
     cameras: Cameras
     rights: Freshness
+    who_may: WhoMay
     journal: Journal
     tracer: Tracer
     slots: SlotTable
@@ -297,12 +310,14 @@ async def open_place(
         life.push_async_callback(hub.close)
         terms = Terms(Convention("c", datetime(2025, 1, 1, tzinfo=UTC), machine_only_agreement="agreed"), timings)
         house = House(hub=hub, table=table, closer=closer, tracer=tracer, terms=terms, now=now)
-        state, rights = State(), Freshness(now=now, max_age_s=math.inf)
-        rights.seen()
+        state, freshness = State(), Freshness(now=now, max_age_s=math.inf)
+        freshness.seen()
+        who_may = WhoMay()
         handover = Handover(nodes.store(), slots, table, node=node)
         admission = Admission(
             state=state,
-            rights=rights,
+            rights=freshness,
+            who_may=lambda: who_may.rights,
             handover=handover,
             terms=terms,
             find_camera=cameras.find,
@@ -328,7 +343,8 @@ async def open_place(
         yield Place(
             state,
             cameras,
-            rights,
+            freshness,
+            who_may,
             journal,
             tracer,
             slots,

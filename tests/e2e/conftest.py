@@ -24,8 +24,10 @@ from halfgateway.config import TimingsSection
 from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.folder import DataFolder
 from tests.databases import databases
+from tests.e2e.inventory import TEST_SITE
 from tests.e2e.nodes import CAMERAS, cheap_hasher, shared_cameras
 from tests.raw_player import Credentials, RawPlayer
+from tests.rights import BY, order_of_site
 from tests.udp_player import UdpPlayer
 
 SWIFT = TimingsSection(
@@ -177,6 +179,7 @@ async def open_gateway(
         ports = DemoPorts(0, 0, 0, 0)
         demo = running_demo(folder, host, ports, timings, cameras=cameras, simulate=simulate, database_url=url)
         async with demo as (node, ready), aiohttp.ClientSession() as http:
+            await node.office.orders.add([order_of_site(TEST_SITE)], by=BY)
             yield Gateway(node, ready, http)
 
 

@@ -18,6 +18,9 @@ from halfgateway.simulator.clips import ClipSpec, default_cache, ensure_clip
 from halfgateway.simulator.packets import PACKET_BYTES, load_clip
 from tests.simulated_cameras import SMALL
 
+TEST_SITE = "Essai"
+"""Where such cameras stand: an order covers them all."""
+
 QUICK_FRAMES = 10
 """A loop of 0.4 s, with a key frame: nobody waits for a picture to begin."""
 
@@ -35,7 +38,7 @@ def record_of(
     camera = Camera(
         id=camera_id,
         name="Caméra d'essai",
-        site="Essai",
+        site=TEST_SITE,
         commune="Versailles",
         latitude=48.8,
         longitude=2.1,

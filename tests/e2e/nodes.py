@@ -43,6 +43,7 @@ from halfgateway.net.valkey import connect, find_binary
 from tests.databases import databases
 from tests.e2e.watching import Watcher
 from tests.raw_player import Credentials
+from tests.rights import SITE, authorise
 
 START_LIMIT_S = 60.0
 """How long a process may take to be ready: thirty times the usual."""
@@ -69,7 +70,7 @@ TIMINGS = {
 cheap_hasher = functools.partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
 """Enrols a house in a moment; the real costs are those of tests/auth and of ``make demo``."""
 
-OPERATOR, MACHINE = "pp-operator-01", "pvpp-vms"
+OPERATOR, MACHINE, RESPONSIBLE = "pp-operator-01", "pvpp-vms", "pp-garant-01"
 SHARED_KEYS = ("master.key", "ticket.key", "nonce.key")
 
 
@@ -350,7 +351,8 @@ class Estate:
             "state_store": {"url": str(self.valkey.socket)},
             "database": {"url": databases.url(records or self.records)},
             "timings": self.timings,
-            "machines": [{"id": MACHINE, "agent": "pp-garant-01", "reason": "L251-2-5", "over_plain_rtsp": True}],
+            "machines": [{"id": MACHINE, "agent": RESPONSIBLE, "reason": "L251-2-5", "over_plain_rtsp": True}],
+            "sites": [{"id": SITE, "label": "Salle d'essai"}],
             "cameras": [
                 {name: camera[name] for name in described} | {"password_file": str(self._password_file(camera))}
                 for camera in self.cameras
@@ -390,9 +392,11 @@ async def _enrolled(folder: Path, authority: DemoAuthority) -> tuple[dict[str, A
         password, card = secrets.token_urlsafe(12), authority.client(OPERATOR, now)
         await enrolment.create(OPERATOR, Role.OPERATOR, password, agent=OPERATOR, service="DOPC", site="PP-CITE")
         await enrolment.bind_certificate(OPERATOR, card.der)
-        await enrolment.create(MACHINE, Role.MACHINE, password, agent=MACHINE, service="DOPC", site="PP-CITE")
+        await enrolment.create(MACHINE, Role.MACHINE, password, agent=RESPONSIBLE, service="DOPC", site="PP-CITE")
         await enrolment.bind_certificate(MACHINE, authority.client(MACHINE, now).der)
         secret = await enrolment.enrol_machine_secret(MACHINE, realm=REALM)
+        cameras = [camera["id"] for camera in shared_cameras()]
+        await authorise(database, {OPERATOR: Role.OPERATOR, RESPONSIBLE: Role.MACHINE}, cameras)
     finally:
         passwords.close()
         await database.close()

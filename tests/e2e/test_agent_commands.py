@@ -1,4 +1,4 @@
-"""First accounts: made by hand on a node that does not run, each act in its trace, and good at its door afterwards."""
+"""First accounts: made by hand before a node's first start, each act in its trace, and good at its door afterwards."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from halfgateway.cli import build
 from tests.e2e.nodes import Process, toml_lines
 
 OFFICER, OPERATOR, MACHINE = "syn-rssi-01", "pp-0001", "pvpp-vms"
+DECIDED = ("--authority", "préfet de police", "--reference", "PP-17")
 
 
 class Site:
@@ -39,6 +40,7 @@ class Site:
             "node": {"id": "first", "data": str(self.data)},
             "convention": {"in_force_from": datetime(2025, 10, 21, tzinfo=UTC)},
             "listen": {"http_port": 0, "https_port": 0, "rtsps_port": 0},
+            "sites": [{"id": "PP-CITE", "label": "Salle de commandement"}],
             "tls": {
                 "certificate": str(server.certificate_path),
                 "key": str(server.key_path),
@@ -71,7 +73,7 @@ class Site:
         """What it tells of accounts, oldest first."""
         page = await TraceReader.of(self.data / "trace", "first").entries(limit=100)
         about = [entry for entry in page.items[::-1] if entry.kind.value.startswith("agent.")]
-        return [(entry.kind, entry.account, entry.detail.get("factor")) for entry in about]
+        return [(entry.kind, entry.agent, entry.detail.get("factor")) for entry in about]
 
     def verified(self) -> int:
         command = [sys.executable, "-m", "halfgateway", "trace", "verify", str(self.data / "trace")]
@@ -86,52 +88,60 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 async def test_first_accounts_are_traced_and_good_at_the_door(site: Site) -> None:
-    # C09, C21, T10
+    # C09, C21, T10: docs/install.md, as far as the login
     officer = await site.agent("bootstrap", OFFICER)
-    assert "officer already" in await site.agent("bootstrap", "syn-rssi-02", code=1)
+    assert "déjà enregistré" in await site.agent("bootstrap", "syn-rssi-02", code=1)
     card, machine_card = site.card(OPERATOR), site.card(MACHINE)
-    operator = await site.agent("add", OPERATOR, "--role", "operator", "--service", "DOPC", "--certificate", card)
-    machine = await site.agent("add", MACHINE, "--role", "machine", "--certificate", machine_card)
-    assert operator["totp_secret"] is None is machine["totp_secret"]
-    assert len(machine["password"]) == 40
+    for name in (OPERATOR, MACHINE):
+        await site.agent("add", name, "--administration", "PP", "--service", "DOPC", *DECIDED)
+    await site.agent("habilitate", OPERATOR, "--role", "operator", *DECIDED)
+    await site.agent("habilitate", MACHINE, "--role", "machine", *DECIDED)
+    enrolled = ("--role", "operator", "--site", "PP-CITE", "--certificate", card)
+    operator = await site.agent("enrol-card", OPERATOR, *enrolled)
+    machine = await site.agent("enrol-machine", MACHINE, "--site", "PP-CITE", "--certificate", machine_card)
+    assert len(machine["machine_secret"]) == 40
     assert await site.trace() == [
         (Kind.AGENT_ADDED, OFFICER, None),
         (Kind.AGENT_ENROLLED, OFFICER, "totp"),
         (Kind.AGENT_ADDED, OPERATOR, None),
-        (Kind.AGENT_ENROLLED, OPERATOR, "card"),
         (Kind.AGENT_ADDED, MACHINE, None),
-        (Kind.AGENT_ENROLLED, MACHINE, "card"),
+        (Kind.AGENT_ENROLLED, OPERATOR, "card"),
+        (Kind.AGENT_ENROLLED, MACHINE, "certificate"),
     ]
 
     site.node.spawn()
     https = site.node.first_line()["https"]
-    assert "another node serves" in await site.agent("enrol-totp", OFFICER, code=1)
-    code = pyotp.TOTP(officer["totp_secret"]).now()
+    again = await site.agent("enrol-totp", OFFICER, "--role", "officer")  # beside the node, by its own socket
+    code = pyotp.TOTP(again["totp_secret"]).now()
+    assert again["totp_secret"] != officer["totp_secret"]
     assert await site.logs_in(https, {"id": OFFICER, "password": officer["password"], "totp": code}) == 200
     by_card = {"id": OPERATOR, "password": operator["password"]}
     assert await site.logs_in(https, by_card) == 401
     assert await site.logs_in(https, by_card, card) == 200
-    assert await site.logs_in(https, {"id": MACHINE, "password": machine["password"]}, machine_card) == 200
+    assert await site.logs_in(https, {"id": MACHINE, "password": machine["machine_secret"]}, machine_card) == 200
     assert site.node.end() == 0
 
-    await site.agent("end", OPERATOR)
+    await site.agent("end", OPERATOR, "--reason", "départ", "--reference", "PP-18")
     assert (await site.trace())[-1] == (Kind.AGENT_ENDED, OPERATOR, None)
     site.node.spawn()
-    assert await site.logs_in(site.node.first_line()["https"], by_card, card) == 401
+    assert await site.logs_in(site.node.first_line()["https"], by_card, card) == 403  # who it is, but not who may
     assert site.node.end() == 0
     assert site.verified() in {0, 6}
 
 
 async def test_what_cannot_be_is_refused_and_leaves_no_account(site: Site) -> None:
-    # C08: no operator without a card; C09: a card and an identifier are one person's, for good
-    assert "a certificate is needed" in await site.agent("add", OPERATOR, "--role", "operator", code=1)
-    assert await site.trace() == []
-    card = site.card(OPERATOR)
-    await site.agent("add", OPERATOR, "--role", "operator", "--certificate", card)
+    # C08: no operator without a card; C09: a card is one person's
+    for name in (OPERATOR, "pp-0002"):
+        await site.agent("add", name, "--administration", "PP", "--service", "DOPC", *DECIDED)
     told = len(await site.trace())
-    assert f"is {OPERATOR}'s" in await site.agent("add", "pp-0002", "--role", "operator", "--certificate", card, code=1)
-    assert "has this identifier" in await site.agent("add", OPERATOR, "--role", "ops", code=1)
-    assert "pp-0003" in await site.agent("enrol-card", "pp-0003", "--certificate", site.card("pp-0003"), code=1)
-    assert "pp-0003" in await site.agent("end", "pp-0003", code=1)
-    await site.agent("enrol-card", OPERATOR, "--certificate", str(site.config), code=2)
+    assert "ne s'ouvre pas" in await site.agent("enrol-totp", OPERATOR, "--role", "operator", code=1)
+    assert "n'a pas été désigné" in await site.agent(
+        "enrol-card", "pp-0003", "--role", "operator", "--certificate", site.card("pp-0003"), code=1
+    )
+    assert "pp-0003" in await site.agent("end", "pp-0003", "--reason", "départ", "--reference", "PP-18", code=1)
+    unreadable = ("--role", "operator", "--certificate", str(site.config))
+    assert "n'est pas lisible" in await site.agent("enrol-card", OPERATOR, *unreadable, code=1)
     assert len(await site.trace()) == told
+    certificate = ("--role", "operator", "--certificate", site.card(OPERATOR))
+    await site.agent("enrol-card", OPERATOR, *certificate)
+    assert "déjà attribué" in await site.agent("enrol-card", "pp-0002", *certificate, code=1)

@@ -15,6 +15,7 @@ from halfgateway.api.dispatch import SESSION_COOKIE
 from halfgateway.api.operation import API, EVERYONE, Call, operation
 from halfgateway.api.ports import AccessTrace, Authenticator, SessionStore
 from halfgateway.api.problems import UnknownSession
+from halfgateway.api.rights_ports import Gatekeeper
 from halfgateway.api.shapes import (
     ById,
     LoginAnswer,
@@ -23,7 +24,7 @@ from halfgateway.api.shapes import (
     SessionList,
     SessionShape,
 )
-from halfgateway.errors import StateStoreUnavailable, Throttled, TraceUnavailable, Unauthenticated
+from halfgateway.errors import NotHabilitated, StateStoreUnavailable, Throttled, TraceUnavailable, Unauthenticated
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +32,17 @@ log = logging.getLogger(__name__)
 class LoginRoutes:
     """A login is granted once its entry is durable; a failure tells the caller nothing but that."""
 
-    def __init__(self, authenticator: Authenticator, sessions: SessionStore, trace: AccessTrace, clock: Clock) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        sessions: SessionStore,
+        gatekeeper: Gatekeeper,
+        trace: AccessTrace,
+        clock: Clock,
+    ) -> None:
         self._authenticator = authenticator
         self._sessions = sessions
+        self._gatekeeper = gatekeeper
         self._trace = trace
         self._clock = clock
 
@@ -42,7 +51,7 @@ class LoginRoutes:
         f"{API}/login",
         summary="Open a session, with a password and a card, a certificate or a one-time code",
         roles=None,
-        errors=(Unauthenticated, Throttled, TraceUnavailable, StateStoreUnavailable),
+        errors=(Unauthenticated, NotHabilitated, Throttled, TraceUnavailable, StateStoreUnavailable),
         traces=(Kind.AUTH_SUCCEEDED, Kind.AUTH_FAILED, Kind.AUTH_LOCKED, Kind.BREAK_GLASS_USED),
     )
     async def log_in(self, call: Call, body: LoginRequest) -> LoginAnswer:
@@ -63,6 +72,7 @@ class LoginRoutes:
                 await self._trace.durable(Draft(kind=Kind.AUTH_LOCKED, refusal=Throttled.code, source=call.source))
             raise
         principal = opened.principal
+        await self._require_standing(call, opened)
         proof = {"factors": list(principal.factors), "role": principal.role.value}
         try:
             await self._trace.durable(call.entry(Kind.AUTH_SUCCEEDED, principal, proof))
@@ -79,6 +89,16 @@ class LoginRoutes:
             role=principal.role,
             factors=principal.factors,
         )
+
+    async def _require_standing(self, call: Call, opened: OpenedSession) -> None:
+        """Who has proved who they are, and has no right to come in or not from here, does not. Raises a Refusal."""
+        refusal = self._gatekeeper.refusal_of(opened.principal, call.source)
+        if refusal is None:
+            return
+        await self._sessions.close(opened.token)
+        detail = {"reason": refusal.reason} if refusal.reason is not None else {}
+        await self._trace.durable(call.entry(Kind.AUTH_FAILED, opened.principal, detail, refusal=refusal.code))
+        raise refusal
 
     @operation(
         "POST",

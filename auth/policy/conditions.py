@@ -1,0 +1,372 @@
+"""Every condition of an access, in the order in which they are asked, with the reason that each gives.
+
+The table is data: :func:`auth.policy.decide` reads it, ``docs/policy.md`` is written from it, and a test breaks each of
+its lines. Who asks comes before what is asked for, so that a stranger learns nothing of cameras and orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from auth.policy import french
+from auth.policy.case import About, Case, Condition
+from auth.principals import Attribution, Role
+from auth.rights import Action, BlockKind
+from camera_registry.orders import Order
+
+WATCHING_ROLES = frozenset({Role.OPERATOR, Role.MACHINE})
+"""Who may ask for a stream (interface.md)."""
+
+
+def _text(text: str) -> Callable[[Case], str]:
+    return lambda _: text
+
+
+def _not_exposed(because: Callable[[Order], str]) -> Callable[[Case], str]:
+    def say(case: Case) -> str:
+        camera = case.camera.name if case.camera is not None else ""
+        because_of = because(case.order) if case.order is not None else _NO_ORDER
+        return french.not_exposed(camera, case.order, because_of, case.number)
+
+    return say
+
+
+_NO_ORDER = "n'est couverte par aucun arrêté préfectoral d'autorisation en vigueur"
+_NOT_DESIGNATED = _text("Vous ne faites pas l'objet d'une désignation en vigueur (article 6).")
+_NOT_HABILITATED = _text("Votre habilitation ne permet pas cet accès (article 6).")
+
+
+def _is_designated(case: Case) -> bool:
+    designation = case.designation
+    return designation is not None and designation.start <= case.now
+
+
+def _has_not_ended(case: Case) -> bool:
+    designation = case.designation
+    return designation is not None and designation.holds(case.now)
+
+
+def _is_of_its_service(case: Case) -> bool:
+    designation = case.designation
+    return designation is not None and case.requester.service in {None, designation.service}
+
+
+def _has_agreement(case: Case) -> bool:
+    by_itself = case.requester.attribution is Attribution.MACHINE_ONLY
+    return not by_itself or case.convention.machine_only_agreement is not None
+
+
+def _is_at_a_declared_site(case: Case) -> bool:
+    """A machine by itself is no viewing site, and may name none."""
+    site = case.requester.site
+    if site is None:
+        return case.requester.attribution is Attribution.MACHINE_ONLY
+    return site in case.rights.sites
+
+
+def _is_in_territory(case: Case) -> bool:
+    return case.camera is not None and any(each.covers(case.camera) for each in case.usable)
+
+
+def _is_recipient(case: Case) -> bool:
+    return case.order is not None and case.service in case.order.recipients
+
+
+def _mode_is_allowed(case: Case) -> bool:
+    order = case.order
+    if order is None or case.action is None:
+        return order is not None and (order.live or order.recorded)
+    return order.live if case.action is Action.LIVE else order.recorded
+
+
+def _is_past(case: Case) -> bool:
+    return case.start is None or case.start <= case.now
+
+
+def _is_within_retention(case: Case) -> bool:
+    return case.start is None or case.start >= case.convention.accessible_from(case.now, case.order)
+
+
+def _is_recorded(case: Case) -> bool:
+    return case.action in {None, Action.LIVE} or (case.camera is not None and case.camera.recorded)
+
+
+CONDITIONS: tuple[Condition, ...] = (
+    Condition(
+        About.REQUESTER,
+        "the convention has begun, and no end of it is recorded",
+        "convention-not-in-force",
+        "convention-not-in-force",
+        "C18, article 11",
+        lambda case: case.convention.in_force(case.now),
+        _text("La convention n'est pas en vigueur (article 11)."),
+    ),
+    Condition(
+        About.REQUESTER,
+        "the role is one that watches: operator, or machine",
+        "role-does-not-watch",
+        "not-habilitated",
+        "C09, S05",
+        lambda case: case.requester.role in WATCHING_ROLES,
+        _text("Ce rôle ne permet pas de visualiser un Flux (article 6)."),
+        listing=False,
+    ),
+    Condition(
+        About.REQUESTER,
+        "the account has not ended",
+        "account-ended",
+        "not-habilitated",
+        "C09",
+        lambda case: case.requester.account not in case.rights.ended_accounts,
+        _NOT_HABILITATED,
+        standing=True,
+    ),
+    Condition(
+        About.REQUESTER,
+        "the key that signed the agent's assertion, if any, is not revoked",
+        "assertion-key-revoked",
+        "assertion-invalid",
+        "C08",
+        lambda case: case.requester.assertion_key not in case.rights.revoked_assertion_keys,
+        _text("L'attestation de l'agent n'est pas recevable (article 6)."),
+    ),
+    Condition(
+        About.REQUESTER,
+        "a machine that names no agent has both parties' agreement",
+        "machine-without-agreement",
+        "not-habilitated",
+        "C08",
+        _has_agreement,
+        _text("L'accès d'un compte de service sans agent désigné n'a pas fait l'objet d'un accord (article 6)."),
+        listing=False,
+    ),
+    Condition(
+        About.REQUESTER,
+        "the agent has been designated, and the designation has begun",
+        "agent-not-designated",
+        "not-habilitated",
+        "C09, L01, CSI R253-3",
+        _is_designated,
+        _NOT_DESIGNATED,
+        standing=True,
+        personal=True,
+    ),
+    Condition(
+        About.REQUESTER,
+        "the designation has not ended",
+        "designation-ended",
+        "not-habilitated",
+        "C09, S12",
+        _has_not_ended,
+        _NOT_DESIGNATED,
+        standing=True,
+        personal=True,
+    ),
+    Condition(
+        About.REQUESTER,
+        "the agent is not blocked",
+        "agent-blocked",
+        "not-habilitated",
+        "S12",
+        lambda case: not case.blocked(BlockKind.AGENT, case.requester.agent),
+        _NOT_HABILITATED,
+        standing=True,
+        personal=True,
+    ),
+    Condition(
+        About.REQUESTER,
+        "the service named is that of the designation",
+        "another-service",
+        "not-habilitated",
+        "C09, C17",
+        _is_of_its_service,
+        _NOT_HABILITATED,
+        personal=True,
+    ),
+    Condition(
+        About.REQUESTER,
+        "the service is not blocked",
+        "service-blocked",
+        "not-habilitated",
+        "S12",
+        lambda case: not case.blocked(BlockKind.SERVICE, case.service),
+        _NOT_HABILITATED,
+    ),
+    Condition(
+        About.REQUESTER,
+        "the viewing site is one that PP has declared",
+        "site-not-declared",
+        "site-not-declared",
+        "C20, annex 6",
+        _is_at_a_declared_site,
+        _text("Votre site de visualisation ne figure pas à l'annexe 6 de la convention."),
+    ),
+    Condition(
+        About.REQUESTER,
+        "the viewing site is not blocked",
+        "site-blocked",
+        "not-habilitated",
+        "S12",
+        lambda case: not case.blocked(BlockKind.SITE, case.requester.site),
+        _NOT_HABILITATED,
+    ),
+    Condition(
+        About.REQUESTER,
+        "a habilitation of the agent for this role is in force",
+        "not-habilitated",
+        "not-habilitated",
+        "C09, L01",
+        lambda case: bool(case.held),
+        _NOT_HABILITATED,
+        standing=True,
+        personal=True,
+    ),
+    Condition(
+        About.REQUESTER,
+        "such a habilitation allows this action",
+        "action-not-granted",
+        "not-habilitated",
+        "S14",
+        lambda case: bool(case.granted),
+        _NOT_HABILITATED,
+        personal=True,
+    ),
+    Condition(
+        About.REQUESTER,
+        "such a habilitation may be used from this address",
+        "source-not-allowed",
+        "not-habilitated",
+        "C09, S01",
+        lambda case: bool(case.usable),
+        _NOT_HABILITATED,
+        standing=True,
+        personal=True,
+    ),
+    Condition(
+        About.CAMERA,
+        "the camera exists",
+        "unknown-camera",
+        "unknown-camera",
+        "C06",
+        lambda case: case.camera is not None,
+        _text("Caméra inconnue."),
+    ),
+    Condition(
+        About.CAMERA,
+        "such a habilitation's territory holds the camera",
+        "outside-territory",
+        "not-habilitated",
+        "P10",
+        _is_in_territory,
+        _text("Votre habilitation ne s'étend pas à cette caméra (article 6)."),
+        personal=True,
+    ),
+    Condition(
+        About.CAMERA,
+        "the camera is not blocked",
+        "camera-blocked",
+        "camera-not-authorised",
+        "S12",
+        lambda case: not case.blocked(BlockKind.CAMERA, case.camera.id if case.camera is not None else None),
+        _text("Caméra non mise à disposition. Sa diffusion est momentanément suspendue."),
+    ),
+    Condition(
+        About.ORDER,
+        "an order names the camera",
+        "no-order",
+        "camera-not-authorised",
+        "L06, CSI L252-1",
+        lambda case: case.order is not None,
+        _not_exposed(lambda _: _NO_ORDER),
+    ),
+    Condition(
+        About.ORDER,
+        "the order makes the agent's service a recipient",
+        "recipient-not-authorised",
+        "recipient-not-authorised",
+        "L01, CSI L252-3",
+        _is_recipient,
+        _not_exposed(
+            lambda order: (
+                "ne prévoit pas la transmission de ses images à votre service "
+                "(article L. 252-3 du code de la sécurité intérieure)"
+            )
+        ),
+    ),
+    Condition(
+        About.ORDER,
+        "it was not withdrawn",
+        "order-withdrawn",
+        "camera-not-authorised",
+        "L06, CSI L252-4",
+        lambda case: case.order is not None and (case.order.withdrawn_at is None or case.now < case.order.withdrawn_at),
+        _not_exposed(lambda order: f"a été abrogé le {french.instant(order.withdrawn_at or order.expires_at)}"),
+    ),
+    Condition(
+        About.ORDER,
+        "it is signed",
+        "order-not-begun",
+        "camera-not-authorised",
+        "L06",
+        lambda case: case.order is not None and case.order.begins_at <= case.now,
+        _not_exposed(lambda order: f"ne prend effet que le {french.day(order.signed_on)}"),
+    ),
+    Condition(
+        About.ORDER,
+        "its last day is not over in Paris",
+        "order-expired",
+        "camera-not-authorised",
+        "L06, CSI L252-4",
+        lambda case: case.order is not None and case.now < case.order.expires_at,
+        _not_exposed(lambda order: f"a expiré le {french.day(order.last_day)}"),
+    ),
+    Condition(
+        About.ORDER,
+        "it is not suspended",
+        "order-suspended",
+        "order-suspended",
+        "L06",
+        lambda case: case.order is not None and case.order.suspended_since is None,
+        _not_exposed(
+            lambda order: f"est suspendu depuis le {french.instant(order.suspended_since or order.begins_at)}"
+        ),
+    ),
+    Condition(
+        About.ORDER,
+        "it allows live, or recorded, images as is asked",
+        "mode-not-authorised",
+        "camera-not-authorised",
+        "L06",
+        _mode_is_allowed,
+        _not_exposed(lambda order: "n'autorise pas ce mode de visualisation"),
+    ),
+    Condition(
+        About.ORDER,
+        "the period is not to come",
+        "period-to-come",
+        "outside-retention",
+        "C03",
+        _is_past,
+        lambda case: f"La période demandée est postérieure à l'heure actuelle. {french.recorded(case.number)}".strip(),
+    ),
+    Condition(
+        About.ORDER,
+        "it begins within ten days, or within the order's maximum if that is less",
+        "outside-retention",
+        "outside-retention",
+        "C03, L02, article 6",
+        _is_within_retention,
+        lambda case: french.too_old(
+            case.start or case.now, case.convention.accessible_from(case.now, case.order), case.number
+        ),
+    ),
+    Condition(
+        About.ORDER,
+        "the camera is recorded, where footage is asked for",
+        "no-recording",
+        "no-recording",
+        "C05, article 6",
+        _is_recorded,
+        _text("Aucun enregistrement n'est disponible pour cette caméra sur la période demandée."),
+    ),
+)

@@ -1,0 +1,48 @@
+"""The convention as configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from camera_registry.orders import CONVENTION_RETENTION_DAYS, Order
+from camera_registry.paris import days_before
+
+CONVENTION_CAP = 10
+"""Streams that PP may have open at once (article 4); more takes an avenant (article 11)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """One convention, as read at start.
+
+    ``cap`` above ten carries the reference of the avenant that raised it (C01). ``machine_only_agreement``
+    is the reference of both parties' agreement that a machine may watch without naming an agent (C08).
+    ``ended_at`` is the instant that a person recorded, never one computed (C18).
+    """
+
+    id: str
+    in_force_from: datetime
+    cap: int = CONVENTION_CAP
+    avenant: str | None = None
+    retention_days: int = CONVENTION_RETENTION_DAYS
+    machine_only_agreement: str | None = None
+    ended_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what the convention does not allow. Raises ValueError."""
+        if self.cap < 1:
+            raise ValueError("convention.cap must be at least 1")
+        if self.cap > CONVENTION_CAP and not self.avenant:
+            raise ValueError(f"convention.cap above {CONVENTION_CAP} takes convention.avenant (articles 4 and 11)")
+        if not 1 <= self.retention_days <= CONVENTION_RETENTION_DAYS:
+            raise ValueError(f"convention.retention_days must be between 1 and {CONVENTION_RETENTION_DAYS} (article 6)")
+
+    def in_force(self, now: datetime) -> bool:
+        """Whether the convention has begun and no one has recorded its end."""
+        return self.in_force_from <= now and (self.ended_at is None or now < self.ended_at)
+
+    def accessible_from(self, now: datetime, order: Order | None = None) -> datetime:
+        """The oldest instant whose footage may be reached: ten days back, or the order's maximum if shorter (C03)."""
+        days = self.retention_days if order is None else min(self.retention_days, order.retention_max_days)
+        return days_before(now, days)
