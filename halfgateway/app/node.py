@@ -34,6 +34,7 @@ from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
 from halfgateway.control.interconnection import INTERCONNECTION_KINDS, Interconnection
+from halfgateway.control.rights_watch import BlockCalendar
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.server import RtspServer
@@ -153,6 +154,8 @@ async def _start(configuration: Configuration, life: AsyncExitStack) -> Node:
     if tls is not None:
         watch = CertificateWatch(tls, certificates, control, sessions)
         await _keep_running(life, failed, "certificates", watch.run())
+    calendar = BlockCalendar(view=control.view, register=office.register, clock=clock)
+    await _keep_running(life, failed, "blocks", calendar.run())
     await _keep_running(life, failed, "survey", survey.run(configuration.cameras))
     return Node(configuration, endpoints, records, control, office, journal, rtsp, survey, failed)
 

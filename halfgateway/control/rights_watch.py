@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import NoReturn
 
+from auth.errors import RecordsUnavailableError
 from auth.records import SessionMaker, transaction
+from auth.register import Register
 from auth.register_rows import read_rights
 from auth.rights import Rights
 from camera_registry.clock import Clock
@@ -14,6 +17,7 @@ from camera_registry.records import revision
 from halfgateway.control.admission import Admission
 from halfgateway.control.closing import Closer
 from halfgateway.control.streams import StreamTable
+from halfgateway.errors import TraceUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -68,3 +72,29 @@ class RightsWatch:
             refusal = self._admission.no_longer(stream.request)
             if refusal is not None:
                 self._closer.end(stream, refusal)
+
+
+class BlockCalendar:
+    """Records the end of blocks that have expired; the policy itself goes by their dates and does not wait for it."""
+
+    def __init__(self, *, view: RightsView, register: Register, clock: Clock) -> None:
+        self._view = view
+        self._register = register
+        self._clock = clock
+
+    async def run(self) -> NoReturn:
+        """Keep going until cancelled."""
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            await self.close_expired()
+
+    async def close_expired(self) -> None:
+        """Record what has expired of what this node knows; what cannot be recorded now is, a second later."""
+        rights, now = self._view.current(), self._clock.now()
+        if rights is None or all(block.holds(now) for block in rights.blocks):
+            return
+        try:
+            await self._register.close_expired_blocks()
+            await self._view.refresh()
+        except (RecordsUnavailableError, TraceUnavailable) as error:
+            log.warning("block.expiry_not_recorded error=%s", error)

@@ -14,8 +14,8 @@ from auth.errors import RecordsUnavailableError
 from auth.policy import Convention
 from auth.principals import Attribution, Principal, Role
 from auth.rights import Block, BlockKind, Rights
-from auth.trace import Kind
-from halfgateway.control.rights_watch import RECHECK_S, RightsView, RightsWatch
+from auth.trace import Draft, Kind
+from halfgateway.control.rights_watch import RECHECK_S, BlockCalendar, RightsView, RightsWatch
 from halfgateway.control.standing import Standing
 from halfgateway.control.streams import Stream
 from halfgateway.database import Database
@@ -248,6 +248,34 @@ async def test_a_view_reads_again_only_what_has_changed(database: Database, cloc
     third = view.current()
     assert third is not None
     assert third.sites == sites[0]
+
+
+async def test_blocks_that_expire_are_closed_by_the_calendar(database: Database, clock: HeldClock) -> None:
+    # S12
+    told: list[Draft] = []
+    register = register_of(database, clock, told)
+    view = RightsView(database.sessions, clock, sites=frozenset)
+    calendar = BlockCalendar(view=view, register=register, clock=clock)
+    until = clock.now() + timedelta(minutes=1)
+    block = Block(
+        id="b",
+        kind=BlockKind.AGENT,
+        subject=AGENT,
+        ground="s",
+        reason="r",
+        set_at=LONG_AGO,
+        set_by="o",
+        expires_at=until,
+    )
+    await register.block(block, by=BY)
+    await view.refresh()
+    await calendar.close_expired()
+    clock.advance(timedelta(minutes=1))
+    await calendar.close_expired()
+    assert [draft.kind for draft in told] == [Kind.BLOCK_SET, Kind.BLOCK_EXPIRED]
+    known = view.current()
+    assert known is not None
+    assert known.blocks == ()
 
 
 async def test_a_view_keeps_what_it_knows_while_the_records_are_gone(clock: HeldClock) -> None:
