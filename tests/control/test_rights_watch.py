@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -227,6 +228,21 @@ async def test_a_refused_request_says_its_finer_reason_to_the_trace_alone(place:
     await place.settle()
     (entry,) = [entry for entry in await place.told() if entry.kind is Kind.STREAM_REFUSED]
     assert (entry.refusal, entry.detail["reason"]) == ("not-habilitated", "agent-not-designated")
+
+
+async def test_a_machine_that_comes_from_elsewhere_than_allowed_is_refused(place: Place) -> None:
+    # C09: RTSP Digest, by the networks of its agent's habilitation
+    for network, allowed in (("203.0.113.0/24", False), ("198.51.100.0/24", True)):
+        held = (habilitation(RESPONSIBLE, Role.MACHINE, sources=(ip_network(network),)),)
+        place.who_may.rights = rights(EVERYBODY, [CAMERA], habilitations=held)
+        if allowed:
+            await place.sit(BY_MACHINE)
+        else:
+            with pytest.raises(NotHabilitated):
+                await place.sit(BY_MACHINE)
+    await place.settle()
+    refused = [entry for entry in await place.told() if entry.kind is Kind.STREAM_REFUSED]
+    assert [entry.detail["reason"] for entry in refused] == ["source-not-allowed"]
 
 
 async def test_a_view_reads_again_only_what_has_changed(database: Database, clock: HeldClock) -> None:
