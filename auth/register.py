@@ -30,7 +30,7 @@ from auth.register_rows import (
     habilitation_from,
     habilitation_row,
 )
-from auth.rights import Administration, Block, Designation, Habilitation
+from auth.rights import LOCAL, Administration, Block, Designation, Habilitation
 from auth.tables import BlockRow, ConfirmationRow, DesignationRow, HabilitationRow
 from auth.trace import Draft, Kind
 from camera_registry.clock import Clock, rfc3339
@@ -53,6 +53,10 @@ class Actor:
     account: str
     source: str
     agent: str | None = None
+
+
+_THE_CALENDAR = Actor(account="calendar", source=LOCAL)
+"""Who ends what ends by its date."""
 
 
 class Register:
@@ -185,6 +189,19 @@ class Register:
             row.lifted_at, row.lifted_by, row.lifted_reason = self._clock.now(), by.account, reason
             await self._settle(session, [_block_draft(Kind.BLOCK_LIFTED, block_from(row), by, {"reason": reason})])
 
+    async def close_expired_blocks(self) -> list[str]:
+        """Note the end of blocks that have expired, each once whatever node sees it first; returns their ids."""
+        now = self._clock.now()
+        expired = select(BlockRow).where(BlockRow.lifted_at.is_(None), BlockRow.expires_at <= now)
+        async with transaction(self._sessions) as session:
+            await count_change(session)
+            rows = list(await session.scalars(expired))
+            for row in rows:
+                row.lifted_at, row.lifted_reason = row.expires_at, "expired"
+            drafts = [_block_draft(Kind.BLOCK_EXPIRED, block_from(row), _THE_CALENDAR, {}) for row in rows]
+            await self._settle(session, drafts)
+            return [row.id for row in rows]
+
     async def designations(self) -> list[Designation]:
         """Return every designation there ever was, newest first."""
         newest_first = select(DesignationRow).order_by(DesignationRow.recorded_at.desc(), DesignationRow.id)
@@ -236,9 +253,8 @@ class Register:
         row = await session.scalar(current)
         if row is None or row.end is None or now < row.end:
             return
-        lapsed = Actor(account=row.recorded_by, source="")
-        _end(row, row.end, lapsed, "lapsed", None)
-        await self._end_habilitations(session, agent, row.end, lapsed, "lapsed", None)
+        _end(row, row.end, _THE_CALENDAR, "lapsed", None)
+        await self._end_habilitations(session, agent, row.end, _THE_CALENDAR, "lapsed", None)
         await session.flush()
 
     async def _end_habilitations(

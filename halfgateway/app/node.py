@@ -43,6 +43,7 @@ from halfgateway.control.custody import Custody
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
 from halfgateway.control.interconnection import INTERCONNECTION_KINDS, AuthorOf, Interconnection
+from halfgateway.control.rights_view import BlockCalendar
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.server import RtspServer
@@ -200,7 +201,8 @@ async def _start(
         clock,
         life,
     )
-    await _keep_watch(life, failed, custody, watch)
+    calendar = BlockCalendar(view=control.view, register=office.register, clock=clock)
+    await _keep_watch(life, failed, custody, calendar, watch)
     await _keep_running(life, failed, "survey", survey.run())
     if hung_up is not None:
         await _keep_running(life, failed, "reload", in_force.follow(hung_up))
@@ -225,12 +227,17 @@ async def _begin_survey(
 
 
 async def _keep_watch(
-    life: AsyncExitStack, failed: asyncio.Event, custody: Custody, certificates: CertificateWatch | None
+    life: AsyncExitStack,
+    failed: asyncio.Event,
+    custody: Custody,
+    calendar: BlockCalendar,
+    certificates: CertificateWatch | None,
 ) -> None:
-    """Watch over what may fall, and what may pass, while the node runs: certificates, sealed credentials."""
+    """Watch over what may fall, and what may pass, while the node runs: certificates, sealed credentials, blocks."""
     if certificates is not None:
         await _keep_running(life, failed, "certificates", certificates.run())
     await _keep_running(life, failed, "break glass", _end_break_glass(custody))
+    await _keep_running(life, failed, "blocks", calendar.run())
 
 
 def _online_status(configuration: Configuration, clock: Clock) -> OnlineStatus | None:

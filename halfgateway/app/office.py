@@ -38,6 +38,7 @@ SETTLE_S = 5.0
 class Office:
     """The services that keep who may, and what may be shown."""
 
+    register: Register
     personnel: PersonnelService
     orders: OrderService
 
@@ -60,8 +61,9 @@ def open_office(
         realm=REALM,
     )
     sessions = records.database.sessions
+    register = Register(sessions, clock, record=tracer.durable)
     personnel = PersonnelService(
-        register=Register(sessions, clock, record=tracer.durable),
+        register=register,
         factors=factors,
         accounts=records.accounts,
         clock=clock,
@@ -69,7 +71,7 @@ def open_office(
         machines_changed=machines_changed,
     )
     orders = OrderService(store=OrderStore(sessions, clock), clock=clock, record=tracer.durable, changed=changed)
-    return Office(personnel, orders)
+    return Office(register, personnel, orders)
 
 
 @asynccontextmanager

@@ -6,14 +6,21 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NoReturn
 
+from auth.errors import RecordsUnavailableError
 from auth.records import SessionMaker, transaction
+from auth.register import Register
 from auth.register_rows import read_rights
 from auth.rights import Rights
 from camera_registry.clock import Clock
 from camera_registry.records import revision
+from halfgateway.errors import TraceUnavailable
 
 log = logging.getLogger(__name__)
+
+LOOK_FOR_EXPIRED_S = 1.0
+"""How often it is looked whether a block has expired; nothing is held up by it past its date anyhow."""
 
 
 class RightsView:
@@ -39,3 +46,29 @@ class RightsView:
             if known is None or known.revision != await revision(session):
                 self._rights = await read_rights(session, self._clock.now(), self._sites())
                 log.info("rights.read revision=%d", self._rights.revision)
+
+
+class BlockCalendar:
+    """Records the end of blocks that have expired; the policy itself goes by their dates and does not wait for it."""
+
+    def __init__(self, *, view: RightsView, register: Register, clock: Clock) -> None:
+        self._view = view
+        self._register = register
+        self._clock = clock
+
+    async def run(self) -> NoReturn:
+        """Keep going until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_FOR_EXPIRED_S)
+            await self.close_expired()
+
+    async def close_expired(self) -> None:
+        """Record what has expired of what this node knows; what cannot be recorded now is, a second later."""
+        rights, now = self._view.current(), self._clock.now()
+        if rights is None or all(block.holds(now) for block in rights.blocks):
+            return
+        try:
+            await self._register.close_expired_blocks()
+            await self._view.refresh()
+        except (RecordsUnavailableError, TraceUnavailable) as error:
+            log.warning("block.expiry_not_recorded error=%s", error)

@@ -197,6 +197,28 @@ async def test_blocks_hold_until_they_expire_or_are_lifted(
     assert [each.id for each in await register.blocks()] == ["b-1"]
 
 
+async def test_an_expired_blocks_end_is_recorded_once(
+    register: Register, records: Database, clock: HeldClock, told: list[Draft]
+) -> None:
+    # S12: of several nodes, one writes it
+    block = Block(
+        id="b-1",
+        kind=BlockKind.AGENT,
+        subject=AGENT,
+        ground="security",
+        reason="r",
+        set_at=clock.now(),
+        set_by="o",
+        expires_at=clock.now() + DAY,
+    )
+    await register.block(block, by=BY)
+    assert await register.close_expired_blocks() == []
+    clock.advance(DAY)
+    assert [await register.close_expired_blocks() for _ in range(2)] == [["b-1"], []]
+    assert [draft.kind for draft in told] == [Kind.BLOCK_SET, Kind.BLOCK_EXPIRED]
+    assert (await rights_of(records, clock)).blocks == ()
+
+
 async def test_a_new_designation_brings_back_no_habilitation_of_the_one_before(
     register: Register, records: Database, clock: HeldClock
 ) -> None:

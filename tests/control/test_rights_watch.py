@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,9 @@ from auth.errors import RecordsUnavailableError
 from auth.policy import Convention
 from auth.principals import Attribution, Factor, Principal, Role
 from auth.rights import Block, BlockKind, Rights
-from auth.trace import Kind
+from auth.trace import Draft, Kind
 from halfgateway.control.entitlement import Entitlement
-from halfgateway.control.rights_view import RightsView
+from halfgateway.control.rights_view import BlockCalendar, RightsView
 from halfgateway.control.standing import Standing
 from halfgateway.control.streams import Stream, Timings
 from halfgateway.control.terms import Terms
@@ -214,6 +215,21 @@ async def test_a_refused_request_says_its_finer_reason_to_the_trace_alone(place:
     assert (entry.refusal, entry.detail["reason"]) == ("not-habilitated", "agent-not-designated")
 
 
+async def test_a_machine_that_comes_from_elsewhere_than_allowed_is_refused(place: Place) -> None:
+    # C09: RTSP Digest, by the networks of its agent's habilitation
+    for network, allowed in (("203.0.113.0/24", False), ("198.51.100.0/24", True)):
+        held = (habilitation(RESPONSIBLE, Role.MACHINE, sources=(ip_network(network),)),)
+        place.who_may.rights = rights(EVERYBODY, [CAMERA], habilitations=held)
+        if allowed:
+            await place.sit(BY_MACHINE)
+        else:
+            with pytest.raises(NotHabilitated):
+                await place.sit(BY_MACHINE)
+    await place.settle()
+    refused = [entry for entry in await place.told() if entry.kind is Kind.STREAM_REFUSED]
+    assert [entry.detail["reason"] for entry in refused] == ["source-not-allowed"]
+
+
 async def test_a_view_reads_again_only_what_has_changed(database: Database, clock: HeldClock) -> None:
     # S12: by the count of changes, or where other sites are declared
     sites = [frozenset({SITE})]
@@ -233,6 +249,34 @@ async def test_a_view_reads_again_only_what_has_changed(database: Database, cloc
     assert third is not None
     assert third.sites == sites[0]
     assert third is view.current()
+
+
+async def test_blocks_that_expire_are_closed_by_the_calendar(database: Database, clock: HeldClock) -> None:
+    # S12
+    told: list[Draft] = []
+    register = register_of(database, clock, told)
+    view = RightsView(database.sessions, clock, sites=frozenset)
+    calendar = BlockCalendar(view=view, register=register, clock=clock)
+    until = clock.now() + timedelta(minutes=1)
+    block = Block(
+        id="b",
+        kind=BlockKind.AGENT,
+        subject=AGENT,
+        ground="s",
+        reason="r",
+        set_at=LONG_AGO,
+        set_by="o",
+        expires_at=until,
+    )
+    await register.block(block, by=BY)
+    await view.refresh()
+    await calendar.close_expired()
+    clock.advance(timedelta(minutes=1))
+    await calendar.close_expired()
+    assert [draft.kind for draft in told] == [Kind.BLOCK_SET, Kind.BLOCK_EXPIRED]
+    known = view.current()
+    assert known is not None
+    assert known.blocks == ()
 
 
 async def test_a_view_keeps_what_it_knows_while_the_records_are_gone(clock: HeldClock) -> None:
