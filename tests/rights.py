@@ -109,8 +109,8 @@ def register_of(database: Database, clock: Clock, told: list[Draft] | None = Non
     return Register(database.sessions, clock, record=record)
 
 
-async def authorise(database: Database, people: Mapping[str, Role], cameras: Iterable[str]) -> None:
-    """Put designations, habilitations and an order into a database that no node uses yet."""
+async def authorise(database: Database, people: Mapping[str, Role], *orders: Order) -> None:
+    """Put designations, habilitations and orders into a database that no node uses yet."""
     clock = SystemClock()
     since = clock.now() - timedelta(days=1)
 
@@ -120,7 +120,8 @@ async def authorise(database: Database, people: Mapping[str, Role], cameras: Ite
     designations = [designation(agent, administration=_administration(role)) for agent, role in people.items()]
     habilitations = [habilitation(agent, role, start=since) for agent, role in people.items()]
     await register_of(database, clock).designate(designations, habilitations, by=BY)
-    await OrderStore(database.sessions, clock).add([order(cameras)], by=BY.account, witness=witness)
+    if orders:
+        await OrderStore(database.sessions, clock).add(orders, by=BY.account, witness=witness)
 
 
 def _administration(role: Role) -> Administration:

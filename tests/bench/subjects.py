@@ -30,7 +30,7 @@ from tests.bench.child import BenchError, Child, child
 from tests.bench.identities import PASSWORD, STREAM_PATH, USERNAME, bench_identity
 from tests.e2e.nodes import toml_lines
 from tests.raw_player import Credentials, RawPlayer
-from tests.rights import authorise
+from tests.rights import authorise, order
 
 HOST: Final = "127.0.0.1"
 SYSTEM_PYTHON: Final = "/usr/bin/python3"
@@ -169,7 +169,9 @@ async def _enrolled(data: DataFolder, authority: DemoAuthority, cameras: int) ->
         await enrolment.create(MACHINE, Role.MACHINE, secrets.token_urlsafe(12), agent=RESPONSIBLE, service="DOPC")
         await enrolment.bind_certificate(MACHINE, card.der)
         secret = await enrolment.enrol_machine_secret(MACHINE, realm=REALM)
-        await authorise(database, {RESPONSIBLE: Role.MACHINE}, [bench_identity(index).id for index in range(cameras)])
+        await authorise(
+            database, {RESPONSIBLE: Role.MACHINE}, order([bench_identity(index).id for index in range(cameras)])
+        )
     finally:
         passwords.close()
         await database.close()

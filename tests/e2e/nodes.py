@@ -43,7 +43,7 @@ from halfgateway.net.valkey import connect, find_binary
 from tests.databases import databases
 from tests.e2e.watching import Watcher
 from tests.raw_player import Credentials
-from tests.rights import SITE, authorise
+from tests.rights import SITE, authorise, order
 
 START_LIMIT_S = 60.0
 """How long a process may take to be ready: thirty times the usual."""
@@ -374,13 +374,16 @@ def estate(folder: Path, timings: dict[str, float], cameras: list[dict[str, Any]
         valkey.start()
         authority = DemoAuthority.open(folder / "ca", datetime.now(UTC))
         authority.write_revocation_list([], datetime.now(UTC))
-        operator, machine = asyncio.run(_enrolled(folder, authority))
-        yield Estate(folder, authority, operator, machine, cameras or shared_cameras(), valkey, timings)
+        served = cameras or shared_cameras()
+        operator, machine = asyncio.run(_enrolled(folder, authority, served))
+        yield Estate(folder, authority, operator, machine, served, valkey, timings)
     finally:
         valkey.kill()
 
 
-async def _enrolled(folder: Path, authority: DemoAuthority) -> tuple[dict[str, Any], Credentials]:
+async def _enrolled(
+    folder: Path, authority: DemoAuthority, cameras: list[dict[str, Any]]
+) -> tuple[dict[str, Any], Credentials]:
     keys, now = NodeKeys.open(folder / "secrets"), datetime.now(UTC)
     database = Database(databases.url(folder / "records.sqlite"))
     passwords = Passwords(random_bytes=secrets.token_bytes, hasher=cheap_hasher())
@@ -395,8 +398,8 @@ async def _enrolled(folder: Path, authority: DemoAuthority) -> tuple[dict[str, A
         await enrolment.create(MACHINE, Role.MACHINE, password, agent=RESPONSIBLE, service="DOPC", site="PP-CITE")
         await enrolment.bind_certificate(MACHINE, authority.client(MACHINE, now).der)
         secret = await enrolment.enrol_machine_secret(MACHINE, realm=REALM)
-        cameras = [camera["id"] for camera in shared_cameras()]
-        await authorise(database, {OPERATOR: Role.OPERATOR, RESPONSIBLE: Role.MACHINE}, cameras)
+        may_be_shown = order([camera["id"] for camera in cameras])
+        await authorise(database, {OPERATOR: Role.OPERATOR, RESPONSIBLE: Role.MACHINE}, may_be_shown)
     finally:
         passwords.close()
         await database.close()

@@ -25,19 +25,23 @@ from auth.principals import Role
 from auth.sealing import Sealing
 from auth.trace import Entry, Kind
 from camera_registry.clock import SystemClock
+from camera_registry.orders import Perimeter
 from halfgateway.database import Database
 from halfgateway.downstream.answers import REALM
 from halfgateway.keys import NodeKeys
 from halfgateway.simulator.camera import SimulatedCamera
+from tests.databases import databases
 from tests.e2e.cluster import until
 from tests.e2e.inventory import QUICK_FRAMES, simulated_camera
 from tests.e2e.nodes import LEASE_S, OPERATOR, Estate, ServedNode, cheap_hasher, estate, toml_lines
 from tests.e2e.watching import Watcher
 from tests.raw_player import Credentials
+from tests.rights import SERVICE, SITE, authorise, order
 
 CAMERAS = ("c-1", "c-2", "c-3")
-ANOTHER_MACHINE = "pvpp-vms-2"
+ANOTHER_MACHINE, ANOTHER_RESPONSIBLE = "pvpp-vms-2", "pp-garant-02"
 LOCAL = "local-os"
+COMMUNE = "Versailles"
 
 TIMINGS = {"resume_s": 1.0, "ticket_grace_s": 1.0, "lease_s": LEASE_S, "renew_s": 1.0}
 """As in use, but for what a test waits for."""
@@ -225,7 +229,7 @@ def _described(name: str, camera: SimulatedCamera) -> dict[str, Any]:
         "id": name,
         "name": f"Caméra {name}",
         "site": "Essai",
-        "commune": "Versailles",
+        "commune": COMMUNE,
         "latitude": 48.8,
         "longitude": 2.1,
         "onvif_url": camera.onvif_url,
@@ -236,7 +240,7 @@ def _described(name: str, camera: SimulatedCamera) -> dict[str, Any]:
 
 async def _enrolled(folder: Path) -> tuple[dict[str, dict[str, str]], Credentials]:
     """SYN's people, and a second machine of which nothing is agreed yet."""
-    database = Database(f"sqlite:///{folder / 'records.sqlite'}")
+    database = Database(databases.url(folder / "records.sqlite"))
     passwords = Passwords(random_bytes=secrets.token_bytes, hasher=cheap_hasher())
     try:
         sealing = Sealing(NodeKeys.open(folder / "secrets").master, random_bytes=secrets.token_bytes)
@@ -246,10 +250,20 @@ async def _enrolled(folder: Path) -> tuple[dict[str, dict[str, str]], Credential
         accounts = {}
         for role in (Role.OPS, Role.OFFICER):
             account = {"id": f"syn-{role.value}-01", "password": secrets.token_urlsafe(12)}
-            await enrolment.create(account["id"], role, account["password"], service="SYN")
+            await enrolment.create(account["id"], role, account["password"], agent=account["id"], service="SYN")
             account["totp_secret"] = await enrolment.enrol_totp(account["id"])
             accounts[role.value] = account
-        await enrolment.create(ANOTHER_MACHINE, Role.MACHINE, secrets.token_urlsafe(12), agent=ANOTHER_MACHINE)
+        await enrolment.create(
+            ANOTHER_MACHINE,
+            Role.MACHINE,
+            secrets.token_urlsafe(12),
+            agent=ANOTHER_RESPONSIBLE,
+            service=SERVICE,
+            site=SITE,
+        )
+        people = {accounts[role.value]["id"]: role for role in (Role.OPS, Role.OFFICER)}
+        any_camera = order(reference="78-2025-02", perimeter=Perimeter(communes=frozenset({COMMUNE})))
+        await authorise(database, {**people, ANOTHER_RESPONSIBLE: Role.MACHINE}, any_camera)
         return accounts, Credentials(
             ANOTHER_MACHINE, await enrolment.enrol_machine_secret(ANOTHER_MACHINE, realm=REALM)
         )
