@@ -115,8 +115,11 @@ class Chunk:
     @property
     def octets(self) -> int:
         """Bytes of the RTP packets without the fixed part of their headers (RFC 3550 section 6.4.1)."""
-        others = sum(end - start for _, start, end in map(self.frames.__getitem__, self.others))
-        return len(self.data) - others - FRAMED_RTP_HEADER_BYTES * self.packets
+        octets = len(self.data) - FRAMED_RTP_HEADER_BYTES * self.packets
+        for index in self.others:
+            _, start, end = self.frames[index]
+            octets -= end - start
+        return octets
 
     @property
     def is_within_picture(self) -> bool:
@@ -141,9 +144,9 @@ class Chunk:
 
         The very bytes of the camera where the reader uses channels 0 and 1, as players do.
         """
-        start = self.frames[index][1]
+        start = self.frames[index][1] if index else 0
         if channels == (RTP_CHANNEL, RTCP_CHANNEL):
-            return self.data if start == 0 else self.data[start:]
+            return self.data[start:] if start else self.data
         renumbered = bytearray(self.data[start:])
         for channel, offset, _ in self.frames[index:]:
             renumbered[offset - start + 1] = channels[channel]

@@ -100,11 +100,13 @@ class Continuity:
 
     def _are_of_source(self, chunk: Chunk) -> bool:
         """Whether every frame names the source that is relayed, and every packet is of the video's types."""
-        types = self._payload_types
+        source, types = self._source, self._payload_types
         for stretch in chunk.stretches:
-            if stretch.source != self._source or not stretch.is_rtp or (types and stretch.payload_type not in types):
+            if stretch.source != source or not stretch.is_rtp or (types and stretch.payload_type not in types):
                 return False
-        return all(self._is_report_of_source(chunk.data, *chunk.frames[index]) for index in chunk.others)
+        return not chunk.others or all(
+            self._is_report_of_source(chunk.data, *chunk.frames[index]) for index in chunk.others
+        )
 
     def _is_report_of_source(self, data: bytes, channel: int, start: int, end: int) -> bool:
         # "$", channel and length, then the RTCP header: its fifth to eighth byte.

@@ -129,14 +129,19 @@ class Reader:
         if self._queued_bytes and self._queued_bytes + len(chunk.data) > self._limit_bytes + self._exempt_bytes:
             self._discard()
             self._waits_for_keyframe = True
-        begin = 0
         if self._waits_for_keyframe:
-            if chunk.keyframe is None:
-                if self.sent_packets:
-                    self.lost_packets += chunk.packets_from(0)
-                return
-            begin = chunk.keyframe
-            self._waits_for_keyframe = False
+            self._begin_at_keyframe(chunk)
+        else:
+            self._push(chunk.bytes_from(0, self._channels), chunk.packets)
+
+    def _begin_at_keyframe(self, chunk: Chunk) -> None:
+        """Hand over what begins with a keyframe; what comes before one is lost."""
+        begin = chunk.keyframe
+        if begin is None:
+            if self.sent_packets:
+                self.lost_packets += chunk.packets
+            return
+        self._waits_for_keyframe = False
         if self.ssrc is None:
             self.ssrc = _ssrc_at(chunk, begin)
         self._push(chunk.bytes_from(begin, self._channels), chunk.packets_from(begin))
