@@ -21,7 +21,7 @@ from camera_registry.inventory import CLOCK_ANOMALY_S, CLOCK_CAUSE, Device, expo
 from camera_registry.onvif_client import OnvifClient, VideoProfile, onvif_opener
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.inspection.meter import Measurements, StreamMeter
-from halfgateway.protocol.connection import InterleavedBatch
+from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.protocol.sdp import first_video
 from halfgateway.protocol.sps import described_sps, picture_size
 from halfgateway.protocol.uri import redacted

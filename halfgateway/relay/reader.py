@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from halfgateway.errors import Refusal
-from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_CHANNEL, Chunk
+from halfgateway.protocol.interleaved import FRAME_HEADER_BYTES
+from halfgateway.relay.chunk import RTCP_CHANNEL, RTP_CHANNEL, Chunk
 from halfgateway.relay.gop import Opening
 
 QUEUE_LIMIT_BYTES = 1 << 20
@@ -191,5 +192,5 @@ class Reader:
 
 
 def _ssrc_at(chunk: Chunk, index: int) -> int:
-    packet = chunk.frames[index][1] + INTERLEAVED_HEADER_BYTES
+    packet = chunk.batch.bounds(index)[0] + FRAME_HEADER_BYTES
     return int.from_bytes(chunk.data[packet + 8 : packet + 12], "big")
