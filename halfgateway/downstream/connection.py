@@ -18,8 +18,9 @@ from halfgateway.downstream.session import RtspSession, Silent
 from halfgateway.errors import Refusal, RemoteProtocolError
 from halfgateway.net import sockets
 from halfgateway.net.balanced import BALANCED
-from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, InterleavedBatch, Role, frame
+from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, Role
 from halfgateway.protocol.headers import Headers
+from halfgateway.protocol.interleaved import InterleavedBatch, frame
 from halfgateway.protocol.messages import Request, Response, response, serialise
 from halfgateway.protocol.transport import Pair
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.net.datagrams import DatagramPair
+from halfgateway.protocol.interleaved import FRAME_HEADER_BYTES
 from halfgateway.protocol.rtcp import RECEIVER_REPORT, SENDER_REPORT, SOURCE_DESCRIPTION, parse_compound
-from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL
+from halfgateway.relay.chunk import RTP_CHANNEL
 from halfgateway.relay.reader import Reader
 
 MAX_HEARD_DATAGRAMS = 8
@@ -51,7 +52,7 @@ class DatagramSink:
         view = memoryview(data)
         start, lost, lost_bytes, fits = 0, 0, 0, True
         while start < len(data):
-            payload = start + INTERLEAVED_HEADER_BYTES
+            payload = start + FRAME_HEADER_BYTES
             end = payload + (data[start + 2] << 8 | data[start + 3])
             is_rtp = data[start + 1] == RTP_CHANNEL
             sock = self._pair.rtp if is_rtp else self._pair.rtcp

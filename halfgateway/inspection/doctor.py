@@ -22,7 +22,7 @@ from camera_registry.onvif_client import onvif_opener
 from camera_registry.onvif_port import OnvifPort, VideoProfile
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.inspection.meter import Measurements, StreamMeter
-from halfgateway.protocol.connection import InterleavedBatch
+from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.protocol.sdp import first_video
 from halfgateway.protocol.sps import described_sps, picture_size
 from halfgateway.protocol.uri import redacted

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.codec import Codec
-from halfgateway.protocol.connection import FRAME_HEADER_BYTES, InterleavedBatch
+from halfgateway.protocol.interleaved import FRAME_HEADER_BYTES, InterleavedBatch
 from halfgateway.protocol.keyframe import KeyframeFinder, holds_parameter_sets
 from halfgateway.protocol.rtcp import SenderReport, parse_compound, unix_ns
 from halfgateway.protocol.rtp import RtpView, sequence_distance, timestamp_distance

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import enum
 import re
-import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from halfgateway.errors import LocalProtocolError, RemoteProtocolError
+from halfgateway.protocol.interleaved import FRAME_HEADER_BYTES, FRAME_MARK, Bytes, InterleavedBatch
 from halfgateway.protocol.messages import Request, Response
 from halfgateway.protocol.wire import (
     MAX_HEAD_BYTES,
@@ -24,10 +24,6 @@ from halfgateway.protocol.wire import (
     read_response,
 )
 
-#: First byte of an interleaved frame, before its channel and its 16-bit length.
-FRAME_MARK: Final = 0x24
-#: Bytes before the payload of an interleaved frame.
-FRAME_HEADER_BYTES: Final = 4
 #: Bytes that may wait here: the largest message and a few chunks. More means that the caller feeds without
 #: taking events, which is its bug.
 MAX_WAITING_BYTES: Final = MAX_HEAD_BYTES + MAX_RESPONSE_BODY_BYTES + 1024 * 1024
@@ -41,7 +37,6 @@ RESYNC_MAX_TRIES: Final = 10
 #: Bytes skipped since then: two full frames. Past it the camera is given up.
 RESYNC_MAX_SKIPPED_BYTES: Final = 128 * 1024
 
-_FRAME_HEADER = struct.Struct("!BBH")
 _HEAD_END = re.compile(rb"\n\r?\n")
 _BLANK_LINES = re.compile(rb"[\r\n]+")
 _METHOD_START = re.compile(rb"[!#%&'*+.^_`|~0-9A-Za-z-]{1,32}(?:\Z| )")
@@ -64,9 +59,6 @@ _CSEQ = re.compile(rb"\ncseq[ \t]*:[ \t]*(?P<number>[0-9]{1,10})[ \t]*\r?(?:\n|\
 _RESPONSE_MARK = b"RTSP/"
 _POSSIBLE_START = re.compile(rb"\$|R(?:\Z|T(?:\Z|S(?:\Z|P(?:\Z|/))))")
 
-Bytes: TypeAlias = bytes | bytearray | memoryview
-Frame: TypeAlias = tuple[int, int, int]
-
 
 class Role(enum.Enum):
     """Which side of the connection we are."""
@@ -86,30 +78,7 @@ NEED_DATA: Final = Pause.NEED_DATA
 CLOSED: Final = Pause.CLOSED
 
 
-@dataclass(frozen=True, slots=True)
-class InterleavedBatch:
-    """A run of whole interleaved frames, as they stood on the wire.
-
-    Each of ``frames`` is (channel, start, end): ``data[start]`` is the ``$`` and ``data[start + 4:end]`` the
-    payload, from 0 to 65,535 bytes. The frames follow each other without a gap from 0 to ``len(data)``.
-    """
-
-    data: bytes
-    frames: tuple[Frame, ...]
-
-
 Event: TypeAlias = Request | Response | InterleavedBatch
-
-
-def frame(channel: int, payload: Bytes) -> bytes:
-    """One interleaved frame.
-
-    Raises:
-        LocalProtocolError: a channel beyond 255 or a payload beyond 65,535 bytes.
-    """
-    if not 0 <= channel <= 255 or len(payload) > 0xFFFF:
-        raise LocalProtocolError("channel or payload does not fit an interleaved frame")
-    return b"".join((bytes((FRAME_MARK, channel)), len(payload).to_bytes(2, "big"), payload))
 
 
 class Connection:
@@ -194,35 +163,28 @@ class Connection:
 
         The buffer holds nothing, or the beginning of the first frame.
         """
-        buffer = self._buffer
-        kept = len(buffer)
-        frames: list[Frame] = []
-        end = 0
+        kept = len(self._buffer)
         if kept:
-            header = bytes(buffer[:FRAME_HEADER_BYTES]) + bytes(data[: max(0, FRAME_HEADER_BYTES - kept)])
+            header = bytes(self._buffer[:FRAME_HEADER_BYTES]) + bytes(data[: max(0, FRAME_HEADER_BYTES - kept)])
             if header[0] != FRAME_MARK or len(header) < FRAME_HEADER_BYTES:
                 return 0
-            end = FRAME_HEADER_BYTES + (header[2] << 8 | header[3]) - kept
-            if end > len(data):
+            if FRAME_HEADER_BYTES + (header[2] << 8 | header[3]) > kept + len(data):
                 return 0
-            frames.append((header[1], 0, kept + end))
-        end = _whole_frames(data, end, kept, frames)
-        if frames:
-            if isinstance(data, bytes) and not kept and end == len(data):
-                whole = data  # nothing else was read with them, as is nearly always so
-            else:
-                whole = b"".join((buffer, memoryview(data)[:end]))
-            buffer.clear()
-            self._ready = self._batch(whole, frames)
-        return end
+            data = b"".join((self._buffer, data))
+            self._buffer.clear()
+        batch = InterleavedBatch(data)
+        if batch.ends:
+            self._ready = self._noted(batch)
+        return len(batch.data) - kept
 
-    def _batch(self, data: bytes, frames: list[Frame]) -> InterleavedBatch:
+    def _noted(self, batch: InterleavedBatch) -> InterleavedBatch:
         if self._lenient:
-            self._seen_channels.update((frames[0][0], frames[-1][0]))
-            if self._in_step or len(frames) > 1:
+            last = len(batch.ends) - 1
+            self._seen_channels.update((batch.data[1], batch.data[batch.bounds(last)[0] + 1]))
+            if self._in_step or last > 0:
                 self._tries = self._skipped_bytes = 0
             self._in_step = True
-        return InterleavedBatch(data, tuple(frames))
+        return batch
 
     def _parse(self) -> Event | None:
         buffer = self._buffer
@@ -245,13 +207,11 @@ class Connection:
         return self._parse() if self._found_again() else None
 
     def _take_buffered_frames(self) -> InterleavedBatch | None:
-        frames: list[Frame] = []
-        end = _whole_frames(self._buffer, 0, 0, frames)
-        if not frames:
+        batch = InterleavedBatch(self._buffer)
+        if not batch.ends:
             return None
-        whole = bytes(memoryview(self._buffer)[:end])
-        del self._buffer[:end]
-        return self._batch(whole, frames)
+        del self._buffer[: len(batch.data)]
+        return self._noted(batch)
 
     def _begins_message(self) -> bool:
         buffer = self._buffer
@@ -332,18 +292,3 @@ class Connection:
             return False
         self._tries += 1
         return size <= RESYNC_MAX_FRAME_BYTES or channel in self._seen_channels
-
-
-def _whole_frames(data: Bytes, start: int, shift: int, frames: list[Frame]) -> int:
-    """Append the whole frames of ``data`` from ``start`` on, offsets moved by ``shift``; gives their end."""
-    limit = len(data)
-    append, header_at = frames.append, _FRAME_HEADER.unpack_from
-    # Plain numbers, not the constants above: each name looked up here is looked up once a frame.
-    while start + 4 <= limit:
-        mark, channel, size = header_at(data, start)
-        end = start + 4 + size
-        if mark != 0x24 or end > limit:
-            break
-        append((channel, start + shift, end + shift))
-        start = end
-    return start

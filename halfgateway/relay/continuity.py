@@ -8,11 +8,12 @@ camera's own numbers go on, not a bit is changed.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from halfgateway.errors import RemoteProtocolError
+from halfgateway.protocol.interleaved import FRAME_HEADER_BYTES, Frame, InterleavedBatch
 from halfgateway.protocol.rtp import RTP_HEADER_BYTES, RtpView, sequence_distance, timestamp_distance
-from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk, Frame
+from halfgateway.relay.chunk import RTCP_CHANNEL, RTP_CHANNEL, Chunk
 
 MAX_DROPOUT = 3000
 """Sequence numbers that may be missing before the camera is taken to have begun anew (RFC 3550 appendix A.1)."""
@@ -76,10 +77,8 @@ class Continuity:
         if self._goes_on(chunk, now):
             return chunk
         sequel = bytearray(chunk.data)
-        kept = [frame for frame in chunk.frames if self._renumber(sequel, frame, now)]
-        if len(kept) == len(chunk.frames):
-            return Chunk(bytes(sequel), kept)
-        return Chunk(*_only(sequel, kept))
+        kept = [frame for frame in chunk.batch.frames if self._renumber(sequel, frame, now)]
+        return Chunk(InterleavedBatch(_only(sequel, kept) if len(kept) < len(chunk.batch.ends) else bytes(sequel)))
 
     def _goes_on(self, chunk: Chunk, now: float) -> bool:
         """Whether all is as it was, so that nothing need be changed; if so, notes how far the numbers have come.
@@ -90,7 +89,7 @@ class Continuity:
             return False
         if self._sequence_shift or self._timestamp_shift or not self._are_of_source(chunk):
             return False
-        if chunk.stretches:
+        if chunk.video:
             for packet in (chunk.first_packet, chunk.last_packet):
                 sequence, timestamp, _ = _NUMBERS.unpack_from(chunk.data, packet + 2)
                 if not (self._follows(sequence) and self._is_timely(timestamp, now)):
@@ -100,24 +99,20 @@ class Continuity:
 
     def _are_of_source(self, chunk: Chunk) -> bool:
         """Whether every frame names the source that is relayed, and every packet is of the video's types."""
-        types = self._payload_types
-        for stretch in chunk.stretches:
-            if stretch.source != self._source or not stretch.is_rtp or (types and stretch.payload_type not in types):
+        source, types = self._source, self._payload_types
+        for stretch in chunk.video:
+            if stretch.source != source or (types and stretch.payload_type not in types):
                 return False
-        return all(self._is_report_of_source(chunk.data, *chunk.frames[index]) for index in chunk.others)
-
-    def _is_report_of_source(self, data: bytes, channel: int, start: int, end: int) -> bool:
-        # "$", channel and length, then the RTCP header: its fifth to eighth byte.
-        return (
-            channel != RTP_CHANNEL
-            and end >= start + 12
-            and int.from_bytes(data[start + 8 : start + 12], "big") == self._source
+        # A report's source stands where a packet has its timestamp.
+        return not chunk.others or all(
+            stretch.channel == RTCP_CHANNEL and stretch.is_rtp and stretch.timestamp == source
+            for stretch in chunk.others
         )
 
     def _renumber(self, data: bytearray, frame: Frame, now: float) -> bool:
         """Write the readers' numbers into one frame; False if it is none of the video's."""
         channel, start, end = frame
-        packet = start + INTERLEAVED_HEADER_BYTES
+        packet = start + FRAME_HEADER_BYTES
         if channel != RTP_CHANNEL:
             return self._renumber_report(data, packet, end)
         if end - packet < RTP_HEADER_BYTES or data[packet] >> 6 != 2:
@@ -201,12 +196,6 @@ def _is_whole(packet: memoryview) -> bool:
     return True
 
 
-def _only(data: bytearray, frames: Sequence[Frame]) -> tuple[bytes, Sequence[Frame]]:
+def _only(data: bytearray, frames: Iterable[Frame]) -> bytes:
     """The frames without what stood between them."""
-    kept = bytearray()
-    places = []
-    for channel, start, end in frames:
-        begin = len(kept)
-        kept += data[start:end]
-        places.append((channel, begin, len(kept)))
-    return bytes(kept), tuple(places)
+    return b"".join(data[start:end] for _, start, end in frames)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from halfgateway.protocol import rtp
-from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk, Frame
+from halfgateway.protocol.interleaved import FRAME_HEADER_BYTES, InterleavedBatch
+from halfgateway.relay.chunk import Chunk
 
 MAX_GOP_S = 2.0
 """Seconds of a group that are kept. Past it a reader waits for the next keyframe: a player would choke on the burst."""
@@ -70,8 +71,9 @@ class GroupOfPictures:
         """The group so far, drawn together; None where a joining reader has to wait for the next keyframe."""
         if not self._chunks:
             return None
-        data, frames = self._packets()
-        packets = [start + INTERLEAVED_HEADER_BYTES for _, start, _ in frames]
+        group = InterleavedBatch(self._packets())
+        data = bytearray(group.data)
+        packets = [start + FRAME_HEADER_BYTES for _, start, _ in group.frames]
         times = {packet: rtp.timestamp(data, packet) for packet in packets}
         last = times[packets[-1]]
         in_order = sorted({rtp.timestamp_distance(last, time) for time in times.values()})
@@ -83,15 +85,15 @@ class GroupOfPictures:
         for packet, time in times.items():
             rtp.set_timestamp(data, packet, drawn[time])
         first = packets[0]
-        return Opening(Chunk(bytes(data), frames, 0), rtp.sequence(data, first), rtp.timestamp(data, first))
+        return Opening(Chunk(InterleavedBatch(bytes(data)), 0), rtp.sequence(data, first), rtp.timestamp(data, first))
 
-    def _packets(self) -> tuple[bytearray, tuple[Frame, ...]]:
-        """The group's RTP packets alone: its reports tell of other timestamps."""
-        data = bytearray()
-        frames: list[Frame] = []
+    def _packets(self) -> bytes:
+        """The frames of the group's RTP packets alone: its reports tell of other timestamps."""
+        parts: list[bytes] = []
         for number, chunk in enumerate(self._chunks):
-            for channel, start, end in chunk.frames[self._first_frame if number == 0 else 0 :]:
-                if channel == RTP_CHANNEL and rtp.is_rtp(chunk.data, start + INTERLEAVED_HEADER_BYTES, end):
-                    frames.append((RTP_CHANNEL, len(data), len(data) + end - start))
-                    data += chunk.data[start:end]
-        return data, tuple(frames)
+            begin = self._first_frame if number == 0 else 0
+            for stretch in chunk.video:
+                if stretch.after > begin:
+                    start, _ = chunk.batch.bounds(max(begin, stretch.first))
+                    parts.append(chunk.data[start : chunk.batch.ends[stretch.after - 1]])
+        return b"".join(parts)

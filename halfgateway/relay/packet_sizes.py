@@ -36,7 +36,7 @@ class LargestPacket:
         """Learn from packets that have come."""
         if self._now() - self._since_s >= WINDOW_S:
             self._since_s, self._before_bytes, self._bytes = self._now(), self._bytes, 0
-        self._bytes = max(self._bytes, chunk.largest_bytes)
+        self._bytes = max(self._bytes, chunk.batch.largest_bytes)
         if not self._known.is_set():
             self._look_for_a_whole_key_picture(chunk)
 
@@ -49,7 +49,7 @@ class LargestPacket:
 
     def _look_for_a_whole_key_picture(self, chunk: Chunk) -> None:
         """It is whole when a packet of the next picture, with another timestamp, follows."""
-        for stretch in chunk.stretches:
+        for stretch in chunk.video:
             if self._key_picture is None:
                 if chunk.keyframe is not None and stretch.after > chunk.keyframe:
                     self._key_picture = stretch.timestamp

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from halfgateway.errors import Refusal
-from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_CHANNEL, Chunk
+from halfgateway.protocol.interleaved import FRAME_HEADER_BYTES
+from halfgateway.relay.chunk import RTCP_CHANNEL, RTP_CHANNEL, Chunk
 from halfgateway.relay.gop import Opening
 
 QUEUE_LIMIT_BYTES = 1 << 20
@@ -129,14 +130,19 @@ class Reader:
         if self._queued_bytes and self._queued_bytes + len(chunk.data) > self._limit_bytes + self._exempt_bytes:
             self._discard()
             self._waits_for_keyframe = True
-        begin = 0
         if self._waits_for_keyframe:
-            if chunk.keyframe is None:
-                if self.sent_packets:
-                    self.lost_packets += chunk.packets_from(0)
-                return
-            begin = chunk.keyframe
-            self._waits_for_keyframe = False
+            self._begin_at_keyframe(chunk)
+        else:
+            self._push(chunk.bytes_from(0, self._channels), chunk.packets)
+
+    def _begin_at_keyframe(self, chunk: Chunk) -> None:
+        """Hand over what begins with a keyframe; what comes before one is lost."""
+        begin = chunk.keyframe
+        if begin is None:
+            if self.sent_packets:
+                self.lost_packets += chunk.packets
+            return
+        self._waits_for_keyframe = False
         if self.ssrc is None:
             self.ssrc = _ssrc_at(chunk, begin)
         self._push(chunk.bytes_from(begin, self._channels), chunk.packets_from(begin))
@@ -186,5 +192,5 @@ class Reader:
 
 
 def _ssrc_at(chunk: Chunk, index: int) -> int:
-    packet = chunk.frames[index][1] + INTERLEAVED_HEADER_BYTES
+    packet = chunk.batch.bounds(index)[0] + FRAME_HEADER_BYTES
     return int.from_bytes(chunk.data[packet + 8 : packet + 12], "big")

@@ -11,9 +11,10 @@ import logging
 from collections.abc import Callable
 
 from halfgateway.errors import RemoteProtocolError
+from halfgateway.protocol.interleaved import FRAME_HEADER_BYTES
 from halfgateway.protocol.rtcp import SenderReport, ntp_timestamp, parse_compound, sender_report, unix_ns
 from halfgateway.protocol.rtp import timestamp, timestamp_distance
-from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, Chunk
+from halfgateway.relay.chunk import RTCP_CHANNEL, Chunk
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +60,10 @@ class Reports:
 
     def apply(self, chunk: Chunk, ssrc: int | None, now: float) -> Chunk:
         """Take what readers are about to get, and add a report where one is due. ``now`` is in monotonic seconds."""
-        for index in chunk.others:
-            _, start, end = chunk.frames[index]
-            self._note(chunk.data[start + INTERLEAVED_HEADER_BYTES : end])
+        for stretch in chunk.others:
+            for index in range(stretch.first, stretch.after):
+                start, end = chunk.batch.bounds(index)
+                self._note(chunk.data[start + FRAME_HEADER_BYTES : end])
         if not chunk.packets or ssrc is None:
             return chunk
         self._packets += chunk.packets

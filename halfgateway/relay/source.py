@@ -13,8 +13,9 @@ from enum import StrEnum
 from halfgateway.errors import CameraUnreachable, Refusal
 from halfgateway.protocol import rtp
 from halfgateway.protocol.codec import Codec
+from halfgateway.protocol.interleaved import FRAME_HEADER_BYTES
 from halfgateway.protocol.keyframe import KeyframeFinder
-from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTP_CHANNEL, Chunk
+from halfgateway.relay.chunk import Chunk
 from halfgateway.relay.continuity import Continuity
 from halfgateway.relay.gop import GroupOfPictures, Opening
 from halfgateway.relay.packet_sizes import LargestPacket
@@ -180,7 +181,7 @@ class Source:
             return
         now = self._now()
         chunk = self._continuity.apply(chunk, now)
-        if not chunk.frames:
+        if not chunk.data:
             return
         self.received_bytes += len(chunk.data)
         self.received_packets += chunk.packets
@@ -194,15 +195,14 @@ class Source:
     def _first_keyframe(self, finder: KeyframeFinder, gop: GroupOfPictures, chunk: Chunk) -> int | None:
         """Which frame first lets a decoder start; the finder is shown what it need see, in order."""
         first: int | None = None
-        for stretch in chunk.stretches:
+        for stretch in chunk.video:
+            timestamp, marker = stretch.timestamp, stretch.marker
             for index in range(stretch.first, stretch.after):
-                if stretch.timestamp == finder.settled_timestamp and not stretch.marker:
+                if timestamp == finder.settled_timestamp and not marker:
                     break  # the rest of a picture that has begun: most packets
-                channel, start, end = chunk.frames[index]
-                if channel != RTP_CHANNEL:
-                    continue
-                payload, payload_end = rtp.payload_bounds(chunk.data, start + INTERLEAVED_HEADER_BYTES, end)
-                if finder.feed(chunk.data, stretch.timestamp, stretch.marker, start=payload, end=payload_end):
+                begin, end = chunk.batch.bounds(index)
+                payload, payload_end = rtp.payload_bounds(chunk.data, begin + FRAME_HEADER_BYTES, end)
+                if finder.feed(chunk.data, timestamp, marker, start=payload, end=payload_end):
                     first = index if first is None else first
                 elif finder.false_start:
                     first = None

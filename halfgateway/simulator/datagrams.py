@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from halfgateway.net.datagrams import DatagramPair, open_pair
-from halfgateway.protocol.connection import FRAME_HEADER_BYTES
+from halfgateway.protocol.interleaved import FRAME_HEADER_BYTES
 
 _LARGEST_REPORT_BYTES: Final = 2048
 _REPORTS_AT_ONCE: Final = 16

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from halfgateway.protocol.connection import FRAME_MARK, frame
+from halfgateway.protocol.interleaved import FRAME_MARK, frame
 from halfgateway.protocol.rtcp import SenderReport, ntp_timestamp, sender_report
 from halfgateway.protocol.rtp import RTP_HEADER_BYTES
 from halfgateway.simulator.behaviour import Behaviour

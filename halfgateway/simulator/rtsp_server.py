@@ -7,7 +7,8 @@ import logging
 from typing import Final, cast
 
 from halfgateway.errors import RemoteProtocolError
-from halfgateway.protocol.connection import Connection, InterleavedBatch, Pause, Role
+from halfgateway.protocol.connection import Connection, Pause, Role
+from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.protocol.messages import Request, response, serialise
 from halfgateway.simulator.datagrams import DatagramWire
 from halfgateway.simulator.rtsp_session import RtspDesk, RtspDialogue

@@ -14,8 +14,9 @@ from halfgateway.errors import RemoteProtocolError
 from halfgateway.net.coalescing import Coalescing, Reading
 from halfgateway.net.sockets import tune_upstream
 from halfgateway.protocol import digest
-from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, InterleavedBatch, Role
+from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, Role
 from halfgateway.protocol.headers import Headers
+from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.protocol.messages import Request, Response, serialise
 from halfgateway.protocol.uri import RtspUri
 from halfgateway.upstream.backoff import CameraFailure

@@ -10,16 +10,16 @@ import contextlib
 import secrets
 import socket
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.net.datagrams import open_pair
-from halfgateway.protocol.connection import InterleavedBatch, frame
+from halfgateway.protocol.interleaved import InterleavedBatch, frame
 from halfgateway.protocol.reception import Reception
 from halfgateway.protocol.reordering import ReorderBuffer
 from halfgateway.protocol.rtcp import ReceiverReport, SenderReport, parse_compound, receiver_report
 from halfgateway.protocol.rtp import is_rtp
-from halfgateway.relay.chunk import RTCP_CHANNEL, RTP_CHANNEL, Frame
+from halfgateway.relay.chunk import RTCP_CHANNEL, RTP_CHANNEL
 from halfgateway.upstream.client import OnDatagrams
 
 RECEIVE_BUFFER_BYTES = 2 * 1024 * 1024
@@ -177,12 +177,5 @@ class _Ear:
             yield data
 
 
-def _batch(channel: int, packets: Sequence[bytes]) -> InterleavedBatch:
-    frames: list[Frame] = []
-    framed: list[bytes] = []
-    end = 0
-    for packet in packets:
-        framed.append(frame(channel, packet))
-        start, end = end, end + len(framed[-1])
-        frames.append((channel, start, end))
-    return InterleavedBatch(b"".join(framed), tuple(frames))
+def _batch(channel: int, packets: Iterable[bytes]) -> InterleavedBatch:
+    return InterleavedBatch(b"".join(frame(channel, packet) for packet in packets))

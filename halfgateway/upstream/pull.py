@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.net.coalescing import Coalescing
-from halfgateway.protocol.connection import InterleavedBatch, frame
+from halfgateway.protocol.interleaved import FRAME_HEADER_BYTES, InterleavedBatch, frame
 from halfgateway.protocol.rtcp import ReceiverReport, SenderReport, parse_compound, receiver_report, sender_report
-from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, RTCP_CHANNEL, RTP_CHANNEL, Chunk, Frame
+from halfgateway.relay.chunk import RTCP_CHANNEL, RTP_CHANNEL, Chunk
 from halfgateway.relay.source import Source, SourceKey
 from halfgateway.upstream.backoff import Backoff, CameraFailure
 from halfgateway.upstream.client import USER_AGENT, CameraClient, Target
@@ -250,10 +250,10 @@ class _Pull:
         return not self._by_udp and self._take(batch)
 
     def _take(self, batch: InterleavedBatch) -> bool:
-        chunk = Chunk(batch.data, batch.frames)
-        if not (chunk.is_video_alone and self._channels.get(RTP_CHANNEL) == RTP_CHANNEL):
+        chunk = Chunk(batch)
+        if chunk.others or self._channels.get(RTP_CHANNEL) != RTP_CHANNEL:
             chunk = self._only_ours(batch)
-        if not chunk.frames:
+        if not chunk.data:
             return False
         if chunk.packets:
             self._last_video_s = self._now()
@@ -267,17 +267,14 @@ class _Pull:
     def _only_ours(self, batch: InterleavedBatch) -> Chunk:
         """The batch without what was not asked for, on the channels that the hub knows; reports written anew."""
         kept = bytearray()
-        frames: list[Frame] = []
         for channel, start, end in batch.frames:
             ours = self._channels.get(channel)
-            payload = batch.data[start + INTERLEAVED_HEADER_BYTES : end]
+            payload = batch.data[start + FRAME_HEADER_BYTES : end]
             if ours == RTCP_CHANNEL:
                 payload = _sender_report(payload, self._source.key.camera)
             if ours is not None and payload:
-                begin = len(kept)
                 kept += frame(ours, payload)
-                frames.append((ours, begin, len(kept)))
-        return Chunk(bytes(kept), frames)
+        return Chunk(InterleavedBatch(kept))
 
 
 def _sender_report(compound: bytes, cname: str) -> bytes:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from camera_registry.clock import SystemClock
-from halfgateway.protocol.connection import frame as interleaved
+from halfgateway.protocol.interleaved import frame as interleaved
 from halfgateway.protocol.rtcp import SenderReport, ntp_timestamp, sender_report
 from halfgateway.simulator.behaviour import Behaviour
 from halfgateway.simulator.clips import FPS

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from halfgateway.errors import RemoteProtocolError
-from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, InterleavedBatch, Role
+from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, Role
 from halfgateway.protocol.headers import Headers
+from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.protocol.messages import Request, Response, response, serialise
 from halfgateway.protocol.rtp_info import StreamInfo, rtp_info
 from halfgateway.protocol.transport import parse_transports

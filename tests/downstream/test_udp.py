@@ -12,6 +12,7 @@ from halfgateway.downstream.door import Viewer
 from halfgateway.downstream.transports import UdpService
 from halfgateway.errors import CapReached
 from halfgateway.net.datagrams import open_pair
+from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.protocol.rtcp import Goodbye, parse_compound
 from halfgateway.protocol.transport import parse_transports
 from halfgateway.relay.chunk import Chunk
@@ -293,8 +294,8 @@ async def test_what_the_kernel_finds_too_large_counts_as_too_large() -> None:
     reader = Reader(sink, Gate(), now=lambda: 0.0)
     sink.serve(reader)
     units = [IDR.ljust(size) for size in (100, 65_520, 100)]
-    data, places = frames(*((0, rtp(number, 0, unit)) for number, unit in enumerate(units)))
-    reader.deliver(Chunk(data, places, keyframe=0))
+    data = frames(*((0, rtp(number, 0, unit)) for number, unit in enumerate(units)))
+    reader.deliver(Chunk(InterleavedBatch(data), keyframe=0))
     assert told == ["too large"]
     assert (reader.sent_packets, reader.lost_packets) == (1, 2)
     assert reader.sent_bytes == len(units[0]) + RTP_HEADER_BYTES + 4

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from random import Random
 
 from halfgateway.errors import LocalProtocolError, RemoteProtocolError
-from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, InterleavedBatch, Role
+from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, Role
 from halfgateway.protocol.digest import Challenge, authorise, parse_challenges
+from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.protocol.messages import Request, Response
 from tests.fuzz.mutations import mutated, rubbish, spoilt
 from tests.fuzz.transcripts import Item, Step

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, InterleavedBatch, Role
+from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, Role
+from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.protocol.messages import Request
 from tests.protocol.feeding import corpus
 

@@ -8,14 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from halfgateway.errors import RemoteProtocolError
-from halfgateway.protocol.connection import (
-    CLOSED,
-    FRAME_HEADER_BYTES,
-    NEED_DATA,
-    Connection,
-    InterleavedBatch,
-    Role,
-)
+from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, Role
+from halfgateway.protocol.interleaved import FRAME_HEADER_BYTES, InterleavedBatch
 from halfgateway.protocol.messages import Request, Response
 
 CORPUS = Path(__file__).parent.parent / "data" / "rtsp"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from halfgateway.errors import LocalProtocolError, RemoteProtocolError
-from halfgateway.protocol.connection import CLOSED, MAX_WAITING_BYTES, NEED_DATA, Connection, Role, frame
+from halfgateway.protocol.connection import CLOSED, MAX_WAITING_BYTES, NEED_DATA, Connection, Role
 from halfgateway.protocol.headers import Headers
+from halfgateway.protocol.interleaved import frame
 from halfgateway.protocol.messages import Request, Response
 from halfgateway.protocol.wire import (
     MAX_HEAD_BYTES,

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.codec import Codec
-from halfgateway.protocol.connection import NEED_DATA, Connection, Role, frame
+from halfgateway.protocol.connection import NEED_DATA, Connection, Role
 from halfgateway.protocol.digest import DigestVerifier, authorise, best, parse_challenges, username_of
 from halfgateway.protocol.headers import Headers
+from halfgateway.protocol.interleaved import frame
 from halfgateway.protocol.keyframe import KeyframeFinder
 from halfgateway.protocol.messages import Request, Response, response, serialise
 from halfgateway.protocol.ranges import parse_range

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from itertools import pairwise
 
 import pytest
@@ -9,17 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from halfgateway.errors import LocalProtocolError
-from halfgateway.protocol.connection import (
-    NEED_DATA,
-    RESYNC_MAX_SKIPPED_BYTES,
-    RESYNC_MAX_TRIES,
-    Connection,
-    InterleavedBatch,
-    Role,
-    frame,
-)
+from halfgateway.protocol.connection import NEED_DATA, RESYNC_MAX_SKIPPED_BYTES, RESYNC_MAX_TRIES, Connection, Role
 from halfgateway.protocol.headers import Headers
+from halfgateway.protocol.interleaved import InterleavedBatch, frame
 from halfgateway.protocol.messages import Request, Response, response, serialise
+from halfgateway.protocol.rtp import RTP_HEADER_BYTES, is_rtp, marker, payload_type, ssrc, timestamp
 from tests.protocol.feeding import Item, bytewise, hear
 
 OK = serialise(response(200, Headers([("CSeq", "5")])))
@@ -65,7 +60,9 @@ def test_a_chunk_of_whole_frames_is_one_batch_with_the_very_bytes() -> None:
     assert len(batch.frames) == 46
     assert connection.next_event() is NEED_DATA
     connection.receive_data(b"\x02hi")
-    assert connection.next_event() == InterleavedBatch(frame(0, b"hi"), ((0, 0, 6),))
+    rest = connection.next_event()
+    assert isinstance(rest, InterleavedBatch)
+    assert (rest.data, rest.frames) == (frame(0, b"hi"), [(0, 0, 6)])
 
 
 def test_frames_wait_while_a_body_is_incomplete() -> None:
@@ -153,3 +150,46 @@ def test_rubbish_now_and_then_is_forgiven_for_ever() -> None:
     heard = hear(chunks, Role.CLIENT, lenient_resync=True)
     assert heard.status is None
     assert len(heard.items) == 9 * RESYNC_MAX_TRIES
+
+
+rtp_headers = st.builds(
+    lambda kind, sequence, numbers: bytes(kind) + sequence.to_bytes(2, "big") + bytes(numbers),
+    st.tuples(st.sampled_from([0x80, 0x90, 0x40]), st.sampled_from([96, 224, 97])),
+    st.integers(0, 0xFFFF),
+    st.lists(st.sampled_from([0, 255]), min_size=8, max_size=8),
+)
+packets = st.one_of(st.binary(max_size=11), st.builds(bytes.__add__, rtp_headers, st.binary(max_size=30)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), packets), max_size=12), st.sampled_from([b"", b"$", b"$\0\1\0", b"RTSP"]))
+def test_a_walk_tells_of_every_frame_what_its_header_says(parts: list[tuple[int, bytes]], after: bytes) -> None:
+    data = wire([*parts])
+    for given_as in (bytes, bytearray, memoryview):
+        batch = InterleavedBatch(given_as(data + after))
+        assert batch.data == data
+        assert type(batch.data) is bytes
+    assert [(channel, data[start + 4 : end]) for channel, start, end in batch.frames] == parts
+    assert batch.largest_bytes == max([len(packet) for _, packet in parts], default=0)
+    told = [stretch for stretch in batch.stretches for _ in range(stretch.first, stretch.after)]
+    assert [stretch.first for stretch in batch.stretches] == [0, *(each.after for each in batch.stretches)][:-1]
+    assert len(told) == len(parts)
+    for (channel, packet), stretch in zip(parts, told, strict=True):
+        if len(packet) < RTP_HEADER_BYTES:
+            assert stretch[3:] == (0, 0, 0)
+            assert not stretch.is_rtp
+        else:
+            assert stretch.channel == channel
+            assert stretch.is_rtp == is_rtp(packet, 0, len(packet))
+            assert (stretch.payload_type, stretch.marker) == (payload_type(packet, 0), marker(packet, 0))
+            assert (stretch.timestamp, stretch.source) == (timestamp(packet, 0), ssrc(packet, 0))
+
+
+def test_the_packets_of_a_picture_are_two_stretches() -> None:
+    picture = [
+        struct.pack("!BBHII", 0x80, 96 | (number == 15) << 7, number, 3600, 7) + bytes(1400) for number in range(16)
+    ]
+    batch = InterleavedBatch(wire([(0, packet) for packet in picture]))
+    assert [(stretch.first, stretch.after, stretch.marker) for stretch in batch.stretches] == [
+        (0, 15, False),
+        (15, 16, True),
+    ]

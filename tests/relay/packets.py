@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.relay.chunk import Chunk
 
 IDR = b"\x65\x88\x80"
@@ -20,17 +21,11 @@ def sender_report(ssrc: int, rtp_timestamp: int) -> bytes:
     return struct.pack("!BBHIQIII", 0x80, 200, 6, ssrc, 0x1234567800000000, rtp_timestamp, 10, 1000)
 
 
-def frames(*packets: tuple[int, bytes]) -> tuple[bytes, tuple[tuple[int, int, int], ...]]:
-    """The packets as interleaved frames on their channels, with where each stands."""
-    data = bytearray()
-    places = []
-    for channel, packet in packets:
-        start = len(data)
-        data += b"$" + bytes([channel]) + len(packet).to_bytes(2, "big") + packet
-        places.append((channel, start, len(data)))
-    return bytes(data), tuple(places)
+def frames(*packets: tuple[int, bytes]) -> bytes:
+    """The packets as interleaved frames on their channels."""
+    return b"".join(b"$" + bytes([channel]) + len(packet).to_bytes(2, "big") + packet for channel, packet in packets)
 
 
 def chunk(*packets: tuple[int, bytes]) -> Chunk:
     """The same, as a pull hands it to its source."""
-    return Chunk(*frames(*packets))
+    return Chunk(InterleavedBatch(frames(*packets)))

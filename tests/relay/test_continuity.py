@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from halfgateway.protocol import rtcp
 from halfgateway.protocol.rtp import RtpView, sequence_distance, timestamp_distance
-from halfgateway.relay.chunk import Chunk, Frame
+from halfgateway.relay.chunk import Chunk
 from halfgateway.relay.continuity import (
     MAX_DROPOUT,
     MAX_MISORDER,
     MAX_TIMESTAMP_RETREAT_S,
     Continuity,
 )
-from tests.relay.packets import NON_IDR, chunk, frames, rtp, sender_report
+from tests.relay.packets import NON_IDR, chunk, rtp, sender_report
 
 U16 = st.integers(0, 0xFFFF)
 U32 = st.integers(0, 0xFFFFFFFF)
 
 
-def views(data: bytes, places: Sequence[Frame]) -> list[RtpView]:
-    return [RtpView(data[start + 4 : end]) for channel, start, end in places if channel == 0]
-
-
 def seen(chunk: Chunk) -> list[RtpView]:
-    return views(chunk.data, chunk.frames)
+    return [RtpView(chunk.data[start + 4 : end]) for channel, start, end in chunk.batch.frames if channel == 0]
 
 
 def test_not_a_bit_is_changed_before_a_reconnection() -> None:
@@ -44,19 +38,19 @@ def test_the_sequel_follows_in_sequence_time_and_source(
     continuity = Continuity(90_000)
     continuity.apply(chunk((0, rtp(first, first_ts, NON_IDR))), 10.0)
     continuity.reconnected()
-    data, places = frames(
+    batch = chunk(
         (0, rtp(second, second_ts, NON_IDR, ssrc=ssrc)),
         (0, rtp((second + 1) % 65536, (second_ts + 3600) % 2**32, NON_IDR, ssrc=ssrc)),
         (1, sender_report(ssrc, second_ts)),
     )
-    sequel = continuity.apply(Chunk(data, places), 12.0).data
-    one, two = views(sequel, places)
+    sequel = continuity.apply(batch, 12.0)
+    one, two = seen(sequel)
     assert one.sequence == (first + 1) % 65536
     assert two.sequence == (first + 2) % 65536
     assert one.timestamp == (first_ts + 2 * 90_000) % 2**32
     assert (two.timestamp - one.timestamp) % 2**32 == 3600
     assert one.ssrc == two.ssrc == 0x11223344
-    report = sequel[places[2][1] + 4 :]
+    report = sequel.data[sequel.batch.ends[1] + 4 :]
     assert int.from_bytes(report[4:8], "big") == 0x11223344
     assert int.from_bytes(report[16:20], "big") == one.timestamp
     assert bytes(one.payload) == NON_IDR
@@ -85,7 +79,7 @@ def test_frames_too_short_to_be_packets_do_not_pass() -> None:
     continuity.apply(chunk((0, rtp(1, 1, NON_IDR))), 0.0)
     continuity.reconnected()
     sequel = continuity.apply(chunk((0, b"\x80"), (1, b""), (0, rtp(9, 9, NON_IDR))), 0.5)
-    assert sequel.frames == ((0, 0, len(sequel.data)),)
+    assert sequel.batch.ends == [len(sequel.data)]
     assert RtpView(sequel.data[4:]).sequence == 2
 
 
@@ -143,7 +137,7 @@ def test_reports_and_names_follow_their_source() -> None:
     for ssrc, passes in ((1, False), (2, True), (3, False)):
         report = chunk((1, rtcp.sender_report(rtcp.SenderReport(ssrc, 1 << 32, 50, 1, 1), "camera")))
         sequel = continuity.apply(report, 1.1)
-        assert bool(sequel.frames) is passes
+        assert bool(sequel.data) is passes
         assert not passes or sequel.data[8:12] == sequel.data[36:40] == (1).to_bytes(4, "big")
 
 

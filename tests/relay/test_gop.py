@@ -7,8 +7,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from halfgateway.protocol.interleaved import FRAME_HEADER_BYTES, InterleavedBatch
 from halfgateway.protocol.rtp import RtpView, timestamp_distance
-from halfgateway.relay.chunk import INTERLEAVED_HEADER_BYTES, Chunk
+from halfgateway.relay.chunk import Chunk
 from halfgateway.relay.gop import MAX_GOP_S, GroupOfPictures, Opening
 from tests.relay.packets import IDR, NON_IDR, frames, rtp, sender_report
 
@@ -18,8 +19,7 @@ FRAME = 3600
 
 
 def chunk(*packets: tuple[int, bytes], keyframe: int | None = None) -> Chunk:
-    data, places = frames(*packets)
-    return Chunk(data, places, keyframe)
+    return Chunk(InterleavedBatch(frames(*packets)), keyframe)
 
 
 def picture(number: int, *, keyframe: bool = False, time: int | None = None) -> Chunk:
@@ -33,7 +33,7 @@ def picture(number: int, *, keyframe: bool = False, time: int | None = None) -> 
 def packets(opening: Opening | None) -> list[RtpView]:
     assert opening is not None
     data = opening.chunk.data
-    return [RtpView(data[start + INTERLEAVED_HEADER_BYTES : end]) for _, start, end in opening.chunk.frames]
+    return [RtpView(data[start + FRAME_HEADER_BYTES : end]) for _, start, end in opening.chunk.batch.frames]
 
 
 def test_without_a_keyframe_there_is_nothing_to_begin_with() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from halfgateway.errors import CameraUnreachable, Refusal
 from halfgateway.protocol.codec import Codec
+from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.relay.chunk import Chunk
 from halfgateway.relay.hub import Hub
 from halfgateway.relay.reader import Gate, Reader
@@ -183,8 +184,8 @@ async def test_every_reader_gets_the_same_bytes_and_a_late_one_waits_for_a_keyfr
     source.feed(chunk((0, rtp(1, 0, IDR))))
     source.attach(late, lambda cause: None)
     source.feed(chunk((0, rtp(2, 3600, NON_IDR))))
-    data, places = frames((0, rtp(3, 7200, IDR)), (0, b"\x90" + rtp(4, 7200, b"broken")[1:]))
-    source.feed(Chunk(data, places))
+    data = frames((0, rtp(3, 7200, IDR)), (0, b"\x90" + rtp(4, 7200, b"broken")[1:]))
+    source.feed(Chunk(InterleavedBatch(data)))
     assert early_sink.data.count(b"$") == 4
     assert late_sink.data == data
     assert source.readers == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.relay.chunk import Chunk
 from halfgateway.relay.gop import Opening
 from halfgateway.relay.reader import PIECE_BYTES, Gate, Reader
@@ -26,12 +27,7 @@ def frame(channel: int, sequence: int, size: int = 20) -> bytes:
 
 
 def chunk(*sequences: int, keyframe: int | None = None, size: int = 20) -> Chunk:
-    data, frames = b"", []
-    for sequence in sequences:
-        start = len(data)
-        data += frame(0, sequence, size)
-        frames.append((0, start, len(data)))
-    return Chunk(data, tuple(frames), keyframe)
+    return Chunk(InterleavedBatch(b"".join(frame(0, sequence, size) for sequence in sequences)), keyframe)
 
 
 def reader(sink: RecordingSink, *, limit_bytes: int = 100, channels: tuple[int, int] = (0, 1)) -> Reader:
@@ -67,7 +63,7 @@ def test_passes_the_cameras_own_bytes() -> None:
 def test_renumbers_channels_for_a_reader_that_asked_for_others() -> None:
     sink = RecordingSink()
     data = frame(0, 1) + frame(1, 9)
-    reader(sink, channels=(6, 7)).deliver(Chunk(data, ((0, 0, 24), (1, 24, 48)), 0))
+    reader(sink, channels=(6, 7)).deliver(Chunk(InterleavedBatch(data), 0))
     assert sink.written == [frame(6, 1) + frame(7, 9)]
 
 

@@ -29,7 +29,7 @@ class Stage:
         sent = self.reports.apply(came, SSRC, self.now_s)
         assert sent.data.startswith(came.data)
         assert sent.keyframe == came.keyframe
-        added = [(start, end) for channel, start, end in sent.frames if channel == RTCP_CHANNEL]
+        added = [(start, end) for channel, start, end in sent.batch.frames if channel == RTCP_CHANNEL]
         if not added:
             return None
         ((start, end),) = added

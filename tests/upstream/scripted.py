@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from halfgateway.protocol.connection import Connection, InterleavedBatch, Pause, Role
+from halfgateway.protocol.connection import Connection, Pause, Role
 from halfgateway.protocol.headers import Headers
+from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.protocol.messages import Request, Response, response, serialise
 from tests.relay.packets import IDR, frames, rtp
 
@@ -49,7 +50,7 @@ class ScriptedCamera:
 
     def send(self, *packets: tuple[int, bytes]) -> None:
         """Send packets on their channels to whoever is connected."""
-        self.write(frames(*packets)[0])
+        self.write(frames(*packets))
 
     def write(self, data: bytes) -> None:
         """Send bytes to whoever is connected."""
@@ -105,7 +106,7 @@ class ScriptedCamera:
         while not writer.is_closing():
             packet = rtp(self._sent & 0xFFFF, self._sent * 1800, IDR)
             self._sent += 1
-            writer.write(frames((self.channels[0], packet))[0])
+            writer.write(frames((self.channels[0], packet)))
             await asyncio.sleep(0.02)
 
     async def close(self) -> None:

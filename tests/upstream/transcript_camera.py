@@ -161,7 +161,7 @@ class _Media:
         return struct.pack("!BBHII", 0x80 | flags, second, sequence, self._timestamp & 0xFFFFFFFF, ssrc)
 
     def _frame(self, packet: bytes) -> bytes:
-        return frames((self._channel, packet))[0]
+        return frames((self._channel, packet))
 
     def _large(self, size: int) -> bytes:
         header = self._header(self._payload_type, self._sequence, self._ssrc, flags=0x30)
@@ -174,7 +174,7 @@ class _Media:
     def _report(self, ahead: str) -> bytes:
         ntp = 0 if ahead == "none" else ntp_timestamp(time.time_ns() + round(float(ahead) * 1e9))
         report = SenderReport(self._ssrc, ntp, self._timestamp & 0xFFFFFFFF, self._sent, self._sent * 100)
-        return frames((self._channel + 1, sender_report(report, "root@192.168.1.108")))[0]
+        return frames((self._channel + 1, sender_report(report, "root@192.168.1.108")))
 
     def _clips(self, *, bare: bool) -> Iterator[bytes]:
         assert self._clip is not None
