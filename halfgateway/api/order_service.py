@@ -54,8 +54,8 @@ class OrderService:
 
         async with self._change():
             await self._store.add(orders, by=by.account, witness=witness)
-        added = {order.reference for order in orders}
-        return [each for each in await self.orders() if each.reference in added and each.withdrawn_at is None]
+        standing = {each.reference: each for each in await self.orders() if each.withdrawn_at is None}
+        return [standing[order.reference] for order in orders if order.reference in standing]
 
     async def suspend(self, reference: str, *, reason: str, by: Actor) -> OrderShape:
         """See the port."""
