@@ -54,8 +54,8 @@ class OrderService:
 
         async with self._change():
             await self._store.add(orders, by=by.account, witness=witness)
-        standing = {each.reference: each for each in await self.orders() if each.withdrawn_at is None}
-        return [standing[order.reference] for order in orders if order.reference in standing]
+        newest = {each.reference: each for each in reversed(await self.orders())}
+        return [newest[order.reference] for order in orders]
 
     async def suspend(self, reference: str, *, reason: str, by: Actor) -> OrderShape:
         """See the port."""

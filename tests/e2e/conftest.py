@@ -179,7 +179,9 @@ async def open_gateway(
         ports = DemoPorts(0, 0, 0, 0)
         demo = running_demo(folder, host, ports, timings, cameras=cameras, simulate=simulate, database_url=url)
         async with demo as (node, ready), aiohttp.ClientSession() as http:
-            await node.office.orders.add([order_of_site(TEST_SITE)], by=BY)
+            order = order_of_site(TEST_SITE)
+            if order.reference not in {each.reference for each in await node.office.orders.orders()}:
+                await node.office.orders.add([order], by=BY)
             yield Gateway(node, ready, http)
 
 
