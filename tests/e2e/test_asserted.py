@@ -25,6 +25,7 @@ from tests.asserting import Signer, public_pem
 from tests.e2e.conftest import SWIFT, Gateway, credentials_of, open_gateway
 from tests.e2e.people import order_of
 from tests.raw_player import RawPlayer
+from tests.rights import SERVICE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -34,18 +35,21 @@ REVOKED_WITHIN_S = 5.0
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     async with open_gateway(tmp_path_factory.mktemp("asserted") / "demo", SWIFT) as opened:
-        await admit(opened, "pp-agent-42", "DRPJ", "PP-BESSIERES")
+        for agent in ("pp-agent-1", "pp-agent-2", "pp-agent-99"):
+            await admit(opened, agent, SERVICE)
+        opened.node.control.terms.sites |= {"PP-BESSIERES"}
+        await admit(opened, "pp-agent-42", "DRPJ")
+        status, answer = await opened.call("officer", "POST", "/orders", order_of("78-42", opened.cameras[0], "DRPJ"))
+        assert status == 201, answer
         yield opened
 
 
-async def admit(gateway: Gateway, agent: str, service: str, site: str) -> None:
-    """Let another agent watch, of another service and from another site."""
-    gateway.node.control.terms.sites |= {site}
+async def admit(gateway: Gateway, agent: str, service: str) -> None:
+    """Let another agent watch."""
     decided = {"authority": "préfet de police", "reference": "PP-42", "start": datetime.now(UTC).isoformat()}
     for path, body in (
         ("/agents", {"id": agent, "administration": "PP", "service": service, **decided}),
         ("/habilitations", {"agent": agent, "role": "operator", **decided}),
-        ("/orders", order_of("78-42", gateway.cameras[0], service)),
     ):
         status, answer = await gateway.call("officer", "POST", path, body)
         assert status == 201, answer
