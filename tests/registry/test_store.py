@@ -12,7 +12,7 @@ import pytest
 from held_clock import HeldClock
 from sqlalchemy import select
 
-import camera_registry.store
+import camera_registry.records
 from auth.errors import SealError
 from auth.sealing import MASTER_KEY_BYTES, Sealing
 from camera_registry.cameras import CameraState
@@ -149,7 +149,7 @@ async def test_a_database_that_stands_still_is_a_declared_error(
     store: CameraStore, record: CameraRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.upsert(record)
-    monkeypatch.setattr(camera_registry.store, "TRANSACTION_LIMIT_S", 0.1)
+    monkeypatch.setattr(camera_registry.records, "TRANSACTION_LIMIT_S", 0.1)
     with postgresql().frozen(), pytest.raises(StoreUnavailable):
         await store.load()
     monkeypatch.undo()
