@@ -57,7 +57,7 @@ from halfgateway.config import (
 )
 from halfgateway.downstream.answers import REALM
 from halfgateway.errors import HalfGatewayError
-from halfgateway.folder import DataFolder
+from halfgateway.folder import DEMO_NODE, DataFolder
 from halfgateway.keys import NodeKeys
 
 CAMERAS = 12
@@ -78,7 +78,6 @@ Simulate: TypeAlias = Callable[[int], AbstractAsyncContextManager[list[dict[str,
 ASSERTION_ISSUER, ASSERTION_AUDIENCE = "pvpp-demo", "dpp-syn-demo"
 """Who signs the demo's assertions, and for whom (docs/integration-pp.md)."""
 
-NODE = "demo"
 MACHINE = "pvpp-vms"
 RESPONSIBLE = "pp-garant-01"
 """The agent who answers for the machine."""
@@ -170,7 +169,7 @@ def _configuration(
 ) -> Configuration:
     server = authority.server(datetime.now(UTC))
     return Configuration(
-        node=NodeSection(id=NODE, data=folder.root),
+        node=NodeSection(id=DEMO_NODE, data=folder.root),
         convention=ConventionSection(
             id="demo",
             in_force_from=datetime(2025, 10, 21, tzinfo=UTC),

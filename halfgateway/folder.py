@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+DEMO_NODE = "demo"
+"""The node of a demo's data folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,11 @@ class DataFolder:
         return self.root / "interconnection.record"
 
     @property
+    def socket(self) -> Path:
+        """Where the node's own door is (:mod:`halfgateway.app.local_door`); to be reached by its :func:`short_path`."""
+        return self.run / "office.sock"
+
+    @property
     def run(self) -> Path:
         """What exists only while the node runs: its lock and what it last followed."""
         return self.root / "run"
@@ -46,3 +57,16 @@ class DataFolder:
     def records(self) -> Path:
         """The embedded SQLite database."""
         return self.root / "records.sqlite"
+
+
+@contextmanager
+def short_path(folder: DataFolder) -> Iterator[str]:
+    """The path of the socket of this folder, short enough to bind or to connect to while this lasts.
+
+    One below a data folder can be longer than a Unix socket's address may be, so both sides name it by an open folder.
+    """
+    descriptor = os.open(folder.run, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield str(Path(f"/proc/self/fd/{descriptor}") / folder.socket.name)
+    finally:
+        os.close(descriptor)

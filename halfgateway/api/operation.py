@@ -18,8 +18,6 @@ from auth.register import Actor
 from auth.trace import Draft, Kind
 from halfgateway.errors import InvalidRequest, NotHabilitated, Refusal, StateStoreUnavailable, Unauthenticated
 
-API = "/api/v1"
-
 JSON_MEDIA_TYPE = "application/json"
 
 EVERYONE = frozenset(Role)

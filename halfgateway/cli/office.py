@@ -18,9 +18,7 @@ from auth.errors import AuthError
 from camera_registry.errors import RegistryError
 from camera_registry.paris import day_of, end_of_day, start_of_day
 from halfgateway.api.local import BEHIND_SUDO
-from halfgateway.api.operation import API
-from halfgateway.app.local_door import short_path
-from halfgateway.app.office import office_without_a_node
+from halfgateway.api.paths import API
 from halfgateway.cli.common import REFUSED, WRONG_USAGE, account_name, node_folder, stop
 from halfgateway.config import (
     Configuration,
@@ -30,9 +28,8 @@ from halfgateway.config import (
     NodeSection,
     read_configuration,
 )
-from halfgateway.demo import NODE
 from halfgateway.errors import HalfGatewayError
-from halfgateway.folder import DataFolder
+from halfgateway.folder import DEMO_NODE, DataFolder, short_path
 from ops.errors import OpsError
 
 ANSWER_LIMIT_S = 60.0
@@ -60,6 +57,8 @@ class Office:
     async def __aenter__(self) -> Office:
         """Come in; exits with 1 where the node's records or journal cannot be opened."""
         if not await self._somebody_answers():
+            from halfgateway.app.office import office_without_a_node  # noqa: PLC0415 - all of a node: seconds to load
+
             await self._life.enter_async_context(office_without_a_node(self._configuration))
         short = self._life.enter_context(short_path(self._folder))
         self._session = await self._life.enter_async_context(
@@ -174,7 +173,7 @@ def _configuration(config: Path | None, data: Path | None) -> Configuration:
         except ConfigurationError as error:
             stop(WRONG_USAGE, *error.faults)
     return Configuration(
-        node=NodeSection(id=NODE, data=node_folder(config, data).root),
+        node=NodeSection(id=DEMO_NODE, data=node_folder(config, data).root),
         convention=ConventionSection(in_force_from=datetime.now(UTC)),
         listen=ListenSection(https_port=None, rtsps_port=None),
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from auth.principals import Principal, Role
 from auth.trace import Kind
-from halfgateway.api.operation import API, Call, operation
+from halfgateway.api.operation import Call, operation
+from halfgateway.api.paths import API
 from halfgateway.api.ports import Administration
 from halfgateway.api.problems import Fault, InvalidCall
 from halfgateway.api.shapes import ReloadAnswer

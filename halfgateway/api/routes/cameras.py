@@ -6,7 +6,8 @@ from auth.policy import Mode
 from auth.principals import Principal, Role
 from auth.trace import Kind
 from camera_registry.clock import rfc3339
-from halfgateway.api.operation import API, EVERYONE, Call, operation
+from halfgateway.api.operation import EVERYONE, Call, operation
+from halfgateway.api.paths import API
 from halfgateway.api.ports import AccessTrace, CameraCatalogue
 from halfgateway.api.shapes import ById, CameraList, CameraShape, Paging, Recordings, RecordingsQuery
 from halfgateway.errors import NoRecording, Refusal, TraceUnavailable, UnknownCamera

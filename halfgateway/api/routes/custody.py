@@ -23,7 +23,8 @@ from halfgateway.api.custody_shapes import (
     RevocationAnswer,
     RevocationPush,
 )
-from halfgateway.api.operation import API, Call, Forbidden, operation
+from halfgateway.api.operation import Call, Forbidden, operation
+from halfgateway.api.paths import API
 from halfgateway.api.ports import Custody
 from halfgateway.api.shapes import ById
 from halfgateway.control.custody import KeyDeclaration

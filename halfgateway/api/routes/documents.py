@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from halfgateway.api.docs_page import CONTENT_SECURITY_POLICY, docs_page
-from halfgateway.api.operation import API, Call, Text, operation
+from halfgateway.api.operation import Call, Text, operation
+from halfgateway.api.paths import API
 
 _NOT_AN_ACT = "a public document"
 

@@ -7,7 +7,8 @@ from datetime import timedelta
 from auth.principals import Principal, Role
 from auth.trace import Kind
 from camera_registry.clock import Clock
-from halfgateway.api.operation import API, EVERYONE, Call, Forbidden, operation
+from halfgateway.api.operation import EVERYONE, Call, Forbidden, operation
+from halfgateway.api.paths import API
 from halfgateway.api.ports import Interconnection
 from halfgateway.api.problems import Fault, InvalidCall
 from halfgateway.api.shapes import CutAnswer, CutRequest, InterconnectionView, RestoreRequest

@@ -12,7 +12,8 @@ from auth.sessions import OpenedSession
 from auth.trace import Draft, Kind
 from camera_registry.clock import Clock, rfc3339
 from halfgateway.api.dispatch import SESSION_COOKIE
-from halfgateway.api.operation import API, EVERYONE, Call, operation
+from halfgateway.api.operation import EVERYONE, Call, operation
+from halfgateway.api.paths import API
 from halfgateway.api.ports import AccessTrace, Authenticator, SessionStore
 from halfgateway.api.problems import UnknownSession
 from halfgateway.api.rights_ports import Gatekeeper

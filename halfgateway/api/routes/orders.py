@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from auth.principals import Principal, Role
 from auth.trace import Kind
-from halfgateway.api.operation import API, Call, operation
+from halfgateway.api.operation import Call, operation
 from halfgateway.api.paging import page_of
+from halfgateway.api.paths import API
 from halfgateway.api.problems import UnknownRecord
 from halfgateway.api.rights_ports import Orders
 from halfgateway.api.rights_shapes import OrderList, OrderRequest, OrderShape, OrdersRequest, ReasonRequest

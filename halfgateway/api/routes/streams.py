@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from auth.principals import Attribution, Principal, Role
 from auth.trace import Kind
-from halfgateway.api.operation import API, Call, Forbidden, operation
+from halfgateway.api.operation import Call, Forbidden, operation
 from halfgateway.api.paging import page_of
+from halfgateway.api.paths import API
 from halfgateway.api.ports import AccessTrace, Streams
 from halfgateway.api.problems import UnknownStream
 from halfgateway.api.shapes import (

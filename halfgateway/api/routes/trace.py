@@ -6,7 +6,8 @@ from typing import Any
 
 from auth.principals import Principal, Role
 from auth.trace import Kind
-from halfgateway.api.operation import API, Attachment, Call, operation
+from halfgateway.api.operation import Attachment, Call, operation
+from halfgateway.api.paths import API
 from halfgateway.api.ports import AccessTrace, TraceFilter, TraceHistory, TracePurge
 from halfgateway.api.problems import UnknownEntry
 from halfgateway.api.shapes import (
