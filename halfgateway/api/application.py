@@ -44,8 +44,8 @@ from halfgateway.api.routes.orders import OrderRoutes
 from halfgateway.api.routes.streams import StreamRoutes
 from halfgateway.api.routes.trace import TraceRoutes
 
-MAX_BODY_BYTES = 512 * 1024
-"""Bytes of a request's body; the largest one is a signed list of some thousand agents. More is answered 413."""
+MAX_BODY_BYTES = 64 * 1024
+"""Bytes of a request's body, where its operation takes no larger one. More is answered 413."""
 
 SECURITY_HEADERS = {
     hdrs.CACHE_CONTROL: "no-store",

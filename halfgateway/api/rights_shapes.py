@@ -64,6 +64,9 @@ Network = Annotated[
     str, StringConstraints(pattern=r"^[0-9A-Fa-f.:]{2,45}(/[0-9]{1,3})?$"), AfterValidator(_parse_network)
 ]
 
+MAX_LIST_BODY_BYTES = 512 * 1024
+"""Bytes of a call that brings a list: some thousand agents, with their signature, or as many orders."""
+
 
 class PerimeterShape(Shape):
     """Cameras, sites and communes; of a habilitation, nothing at all is the whole perimeter."""

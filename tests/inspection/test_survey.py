@@ -92,6 +92,12 @@ def survey(store: Counting, device: Device, tracer: Mock) -> Survey:
     return Survey(store=store, descriptions=Mock(spec=Descriptions), tracer=tracer, open_device=opened)
 
 
+async def taken(survey: Survey, cameras: list[CameraSection]) -> frozenset[str]:
+    """Asked, as those that are configured."""
+    survey.look_after(cameras)
+    return await survey.take(cameras)
+
+
 def section(name: str, address: str, folder: Path) -> CameraSection:
     password = folder / f"{name}.password"
     password.write_text("secret")
@@ -112,13 +118,13 @@ async def test_what_has_not_changed_is_not_written_again(
     survey: Survey, store: Counting, device: Device, tracer: Mock, address: str, tmp_path: Path
 ) -> None:
     camera = section("cam", address, tmp_path)
-    await survey.take([camera])
+    await taken(survey, [camera])
     assert store.written == 1
     device.offset_s = CLOCK_NOISE_S / 2
-    await survey.take([camera])
+    await taken(survey, [camera])
     assert store.written == 1
     device.offset_s = CLOCK_NOISE_S * 2
-    await survey.take([camera])
+    await taken(survey, [camera])
     assert store.written == 2
     assert store.snapshot.records["cam"].connection.clock_offset_s == CLOCK_NOISE_S * 2
     assert [call.args[0].kind for call in tracer.eventual.call_args_list] == [Kind.REGISTRY_CHANGED]
@@ -128,12 +134,12 @@ async def test_a_lost_onvif_process_says_nothing_of_a_camera(
     survey: Survey, store: Counting, device: Device, address: str, tmp_path: Path
 ) -> None:
     camera = section("cam", address, tmp_path)
-    await survey.take([camera])
+    await taken(survey, [camera])
     known = store.snapshot.records["cam"]
     await store.upsert(CameraRecord(replace(known.camera, state=CameraState.AVAILABLE, cause=None), known.connection))
     before = store.snapshot.records["cam"]
     device.lost = True
-    assert await survey.take([camera]) == frozenset()
+    assert await taken(survey, [camera]) == frozenset()
     assert store.snapshot.records["cam"] is before
 
 
@@ -142,10 +148,10 @@ async def test_a_camera_that_cannot_be_kept_or_asked_holds_no_other_back(
 ) -> None:
     # C06: an identifier of old stays retired, although the configuration names it again
     cameras = [section(name, address, tmp_path) for name in ("retired", "unreadable", "good")]
-    await survey.take(cameras[:1])
+    await taken(survey, cameras[:1])
     await store.retire("retired")
     cameras[1].password_file.unlink()
-    await survey.take(cameras)
+    await taken(survey, cameras)
     assert list(store.snapshot.records) == ["good"]
 
 

@@ -11,6 +11,7 @@ from halfgateway.api.ports import AccessTrace
 from halfgateway.api.problems import UnknownRecord
 from halfgateway.api.rights_ports import Personnel
 from halfgateway.api.rights_shapes import (
+    MAX_LIST_BODY_BYTES,
     AgentList,
     AgentRequest,
     AgentShape,
@@ -90,6 +91,7 @@ class AgentRoutes:
         "POST",
         f"{API}/agents/import",
         summary="Record the designations of a signed list, all or none",
+        max_body_bytes=MAX_LIST_BODY_BYTES,
         roles=WRITERS,
         status=201,
         errors=(TraceUnavailable,),

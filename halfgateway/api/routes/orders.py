@@ -9,7 +9,14 @@ from halfgateway.api.paging import page_of
 from halfgateway.api.paths import API
 from halfgateway.api.problems import UnknownRecord
 from halfgateway.api.rights_ports import Orders
-from halfgateway.api.rights_shapes import OrderList, OrderRequest, OrderShape, OrdersRequest, ReasonRequest
+from halfgateway.api.rights_shapes import (
+    MAX_LIST_BODY_BYTES,
+    OrderList,
+    OrderRequest,
+    OrderShape,
+    OrdersRequest,
+    ReasonRequest,
+)
 from halfgateway.api.shapes import ById, Paging
 from halfgateway.errors import TraceUnavailable
 
@@ -56,6 +63,7 @@ class OrderRoutes:
         "POST",
         f"{API}/orders/import",
         summary="Record several prefectoral orders, all or none",
+        max_body_bytes=MAX_LIST_BODY_BYTES,
         roles=WRITERS,
         status=201,
         errors=(TraceUnavailable,),
