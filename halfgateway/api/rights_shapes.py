@@ -64,8 +64,8 @@ Network = Annotated[
     str, StringConstraints(pattern=r"^[0-9A-Fa-f.:]{2,45}(/[0-9]{1,3})?$"), AfterValidator(_parse_network)
 ]
 
-MAX_LIST_BODY_BYTES = 512 * 1024
-"""Bytes of a call that brings a list: some thousand agents, with their signature, or as many orders."""
+MAX_LIST_BODY_BYTES = 3 * 1024 * 1024
+"""Bytes of a call that brings a list: as many characters as it may have, each escaped, so that a longer one is told."""
 
 
 class PerimeterShape(Shape):
