@@ -48,3 +48,7 @@ class DrillRefused(TransitionRefused):
 
 class LocalRecordError(OpsError):
     """The node's own record of the interconnection could not be written: nothing is known to be durable."""
+
+
+class LockHeld(OpsError):
+    """Another process holds a file's lock for longer than anything of ours takes."""

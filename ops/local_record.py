@@ -18,19 +18,17 @@ Only a person opens it again, by restoring the incident that such a cut bears. W
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import math
 import os
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 
 from camera_registry.clock import Clock, SystemClock
-from ops.errors import DamagedState, LocalRecordError
+from ops.appended import Fsync, locked, place_durably, write_all
+from ops.errors import DamagedState, LocalRecordError, LockHeld
 from ops.interconnection import (
     MAX_STATE_BYTES,
     Author,
@@ -48,7 +46,6 @@ aside (the history is the trace's to keep); a file much longer than that reads a
 
 _DIGEST_CHARS = 64
 _MAX_LINE_BYTES = _DIGEST_CHARS + 1 + MAX_STATE_BYTES + 1
-_LOCK_POLL_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +70,7 @@ class LocalRecord:
         *,
         clock: Clock | None = None,
         lock_limit_s: float = 5.0,
-        fsync: Callable[[int], None] = os.fsync,
+        fsync: Fsync = os.fsync,
     ) -> None:
         self._path = path
         self._clock = clock or SystemClock()
@@ -97,15 +94,27 @@ class LocalRecord:
         Such a cut is written down if it can be, so that it keeps its incident's id until a person restores it.
         """
         try:
-            with self._locked(fcntl.LOCK_SH):
+            with self._locked(exclusive=False):
                 reading = self._read()
-        except (OSError, LocalRecordError):
+        except (OSError, LockHeld):
             reading = self._read()
         if reading.trusted:
             return reading.state
         with suppress(LocalRecordError):
             return self.update(lambda current: current)
         return reading.state
+
+    def history(self) -> list[InterconnectionState]:
+        """Return the states that the file still holds whole, the oldest first, and then the one in force.
+
+        For whoever follows each cut (:mod:`ops.incidents`). Never raises.
+        """
+        in_force = self.load()
+        try:
+            lines = self._path.read_bytes().split(b"\n")
+        except OSError:
+            lines = []
+        return [*(state for line in lines if (state := _state_of(line)) and state != in_force), in_force]
 
     def append(self, state: InterconnectionState) -> InterconnectionState:
         """Make a state durable; return the one in force, which is ``merge`` of it and the last one.
@@ -169,7 +178,7 @@ class LocalRecord:
         try:
             size_before = os.fstat(fd).st_size
             try:
-                _write_all(fd, _line_of(state))
+                write_all(fd, _line_of(state))
                 self._fsync(fd)
             except OSError:
                 # An opening that may not be durable must not be read by anyone; a cut had better be.
@@ -182,45 +191,23 @@ class LocalRecord:
 
     def _begin_anew(self, states: list[InterconnectionState]) -> None:
         """Replace the file in one step by one of these states, and keep what was there beside it if that can be."""
-        new = self._path.with_name(self._path.name + ".new")
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            for state in dict.fromkeys(states):
-                _write_all(fd, _line_of(state))
-            self._fsync(fd)
-        finally:
-            os.close(fd)
         with suppress(OSError):
             os.link(self._path, self._path.with_name(f"{self._path.name}.{self._clock.now():%Y%m%dT%H%M%S.%f}"))
-        new.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self._fsync(folder)
-        finally:
-            os.close(folder)
+        place_durably(self._path, b"".join(_line_of(state) for state in dict.fromkeys(states)), self._fsync)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
-            with self._locked(fcntl.LOCK_EX):
+            with self._locked(exclusive=True):
                 yield
+        except LockHeld as error:
+            raise LocalRecordError(str(error)) from error
         except OSError as error:
             raise LocalRecordError(f"{self._path}: {error.strerror}") from error
 
-    @contextmanager
-    def _locked(self, kind: int) -> Iterator[None]:
-        fd = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            for _ in range(math.ceil(self._lock_limit_s / _LOCK_POLL_S)):
-                with suppress(BlockingIOError):
-                    fcntl.flock(fd, kind | fcntl.LOCK_NB)
-                    break
-                time.sleep(_LOCK_POLL_S)
-            else:
-                raise LocalRecordError(f"{self._path}: another process holds its lock")
-            yield
-        finally:
-            os.close(fd)
+    def _locked(self, *, exclusive: bool) -> AbstractContextManager[None]:
+        beside = self._path.with_name(self._path.name + ".lock")
+        return locked(beside, exclusive=exclusive, limit_s=self._lock_limit_s)
 
 
 def _line_of(state: InterconnectionState) -> bytes:
@@ -237,9 +224,3 @@ def _state_of(line: bytes) -> InterconnectionState | None:
         return InterconnectionState.from_json(text.decode("ascii"))
     except (DamagedState, UnicodeDecodeError):
         return None
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
