@@ -46,9 +46,25 @@ class DrillRefused(TransitionRefused):
     """No drill while the interconnection is really cut: it would hide the incident in course (N14)."""
 
 
+class DegradationRefused(TransitionRefused):
+    """No degraded mode now: the interconnection is cut, in a drill, or in that mode already."""
+
+
 class LocalRecordError(OpsError):
     """The node's own record of the interconnection could not be written: nothing is known to be durable."""
 
 
 class LockHeld(OpsError):
     """Another process holds a file's lock for longer than anything of ours takes."""
+
+
+class BookError(OpsError):
+    """An incident's book could not be read or written: nothing is known to be durable."""
+
+
+class DamagedBook(BookError):
+    """A line of an incident's book is not as it was written: a person has to look."""
+
+
+class UnknownIncident(OpsError):
+    """There is no incident of that id."""

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from camera_registry.clock import rfc3339
 from ops.errors import (
     DamagedState,
+    DegradationRefused,
     DrillRefused,
     IncidentReused,
     NothingToRestore,
@@ -32,6 +33,8 @@ from ops.errors import (
 
 MAX_REASON_CHARS = 500
 """Characters of a reason. It is a short, administrative sentence; a longer one is refused, never shortened."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 _INCIDENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """An incident's id; ours have under 40 characters. Another one is refused."""
@@ -85,8 +88,9 @@ class InterconnectionState:
     """One state, by one hand, at one instant.
 
     ``serial`` grows by one with each change. ``since`` is an aware instant. ``incident`` is the open one, drill
-    included. ``settled`` are the incidents whose cut was ended by a restoration or replaced by a later cut.
-    ``officer_only``: a security measure stands, also under a later cut of another ground.
+    included; ``occurred_at`` is when it occurred, where whoever cut knows it (N02). ``settled`` are the incidents
+    whose cut was ended by a restoration or replaced by a later cut. ``officer_only``: a security measure stands, also
+    under a later cut of another ground. ``mode`` names the degraded mode, one that PP has agreed to (P01).
 
     Raises ValueError for a state that cannot be.
     """
@@ -100,6 +104,8 @@ class InterconnectionState:
     incident: str | None = None
     settled: tuple[str, ...] = ()
     officer_only: bool = False
+    occurred_at: datetime | None = None
+    mode: str | None = None
 
     def __post_init__(self) -> None:
         if self.serial < 0:
@@ -117,6 +123,12 @@ class InterconnectionState:
             raise ValueError("a cut or a drill has an incident, and nothing else has one")
         if self.officer_only and not self.closed:
             raise ValueError("only a cut waits for the security officer")
+        if (self.mode is not None) != (self.state is Status.DEGRADED):
+            raise ValueError("a degraded state names its mode, and no other does")
+        if self.mode is not None and not _NAME.fullmatch(self.mode):
+            raise ValueError("a mode's name has 1 to 32 small letters, digits and dashes")
+        if self.occurred_at is not None and (self.incident is None or self.occurred_at.tzinfo is None):
+            raise ValueError("occurred_at is the aware instant of an incident")
 
     @property
     def closed(self) -> bool:
@@ -135,6 +147,8 @@ class InterconnectionState:
             "format": _FORMAT,
             "ground": self.ground.value if self.ground else None,
             "incident": self.incident,
+            "mode": self.mode,
+            "occurred_at": rfc3339(self.occurred_at) if self.occurred_at is not None else None,
             "officer_only": self.officer_only,
             "reason": self.reason,
             "serial": self.serial,
@@ -176,6 +190,7 @@ def cut(
     by: Author,
     since: datetime,
     incident: str,
+    occurred_at: datetime | None = None,
 ) -> InterconnectionState:
     """Return the state after a cut, or after the beginning of a drill, which closes nothing.
 
@@ -204,6 +219,8 @@ def cut(
         incident=incident,
         settled=_settled_with(current),
         officer_only=current.officer_only or ground is Ground.SECURITY,
+        occurred_at=occurred_at,
+        mode=current.mode if state is Status.DEGRADED else None,
     )
 
 
@@ -229,6 +246,31 @@ def restore(
         by=by,
         reason=reason,
         settled=_settled_with(current),
+        mode=current.mode if not current.closed else None,
+    )
+
+
+def degrade(
+    current: InterconnectionState, *, mode: str | None, reason: str, by: Author, since: datetime
+) -> InterconnectionState:
+    """Return the state in a degraded mode that PP has agreed to, or open again where ``mode`` is None (P01).
+
+    Raises DegradationRefused (while cut or in a drill, or nothing changes), PersonRequired, ValueError.
+    """
+    if current.closed or current.in_drill:
+        raise DegradationRefused("no degraded mode while the interconnection is cut or in a drill")
+    if mode == current.mode:
+        raise DegradationRefused("the interconnection is in that mode already")
+    if by not in {Author.OPS, Author.OFFICER}:
+        raise PersonRequired("only a person changes the mode")
+    return InterconnectionState(
+        serial=current.serial + 1,
+        state=Status.OPEN if mode is None else Status.DEGRADED,
+        since=since,
+        by=by,
+        reason=reason,
+        settled=current.settled,
+        mode=mode,
     )
 
 
@@ -267,14 +309,20 @@ def _from_fields(fields: Mapping[str, Any]) -> InterconnectionState:
     return InterconnectionState(
         serial=_typed(fields["serial"], int),
         state=Status(fields["state"]),
-        since=datetime.fromisoformat(fields["since"]).astimezone(UTC),
+        since=_instant(fields["since"]),
         by=Author(fields["by"]),
         reason=_typed(fields["reason"], str),
         ground=None if ground is None else Ground(ground),
         incident=None if incident is None else _typed(incident, str),
         settled=tuple(_typed(settled, str) for settled in _typed(fields["settled"], list)),
         officer_only=_typed(fields["officer_only"], bool),
+        occurred_at=None if fields["occurred_at"] is None else _instant(fields["occurred_at"]),
+        mode=None if fields["mode"] is None else _typed(fields["mode"], str),
     )
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _typed(value: Any, kind: type[T]) -> T:

@@ -68,6 +68,13 @@ class Kind(StrEnum):
     INCIDENT_ESCALATED = "incident.escalated", 3106
     INCIDENT_DEADLINE_MISSED = "incident.deadline-missed", 3107
     INCIDENT_NOTED = "incident.noted", 3108
+    INCIDENT_CLASSIFIED = "incident.classified", 3109
+    INCIDENT_INTERRUPTED = "incident.interrupted", 3110
+    INCIDENT_STEP_TOLD = "incident.step-told", 3111
+    INCIDENT_CLOCK_STARTED = "incident.clock-started", 3112
+    INCIDENT_CLOCK_STOPPED = "incident.clock-stopped", 3113
+    INCIDENT_RECOVERED = "incident.recovered", 3114
+    INCIDENT_RELAPSED = "incident.relapsed", 3115
     NOTICE_QUEUED = "notice.queued", 3201
     NOTICE_SUBMITTED = "notice.submitted", 3202
     NOTICE_RELAYED = "notice.relayed", 3203
@@ -75,6 +82,7 @@ class Kind(StrEnum):
     NOTICE_ACKNOWLEDGED = "notice.acknowledged", 3205
     NOTICE_FAILED = "notice.failed", 3206
     NOTICE_ATTEMPTED = "notice.attempted", 3207
+    NOTICE_WITHDRAWN = "notice.withdrawn", 3208
     BLOCK_SET = "block.set", 3301
     BLOCK_LIFTED = "block.lifted", 3302
     BLOCK_EXPIRED = "block.expired", 3303
