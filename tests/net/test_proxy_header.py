@@ -221,9 +221,9 @@ def test_twenty_thousand_mutations_end_in_declared_ways() -> None:
 
 @pytest.mark.usefixtures("uncounted")
 def test_the_time_grows_with_the_bytes_and_no_faster() -> None:
-    started = time.process_time()
+    started = time.thread_time()
     for additions in (addition(0x04, b"") * 1300, addition(0x04, bytes(4000))):
         for _ in range(20):
             read(v2(FOUR, 1, additions), at_most=1)
     outcome(b"PROXY UNKNOWN " + b" " * 60_000)
-    assert time.process_time() - started < TIME_BOUND_S
+    assert time.thread_time() - started < TIME_BOUND_S

@@ -38,7 +38,7 @@ MUTATIONS = 30_000
 SEED = 20261121
 #: Seconds of CPU for 64 KiB of one header: hundreds of times what it takes, and a hundredth of what
 #: a pattern that backtracks would take.
-TIME_BOUND_S = 2.0
+TIME_BOUND_S = 8.0
 
 VERIFIER = DigestVerifier("halfgateway", bytes(16), 30.0)
 
@@ -201,13 +201,14 @@ NASTY = {
 }
 
 
+@pytest.mark.usefixtures("uncounted")
 @pytest.mark.parametrize("name", NASTY)
 def test_the_time_grows_with_the_bytes_and_no_faster(name: str) -> None:
     text = NASTY[name]
     message = Request("PLAY", "rtsp://h/", Headers([(field, text) for field in ("Transport", "Session", "Range")]))
     for field in ("RTP-Info", "Authorization", "Content-Base", "WWW-Authenticate"):
         message.headers.add(field, text)
-    started = time.process_time()
+    started = time.thread_time()
     read_message(message)
     parse_challenges([text])
     redacted(text)
@@ -217,14 +218,15 @@ def test_the_time_grows_with_the_bytes_and_no_faster(name: str) -> None:
     for prefix in (b"", b"OPTIONS * RTSP/1.0\r\n", b"OPTIONS * RTSP/1.0\r\nX: ", b"RTSP/1.0 200 OK\r\n"):
         hear([prefix + text.encode()], Role.SERVER)
         hear([prefix + text.encode()], Role.CLIENT, lenient_resync=True)
-    assert time.process_time() - started < TIME_BOUND_S
+    assert time.thread_time() - started < TIME_BOUND_S
 
 
+@pytest.mark.usefixtures("uncounted")
 def test_a_head_that_drips_in_is_no_work() -> None:
     connection = Connection(Role.SERVER)
-    started = time.process_time()
+    started = time.thread_time()
     connection.receive_data(b"OPTIONS * RTSP/1.0\r\n")
     for _ in range(5000):
         connection.receive_data(b"X")
         assert connection.next_event() is NEED_DATA
-    assert time.process_time() - started < TIME_BOUND_S
+    assert time.thread_time() - started < TIME_BOUND_S
