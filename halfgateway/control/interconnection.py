@@ -155,9 +155,17 @@ class Interconnection:
         Raises ops.errors.TransitionRefused, or LocalRecordError: then the cut is enforced, but not durable.
         """
         at = self._clock.now()
-        changed = cut(self._state, ground=ground, reason=reason, by=by, since=at, incident=new_incident(at))
+        changed = cut(
+            self._state,
+            ground=ground,
+            reason=reason,
+            by=by,
+            since=at,
+            incident=new_incident(at),
+            occurred_at=occurred_at,
+        )
         closed = self.enforce(changed)
-        self._trace_change(changed, closed, actor=actor, source=source, occurred_at=occurred_at)
+        self._trace_change(changed, closed, actor=actor, source=source)
         await self._keep(changed)
         self._later(self._share(self._state))
         return Cutting(changed.incident or "", at, closed)
@@ -216,15 +224,7 @@ class Interconnection:
         except StateStoreUnavailable:
             log.warning("interconnection.not_shared serial=%d: it is offered again at each renewal", state.serial)
 
-    def _trace_change(
-        self,
-        state: InterconnectionState,
-        closed: int,
-        *,
-        actor: str,
-        source: str,
-        occurred_at: datetime | None = None,
-    ) -> None:
+    def _trace_change(self, state: InterconnectionState, closed: int, *, actor: str, source: str) -> None:
         kind = Kind.INTERCONNECTION_CUT if state.incident else Kind.INTERCONNECTION_RESTORED
         detail = {
             "serial": state.serial,
@@ -234,7 +234,7 @@ class Interconnection:
             "by": state.by.value,
             "reason": state.reason,
             "streams_closed": closed,
-            "occurred_at": rfc3339(occurred_at) if occurred_at is not None else None,
+            "occurred_at": rfc3339(state.occurred_at) if state.occurred_at is not None else None,
         }
         self._tracer.eventual(Draft(kind=kind, account=actor, source=source, detail=detail))
 

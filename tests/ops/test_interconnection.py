@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ops.errors import (
     DamagedState,
+    DegradationRefused,
     DrillRefused,
     IncidentReused,
     NothingToRestore,
@@ -26,6 +27,7 @@ from ops.interconnection import (
     InterconnectionState,
     Status,
     cut,
+    degrade,
     first_open,
     merge,
     restore,
@@ -89,8 +91,46 @@ def test_a_drill_closes_nothing_and_its_end_changes_nothing() -> None:
     assert (drill.state, drill.incident, drill.closed) == (Status.OPEN, "i1", False)
     after = a_restoration(drill, "i1")
     assert (after.state, after.incident, after.ground) == (Status.OPEN, None, None)
-    degraded = replace(first_open(NOON), state=Status.DEGRADED)
-    assert a_restoration(a_cut(degraded, "i2", Ground.DRILL), "i2").state is Status.DEGRADED
+    degraded = degrade(first_open(NOON), mode="live-only", reason="recorder", by=Author.OPS, since=NOON)
+    after = a_restoration(a_cut(degraded, "i2", Ground.DRILL), "i2")
+    assert (after.state, after.mode) == (Status.DEGRADED, "live-only")
+
+
+def test_a_degraded_mode_has_its_name_and_takes_a_person_and_an_open_interconnection() -> None:
+    # P01
+    opened = first_open(NOON)
+    degraded = degrade(opened, mode="live-only", reason="recorder", by=Author.OPS, since=NOON)
+    assert (degraded.state, degraded.mode, degraded.closed) == (Status.DEGRADED, "live-only", False)
+    assert InterconnectionState.from_json(degraded.to_json()) == degraded
+    back = degrade(degraded, mode=None, reason="mended", by=Author.OFFICER, since=NOON)
+    assert (back.state, back.mode, back.serial) == (Status.OPEN, None, 2)
+    with pytest.raises(DegradationRefused):
+        degrade(degraded, mode="live-only", reason="again", by=Author.OPS, since=NOON)
+    with pytest.raises(DegradationRefused):
+        degrade(a_cut(opened, "i1"), mode="live-only", reason="recorder", by=Author.OPS, since=NOON)
+    with pytest.raises(DegradationRefused):
+        degrade(a_cut(opened, "i1", Ground.DRILL), mode="live-only", reason="x", by=Author.OPS, since=NOON)
+    with pytest.raises(PersonRequired):
+        degrade(opened, mode="live-only", reason="recorder", by=Author.DETECTION, since=NOON)
+    with pytest.raises(ValueError, match="mode"):
+        replace(opened, state=Status.DEGRADED)
+
+
+def test_a_cut_keeps_when_its_incident_occurred() -> None:
+    # N02
+    occurred = datetime(2026, 11, 21, 11, 20, tzinfo=UTC)
+    state = cut(
+        first_open(NOON),
+        ground=Ground.CRITICAL_INCIDENT,
+        reason="fuite",
+        by=Author.OPS,
+        since=NOON,
+        incident="i1",
+        occurred_at=occurred,
+    )
+    assert InterconnectionState.from_json(state.to_json()).occurred_at == occurred
+    with pytest.raises(ValueError, match="occurred_at"):
+        replace(first_open(NOON), occurred_at=occurred)
 
 
 def test_no_drill_hides_a_real_cut() -> None:
