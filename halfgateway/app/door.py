@@ -143,7 +143,7 @@ async def open_control(
     )
     machines = MachineDirectory(records.accounts, certificates, proof=proof)
     machines.adopt(await machines.read(machine_uses(configuration)), all_show_one=tickets_show_one(configuration))
-    entitlement = Entitlement(table=table, closer=closer, admission=admission, machines=machines)
+    entitlement = Entitlement(table=table, closer=closer, admission=admission, machines=machines, now=time.monotonic)
     ticket_key, find_camera = TicketKey(keys.ticket), records.cameras.get
     desk = Desk(house=house, admission=admission, key=ticket_key, tickets=tickets, find_camera=find_camera, clock=clock)
     throttle = Throttle(clock)

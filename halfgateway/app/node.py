@@ -162,7 +162,7 @@ async def _start(
         rights=control.rights,
         terms=control.terms,
         now=time.monotonic,
-        sweepers=(control.entitlement.sweep, control.hub.sweep, rtsp.sweep, tracer.sweep),
+        sweepers=(control.entitlement.look, control.hub.sweep, rtsp.sweep, tracer.sweep),
     )
     author_of = partial(command_author, folder.run)
     control.interconnection.trace_untold(await _told_serial(journal), author_of)
