@@ -68,3 +68,7 @@ class DamagedBook(BookError):
 
 class UnknownIncident(OpsError):
     """There is no incident of that id."""
+
+
+class IncidentRefused(OpsError):
+    """What was asked of an incident does not fit where it stands; the message says so in French."""

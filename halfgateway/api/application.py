@@ -38,11 +38,13 @@ from halfgateway.api.routes.cameras import CameraRoutes
 from halfgateway.api.routes.custody import BreakGlassRoutes, InterventionRoutes, KeyRoutes
 from halfgateway.api.routes.documents import DocumentRoutes
 from halfgateway.api.routes.health import HEALTH_PATH, METRICS_PATH, READINESS_PATH, HealthRoutes
+from halfgateway.api.routes.incidents import IncidentRoutes
 from halfgateway.api.routes.interconnection import InterconnectionRoutes
 from halfgateway.api.routes.login import LoginRoutes
 from halfgateway.api.routes.orders import OrderRoutes
 from halfgateway.api.routes.streams import StreamRoutes
 from halfgateway.api.routes.trace import TraceRoutes
+from ops.incidents.desk import IncidentDesk
 
 MAX_BODY_BYTES = 64 * 1024
 """Bytes of a request's body, where its operation takes no larger one. More is answered 413."""
@@ -82,6 +84,7 @@ class Ports:
     cameras: CameraCatalogue
     streams: Streams
     interconnection: Interconnection
+    incidents: IncidentDesk
     history: TraceHistory
     administration: Administration
     purges: TracePurge
@@ -104,6 +107,7 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         CameraRoutes(ports.cameras, ports.trace),
         StreamRoutes(ports.streams, ports.trace),
         InterconnectionRoutes(ports.interconnection, ports.clock),
+        IncidentRoutes(ports.incidents),
         TraceRoutes(ports.history, ports.purges, ports.trace),
         AdministrationRoutes(ports.administration),
         KeyRoutes(ports.custody),

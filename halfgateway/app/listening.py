@@ -42,6 +42,8 @@ from halfgateway.folder import DataFolder
 from halfgateway.metrics import NodeCollector
 from halfgateway.net.listener import Balancers, Listener
 from halfgateway.net.tls import TlsListener
+from ops.incidents.book import IncidentBooks
+from ops.incidents.desk import IncidentDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,19 @@ async def listen(
         rtsps=listen.public_rtsps or (f"rtsps://{_shown(host)}:{rtsps_port}" if rtsps_port is not None else ""),
     )
     ports = _ports(
-        configuration, records, control, office, journal, rtsp, addresses, sessions, proof, in_force, custody, clock
+        configuration,
+        folder,
+        records,
+        control,
+        office,
+        journal,
+        rtsp,
+        addresses,
+        sessions,
+        proof,
+        in_force,
+        custody,
+        clock,
     )
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
     await runner.setup()
@@ -126,6 +140,7 @@ async def listen(
 
 def _ports(
     configuration: Configuration,
+    folder: DataFolder,
     records: Records,
     control: Control,
     office: Office,
@@ -183,6 +198,7 @@ def _ports(
             terms=control.terms,
             node=configuration.node.id,
         ),
+        incidents=IncidentDesk(IncidentBooks(folder.incidents, clock=clock), clock),
         history=HistoryService(journal),
         administration=in_force,
         purges=PurgeService(journal, in_force.retention, clock),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -43,6 +45,8 @@ from halfgateway.control.streams import StreamState
 from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.tables import TableFormat
 from halfgateway.errors import NoRecording, Refusal, UnknownCamera
+from ops.incidents.book import IncidentBooks
+from ops.incidents.desk import IncidentDesk
 from ops.interconnection import Author, Ground, Status
 from tests.api.fake_office import FakeGatekeeper, FakeOrders, FakePersonnel
 from tests.held_clock import HeldClock
@@ -389,6 +393,12 @@ class FakeHealth:
         return self.waiting_for
 
 
+def _incident_desk() -> IncidentDesk:
+    """The real desk, over books that last as long as the tests."""
+    clock = HeldClock()
+    return IncidentDesk(IncidentBooks(Path(tempfile.mkdtemp(prefix="halfgateway-incidents-")), clock=clock), clock)
+
+
 @dataclass
 class FakeHouse:
     """All ports, each within a test's reach."""
@@ -399,6 +409,7 @@ class FakeHouse:
     cameras: FakeCatalogue = field(default_factory=FakeCatalogue)
     streams: FakeStreams = field(default_factory=FakeStreams)
     interconnection: FakeInterconnection = field(default_factory=FakeInterconnection)
+    incidents: IncidentDesk = field(default_factory=_incident_desk)
     history: FakeHistory = field(default_factory=FakeHistory)
     administration: FakeAdministration = field(default_factory=FakeAdministration)
     custody: FakeCustody = field(default_factory=FakeCustody)
@@ -417,6 +428,7 @@ class FakeHouse:
             cameras=self.cameras,
             streams=self.streams,
             interconnection=self.interconnection,
+            incidents=self.incidents,
             history=self.history,
             administration=self.administration,
             purges=FakePurges(),

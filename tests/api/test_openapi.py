@@ -86,7 +86,14 @@ def _breaks_a_rule_that_no_schema_can_say(answer: Any) -> bool:
     detail = answer.json()["detail"]
     rules = (
         *("is not after the start", "in the future", "no such instant", "cursor : inconnu"),
-        *("no such day", "no such network", "an order names", "the last day is", "retention is at least"),
+        *(
+            "est à venir",
+            "no such day",
+            "no such network",
+            "an order names",
+            "the last day is",
+            "retention is at least",
+        ),
     )
     return any(rule in detail for rule in rules)
 
