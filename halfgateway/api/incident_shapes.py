@@ -219,14 +219,24 @@ def incident_detail(incident: Incident) -> IncidentDetail:
 def _members(incident: Incident) -> dict[str, Any]:
     opened = incident.opened
     plain = (
-        *("id", "critical", "drill", "t0", "deadline", "state", "opened_at", "interrupted_at", "streams_closed"),
+        *(
+            "id",
+            "critical",
+            "drill",
+            "t0",
+            "t0_source",
+            "deadline",
+            "state",
+            "opened_at",
+            "interrupted_at",
+            "streams_closed",
+        ),
         *("informed_at", "recovered_at", "resolved_at", "missed_at", "next_step_by", "damaged"),
     )
     return {
         **{name: getattr(incident, name) for name in plain},
         "ground": opened.ground,
         "reason": opened.reason,
-        "t0_source": opened.t0_source,
         "notices": tuple(_notice_shape(notice) for notice in incident.notices),
         "clocks": tuple(
             ClockShape(clock=clock.name, start=clock.start, deadline=clock.deadline, done_at=clock.done_at)

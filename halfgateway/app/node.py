@@ -24,6 +24,7 @@ from camera_registry.guard import CredentialGuard
 from camera_registry.onvif_process import OnvifProcess
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
+from halfgateway.app.incidents import keep_incidents
 from halfgateway.app.keeping import (
     Records,
     keep_embedded,
@@ -42,7 +43,6 @@ from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, command_author
 from halfgateway.control.custody import Custody
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
-from halfgateway.control.incident_entries import IncidentEntries
 from halfgateway.control.interconnection import INTERCONNECTION_KINDS, AuthorOf, Interconnection
 from halfgateway.control.rights_view import BlockCalendar
 from halfgateway.control.tracing import Tracer
@@ -55,7 +55,6 @@ from halfgateway.keys import NodeKeys
 from halfgateway.net.responder import ask_responder
 from halfgateway.protocol.digest import DigestVerifier
 from halfgateway.survey import Survey, hosts_of
-from ops.incidents.book import IncidentBooks
 from ops.interconnection import InterconnectionState
 from ops.local_record import LocalRecord
 
@@ -204,8 +203,8 @@ async def _start(
         life,
     )
     calendar = BlockCalendar(view=control.view, register=office.register, clock=clock)
-    entries = IncidentEntries(IncidentBooks(folder.incidents, clock=clock), record, tracer.durable)
-    await _keep_watch(life, failed, custody, calendar, entries, watch)
+    await _keep_watch(life, failed, custody, calendar, watch)
+    await keep_incidents(partial(_keep_running, life, failed), folder, record, records, control, journal, clock)
     await _keep_running(life, failed, "survey", survey.run())
     if hung_up is not None:
         await _keep_running(life, failed, "reload", in_force.follow(hung_up))
@@ -234,15 +233,13 @@ async def _keep_watch(
     failed: asyncio.Event,
     custody: Custody,
     calendar: BlockCalendar,
-    incidents: IncidentEntries,
     certificates: CertificateWatch | None,
 ) -> None:
-    """Watch over what may fall, pass, or be done elsewhere while the node runs."""
+    """Watch over what may fall, and what may pass, while the node runs: certificates, sealed credentials, blocks."""
     if certificates is not None:
         await _keep_running(life, failed, "certificates", certificates.run())
     await _keep_running(life, failed, "break glass", _end_break_glass(custody))
     await _keep_running(life, failed, "blocks", calendar.run())
-    await _keep_running(life, failed, "incidents", incidents.run())
 
 
 def _online_status(configuration: Configuration, clock: Clock) -> OnlineStatus | None:
