@@ -6,15 +6,17 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Coroutine
+from datetime import timedelta
 from typing import Any
 
 from auth.trace import Kind
-from camera_registry.clock import Clock
+from camera_registry.clock import Clock, rfc3339
 from halfgateway.control.endings import MovedToAnotherNode, Teardown
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.streams import Stream, StreamTable
 from halfgateway.control.tickets import TicketStore
 from halfgateway.control.tracing import Tracer
+from halfgateway.downstream.door import EndOfTransmission
 from halfgateway.errors import Refusal, StateStoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -116,8 +118,23 @@ class Closer:
             "packets": traffic.packets,
             "lost": traffic.lost,
             "duration_s": round((self._clock.now() - stream.since).total_seconds(), 3),
+            "end_of_transmission": [self._attested(end) for end in stream.ends],
         }
         self._tracer.eventual(stream.request.entry(Kind.STREAM_STOPPED, result))
+
+    def _attested(self, end: EndOfTransmission) -> dict[str, Any]:
+        """The *attestation de fin de transmission* of one session of the stream (N15)."""
+        last_at = None
+        if end.last is not None:
+            ago = timedelta(seconds=max(0.0, self._clock.monotonic() - end.last.at_s))
+            last_at = rfc3339(self._clock.now() - ago)
+        return {
+            "ssrc": end.ssrc,
+            "sequence": end.last.sequence if end.last is not None else None,
+            "at": last_at,
+            "withheld_bytes": end.withheld_bytes,
+            "discarded_bytes": end.discarded_bytes,
+        }
 
     def _later(self, slot_id: str, chore: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(chore, name=f"let go of {slot_id}")

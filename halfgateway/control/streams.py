@@ -15,7 +15,7 @@ from typing import Protocol
 from halfgateway.control.access import AccessRequest
 from halfgateway.control.endings import Ending, NotPlayed
 from halfgateway.control.tickets import Ticket
-from halfgateway.downstream.door import Viewer
+from halfgateway.downstream.door import EndOfTransmission, Viewer
 from halfgateway.errors import InvalidRequest, Refusal, StateStoreUnavailable
 from halfgateway.relay.hub import STUCK_LIMIT_S
 from halfgateway.relay.reader import Gate
@@ -67,8 +67,8 @@ class Occupant(Protocol):
     def traffic(self) -> Traffic:
         """What it has been sent."""
 
-    def evict(self, cause: Refusal) -> None:
-        """End the viewer, synchronously."""
+    def evict(self, cause: Refusal) -> EndOfTransmission | None:
+        """End the viewer, synchronously; what can be said of the end of its media."""
 
     def give_way(self, viewer: Viewer) -> None:
         """Leave the stream to the same holder's new session."""
@@ -88,6 +88,7 @@ class Stream:
         self.expiry: type[Ending] = NotPlayed
         self.ever_played = False
         self.parked = False
+        self.ends: list[EndOfTransmission] = []
         self._past = Traffic()
 
     @property
@@ -195,8 +196,10 @@ class StreamTable:
         del self._streams[stream.id]
         stream.gate.close()
         for seat in tuple(stream.seats):
-            seat.evict(cause)
+            end = seat.evict(cause)
             stream.unseat(seat)
+            if end is not None:
+                stream.ends.append(end)
         return True
 
 

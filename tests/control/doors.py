@@ -38,7 +38,7 @@ from halfgateway.control.streams import Stream, StreamTable, Timings
 from halfgateway.control.terms import Terms
 from halfgateway.control.tickets import TicketKey, TicketStore
 from halfgateway.control.tracing import Tracer
-from halfgateway.downstream.door import Caller, StreamPath, Viewer
+from halfgateway.downstream.door import Caller, EndOfTransmission, StreamPath, Viewer
 from halfgateway.errors import Refusal
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.digest import Secrets
@@ -102,8 +102,9 @@ class Player:
         if self.refuses is not None:
             raise self.refuses
 
-    def end(self, cause: Refusal) -> None:
+    def end(self, cause: Refusal) -> EndOfTransmission | None:
         self.ended_by = cause
+        return None
 
     def give_way(self, other: Viewer) -> None:
         self.gave_way_to = other
