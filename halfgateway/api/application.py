@@ -25,6 +25,7 @@ from halfgateway.api.ports import (
     Custody,
     Health,
     Interconnection,
+    Reservations,
     SessionStore,
     Streams,
     TraceHistory,
@@ -41,6 +42,7 @@ from halfgateway.api.routes.health import HEALTH_PATH, METRICS_PATH, READINESS_P
 from halfgateway.api.routes.interconnection import InterconnectionRoutes
 from halfgateway.api.routes.login import LoginRoutes
 from halfgateway.api.routes.orders import OrderRoutes
+from halfgateway.api.routes.reservations import ReservationRoutes
 from halfgateway.api.routes.streams import StreamRoutes
 from halfgateway.api.routes.trace import TraceRoutes
 
@@ -86,6 +88,7 @@ class Ports:
     administration: Administration
     purges: TracePurge
     custody: Custody
+    reservations: Reservations
     health: Health
     gatekeeper: Gatekeeper
     personnel: Personnel
@@ -103,6 +106,7 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         LoginRoutes(ports.authenticator, ports.sessions, ports.gatekeeper, ports.trace, ports.clock),
         CameraRoutes(ports.cameras, ports.trace),
         StreamRoutes(ports.streams, ports.trace),
+        ReservationRoutes(ports.reservations),
         InterconnectionRoutes(ports.interconnection, ports.clock),
         TraceRoutes(ports.history, ports.purges, ports.trace),
         AdministrationRoutes(ports.administration),

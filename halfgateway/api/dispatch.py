@@ -28,6 +28,12 @@ from halfgateway.errors import NotHabilitated, Refusal, Unauthenticated
 
 SESSION_COOKIE = "halfgateway_session"
 
+LOG_IN_AGAIN = (
+    "Cette session n'est pas, ou n'est plus, ouverte : authentifiez-vous de nouveau. Un Flux en cours se poursuit "
+    "dans l'intervalle."
+)
+"""Of a session that has expired and of one that never was, the same (S15, C08)."""
+
 _SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 _OWN_SITE = frozenset({"same-origin", "none"})
 
@@ -97,7 +103,7 @@ class Dispatcher:
                     detail={"action": _action(operation), "reason": failure.reason.value},
                 )
             )
-            raise
+            raise Unauthenticated(LOG_IN_AGAIN) from failure
 
 
 def _action(operation: Operation) -> str:

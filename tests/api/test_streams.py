@@ -140,6 +140,8 @@ async def test_syn_sees_slots_and_not_who_watches_what(client: Client, role: str
         "reason",
         "reference",
         "position",
+        "idle_since",
+        "login_before",
     }
     assert (stream["camera"], stream["slot"], stream["bytes"]) == ("cam-1", "1/10", 1000)
 

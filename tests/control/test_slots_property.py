@@ -15,7 +15,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from halfgateway.control.slots import Lease, SlotsTaken, SlotTable
+from halfgateway.control.holders import SlotsTaken
+from halfgateway.control.slots import Lease, SlotTable
 from halfgateway.errors import StateStoreUnavailable
 from halfgateway.net.valkey import EmbeddedValkey
 from tests.control.valkeys import Nodes
