@@ -28,10 +28,7 @@ from halfgateway.errors import NotHabilitated, Refusal, Unauthenticated
 
 SESSION_COOKIE = "halfgateway_session"
 
-LOG_IN_AGAIN = (
-    "Cette session n'est pas, ou n'est plus, ouverte : authentifiez-vous de nouveau. Un Flux en cours se poursuit "
-    "dans l'intervalle."
-)
+LOG_IN_AGAIN = "Ce jeton n'ouvre pas, ou n'ouvre plus, d'accès : authentifiez-vous de nouveau."
 """Of a session that has expired and of one that never was, the same (S15, C08)."""
 
 _SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})

@@ -8,7 +8,7 @@ from halfgateway.api.operation import Call, Forbidden, operation
 from halfgateway.api.paging import page_of
 from halfgateway.api.paths import API
 from halfgateway.api.ports import AccessTrace, Streams
-from halfgateway.api.problems import Fault, InvalidCall, UnknownStream
+from halfgateway.api.problems import UnknownStream
 from halfgateway.api.shapes import ById
 from halfgateway.api.stream_shapes import (
     CloseQuery,
@@ -143,8 +143,7 @@ class StreamRoutes:
     async def hand_over(self, call: Call, principal: Principal, path: ById, body: HandoverRequest) -> None:
         """The agent asserted by the stream's machine, or the operator who asks, answers for it from now on."""
         if principal.role is Role.MACHINE and body.assertion is None:
-            message = "Une machine joint l'attestation de l'agent qui prend la relève."
-            raise InvalidCall([Fault(where="body.assertion", message=message)])
+            raise Forbidden("Une machine joint l'attestation de l'agent qui prend la relève.")
         handed_over = await self._streams.hand_over(
             path.id,
             by=principal,
