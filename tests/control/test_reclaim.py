@@ -73,9 +73,7 @@ async def test_the_longest_idle_gives_way_and_no_other(here: Place) -> None:
     assert await ended(here) == {idlest.id: "gave-way"}
     assert len(here.table) == CAP
     assert (await here.slots.usage()) == (CAP, CAP)
-    (requested,) = [
-        entry for entry in await here.told(newcomer.id) if entry.kind is Kind.STREAM_REQUESTED
-    ]
+    (requested,) = [entry for entry in await here.told(newcomer.id) if entry.kind is Kind.STREAM_REQUESTED]
     assert (requested.detail["gave_way"], requested.detail["rule"]) == (idlest.id, RULE.reference)
     (stopped,) = [entry for entry in await here.told(idlest.id) if entry.kind is Kind.STREAM_STOPPED]
     assert stopped.detail["why"] == "Flux inactif depuis 800 s ; sa place est reprise (règle PP-2026-4)."

@@ -199,3 +199,16 @@ async def test_what_has_lapsed_is_recorded_once(database: Database, clock: HeldC
         ("reservation.ended", "calendar"),
     ]
     await until(lambda: view.current() != known)
+
+
+async def test_an_idle_stream_within_its_reservation_gives_way_to_its_own_service_alone(nodes: Nodes) -> None:
+    # S16: PP's rule does not give away what PP keeps
+    node = Node(nodes, "a", kept(2, "DRPJ"))
+    await node.slots.open_epoch()
+    for service in ("DRPJ", "DOPC"):
+        for n in range(2):
+            await node.slots.acquire(f"{service}{n}", of(service))
+    for service, may_go in (("BRI", {"DOPC"}), ("DRPJ", {"DOPC", "DRPJ"})):
+        with pytest.raises(SlotsTaken) as refused:
+            await node.slots.acquire("one-more", of(service), idle_after_s=0)
+        assert {idle.slot_id[:4] for idle in refused.value.idle} == may_go
