@@ -169,6 +169,7 @@ async def open_control(
         desk=desk,
         relief=relief,
         errands=errands,
+        terms=terms,
         clock=clock,
         now=time.monotonic,
     )

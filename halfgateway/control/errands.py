@@ -87,12 +87,15 @@ class Errands:
                 await asyncio.sleep(RETRY_S)
 
     async def _do(self, errand: Mapping[str, Any]) -> None:
-        work = self._works.get(errand["verb"])
-        if work is None:  # of another version: it says nothing, and is taken for a node that cannot
-            log.warning("errand.unknown verb=%s", errand["verb"])
+        work = self._works.get(str(errand.get("verb")))
+        if work is None or not {"about", "answer_to"} <= errand.keys():  # of another version: no answer is a no
+            log.warning("errand.unknown verb=%s", errand.get("verb"))
             return
         try:
             answer = await work(errand["about"])
+        except (KeyError, TypeError, ValueError):  # not what the node of this version would send: no answer
+            log.exception("errand.malformed verb=%s", errand["verb"])
+            return
         except Refusal as refusal:
             answer = {
                 "refusal": refusal.code,
@@ -114,7 +117,13 @@ class Errands:
             popped = await self._store.client.blpop([key], timeout=wait_s)
         if popped is None:
             return None
-        message: dict[str, Any] = json.loads(popped[1])
+        try:
+            message = json.loads(popped[1])
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            log.error("errand.unreadable key=%s", key)
+            return None
         return message
 
     def _errands_for(self, node: str) -> str:

@@ -22,13 +22,10 @@ from halfgateway.control.holders import Holder, HolderInfo
 from halfgateway.control.relief import Newcomer, Relief
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.streams import Stream, StreamState, StreamTable
+from halfgateway.control.terms import Terms
 from halfgateway.errors import StateStoreUnavailable
 
 CLOSE, HAND_OVER = "close", "hand-over"
-
-STILL_S = 10.0
-"""A playing stream of which nothing has gone to its reader for so long is shown as idle: two renewals, by which what
-other nodes do is known."""
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +68,7 @@ class OpenStreams:
         desk: Desk,
         relief: Relief,
         errands: Errands,
+        terms: Terms,
         clock: Clock,
         now: Callable[[], float],
     ) -> None:
@@ -81,6 +79,7 @@ class OpenStreams:
         self._desk = desk
         self._relief = relief
         self._errands = errands
+        self._terms = terms
         self._clock = clock
         self._now = now
         errands.serve(CLOSE, self._close)
@@ -158,7 +157,8 @@ class OpenStreams:
         return _open_stream(holder.slot_id, holder.node, holder.since, holder.info, holder.doing, idle_since)
 
     def _idle_since(self, state: StreamState, idle_s: float) -> datetime | None:
-        if state is StreamState.PLAYING and idle_s < STILL_S:
+        """Since when; one that plays was seen with each renewal, and is idle where two in a row saw nothing go."""
+        if state is StreamState.PLAYING and idle_s < 2 * self._terms.timings.renew_s:
             return None
         return self._clock.now() - timedelta(seconds=idle_s)
 

@@ -360,6 +360,7 @@ async def open_place(
             desk=desk,
             relief=relief,
             errands=errands,
+            terms=terms,
             clock=clock,
             now=now,
         )
