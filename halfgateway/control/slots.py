@@ -211,6 +211,8 @@ class SlotTable:
         except BaseException:
             self._owe(slot_id)
             raise
+        if reply.status != "done":
+            self._owe(slot_id)
         return reply.status == "done"
 
     def relabel(self, slot_id: str, holder: HolderInfo) -> None:
