@@ -85,7 +85,7 @@ class Reservations:
                     "réserver (article 4)."
                 )
             session.add(reservation_row(made))
-            await self._settle(session, [by.draft(Kind.RESERVATION_MADE, {**_told(made), "reason": reason})])
+            await self._settle(session, [by.draft(Kind.RESERVATION_MADE, {**_told(made), "motive": reason})])
         return made
 
     async def pass_on(
@@ -111,7 +111,7 @@ class Reservations:
             else:
                 row.slots -= passed_slots
             session.add(reservation_row(passed))
-            detail = {**_told(passed), "from": row.id, "from_service": row.service, "reason": reason}
+            detail = {**_told(passed), "from": row.id, "from_service": row.service, "motive": reason}
             await self._settle(session, [by.draft(Kind.RESERVATION_PASSED, detail)])
         return passed
 
@@ -122,7 +122,7 @@ class Reservations:
             await count_change(session)
             row = await _in_force(session, reservation_id, now)
             row.ended_at = now
-            detail = {**_told(reservation_from(row)), "reason": reason}
+            detail = {**_told(reservation_from(row)), "motive": reason}
             await self._settle(session, [by.draft(Kind.RESERVATION_ENDED, detail)])
 
     async def close_lapsed(self) -> None:

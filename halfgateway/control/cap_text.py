@@ -29,10 +29,12 @@ def _all_in_use(taken: SlotsTaken, is_idle: Callable[[Holder], bool]) -> str:
 
 def _the_rest_reserved(taken: SlotsTaken, is_idle: Callable[[Holder], bool]) -> str:
     free = taken.cap - taken.used
-    opened = f"{taken.used} Flux sont ouverts ({_in_use(taken, is_idle)})" if taken.used else "aucun Flux n'est ouvert"
+    opened = (
+        f"Flux déjà ouverts : {taken.used} ({_in_use(taken, is_idle)})" if taken.used else "aucun Flux n'est ouvert"
+    )
     left = "la place restante est réservée" if free == 1 else f"les {free} places restantes sont réservées"
     return (
-        f"Places réservées ({free} sur {taken.cap}). Votre demande ne peut être satisfaite : {opened}, et {left} par "
+        f"Places réservées ({free} sur {taken.cap}). Votre demande ne peut être satisfaite ; {opened}, et {left} par "
         f"la Préfecture de police à d'autres services ({_kept(taken.withheld)}) (article 4 de la convention). "
         "Adressez-vous à votre responsable de salle."
     )

@@ -66,7 +66,7 @@ async def test_it_is_made_passed_on_in_part_and_whole_and_ended(database: Databa
     assert {(draft.account, draft.agent, draft.source) for draft in told} == {
         ("supervisor", "agent-9", "198.51.100.7"),
     }
-    assert told[0].detail["reason"] == "G7"
+    assert told[0].detail["motive"] == "G7"
     assert (told[1].detail["from"], told[1].detail["from_service"], told[1].detail["slots"]) == (first.id, "DRPJ", 2)
 
 
