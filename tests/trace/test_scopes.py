@@ -27,7 +27,8 @@ SYN_ACT: dict[str, Any] = {"account": "syn-ops-01", "source": "10.78.0.5", "deta
 # kind, members, what SYN's auditor sees, what PP's sees
 MATRIX: list[tuple[Kind, dict[str, Any], str, str]] = [
     *((kind, PP_ACCESS, MASKED, WHOLE) for kind in Kind
-      if kind.value.startswith(("stream.", "reservation.", "recording.", "export.")) and kind is not Kind.STREAM_UNMASKED),
+      if kind.value.startswith(("stream.", "reservation.", "recording.", "export."))
+      and kind is not Kind.STREAM_UNMASKED),
     (Kind.ASSERTION_REFUSED, PP_ACCESS, MASKED, WHOLE),
     (Kind.AUTH_SUCCEEDED, PP_ACCESS, MASKED, WHOLE),
     (Kind.TRACE_READ, {"account": "pp-auditor", "detail": {"scope": "PP"}}, WHOLE, WHOLE),
