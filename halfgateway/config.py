@@ -32,6 +32,7 @@ from auth.trace.retention import LONGEST_ACCESS_DAYS, Retention
 from camera_registry.connections import Connection
 from halfgateway.control.bandwidth import Line
 from halfgateway.control.streams import Timings
+from halfgateway.control.terms import IdleRule
 from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
 from halfgateway.errors import HalfGatewayError
 from halfgateway.net.datagrams import ANY_PORTS
@@ -318,6 +319,20 @@ class MachineSection(_Section):
     join: Literal["burst", "keyframe"] = "burst"
 
 
+class IdleRuleSection(_Section):
+    """PP's rule for its slots (S16): at the cap, a stream that has been idle for ``after_s`` gives way to a new one.
+
+    ``reference`` is that of PP's own decision: SYN has no such rule, and without the section there is none.
+    """
+
+    after_s: Annotated[float, Field(ge=30, le=86_400)]
+    reference: Shown
+
+    def record(self) -> IdleRule:
+        """The rule as the door reads it."""
+        return IdleRule(self.after_s, self.reference)
+
+
 class SiteSection(_Section):
     """A viewing site that PP has declared (annex 6): its id in assertions and accounts, and what people call it."""
 
@@ -334,6 +349,7 @@ class TimingsSection(_Section):
     paused_s: Annotated[float, Field(ge=1, le=3600)] = _DEFAULTS.paused_s
     ticket_grace_s: Annotated[float, Field(ge=0, le=60)] = _DEFAULTS.ticket_grace_s
     trace_grace_s: Annotated[float, Field(ge=0, le=30)] = _DEFAULTS.trace_grace_s
+    login_grace_s: Annotated[float, Field(ge=0, le=3600)] = _DEFAULTS.login_grace_s
     stuck_reader_s: Annotated[float, Field(ge=1, le=120)] = _DEFAULTS.stuck_reader_s
     lease_s: Annotated[float, Field(ge=1, le=60)] = _DEFAULTS.lease_s
     renew_s: Annotated[float, Field(ge=0.1, le=20)] = _DEFAULTS.renew_s
@@ -360,6 +376,7 @@ class Configuration(_Section):
     database: DatabaseSection = DatabaseSection()
     timings: TimingsSection = TimingsSection()
     line: LineSection = LineSection()
+    idle_rule: IdleRuleSection | None = None
     retention: RetentionSection = RetentionSection()
     cameras: tuple[CameraSection, ...] = ()
     machines: tuple[MachineSection, ...] = ()

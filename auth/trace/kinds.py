@@ -47,6 +47,9 @@ class Kind(StrEnum):
     STREAM_HANDED_OVER = "stream.handed-over", 2107
     STREAM_UNMASKED = "stream.unmasked", 2108
     STREAM_STOPPED = "stream.stopped", 2109
+    RESERVATION_MADE = "reservation.made", 2151
+    RESERVATION_PASSED = "reservation.passed", 2152
+    RESERVATION_ENDED = "reservation.ended", 2153
     RECORDING_SEARCHED = "recording.searched", 2201
     EXPORT_MADE = "export.made", 2301
     ACTION_REFUSED = "action.refused", 2401

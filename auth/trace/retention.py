@@ -36,6 +36,7 @@ _CLASS_OF_SUBJECT = {
     "session": RetentionClass.ACCESS,
     "assertion": RetentionClass.ACCESS,
     "stream": RetentionClass.ACCESS,
+    "reservation": RetentionClass.ACCESS,
     "recording": RetentionClass.ACCESS,
     "export": RetentionClass.ACCESS,
     "action": RetentionClass.ACCESS,

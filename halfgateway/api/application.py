@@ -25,6 +25,7 @@ from halfgateway.api.ports import (
     Custody,
     Health,
     Interconnection,
+    Reservations,
     SessionStore,
     Streams,
     TraceHistory,
@@ -42,6 +43,7 @@ from halfgateway.api.routes.incidents import IncidentRoutes
 from halfgateway.api.routes.interconnection import InterconnectionRoutes
 from halfgateway.api.routes.login import LoginRoutes
 from halfgateway.api.routes.orders import OrderRoutes
+from halfgateway.api.routes.reservations import ReservationRoutes
 from halfgateway.api.routes.streams import StreamRoutes
 from halfgateway.api.routes.trace import TraceRoutes
 from ops.incidents.desk import IncidentDesk
@@ -89,6 +91,7 @@ class Ports:
     administration: Administration
     purges: TracePurge
     custody: Custody
+    reservations: Reservations
     health: Health
     gatekeeper: Gatekeeper
     personnel: Personnel
@@ -106,6 +109,7 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         LoginRoutes(ports.authenticator, ports.sessions, ports.gatekeeper, ports.trace, ports.clock),
         CameraRoutes(ports.cameras, ports.trace),
         StreamRoutes(ports.streams, ports.trace),
+        ReservationRoutes(ports.reservations),
         InterconnectionRoutes(ports.interconnection, ports.clock),
         IncidentRoutes(ports.incidents),
         TraceRoutes(ports.history, ports.purges, ports.trace),

@@ -20,12 +20,11 @@ from auth.sessions import OpenedSession, RunningSession
 from auth.trace import Draft, Entry, Kind
 from auth.trace.retention import RetentionClass
 from camera_registry.cameras import Camera
-from halfgateway.api.shapes import (
-    Checkpoint,
-    InterconnectionView,
-    NodeCut,
-    Proof,
-    Recordings,
+from halfgateway.api.shapes import Checkpoint, InterconnectionView, NodeCut, Proof, Recordings
+from halfgateway.api.stream_shapes import (
+    PassRequest,
+    ReservationRequest,
+    ReservationShape,
     StreamRequest,
     StreamView,
     Ticket,
@@ -152,7 +151,34 @@ class Streams(Protocol):
         """The open stream of that id, unmasked."""
 
     async def close(self, stream_id: str, *, by: Principal, reason: str | None, source: str) -> None:
-        """Close a stream that the caller may close; one that has ended meanwhile is no error."""
+        """Close a stream that the caller may close, whichever node serves it; one that has ended is no error."""
+
+    async def hand_over(
+        self,
+        stream_id: str,
+        *,
+        by: Principal,
+        assertion: str | None,
+        source: str,
+        certificate_der: bytes | None,
+    ) -> bool:
+        """Let the relief have a stream: the agent of the assertion, or ``by``; False if it has ended. Traced."""
+
+
+class Reservations(Protocol):
+    """The slots that PP keeps free for its services; each change is traced behind this port."""
+
+    async def list_open(self) -> Sequence[ReservationShape]:
+        """Those in force, unmasked, in any order."""
+
+    async def make(self, wish: ReservationRequest, *, by: Principal, source: str) -> ReservationShape:
+        """Reserve. Raises InvalidRequest where that is more than is left."""
+
+    async def pass_on(self, reservation_id: str, wish: PassRequest, *, by: Principal, source: str) -> ReservationShape:
+        """Let another service have it, or part of it; the other's is returned. Raises UnknownRecord, InvalidRequest."""
+
+    async def end(self, reservation_id: str, *, reason: str | None, by: Principal, source: str) -> None:
+        """Free it. Raises UnknownRecord."""
 
 
 class Interconnection(Protocol):

@@ -18,6 +18,7 @@ from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock
 from halfgateway.api.application import Ports, build_application
 from halfgateway.api.history import HistoryService, PurgeService
+from halfgateway.api.reservation_service import ReservationService
 from halfgateway.api.services import (
     CatalogueService,
     HealthService,
@@ -74,6 +75,7 @@ async def listen(
     tls: TlsFiles | None,
     in_force: ConfigurationInForce,
     custody: Custody,
+    reservations: ReservationService,
     clock: Clock,
     life: AsyncExitStack,
 ) -> Endpoints:
@@ -113,6 +115,7 @@ async def listen(
         proof,
         in_force,
         custody,
+        reservations,
         clock,
     )
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
@@ -151,6 +154,7 @@ def _ports(
     proof: CertificateProof,
     in_force: ConfigurationInForce,
     custody: Custody,
+    reservations: ReservationService,
     clock: Clock,
 ) -> Ports:
     registry = CollectorRegistry()
@@ -189,7 +193,7 @@ def _ports(
         trace=control.tracer,
         cameras=CatalogueService(records.cameras, control.view.current, control.terms, clock),
         streams=StreamService(
-            desk=control.desk, assertions=control.assertions, table=control.table, addresses=addresses
+            desk=control.desk, assertions=control.assertions, streams=control.open_streams, addresses=addresses
         ),
         interconnection=InterconnectionService(
             interconnection=control.interconnection,
@@ -203,6 +207,7 @@ def _ports(
         administration=in_force,
         purges=PurgeService(journal, in_force.retention, clock),
         custody=custody,
+        reservations=reservations,
         health=health,
         gatekeeper=Standing(control.view.current, control.terms, clock),
         personnel=office.personnel,

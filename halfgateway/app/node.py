@@ -22,6 +22,7 @@ from auth.trace.reader import TraceFilter
 from camera_registry.clock import Clock, SystemClock
 from camera_registry.guard import CredentialGuard
 from camera_registry.onvif_process import OnvifProcess
+from halfgateway.api.reservation_service import ReservationService
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
 from halfgateway.app.incidents import keep_incidents
@@ -44,7 +45,8 @@ from halfgateway.control.custody import Custody
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
 from halfgateway.control.interconnection import INTERCONNECTION_KINDS, AuthorOf, Interconnection
-from halfgateway.control.rights_view import BlockCalendar
+from halfgateway.control.logins import LoginWatch
+from halfgateway.control.rights_view import BlockCalendar, ReservationCalendar
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.server import RtspServer
@@ -199,12 +201,18 @@ async def _start(
         tls,
         in_force,
         custody,
+        ReservationService(
+            reservations=control.reservations,
+            terms=control.terms,
+            changed=partial(_see_everywhere, control, enforcement),
+        ),
         clock,
         life,
     )
     calendar = BlockCalendar(view=control.view, register=office.register, clock=clock)
     await _keep_watch(life, failed, custody, calendar, watch)
     await keep_incidents(partial(_keep_running, life, failed), folder, record, records, control, journal, clock)
+    await _keep_arbitration(life, failed, control, sessions, clock)
     await _keep_running(life, failed, "survey", survey.run())
     if hung_up is not None:
         await _keep_running(life, failed, "reload", in_force.follow(hung_up))
@@ -228,6 +236,12 @@ async def _begin_survey(
     return survey
 
 
+async def _see_everywhere(control: Control, enforcement: Enforcement) -> None:
+    """Have this node read what is reserved now, and every node be held to it. Raises RecordsUnavailableError."""
+    await control.view.refresh()
+    await enforcement.renew()
+
+
 async def _keep_watch(
     life: AsyncExitStack,
     failed: asyncio.Event,
@@ -240,6 +254,24 @@ async def _keep_watch(
         await _keep_running(life, failed, "certificates", certificates.run())
     await _keep_running(life, failed, "break glass", _end_break_glass(custody))
     await _keep_running(life, failed, "blocks", calendar.run())
+
+
+async def _keep_arbitration(
+    life: AsyncExitStack, failed: asyncio.Event, control: Control, sessions: Sessions, clock: Clock
+) -> None:
+    """Watch over PP's reservations, and over the logins of those who watch, while the node runs."""
+    reserved = ReservationCalendar(view=control.view, reservations=control.reservations, clock=clock)
+    await _keep_running(life, failed, "reservations", reserved.run())
+    logins = LoginWatch(
+        table=control.table,
+        closer=control.closer,
+        tracer=control.tracer,
+        logins=sessions,
+        terms=control.terms,
+        clock=clock,
+        now=time.monotonic,
+    )
+    await _keep_running(life, failed, "logins", logins.run())
 
 
 def _online_status(configuration: Configuration, clock: Clock) -> OnlineStatus | None:

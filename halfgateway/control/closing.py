@@ -7,17 +7,19 @@ import logging
 from collections import OrderedDict
 from collections.abc import Coroutine
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from auth.trace import Kind
 from camera_registry.clock import Clock, rfc3339
 from halfgateway.control.endings import MovedToAnotherNode, Teardown
-from halfgateway.control.slots import SlotTable
+from halfgateway.control.slots import Heir, SlotTable
 from halfgateway.control.streams import Stream, StreamTable
 from halfgateway.control.tickets import TicketStore
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.door import EndOfTransmission
 from halfgateway.errors import Refusal, StateStoreUnavailable
+
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class Closer:
         self._tickets = tickets
         self._tracer = tracer
         self._clock = clock
-        self._chores: dict[asyncio.Task[None], str] = {}
+        self._chores: dict[asyncio.Task[Any], str] = {}
         self._withdrawn: OrderedDict[str, None] = OrderedDict()
 
     def end(self, stream: Stream, cause: Refusal, *, by: str | None = None) -> None:
@@ -49,6 +51,13 @@ class Closer:
         self._trace_result(stream, cause, by)
         moved = isinstance(cause, MovedToAnotherNode)
         self._later(stream.id, self._hand_over(stream.id) if moved else self._let_go(stream, 0.0))
+
+    async def bequeath(self, stream: Stream, cause: Refusal, heir: Heir) -> bool:
+        """Stop a stream now and let ``heir`` have its slot; False if it was not to be had. Goes on when cancelled."""
+        if not self._table.remove(stream, cause):
+            return False
+        self._trace_result(stream, cause, None)
+        return await asyncio.shield(self._later(stream.id, self._pass_on(stream, heir)))
 
     def withdrew(self, ticket: str) -> bool:
         """Whether this ticket's stream was ended because its holder lost the right to watch (rtsp.md section 1.7)."""
@@ -88,6 +97,16 @@ class Closer:
         await self._give_back(stream.id)
         if stream.request.ticket is not None:
             await self._end_ticket(stream.request.ticket, ticket_grace_s)
+
+    async def _pass_on(self, stream: Stream, heir: Heir) -> bool:
+        passed = False
+        try:
+            passed = await self._slots.bequeath(stream.id, heir)
+        except StateStoreUnavailable:
+            log.warning("slot.not_passed_on stream=%s: its lease will lapse", stream.id)
+        if stream.request.ticket is not None:
+            await self._end_ticket(stream.request.ticket, 0.0)
+        return passed
 
     async def _hand_over(self, slot_id: str) -> None:
         try:
@@ -136,7 +155,7 @@ class Closer:
             "discarded_bytes": end.discarded_bytes,
         }
 
-    def _later(self, slot_id: str, chore: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _later(self, slot_id: str, chore: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         task = asyncio.create_task(chore, name=f"let go of {slot_id}")
         self._chores[task] = slot_id
         task.add_done_callback(self._chores.pop)

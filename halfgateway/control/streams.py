@@ -12,8 +12,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from camera_registry.clock import rfc3339
 from halfgateway.control.access import AccessRequest
 from halfgateway.control.endings import Ending, NotPlayed
+from halfgateway.control.holders import Activity
 from halfgateway.control.tickets import Ticket
 from halfgateway.downstream.door import EndOfTransmission, Viewer
 from halfgateway.errors import InvalidRequest, Refusal, StateStoreUnavailable
@@ -39,6 +41,7 @@ class Timings:
     paused_s: float = 600.0
     ticket_grace_s: float = 10.0
     trace_grace_s: float = 5.0
+    login_grace_s: float = 300.0
     stuck_reader_s: float = STUCK_LIMIT_S
     lease_s: float = 15.0
     renew_s: float = 5.0
@@ -74,6 +77,17 @@ class Occupant(Protocol):
         """Leave the stream to the same holder's new session."""
 
 
+@dataclass(frozen=True, slots=True)
+class LoginAsked:
+    """The login of a stream's agent has ended: they log in again before then, or the stream ends (S15).
+
+    ``before`` is for people, ``before_s`` the same on the monotonic clock.
+    """
+
+    before: datetime
+    before_s: float
+
+
 class Stream:
     """One slot in use. Mutated only by the :class:`StreamTable` and its seats, on the event loop."""
 
@@ -89,6 +103,10 @@ class Stream:
         self.ever_played = False
         self.parked = False
         self.ends: list[EndOfTransmission] = []
+        self.ticket_changed = False
+        self.login_asked: LoginAsked | None = None
+        self._packets_seen = 0
+        self._went_at_s = 0.0
         self._past = Traffic()
 
     @property
@@ -115,6 +133,30 @@ class Stream:
         if seat in self.seats:
             self.seats.remove(seat)
             _add(self._past, seat.traffic())
+
+    def look(self, now: float) -> float:
+        """For how long, in seconds, nothing has gone to a reader: since the grant, or since it was last seen to."""
+        packets = self.traffic().packets
+        if packets != self._packets_seen:
+            self._packets_seen, self._went_at_s = packets, now
+        return now - self._went_at_s
+
+    def activity(self, now: float) -> Activity:
+        """What it is doing, as all nodes are told; ``now`` in monotonic seconds."""
+        idle_s, traffic = self.look(now), self.traffic()
+        shown = {
+            "state": self.state.value,
+            "bytes": traffic.bytes,
+            "packets": traffic.packets,
+            "lost": traffic.lost,
+            "slot": self.slot,
+            "login_before": rfc3339(self.login_asked.before) if self.login_asked is not None else None,
+        }
+        return Activity(shown, idle_s)
+
+    def granted(self, now: float) -> None:
+        """From now on it is served, and idle until something has gone to a reader."""
+        self._went_at_s = now
 
     def end_unless(self, ending: type[Ending], within_s: float, now: float) -> None:
         """Give the holder ``within_s`` seconds to do what keeps the stream; ``ending`` is not doing it."""
@@ -151,6 +193,7 @@ class StreamTable:
         if stream.id in self._streams:
             raise InvalidRequest("Ce Flux est déjà ouvert.")
         self._streams[stream.id] = stream
+        stream.granted(self._now())
 
     def of_ticket(self, ticket: str) -> Stream | None:
         """The stream that a ticket opened."""

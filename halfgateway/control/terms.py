@@ -9,12 +9,23 @@ from halfgateway.control.bandwidth import Line
 from halfgateway.control.streams import Timings
 
 
+@dataclass(frozen=True, slots=True)
+class IdleRule:
+    """PP's rule for its slots (S16): at the cap, the stream that has been idle the longest gives way to a new one.
+
+    A stream counts that has been idle for ``after_s`` seconds; ``reference`` is that of PP's decision.
+    """
+
+    after_s: float
+    reference: str
+
+
 @dataclass(slots=True)
 class Terms:
     """The one place where they are replaced; who needs one asks here each time and keeps none.
 
     The accounts in ``join_at_keyframe`` want every timestamp true: their streams begin at the next keyframe.
-    ``sites`` are the viewing sites that PP has declared (annex 6).
+    ``sites`` are the viewing sites that PP has declared (annex 6). Without an ``idle_rule`` no idle stream gives way.
     """
 
     convention: Convention
@@ -22,6 +33,7 @@ class Terms:
     join_at_keyframe: frozenset[str] = frozenset()
     line: Line = field(default_factory=Line)
     sites: frozenset[str] = frozenset()
+    idle_rule: IdleRule | None = None
 
     def replace(self, others: Terms) -> None:
         """Let others hold from now on."""
@@ -30,3 +42,4 @@ class Terms:
         self.join_at_keyframe = others.join_at_keyframe
         self.line = others.line
         self.sites = others.sites
+        self.idle_rule = others.idle_rule

@@ -25,18 +25,14 @@ from auth.trace.retention import RetentionClass
 from camera_registry.cameras import Camera, CameraState, Profile
 from halfgateway.api.application import Ports
 from halfgateway.api.ports import CutOutcome, Page, ReloadOutcome, TraceFilter
-from halfgateway.api.shapes import (
-    Checkpoint,
-    InterconnectionView,
-    Interval,
-    NodeCut,
-    Proof,
-    Recordings,
-    Slots,
+from halfgateway.api.shapes import Checkpoint, InterconnectionView, Interval, NodeCut, Proof, Recordings, Slots, Window
+from halfgateway.api.stream_shapes import (
+    PassRequest,
+    ReservationRequest,
+    ReservationShape,
     StreamRequest,
     StreamView,
     Ticket,
-    Window,
 )
 from halfgateway.api.trace_shapes import Consistency
 from halfgateway.config import ConfigurationError
@@ -105,6 +101,7 @@ def stream_of(owner: Principal, stream_id: str = "stream-1", *, age_s: int = 0) 
     """A live stream that ``owner`` watches."""
     return StreamView(
         id=stream_id,
+        node="node-1",
         camera=CAMERA.id,
         mode=Mode.LIVE,
         account=owner.account,
@@ -116,6 +113,8 @@ def stream_of(owner: Principal, stream_id: str = "stream-1", *, age_s: int = 0) 
         reference="PP-2026-17",
         state=StreamState.PLAYING,
         since=NOW - timedelta(seconds=age_s),
+        idle_since=None,
+        login_before=None,
         position=None,
         bytes=1000,
         packets=10,
@@ -219,6 +218,7 @@ class FakeStreams:
     wishes: list[StreamRequest] = field(default_factory=list)
     running: list[StreamView] = field(default_factory=lambda: [stream_of(principal(Role.OPERATOR))])
     closed: list[tuple[str, str, str | None]] = field(default_factory=list)
+    handed_over: list[tuple[str, str, str | None]] = field(default_factory=list)
 
     async def open(
         self, requester: Principal, wish: StreamRequest, *, source: str, certificate_der: bytes | None
@@ -246,6 +246,41 @@ class FakeStreams:
 
     async def close(self, stream_id: str, *, by: Principal, reason: str | None, source: str) -> None:
         self.closed.append((stream_id, by.account, reason))
+
+    async def hand_over(
+        self, stream_id: str, *, by: Principal, assertion: str | None, source: str, certificate_der: bytes | None
+    ) -> bool:
+        if self.refusal:
+            raise self.refusal
+        self.handed_over.append((stream_id, by.account, assertion))
+        return await self.find(stream_id) is not None
+
+
+@dataclass
+class FakeReservations:
+    """Two services' slots; keeps what was asked."""
+
+    acts: list[tuple[str, str]] = field(default_factory=list)
+    kept: list[ReservationShape] = field(
+        default_factory=lambda: [
+            ReservationShape(id=f"r-{n}", service=service, slots=n, until=NOW, made_at=NOW, passed_from=None)
+            for n, service in ((1, "DOPC"), (2, "DRPJ"))
+        ]
+    )
+
+    async def list_open(self) -> Sequence[ReservationShape]:
+        return self.kept
+
+    async def make(self, wish: ReservationRequest, *, by: Principal, source: str) -> ReservationShape:
+        self.acts.append((f"make {wish.service} {wish.slots}", by.account))
+        return self.kept[0]
+
+    async def pass_on(self, reservation_id: str, wish: PassRequest, *, by: Principal, source: str) -> ReservationShape:
+        self.acts.append((f"pass {reservation_id} {wish.service} {wish.slots}", by.account))
+        return self.kept[1]
+
+    async def end(self, reservation_id: str, *, reason: str | None, by: Principal, source: str) -> None:
+        self.acts.append((f"end {reservation_id}", by.account))
 
 
 @dataclass
@@ -408,6 +443,7 @@ class FakeHouse:
     trace: FakeTrace = field(default_factory=FakeTrace)
     cameras: FakeCatalogue = field(default_factory=FakeCatalogue)
     streams: FakeStreams = field(default_factory=FakeStreams)
+    reservations: FakeReservations = field(default_factory=FakeReservations)
     interconnection: FakeInterconnection = field(default_factory=FakeInterconnection)
     incidents: IncidentDesk = field(default_factory=_incident_desk)
     history: FakeHistory = field(default_factory=FakeHistory)
@@ -427,6 +463,7 @@ class FakeHouse:
             trace=self.trace,
             cameras=self.cameras,
             streams=self.streams,
+            reservations=self.reservations,
             interconnection=self.interconnection,
             incidents=self.incidents,
             history=self.history,

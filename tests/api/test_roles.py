@@ -44,6 +44,11 @@ MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
     ("POST", "/api/v1/streams", _WISH, WATCHERS),
     ("GET", "/api/v1/streams", None, ALL - {Role.MACHINE}),
     ("DELETE", "/api/v1/streams/stream-1", None, {Role.OPERATOR, Role.MACHINE, Role.SUPERVISOR, Role.OPS}),
+    ("POST", "/api/v1/streams/stream-1/handover", {"assertion": "a.b.c"}, WATCHERS),
+    ("GET", "/api/v1/reservations", None, {Role.SUPERVISOR, Role.OPS, Role.OFFICER, Role.AUDITOR}),
+    ("POST", "/api/v1/reservations", {"service": "DOPC", "slots": 2, "until": _START}, {Role.SUPERVISOR}),
+    ("POST", "/api/v1/reservations/r-1/pass", {"service": "DRPJ"}, {Role.SUPERVISOR}),
+    ("DELETE", "/api/v1/reservations/r-1", None, {Role.SUPERVISOR}),
     ("GET", "/api/v1/interconnection", None, ALL),
     ("POST", "/api/v1/interconnection/cut", _CUT, {Role.OPS, Role.OFFICER}),
     (

@@ -29,8 +29,12 @@ from halfgateway.control.closing import Closer
 from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.desk import Desk
 from halfgateway.control.endings import ClosedOnRequest, MovedToAnotherNode
+from halfgateway.control.errands import Errands
 from halfgateway.control.freshness import Freshness
 from halfgateway.control.handover import Handover
+from halfgateway.control.open_streams import OpenStreams
+from halfgateway.control.reclaim import IdleReclaim
+from halfgateway.control.relief import Relief
 from halfgateway.control.rtsp_door import MachineAccount, RtspDoor
 from halfgateway.control.seat import House
 from halfgateway.control.slots import SlotTable
@@ -210,6 +214,9 @@ class Place:
     admission: Admission
     desk: Desk
     door: RtspDoor
+    errands: Errands
+    relief: Relief
+    open_streams: OpenStreams
 
     async def open(self) -> tuple[Stream, Caller]:
         """A ticket's reserved stream, and its holder."""
@@ -229,7 +236,8 @@ class Place:
 
     async def renew(self) -> None:
         """What the node's enforcement does every few seconds."""
-        renewal = await self.slots.renew([stream.id for stream in self.table])
+        doing = {stream.id: stream.activity(time.monotonic()) for stream in self.table}
+        renewal = await self.slots.renew(doing.keys(), doing=doing)
         for stream in self.table:
             if stream.id in renewal.moved | renewal.lost:
                 self.closer.end(stream, MovedToAnotherNode())
@@ -314,11 +322,14 @@ async def open_place(
         state, freshness = State(), Freshness(now=now, max_age_s=math.inf)
         freshness.seen()
         who_may = WhoMay()
-        handover = Handover(nodes.store(), slots, table, node=node)
+        errands = Errands(nodes.store(), node=node)
+        handover = Handover(errands, slots, table)
+        reclaim = IdleReclaim(node=node, table=table, slots=slots, closer=closer, errands=errands, terms=terms, now=now)
         admission = Admission(
             state=state,
             rights=freshness,
             who_may=lambda: who_may.rights,
+            reclaim=reclaim,
             handover=handover,
             terms=terms,
             find_camera=cameras.find,
@@ -328,6 +339,7 @@ async def open_place(
             closer=closer,
             clock=clock,
         )
+        relief = Relief(table=table, slots=slots, tickets=tickets, admission=admission, tracer=tracer, terms=terms)
         key = TicketKey(b"k" * 32)
         desk = Desk(house=house, admission=admission, key=key, tickets=tickets, find_camera=cameras.find, clock=clock)
         door = RtspDoor(
@@ -340,6 +352,18 @@ async def open_place(
             descriptions=Descriptions(cameras.describe),
             realm=REALM,
             throttle=Throttle(SystemClock()),
+        )
+        open_streams = OpenStreams(
+            node=node,
+            table=table,
+            slots=slots,
+            holder_of=admission.holder_of,
+            desk=desk,
+            relief=relief,
+            errands=errands,
+            terms=terms,
+            clock=clock,
+            now=now,
         )
         yield Place(
             state,
@@ -358,6 +382,9 @@ async def open_place(
             admission,
             desk,
             door,
+            errands,
+            relief,
+            open_streams,
         )
 
 

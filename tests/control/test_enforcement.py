@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class Answers:
     def __init__(self, *, lost: Collection[str] = (), moved: Collection[str] = ()) -> None:
         self.lost, self.moved = frozenset(lost), frozenset(moved)
 
-    async def renew(self, slot_ids: Collection[str], *, kbps: Mapping[str, int]) -> Renewal:
+    async def renew(self, slot_ids: Collection[str], **_: object) -> Renewal:
         kept = {slot_id: time.monotonic() + 100 for slot_id in slot_ids if slot_id not in self.lost | self.moved}
         return Renewal(0.0, kept, self.lost, self.moved, None, 0.0, len(kept), 10)
 

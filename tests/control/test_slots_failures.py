@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from camera_registry.clock import SystemClock
+from halfgateway.control.holders import SlotsTaken
 from halfgateway.control.lease_script import Limits
-from halfgateway.control.slots import MAX_OWED, Lease, Moving, SlotsTaken, SlotTable
+from halfgateway.control.slots import MAX_OWED, Lease, Moving, SlotTable
 from halfgateway.errors import StateStoreUnavailable
 from tests.control.valkeys import LEASE_S, LONG_S, Nodes, SkewedClock, until
 
