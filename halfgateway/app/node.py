@@ -16,6 +16,7 @@ from auth.certificates import CertificateVerifier
 from auth.errors import RecordsUnavailableError
 from auth.ocsp import OnlineStatus
 from auth.possession import CertificateProof
+from auth.register import Register
 from auth.sessions import Sessions
 from auth.trace import Journal
 from auth.trace.reader import TraceFilter
@@ -46,7 +47,7 @@ from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
 from halfgateway.control.interconnection import INTERCONNECTION_KINDS, AuthorOf, Interconnection
 from halfgateway.control.logins import LoginWatch
-from halfgateway.control.rights_view import BlockCalendar, ReservationCalendar
+from halfgateway.control.rights_view import BlockCalendar, RightsView, ReservationCalendar
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.server import RtspServer
@@ -209,8 +210,7 @@ async def _start(
         clock,
         life,
     )
-    calendar = BlockCalendar(view=control.view, register=office.register, clock=clock)
-    await _keep_watch(life, failed, custody, calendar, watch)
+    await _keep_watch(life, failed, custody, control.view, office.register, clock, watch)
     await keep_incidents(partial(_keep_running, life, failed), folder, record, records, control, journal, clock)
     await _keep_arbitration(life, failed, control, sessions, clock)
     await _keep_running(life, failed, "survey", survey.run())
@@ -246,14 +246,16 @@ async def _keep_watch(
     life: AsyncExitStack,
     failed: asyncio.Event,
     custody: Custody,
-    calendar: BlockCalendar,
+    view: RightsView,
+    register: Register,
+    clock: Clock,
     certificates: CertificateWatch | None,
 ) -> None:
     """Watch over what may fall, and what may pass, while the node runs: certificates, sealed credentials, blocks."""
     if certificates is not None:
         await _keep_running(life, failed, "certificates", certificates.run())
     await _keep_running(life, failed, "break glass", _end_break_glass(custody))
-    await _keep_running(life, failed, "blocks", calendar.run())
+    await _keep_running(life, failed, "blocks", BlockCalendar(view=view, register=register, clock=clock).run())
 
 
 async def _keep_arbitration(
