@@ -47,7 +47,7 @@ from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
 from halfgateway.control.interconnection import INTERCONNECTION_KINDS, AuthorOf, Interconnection
 from halfgateway.control.logins import LoginWatch
-from halfgateway.control.rights_view import BlockCalendar, RightsView, ReservationCalendar
+from halfgateway.control.rights_view import BlockCalendar, ReservationCalendar, RightsView
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.server import RtspServer
