@@ -27,9 +27,10 @@ from pydantic import (
 )
 
 from auth.assertions import MAX_AUTHENTICATION_AGE, MAX_TEXT_CHARS, MAX_VALIDITY, AssertionRules
-from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
+from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention, DegradedMode
 from auth.trace.retention import LONGEST_ACCESS_DAYS, Retention
 from camera_registry.connections import Connection
+from camera_registry.orders import Perimeter
 from halfgateway.control.bandwidth import Line
 from halfgateway.control.streams import Timings
 from halfgateway.control.terms import IdleRule
@@ -319,6 +320,26 @@ class MachineSection(_Section):
     join: Literal["burst", "keyframe"] = "burst"
 
 
+class DegradedModeSection(_Section):
+    """A mode in which the interconnection may go on with less; ``agreement`` is the reference of PP's (P01).
+
+    ``cameras``, ``sites`` and ``communes`` are what remains to be seen; all of it where none is named.
+    """
+
+    name: Name
+    agreement: Shown
+    cap: Annotated[int, Field(ge=1, le=1000)] | None = None
+    live_only: bool = False
+    cameras: frozenset[str] = frozenset()
+    sites: frozenset[str] = frozenset()
+    communes: frozenset[str] = frozenset()
+
+    def record(self) -> DegradedMode:
+        """The mode as the policy reads it."""
+        named = Perimeter(communes=self.communes, sites=self.sites, cameras=self.cameras)
+        return DegradedMode(self.name, self.agreement, self.cap, self.live_only, None if named.is_empty else named)
+
+
 class IdleRuleSection(_Section):
     """PP's rule for its slots (S16): at the cap, a stream that has been idle for ``after_s`` gives way to a new one.
 
@@ -377,6 +398,7 @@ class Configuration(_Section):
     timings: TimingsSection = TimingsSection()
     line: LineSection = LineSection()
     idle_rule: IdleRuleSection | None = None
+    degraded_modes: tuple[DegradedModeSection, ...] = ()
     retention: RetentionSection = RetentionSection()
     cameras: tuple[CameraSection, ...] = ()
     machines: tuple[MachineSection, ...] = ()
@@ -393,6 +415,7 @@ class Configuration(_Section):
             "cameras": [camera.id for camera in self.cameras],
             "machines": [machine.id for machine in self.machines],
             "sites": [site.id for site in self.sites],
+            "degraded_modes": [mode.name for mode in self.degraded_modes],
         }
         for kind, ids in named.items():
             faults += [f"{kind}: {name} appears twice" for name in sorted({i for i in ids if ids.count(i) > 1})]

@@ -195,6 +195,9 @@ class Interconnection(Protocol):
     async def restore(self, *, by: Principal, incident: str, reason: str, source: str) -> None:
         """Restore. Raises ops.errors.TransitionRefused, LocalRecordError."""
 
+    async def degrade(self, *, by: Principal, mode: str | None, reason: str, source: str) -> None:
+        """Go on in a degraded mode, or without one. Raises InvalidRequest for a mode not agreed to, and as restore."""
+
 
 class Administration(Protocol):
     """What SYN's operations may do to the node itself; each change is traced behind this port."""

@@ -24,7 +24,7 @@ from halfgateway.control.relief import Newcomer
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.streams import StreamTable
 from halfgateway.control.terms import Terms
-from halfgateway.errors import NoRecording, StateStoreUnavailable, UnknownCamera
+from halfgateway.errors import InvalidRequest, NoRecording, StateStoreUnavailable, UnknownCamera
 from ops.interconnection import Author, Ground
 
 
@@ -180,6 +180,7 @@ class InterconnectionService:
             by=state.by,
             ground=state.ground,
             incident=state.incident,
+            mode=state.mode,
             slots=await self._usage(),
         )
 
@@ -209,6 +210,12 @@ class InterconnectionService:
         await self._interconnection.restore(
             incident=incident, reason=reason, by=_author(by), actor=by.account, source=source
         )
+
+    async def degrade(self, *, by: Principal, mode: str | None, reason: str, source: str) -> None:
+        """See the port."""
+        if mode is not None and mode not in self._terms.modes:
+            raise InvalidRequest("La Préfecture de police n'a donné son accord à aucun mode dégradé de ce nom.")
+        await self._interconnection.degrade(mode=mode, reason=reason, by=_author(by), actor=by.account, source=source)
 
 
 class HealthService:

@@ -236,6 +236,7 @@ class InterconnectionView(Shape):
     by: Author
     ground: Ground | None
     incident: str | None
+    mode: str | None
     slots: Slots
 
 
@@ -259,6 +260,13 @@ class CutAnswer(InterconnectionView):
 
     at: Instant
     nodes: tuple[NodeCut, ...]
+
+
+class DegradeRequest(Shape):
+    """A degraded mode that PP has agreed to, by its name; None ends the one in force."""
+
+    mode: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")] | None
+    reason: Sentence
 
 
 class RestoreRequest(Shape):

@@ -103,12 +103,10 @@ async def open_control(
     slots = SlotTable(
         store,
         node=node,
-        limits=lambda: Limits(terms.convention.cap, terms.line.ceiling_kbps, view.current()),
+        limits=lambda: Limits(terms.cap(interconnection.mode), terms.line.ceiling_kbps, view.current()),
         clock=clock,
         lease_s=terms.timings.lease_s,
     )
-    if configuration.state_store.url == EMBEDDED:
-        await slots.open_epoch()
     rights = Freshness(now=time.monotonic)
     tickets, shared = TicketStore(store), SharedInterconnection(store)
     table = StreamTable(now=time.monotonic)
@@ -124,6 +122,8 @@ async def open_control(
         clock=clock,
         now=time.monotonic,
     )
+    if configuration.state_store.url == EMBEDDED:
+        await slots.open_epoch()
     puller = Puller(
         lambda key: _target(records.cameras, key),
         chance=random.random,
@@ -231,6 +231,7 @@ def terms_of(configuration: Configuration) -> Terms:
         join_at_keyframe=frozenset(use.id for use in configuration.machines if use.join == "keyframe"),
         line=configuration.line.record(),
         sites=frozenset(site.id for site in configuration.sites),
+        modes={mode.name: mode.record() for mode in configuration.degraded_modes},
         idle_rule=configuration.idle_rule.record() if configuration.idle_rule is not None else None,
     )
 

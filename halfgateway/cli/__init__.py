@@ -15,6 +15,7 @@ MODULES = {
     "simulate": "simulator",
     "cut": "interconnection",
     "restore": "interconnection",
+    "degrade": "interconnection",
     "trace": "trace",
     "doctor": "doctor",
     "camera": "camera",

@@ -44,6 +44,7 @@ POLICY_REFUSALS: dict[str, type[Refusal]] = {
         errors.SiteNotDeclared,
         errors.AssertionInvalid,
         errors.OutsideRetention,
+        errors.ModeDegraded,
     )
 }
 """The refusal of each reason that the policy can give."""
@@ -51,6 +52,10 @@ POLICY_REFUSALS: dict[str, type[Refusal]] = {
 
 class StateView(Protocol):
     """What the door must know of the interconnection."""
+
+    @property
+    def mode(self) -> str | None:
+        """The name of the degraded mode in force, if one is."""
 
     def require_open(self) -> None:
         """Return if streams may be granted, from memory alone.
@@ -159,6 +164,7 @@ class Admission:
             source=request.source,
             start=request.start,
             number=request.stream,
+            mode=self._terms.mode(self._state.mode),
         )
         if decision.refusal is None:
             return None

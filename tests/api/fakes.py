@@ -40,7 +40,7 @@ from halfgateway.control.custody import Actor, KeyDeclaration
 from halfgateway.control.streams import StreamState
 from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.tables import TableFormat
-from halfgateway.errors import NoRecording, Refusal, UnknownCamera
+from halfgateway.errors import InvalidRequest, NoRecording, Refusal, UnknownCamera
 from ops.incidents.book import IncidentBooks
 from ops.incidents.desk import IncidentDesk
 from ops.interconnection import Author, Ground, Status
@@ -289,6 +289,7 @@ class FakeInterconnection:
 
     state: Status = Status.OPEN
     failure: Exception | None = None
+    mode: str | None = None
 
     async def view(self) -> InterconnectionView:
         is_cut = self.state is Status.CUT
@@ -298,6 +299,7 @@ class FakeInterconnection:
             by=Author.OPS,
             ground=Ground.SECURITY if is_cut else None,
             incident="incident-1" if is_cut else None,
+            mode=self.mode,
             slots=Slots(used=0, cap=10),
         )
 
@@ -309,6 +311,11 @@ class FakeInterconnection:
         if ground is not Ground.DRILL:
             self.state = Status.CUT
         return CutOutcome("incident-1", NOW, [NodeCut(id="node-1", streams_closed=3)])
+
+    async def degrade(self, *, by: Principal, mode: str | None, reason: str, source: str) -> None:
+        if mode is not None and mode != "live-only":
+            raise InvalidRequest("La Préfecture de police n'a donné son accord à aucun mode dégradé de ce nom.")
+        self.mode = mode
 
     async def restore(self, *, by: Principal, incident: str, reason: str, source: str) -> None:
         if self.failure:

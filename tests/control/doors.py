@@ -151,6 +151,7 @@ class State:
     """The interconnection, as the door asks for it."""
 
     closed_by: Refusal | None = None
+    mode: str | None = None
 
     def require_open(self) -> None:
         if self.closed_by is not None:
