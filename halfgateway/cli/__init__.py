@@ -24,6 +24,7 @@ MODULES = {
     "break-glass": "break_glass",
     "intervention": "intervention",
     "order": "order",
+    "block": "block",
 }
 """The module of this package that holds each command, under the command's own name."""
 

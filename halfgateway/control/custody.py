@@ -1,6 +1,6 @@
 """Keys, sealed credentials and the register of interventions: each act with its entry, by whichever way it comes.
 
-The API and the command line call the same functions. A change and its entry are made together: where the trace
+The API, through which the command line comes too, calls these. A change and its entry are made together: where the trace
 cannot be written, nothing changes (T01).
 """
 

@@ -209,6 +209,33 @@ async def test_the_commands_leave_their_entries_under_the_os_accounts_name(tmp_p
     assert told[Kind.ASSERTION_KEY_REVOKED].detail["interventions"] == [begun["number"]]
 
 
+async def test_the_commands_go_through_the_running_node(pki: Pki, tmp_path: Path) -> None:  # C21, S04, T10
+    gateway, key = pki.gateway, tmp_path / "pp.pub"
+    key.write_text(public_pem(read(pki.gateway.data / "ca" / "ca.pem", pki.gateway.data / "ca" / "ca.key").key))  # type: ignore[arg-type]
+    size = len(await gateway.trace())
+    code, declared = await run(gateway.data, "assertion-key", "add", str(key), "--reference", "PP-9", "--kid", "pp-9")
+    assert (code, declared["kid"]) == (0, "pp-9")
+    _, begun = await run(gateway.data, "intervention", "start", "--by", "technicien-5", "--reason", "câble")
+    code, sealed = await run(gateway.data, "break-glass", "issue", "--for", "auditor")
+    assert (code, len(sealed["password"]), sealed["role"]) == (0, 32, "auditor")
+    assert (await run(gateway.data, "assertion-key", "revoke", "pp-9", "--reason", "essai"))[0] == 0
+    assert (await run(gateway.data, "assertion-key", "revoke", "pp-9", "--reason", "essai"))[0] == 1
+    assert (await run(gateway.data, "break-glass", "report", "999", "--text", "rien"))[0] == 1
+    _, ended = await run(gateway.data, "intervention", "end", str(begun["number"]))
+    assert ended["ended_at"] is not None
+    entries = [entry for entry in (await gateway.trace())[size:] if entry.source == "local"]
+    assert [entry.kind for entry in entries] == [
+        Kind.ASSERTION_KEY_DECLARED,
+        Kind.INTERVENTION_STARTED,
+        Kind.BREAK_GLASS_ISSUED,
+        Kind.ASSERTION_KEY_REVOKED,
+        Kind.INTERVENTION_ENDED,
+    ]
+    assert {entry.account for entry in entries} == {common.account_name()}
+    assert entries[3].detail["interventions"] == [begun["number"]]
+    assert sealed["password"] not in repr(entries)
+
+
 async def test_a_cut_by_command_names_the_os_account(tmp_path: Path) -> None:  # C21
     async with open_gateway(tmp_path / "demo", SWIFT) as gateway:
         assert (await run(gateway.data, "cut", "--reason", "essai"))[0] == 0
