@@ -29,6 +29,7 @@ from pydantic import (
 from auth.assertions import MAX_AUTHENTICATION_AGE, MAX_TEXT_CHARS, MAX_VALIDITY, AssertionRules
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
 from auth.trace.retention import LONGEST_ACCESS_DAYS, Retention
+from auth.trace.scopes import Scope
 from camera_registry.connections import Connection
 from halfgateway.control.bandwidth import Line
 from halfgateway.control.streams import Timings
@@ -36,6 +37,9 @@ from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
 from halfgateway.errors import HalfGatewayError
 from halfgateway.net.datagrams import ANY_PORTS
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S
+from halfgateway.siem.forwarder import Plan
+from halfgateway.siem.link import Collector
+from halfgateway.siem.messages import Protocol
 
 OFF = "off"
 """What a file says of a port on which nothing is to listen: TOML has no null. ``false`` says the same."""
@@ -80,6 +84,7 @@ Shown = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_requ
 """What people read of a camera: it also stands in the line of an SDP (RFC 4566 section 5.3)."""
 
 _DEFAULTS = Timings()
+_PLAN = Plan("")
 
 
 class ConfigurationError(HalfGatewayError):
@@ -268,6 +273,58 @@ class RetentionSection(_Section):
         )
 
 
+class HeartbeatSection(_Section):
+    """How often the node says in its trace that it lives, in seconds (T07): how exactly a silence can be dated."""
+
+    period_s: Annotated[float, Field(ge=1, le=600)] = 60.0
+
+
+class SiemSection(_Section):
+    """The collector to which the trace is sent as it is written (S06): over TLS, each side proving who it is.
+
+    ``scope`` is whose auditor reads there: what that auditor is not shown is masked (L19). Any but SYN's takes the
+    reference of a ``decision``. ``server_name`` is the name in the collector's certificate, where that is not ``host``.
+    A lag of more entries or seconds than ``max_lag_entries`` and ``max_lag_s`` is an alarm; nothing is lost by it.
+    """
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
+    port: Annotated[int, Field(ge=1, le=65535)] = 6514
+    server_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")] | None = None
+    authority: Path
+    certificate: Path
+    key: Path
+    protocol: Protocol = Protocol.SYSLOG
+    scope: Scope = Scope.SYN
+    decision: Shown | None = None
+    max_message_bytes: Annotated[int, Field(ge=2048, le=65536)] = 8192
+    proof_s: Annotated[float, Field(ge=1, le=600)] = _PLAN.proof_s
+    max_lag_entries: Annotated[int, Field(ge=1_000, le=100_000_000)] = _PLAN.max_lag_entries
+    max_lag_s: Annotated[float, Field(ge=60, le=604_800)] = _PLAN.max_lag_s
+
+    @model_validator(mode="after")
+    def _is_decided(self) -> SiemSection:
+        if self.scope is not Scope.SYN and self.decision is None:
+            raise ValueError(f'scope "{self.scope}" shows more than SYN may see by itself: decision is required')
+        if self.max_lag_s < self.proof_s * 2:
+            raise ValueError("max_lag_s must leave room for two proofs: an alarm would never end")
+        return self
+
+    def collector(self) -> Collector:
+        """Where the collector is, and how both sides prove who they are."""
+        name = self.server_name or self.host
+        return Collector(self.host, self.port, name, self.authority, self.certificate, self.key)
+
+    def plan(self) -> Plan:
+        """What is agreed with it."""
+        return Plan(
+            collector=f"{self.host}:{self.port}",
+            scope=self.scope,
+            proof_s=self.proof_s,
+            max_lag_entries=self.max_lag_entries,
+            max_lag_s=self.max_lag_s,
+        )
+
+
 class StoreSection(_ServerSection):
     """Shared state: ``embedded`` (a Valkey of our own below ``node.data``) or a ``redis://``-like URL."""
 
@@ -361,6 +418,8 @@ class Configuration(_Section):
     timings: TimingsSection = TimingsSection()
     line: LineSection = LineSection()
     retention: RetentionSection = RetentionSection()
+    heartbeat: HeartbeatSection = HeartbeatSection()
+    siem: SiemSection | None = None
     cameras: tuple[CameraSection, ...] = ()
     machines: tuple[MachineSection, ...] = ()
     assertions: AssertionSection | None = None
@@ -440,6 +499,9 @@ def _files(configuration: Configuration) -> list[tuple[str, Path]]:
         tls = configuration.tls
         files += [("tls.certificate", tls.certificate), ("tls.key", tls.key), ("tls.client_ca", tls.client_ca)]
         files += [("tls.revoked", tls.revoked)] if tls.revoked is not None else []
+    if configuration.siem is not None:
+        siem = configuration.siem
+        files += [("siem.authority", siem.authority), ("siem.certificate", siem.certificate), ("siem.key", siem.key)]
     return files
 
 

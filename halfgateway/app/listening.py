@@ -39,9 +39,10 @@ from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.server import RtspServer
 from halfgateway.errors import HalfGatewayError, LocalProtocolError, Unauthenticated
 from halfgateway.folder import DataFolder
-from halfgateway.metrics import NodeCollector
+from halfgateway.metrics import ForwarderCollector, NodeCollector
 from halfgateway.net.listener import Balancers, Listener
 from halfgateway.net.tls import TlsListener
+from halfgateway.siem.forwarder import Forwarder
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ async def listen(
     tls: TlsFiles | None,
     in_force: ConfigurationInForce,
     custody: Custody,
+    forwarder: Forwarder | None,
     clock: Clock,
     life: AsyncExitStack,
 ) -> Endpoints:
@@ -99,7 +101,19 @@ async def listen(
         rtsps=listen.public_rtsps or (f"rtsps://{_shown(host)}:{rtsps_port}" if rtsps_port is not None else ""),
     )
     ports = _ports(
-        configuration, records, control, office, journal, rtsp, addresses, sessions, proof, in_force, custody, clock
+        configuration,
+        records,
+        control,
+        office,
+        journal,
+        rtsp,
+        addresses,
+        sessions,
+        proof,
+        in_force,
+        custody,
+        forwarder,
+        clock,
     )
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
     await runner.setup()
@@ -136,6 +150,7 @@ def _ports(
     proof: CertificateProof,
     in_force: ConfigurationInForce,
     custody: Custody,
+    forwarder: Forwarder | None,
     clock: Clock,
 ) -> Ports:
     registry = CollectorRegistry()
@@ -150,6 +165,8 @@ def _ports(
             reports_due=lambda: custody.reports_due,
         )
     )
+    if forwarder is not None:
+        registry.register(ForwarderCollector(forwarder))
     login = Login(
         accounts=records.accounts,
         sessions=sessions,

@@ -24,6 +24,7 @@ from camera_registry.guard import CredentialGuard
 from camera_registry.onvif_process import OnvifProcess
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
+from halfgateway.app.heartbeat import open_heartbeat
 from halfgateway.app.keeping import (
     Records,
     keep_embedded,
@@ -36,6 +37,7 @@ from halfgateway.app.keeping import (
 from halfgateway.app.listening import Endpoints, listen
 from halfgateway.app.office import Office, open_office
 from halfgateway.app.reload import ConfigurationInForce, Parts
+from halfgateway.app.siem import open_forwarder
 from halfgateway.app.tls import CertificateWatch, TlsFiles
 from halfgateway.config import Configuration, ConfigurationFile
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, command_author
@@ -185,6 +187,7 @@ async def _start(
     office = open_office(
         records, tracer, clock, changed=control.view.refresh, machines_changed=in_force.read_machines_again
     )
+    forwarder = open_forwarder(configuration, folder, journal, tracer)
     endpoints = await listen(
         configuration,
         folder,
@@ -198,12 +201,17 @@ async def _start(
         tls,
         in_force,
         custody,
+        forwarder,
         clock,
         life,
     )
     calendar = BlockCalendar(view=control.view, register=office.register, clock=clock)
     await _keep_watch(life, failed, custody, calendar, watch)
     await _keep_running(life, failed, "survey", survey.run())
+    pulse = open_heartbeat(lambda: in_force.current, control, journal, clock)
+    await _keep_running(life, failed, "heartbeat", pulse.run())
+    if forwarder is not None:
+        await _keep_running(life, failed, "siem", forwarder.run())
     if hung_up is not None:
         await _keep_running(life, failed, "reload", in_force.follow(hung_up))
     return Node(in_force, endpoints, records, control, office, journal, rtsp, survey, failed)

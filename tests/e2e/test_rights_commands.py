@@ -229,7 +229,11 @@ async def test_blocks_are_set_listed_and_lifted(shared: Gateway) -> None:
         set_[kind] = await done(folder, "block", kind, subject, *why, "--expires", "2099-12-31")
     code, said, _ = await typed(folder, "block", "list")
     assert code == 0
-    for kind, word in (("agent", "agent pp-nobody"), ("camera", "caméra no-camera"), ("site", "site de consultation PP-X")):
+    for kind, word in (
+        ("agent", "agent pp-nobody"),
+        ("camera", "caméra no-camera"),
+        ("site", "site de consultation PP-X"),
+    ):
         assert f"{set_[kind]['id']}  {word}, jusqu'au 2099-12-31 00:00 UTC (securite : essai de blocage)" in said
     for each in set_.values():
         assert (await done(folder, "block", "lift", each["id"], "--reason", "fin"))["lifted"]
