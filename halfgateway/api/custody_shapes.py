@@ -10,7 +10,7 @@ from auth.principals import Role
 from halfgateway.api.shapes import Identifier, Instant, Sentence, Shape
 
 MAX_CRL_BYTES = 8 * 1024 * 1024
-"""Of lists that are pushed or imported, in PEM: some hundred and fifty thousand revoked certificates; more is refused."""
+"""Of lists that are pushed or imported, in PEM: some 150,000 revoked certificates; more is refused."""
 
 Pem = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[\x20-\x7e\r\n]*$")]
 

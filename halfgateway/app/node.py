@@ -44,6 +44,7 @@ from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, command_author
 from halfgateway.control.custody import Custody
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
+from halfgateway.control.heartbeat import Heartbeat
 from halfgateway.control.interconnection import INTERCONNECTION_KINDS, AuthorOf, Interconnection
 from halfgateway.control.rights_view import BlockCalendar
 from halfgateway.control.tracing import Tracer
@@ -55,6 +56,7 @@ from halfgateway.keyframes import Keyframes
 from halfgateway.keys import NodeKeys
 from halfgateway.net.responder import ask_responder
 from halfgateway.protocol.digest import DigestVerifier
+from halfgateway.siem.forwarder import Forwarder
 from halfgateway.survey import Survey, hosts_of
 from ops.interconnection import InterconnectionState
 from ops.local_record import LocalRecord
@@ -205,13 +207,11 @@ async def _start(
         clock,
         life,
     )
-    calendar = BlockCalendar(view=control.view, register=office.register, clock=clock)
-    await _keep_watch(life, failed, custody, calendar, watch)
+    await _keep_watch(
+        life, failed, custody, BlockCalendar(view=control.view, register=office.register, clock=clock), watch
+    )
     await _keep_running(life, failed, "survey", survey.run())
-    pulse = open_heartbeat(lambda: in_force.current, control, journal, clock)
-    await _keep_running(life, failed, "heartbeat", pulse.run())
-    if forwarder is not None:
-        await _keep_running(life, failed, "siem", forwarder.run())
+    await _keep_telling(life, failed, open_heartbeat(lambda: in_force.current, control, journal, clock), forwarder)
     if hung_up is not None:
         await _keep_running(life, failed, "reload", in_force.follow(hung_up))
     return Node(in_force, endpoints, records, control, office, journal, rtsp, survey, failed)
@@ -246,6 +246,15 @@ async def _keep_watch(
         await _keep_running(life, failed, "certificates", certificates.run())
     await _keep_running(life, failed, "break glass", _end_break_glass(custody))
     await _keep_running(life, failed, "blocks", calendar.run())
+
+
+async def _keep_telling(
+    life: AsyncExitStack, failed: asyncio.Event, heartbeat: Heartbeat, forwarder: Forwarder | None
+) -> None:
+    """Have the trace tell that the node lives, and a SIEM's collector of all that the trace tells."""
+    await _keep_running(life, failed, "heartbeat", heartbeat.run())
+    if forwarder is not None:
+        await _keep_running(life, failed, "siem", forwarder.run())
 
 
 def _online_status(configuration: Configuration, clock: Clock) -> OnlineStatus | None:
