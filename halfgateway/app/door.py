@@ -26,7 +26,7 @@ from halfgateway.control.handover import Handover
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.lease_script import Limits
 from halfgateway.control.machines import MachineDirectory, MachineUse
-from halfgateway.control.rights_view import RightsView
+from halfgateway.control.rights_view import RecordsWatch, RightsView
 from halfgateway.control.rtsp_door import RtspDoor
 from halfgateway.control.seat import House
 from halfgateway.control.shared_state import SharedInterconnection
@@ -73,6 +73,7 @@ class Control:
     throttle: Throttle
     assertions: Assertions
     view: RightsView
+    records_watch: RecordsWatch
 
 
 async def open_control(
@@ -189,6 +190,7 @@ async def open_control(
         throttle=throttle,
         assertions=assertions,
         view=view,
+        records_watch=RecordsWatch(view),
     )
 
 

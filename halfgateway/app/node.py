@@ -149,9 +149,14 @@ async def _start(
         keyframe_wanted=keyframes.wanted,
     )
     life.push_async_callback(control.hub.close)
-    verifier = DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S)
+    answers = RtspAnswers(
+        control.door,
+        DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S),
+        now_s=time.time,
+        udp=configuration.listen.udp_service(),
+    )
     rtsp = RtspServer(
-        RtspAnswers(control.door, verifier, now_s=time.time, udp=configuration.listen.udp_service()),
+        answers,
         now=time.monotonic,
         rtsp_over_http=configuration.listen.rtsp_over_http,
     )
@@ -162,7 +167,7 @@ async def _start(
         closer=control.closer,
         interconnection=control.interconnection,
         journal=journal,
-        check_records=control.view.refresh,
+        check_records=control.records_watch.look,
         rights=control.rights,
         terms=control.terms,
         now=time.monotonic,
@@ -183,8 +188,10 @@ async def _start(
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
     survey = await _begin_survey(configuration, records, control, onvif)
     watch = CertificateWatch(tls, certificates, proof, control, sessions) if tls is not None else None
-    parts = Parts(records, control, onvif, survey, tls, watch, enforcement.renew)
-    in_force = ConfigurationInForce(configuration, file, parts)
+    in_force = ConfigurationInForce(
+        configuration, file, Parts(records, control, onvif, survey, tls, watch, enforcement.renew)
+    )
+    control.records_watch.adopt(in_force.read_machines_again)
     custody = open_custody(lambda: in_force.current, records, tracer.durable, clock)
     office = open_office(
         records, tracer, clock, changed=control.view.refresh, machines_changed=in_force.read_machines_again

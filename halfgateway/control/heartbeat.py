@@ -63,24 +63,27 @@ class Heartbeat:
         self._synchronised: bool | None = None
 
     async def run(self) -> NoReturn:
-        """Keep going until cancelled."""
+        """Keep going until cancelled; the first is written a period after ``node.started``, which proves as much."""
         while True:
+            await asyncio.sleep(self._period_s())
             try:
                 await self.beat()
             except JournalUnavailable as error:
                 log.error("heartbeat.not_written error=%s", error)
-            await asyncio.sleep(self._period_s())
 
     async def beat(self) -> Entry:
-        """Write one, after what has changed of the clock's reference. Raises auth.trace.TraceUnavailable."""
+        """Write one, and before it that the clock was synchronised or is no more, if so.
+
+        Raises auth.trace.TraceUnavailable.
+        """
         kernel = self._kernel_clock()
         synchronised = kernel is not None and kernel.synchronised
         clock = kernel.to_detail() if kernel is not None else {"synchronised": False}
         if not synchronised and self._store_clock is not None:
             clock |= await self._offset_from_store()
         if self._synchronised is not synchronised:
-            if self._synchronised is not None or not synchronised:
-                log.warning("clock.reference synchronised=%s", synchronised)
+            log.warning("clock.reference synchronised=%s", synchronised)
+            if self._synchronised is not None:
                 await self._record(Draft(kind=Kind.CLOCK_REFERENCE, detail=clock))
             self._synchronised = synchronised
         detail = {

@@ -34,15 +34,27 @@ _MAPPED = frozenset({"node", "n", "at", "code", "agent", "account", "source"})
 
 
 class Class(IntEnum):
-    """The schema's classes that are used; the thousands are the category."""
+    """The schema's classes that are used, each with its name there; the thousands are the category."""
 
-    INCIDENT_FINDING = 2005
-    ACCOUNT_CHANGE = 3001
-    AUTHENTICATION = 3002
-    ENTITY_MANAGEMENT = 3004
-    USER_ACCESS = 3005
-    APPLICATION_LIFECYCLE = 6002
-    API_ACTIVITY = 6003
+    wording: str
+
+    def __new__(cls, number: int, wording: str) -> Class:
+        """Build a member from its number and name."""
+        member = int.__new__(cls, number)
+        member._value_ = number
+        member.wording = wording
+        return member
+
+    INCIDENT_FINDING = 2005, "Incident Finding"
+    ACCOUNT_CHANGE = 3001, "Account Change"
+    AUTHENTICATION = 3002, "Authentication"
+    ENTITY_MANAGEMENT = 3004, "Entity Management"
+    USER_ACCESS = 3005, "User Access Management"
+    APPLICATION_LIFECYCLE = 6002, "Application Lifecycle"
+    API_ACTIVITY = 6003, "API Activity"
+
+
+_CATEGORIES = {2: "Findings", 3: "Identity & Access Management", 6: "Application Activity"}
 
 
 class Severity(IntEnum):
@@ -163,13 +175,15 @@ def event_of(entry: Entry, *, product_version: str) -> dict[str, Any]:
     failed = entry.refusal is not None or entry.kind in _FAILURES
     event: dict[str, Any] = {
         "activity_id": sort.activity,
-        "activity_name": entry.kind.value,
         "category_uid": sort.of // 1000,
+        "category_name": _CATEGORIES[sort.of // 1000],
         "class_uid": int(sort.of),
+        "class_name": sort.of.wording,
         "type_uid": sort.of * 100 + sort.activity,
         "time": unix_us(entry.at) // 1000,
         "severity_id": int(severity_of(entry.kind)),
         "status_id": 2 if failed else 1,
+        "message": entry.kind.value,
         "metadata": {
             "version": VERSION,
             "uid": f"{entry.node}/{entry.n}",
@@ -185,6 +199,8 @@ def event_of(entry: Entry, *, product_version: str) -> dict[str, Any]:
             name: value for name, value in entry.to_json().items() if name not in _MAPPED and value not in (None, {})
         },
     }
+    if sort.activity == OTHER:
+        event["activity_name"] = entry.kind.value
     if entry.refusal is not None:
         event["status_code"] = entry.refusal
     return event

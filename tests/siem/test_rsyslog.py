@@ -135,5 +135,5 @@ async def test_nothing_is_lost_whoever_is_killed(tmp_path: Path) -> None:
         recorded = await TraceReader.of(tmp_path / "trace", NODE).following(0)
         by_number = {event["metadata"]["sequence"]: event for _, event in collector.received}
         for entry in recorded[0]:
-            assert by_number[entry.n]["activity_name"] == entry.kind.value
+            assert by_number[entry.n]["message"] == entry.kind.value
             assert by_number[entry.n]["unmapped"].get("stream") == entry.stream
