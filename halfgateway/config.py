@@ -465,6 +465,11 @@ class ConfigurationFile:
         missing = [f"{what}: {file} cannot be read" for what, file in _files(configuration) if not file.is_file()]
         if missing:
             raise ConfigurationError(missing)
+        if configuration.siem is not None:
+            try:
+                configuration.siem.collector().context()
+            except OSError as error:
+                raise ConfigurationError([f"siem: its certificates cannot be used: {error}"]) from error
         return cls(path, hashlib.sha256(content).hexdigest(), configuration)
 
 
@@ -478,12 +483,15 @@ def parse_configuration(document: dict[str, Any]) -> Configuration:
 
 def open_questions(configuration: Configuration) -> list[str]:
     """What the configuration leaves to be decided by people: asked by ``check``, and no fault."""
+    questions = []
     if configuration.retention.decision is None:
-        return [
+        questions.append(
             "[retention] decision : aucune décision sur les durées de conservation du journal n'est enregistrée"
             f" (accès : {configuration.retention.access_days} jours par défaut) ; rien ne sera éliminé d'ici là"
-        ]
-    return []
+        )
+    if configuration.siem is None:
+        questions.append("[siem] : le journal n'est envoyé à aucun collecteur ; il n'existe que sur cet hôte")
+    return questions
 
 
 def read_configuration(path: Path) -> Configuration:

@@ -68,7 +68,9 @@ class ForwarderCollector(Collector):
         """See :class:`prometheus_client.registry.Collector`."""
         forwarder = self._forwarder
         yield _gauge("siem_lag_entries", "Entries not proven to be read by the collector.", forwarder.lag_entries)
-        yield _gauge("siem_lag_seconds", "Seconds since the collector was last up to date.", forwarder.lag_s)
+        yield _gauge(
+            "siem_lag_seconds", "Seconds since a collector that is behind last proved that it reads.", forwarder.lag_s
+        )
         yield _gauge("siem_alarm", "1 while the lag is past its bound; nothing is lost by it.", forwarder.alarmed)
         yield _gauge("siem_failures", "Sessions with the collector that failed, since one did not.", forwarder.failures)
 

@@ -71,8 +71,11 @@ class Link(Protocol):
     def finish(self) -> None:
         """Prove that they were read."""
 
-    def abort(self) -> None:
+    def close(self) -> None:
         """Let go."""
+
+    def abort(self) -> None:
+        """Have what blocks in another thread fail at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,6 @@ class Forwarder:
         self._now = now
         self._chance = chance
         self._cursor: Cursor | None = None
-        self._link: Link | None = None
         self._broken = True  # what a killed node had sent last may not have been read
         self._up_to_date_s = now()
         self._threads = ThreadPoolExecutor(1, "siem")
@@ -137,9 +139,7 @@ class Forwarder:
                 loops.create_task(self._send_for_ever(), name="siem: send")
                 loops.create_task(self._watch_for_ever(), name="siem: watch")
         finally:
-            if self._link is not None:
-                self._link.abort()
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.shutdown(wait=False)
         raise AssertionError("both loops are endless")
 
     async def send_session(self) -> None:
@@ -150,7 +150,7 @@ class Forwarder:
         cursor = self._cursor = self._cursor or await self._begin()
         start = position = cursor.settled if self._broken else cursor.proven
         await self._until_news(cursor.proven)
-        link = self._link = self._connect()
+        link = self._connect()
         try:
             await self._in_thread(link.open)
             ends_s = self._now() + self._plan.proof_s
@@ -169,6 +169,7 @@ class Forwarder:
             raise
         finally:
             link.abort()
+            self._threads.submit(link.close)
         self._broken = False
         self._cursor = advanced = cursor.advance(max(position, cursor.proven))
         await self._in_thread(partial(self._file.write, advanced))

@@ -56,7 +56,10 @@ class Collector:
 
 
 class Link:
-    """One connection, once. Every method but :meth:`abort` is for one thread; each raises LinkError."""
+    """One connection, once. Every method but :meth:`abort` is for one thread.
+
+    That thread alone closes: another's close would free the descriptor for somebody else's socket under its hands.
+    """
 
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
@@ -64,27 +67,27 @@ class Link:
         self._secured: ssl.SSLSocket | None = None
 
     def open(self) -> None:
-        """Connect and shake hands."""
+        """Connect and shake hands. Raises LinkError."""
         try:
             context = self._collector.context()
             self._secured = context.wrap_socket(self._connect(), server_hostname=self._collector.server_name)
             self._secured.settimeout(TAKE_LIMIT_S)
         except (OSError, ValueError) as error:
-            self.abort()
+            self.close()
             raise LinkError(f"the collector is not reached: {error}") from error
 
     def send(self, messages: bytes) -> None:
-        """Hand messages over; returns once the kernel has them."""
+        """Hand messages over; returns once the kernel has them. Raises LinkError."""
         if self._secured is None:
             raise LinkError("the collector is not connected")
         try:
             self._secured.sendall(messages)
         except OSError as error:
-            self.abort()
+            self.close()
             raise LinkError(f"the collector takes nothing more: {error}") from error
 
     def finish(self) -> None:
-        """End the session; that this returns proves that the collector has read everything."""
+        """End the session; that this returns proves that the collector has read everything. Raises LinkError."""
         if self._secured is None:
             raise LinkError("the collector is not connected")
         try:
@@ -93,15 +96,21 @@ class Link:
             if not self._was_closed_after_all(error):
                 raise LinkError(f"the collector did not read to the end: {error}") from error
         finally:
-            self.abort()
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the connection. Idempotent."""
+        for end in (self._secured, self._socket):
+            if end is not None:
+                end.close()
+        self._secured = self._socket = None
 
     def abort(self) -> None:
-        """Let go of the connection at once; a call that blocks on it in another thread fails."""
+        """End the connection from another thread: what blocks on it there fails at once."""
         for end in (self._secured, self._socket):
             if end is not None:
                 with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-                end.close()
+                    socket.socket.shutdown(end, socket.SHUT_RDWR)  # SSLSocket's own would let a send go on in clear
 
     def _connect(self) -> socket.socket:
         """Connect to the first of the collector's addresses that answers; kept at once, so that it can be aborted."""

@@ -50,8 +50,11 @@ class Collected:
     def finish(self) -> None:
         self._may("finish")
 
-    def abort(self) -> None:
+    def close(self) -> None:
         """Nothing to let go of."""
+
+    def abort(self) -> None:
+        self.taking.set()
 
     def _may(self, call: str) -> None:
         if call in self.fail:

@@ -77,6 +77,21 @@ async def test_only_the_collector_that_is_meant_gets_anything(collector: Rsyslog
     assert len(collector.received) == before
 
 
+async def test_an_aborted_link_says_nothing_in_clear(collector: Rsyslog) -> None:
+    # S06, C16: what another thread had still to send is not sent without TLS
+    link = Link(collector.address)
+    await asyncio.to_thread(link.open)
+    collector.process.signal(signal.SIGSTOP)
+    sending = asyncio.create_task(asyncio.to_thread(link.send, b"9 in clear" * 5_000_000))
+    await asyncio.sleep(0.05)
+    link.abort()
+    with pytest.raises(LinkError, match="takes nothing more"):
+        await sending
+    collector.process.signal(signal.SIGCONT)
+    with pytest.raises(LinkError):
+        link.finish()
+
+
 async def test_a_port_where_nobody_answers_or_that_is_silent_is_left(
     collector: Rsyslog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
