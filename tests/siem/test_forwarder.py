@@ -17,7 +17,7 @@ from prometheus_client.registry import CollectorRegistry
 
 from auth.trace import Draft, Journal, Kind
 from auth.trace.scopes import Scope
-from halfgateway.config import ConfigurationError, parse_configuration
+from halfgateway.config import ConfigurationError, parse_configuration, read_configuration
 from halfgateway.metrics import ForwarderCollector
 from halfgateway.siem import forwarder as module
 from halfgateway.siem.cursor import Cursor, CursorDamaged, CursorFile
@@ -258,3 +258,20 @@ def test_a_configuration_that_cannot_be_is_refused(changed: dict[str, Any], faul
     good["siem"] |= changed
     with pytest.raises(ConfigurationError, match=fault):
         parse_configuration(good)
+
+
+def test_certificates_that_cannot_be_used_are_a_fault_at_start(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text(
+        '[node]\ndata = "data"\n[convention]\nin_force_from = 2025-10-21T00:00:00Z\n'
+        '[listen]\nhttps_port = "off"\nrtsps_port = "off"\n'
+        '[siem]\nhost = "siem.example.fr"\nauthority = "a.pem"\ncertificate = "c.pem"\nkey = "c.key"\n'
+    )
+    with pytest.raises(
+        ConfigurationError, match=r"siem\.authority: .* cannot be read; siem\.certificate: .* siem\.key:"
+    ):
+        read_configuration(config)
+    for name in ("a.pem", "c.pem", "c.key"):
+        (tmp_path / name).write_text("no certificate")
+    with pytest.raises(ConfigurationError, match="siem: its certificates cannot be used"):
+        read_configuration(config)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import signal
 import time
 from datetime import UTC, datetime
@@ -23,6 +21,7 @@ from halfgateway.config import (
     SiemSection,
 )
 from halfgateway.control.heartbeat import last_proven_good
+from halfgateway.siem.link import TAKE_LIMIT_S
 from tests.e2e.cluster import until
 from tests.siem.collector import Rsyslog, eventually, in_order, running_collector
 
@@ -58,10 +57,11 @@ async def lag(node: Node) -> str:
 
 
 async def test_a_nodes_life_is_told_to_its_collector(tmp_path: Path) -> None:
-    # S06, T07: from node.started to node.stopped, which the next start tells; heartbeats between
+    # S06, T07: heartbeats among the rest; a collector that is mute shows, and does not keep the node from stopping
     async with running_collector(tmp_path / "collector") as collector:
         async with running_node(configuration(tmp_path, collector)) as node:
-            await eventually(lambda: "heartbeat" in {event["message"] for _, event in collector.received})
+            await eventually((tmp_path / "data" / "siem.json").exists)
+            await eventually(lambda: Kind.HEARTBEAT in {event["message"] for _, event in collector.received})
             assert await last_proven_good(node.journal.reader()) is not None
             collector.process.signal(signal.SIGSTOP)
 
@@ -70,13 +70,7 @@ async def test_a_nodes_life_is_told_to_its_collector(tmp_path: Path) -> None:
 
             await until(is_behind)
             began_s = time.monotonic()
-        assert time.monotonic() - began_s < 20, "a collector that is mute does not keep a node from stopping"
-        collector.process.signal(signal.SIGCONT)
-        async with running_node(configuration(tmp_path, collector)):
-            await eventually(lambda: "node.stopped" in {event["message"] for _, event in collector.received})
+        assert time.monotonic() - began_s < TAKE_LIMIT_S
         events = [event for _, event in collector.received]
         assert in_order([event["metadata"]["sequence"] for event in events])
-        kinds = {event["message"] for event in events}
-        assert {Kind.NODE_STARTED, Kind.SIEM_OPENED, Kind.HEARTBEAT, Kind.NODE_STOPPED} <= kinds
-        assert all(json.dumps(event).isascii() for event in events)
-        assert await asyncio.to_thread((tmp_path / "data" / "siem.json").exists)
+        assert {Kind.NODE_STARTED, Kind.SIEM_OPENED, Kind.HEARTBEAT} <= {event["message"] for event in events}
