@@ -29,7 +29,6 @@ from pydantic import (
 from auth.assertions import MAX_AUTHENTICATION_AGE, MAX_TEXT_CHARS, MAX_VALIDITY, AssertionRules
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
 from auth.trace.retention import LONGEST_ACCESS_DAYS, Retention
-from auth.trace.scopes import Scope
 from camera_registry.connections import Connection
 from halfgateway.control.bandwidth import Line
 from halfgateway.control.streams import Timings
@@ -37,9 +36,7 @@ from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
 from halfgateway.errors import HalfGatewayError
 from halfgateway.net.datagrams import ANY_PORTS
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S
-from halfgateway.siem.forwarder import Plan
-from halfgateway.siem.link import Collector
-from halfgateway.siem.messages import Protocol
+from halfgateway.siem.settings import SiemSection
 
 OFF = "off"
 """What a file says of a port on which nothing is to listen: TOML has no null. ``false`` says the same."""
@@ -84,7 +81,6 @@ Shown = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_requ
 """What people read of a camera: it also stands in the line of an SDP (RFC 4566 section 5.3)."""
 
 _DEFAULTS = Timings()
-_PLAN = Plan("")
 
 
 class ConfigurationError(HalfGatewayError):
@@ -277,52 +273,6 @@ class HeartbeatSection(_Section):
     """How often the node says in its trace that it lives, in seconds (T07): how exactly a silence can be dated."""
 
     period_s: Annotated[float, Field(ge=1, le=600)] = 60.0
-
-
-class SiemSection(_Section):
-    """The collector to which the trace is sent as it is written (S06): over TLS, each side proving who it is.
-
-    ``scope`` is whose auditor reads there: what that auditor is not shown is masked (L19). Any but SYN's takes the
-    reference of a ``decision``. ``server_name`` is the name in the collector's certificate, where that is not ``host``.
-    A lag of more entries or seconds than ``max_lag_entries`` and ``max_lag_s`` is an alarm; nothing is lost by it.
-    """
-
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
-    port: Annotated[int, Field(ge=1, le=65535)] = 6514
-    server_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")] | None = None
-    authority: Path
-    certificate: Path
-    key: Path
-    protocol: Protocol = Protocol.SYSLOG
-    scope: Scope = Scope.SYN
-    decision: Shown | None = None
-    max_message_bytes: Annotated[int, Field(ge=2048, le=65536)] = 8192
-    proof_s: Annotated[float, Field(ge=1, le=600)] = _PLAN.proof_s
-    max_lag_entries: Annotated[int, Field(ge=1_000, le=100_000_000)] = _PLAN.max_lag_entries
-    max_lag_s: Annotated[float, Field(ge=60, le=604_800)] = _PLAN.max_lag_s
-
-    @model_validator(mode="after")
-    def _is_decided(self) -> SiemSection:
-        if self.scope is not Scope.SYN and self.decision is None:
-            raise ValueError(f'scope "{self.scope}" shows more than SYN may see by itself: decision is required')
-        if self.max_lag_s < self.proof_s * 2:
-            raise ValueError("max_lag_s must leave room for two proofs: an alarm would never end")
-        return self
-
-    def collector(self) -> Collector:
-        """Where the collector is, and how both sides prove who they are."""
-        name = self.server_name or self.host
-        return Collector(self.host, self.port, name, self.authority, self.certificate, self.key)
-
-    def plan(self) -> Plan:
-        """What is agreed with it."""
-        return Plan(
-            collector=f"{self.host}:{self.port}",
-            scope=self.scope,
-            proof_s=self.proof_s,
-            max_lag_entries=self.max_lag_entries,
-            max_lag_s=self.max_lag_s,
-        )
 
 
 class StoreSection(_ServerSection):
@@ -519,7 +469,7 @@ def _beside(section: Any, folder: Path) -> Any:
         return folder / section
     if isinstance(section, tuple):
         return tuple(_beside(item, folder) for item in section)
-    if isinstance(section, _Section):
+    if isinstance(section, BaseModel):
         return section.model_copy(update={name: _beside(value, folder) for name, value in section})
     return section
 

@@ -18,10 +18,10 @@ from halfgateway.config import (
     HeartbeatSection,
     ListenSection,
     NodeSection,
-    SiemSection,
 )
 from halfgateway.control.heartbeat import last_proven_good
 from halfgateway.siem.link import TAKE_LIMIT_S
+from halfgateway.siem.settings import SiemSection
 from tests.e2e.cluster import until
 from tests.siem.collector import Rsyslog, eventually, in_order, running_collector
 
