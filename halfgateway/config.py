@@ -38,6 +38,7 @@ from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
 from halfgateway.errors import HalfGatewayError
 from halfgateway.net.datagrams import ANY_PORTS
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S
+from halfgateway.siem.settings import SiemSection
 
 OFF = "off"
 """What a file says of a port on which nothing is to listen: TOML has no null. ``false`` says the same."""
@@ -270,6 +271,12 @@ class RetentionSection(_Section):
         )
 
 
+class HeartbeatSection(_Section):
+    """How often the node says in its trace that it lives, in seconds (T07): how exactly a silence can be dated."""
+
+    period_s: Annotated[float, Field(ge=1, le=600)] = 60.0
+
+
 class StoreSection(_ServerSection):
     """Shared state: ``embedded`` (a Valkey of our own below ``node.data``) or a ``redis://``-like URL."""
 
@@ -400,6 +407,8 @@ class Configuration(_Section):
     idle_rule: IdleRuleSection | None = None
     degraded_modes: tuple[DegradedModeSection, ...] = ()
     retention: RetentionSection = RetentionSection()
+    heartbeat: HeartbeatSection = HeartbeatSection()
+    siem: SiemSection | None = None
     cameras: tuple[CameraSection, ...] = ()
     machines: tuple[MachineSection, ...] = ()
     assertions: AssertionSection | None = None
@@ -446,6 +455,11 @@ class ConfigurationFile:
         missing = [f"{what}: {file} cannot be read" for what, file in _files(configuration) if not file.is_file()]
         if missing:
             raise ConfigurationError(missing)
+        if configuration.siem is not None:
+            try:
+                configuration.siem.collector().context()
+            except OSError as error:
+                raise ConfigurationError([f"siem: its certificates cannot be used: {error}"]) from error
         return cls(path, hashlib.sha256(content).hexdigest(), configuration)
 
 
@@ -459,12 +473,15 @@ def parse_configuration(document: dict[str, Any]) -> Configuration:
 
 def open_questions(configuration: Configuration) -> list[str]:
     """What the configuration leaves to be decided by people: asked by ``check``, and no fault."""
+    questions = []
     if configuration.retention.decision is None:
-        return [
+        questions.append(
             "[retention] decision : aucune décision sur les durées de conservation du journal n'est enregistrée"
             f" (accès : {configuration.retention.access_days} jours par défaut) ; rien ne sera éliminé d'ici là"
-        ]
-    return []
+        )
+    if configuration.siem is None:
+        questions.append("[siem] : le journal n'est envoyé à aucun collecteur ; il n'existe que sur cet hôte")
+    return questions
 
 
 def read_configuration(path: Path) -> Configuration:
@@ -480,6 +497,9 @@ def _files(configuration: Configuration) -> list[tuple[str, Path]]:
         tls = configuration.tls
         files += [("tls.certificate", tls.certificate), ("tls.key", tls.key), ("tls.client_ca", tls.client_ca)]
         files += [("tls.revoked", tls.revoked)] if tls.revoked is not None else []
+    if configuration.siem is not None:
+        siem = configuration.siem
+        files += [("siem.authority", siem.authority), ("siem.certificate", siem.certificate), ("siem.key", siem.key)]
     return files
 
 
@@ -489,7 +509,7 @@ def _beside(section: Any, folder: Path) -> Any:
         return folder / section
     if isinstance(section, tuple):
         return tuple(_beside(item, folder) for item in section)
-    if isinstance(section, _Section):
+    if isinstance(section, BaseModel):
         return section.model_copy(update={name: _beside(value, folder) for name, value in section})
     return section
 

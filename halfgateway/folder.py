@@ -59,6 +59,11 @@ class DataFolder:
         return self.root / "valkey"
 
     @property
+    def siem_cursor(self) -> Path:
+        """Up to where a collector has been sent the trace (:mod:`halfgateway.siem.cursor`)."""
+        return self.root / "siem.json"
+
+    @property
     def records(self) -> Path:
         """The embedded SQLite database."""
         return self.root / "records.sqlite"

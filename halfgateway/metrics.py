@@ -12,6 +12,7 @@ from halfgateway.control.streams import StreamTable
 from halfgateway.downstream.server import RtspServer
 from halfgateway.relay.hub import Hub
 from halfgateway.relay.reports import CLOCK_WARNING_S
+from halfgateway.siem.forwarder import Forwarder
 
 
 class NodeCollector(Collector):
@@ -55,6 +56,23 @@ class NodeCollector(Collector):
         yield _gauge("trace_entries", "Durable trace entries.", self._trace_size())
         yield _gauge("break_glass_due", "Sealed credentials that were used and not reported.", self._reports_due())
         yield _gauge("trace_writable", "1 while the trace can be written.", self._trace_writable())
+
+
+class ForwarderCollector(Collector):
+    """How far the SIEM's collector is behind (S06)."""
+
+    def __init__(self, forwarder: Forwarder) -> None:
+        self._forwarder = forwarder
+
+    def collect(self) -> Iterator[Metric]:
+        """See :class:`prometheus_client.registry.Collector`."""
+        forwarder = self._forwarder
+        yield _gauge("siem_lag_entries", "Entries not proven to be read by the collector.", forwarder.lag_entries)
+        yield _gauge(
+            "siem_lag_seconds", "Seconds since a collector that is behind last proved that it reads.", forwarder.lag_s
+        )
+        yield _gauge("siem_alarm", "1 while the lag is past its bound; nothing is lost by it.", forwarder.alarmed)
+        yield _gauge("siem_failures", "Sessions with the collector that failed, since one did not.", forwarder.failures)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

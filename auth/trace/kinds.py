@@ -122,10 +122,14 @@ class Kind(StrEnum):
     NODE_STOPPED = "node.stopped", 9003
     HEARTBEAT = "heartbeat", 9101
     CLOCK_STEPPED = "clock.stepped", 9102
+    CLOCK_REFERENCE = "clock.reference", 9103
     TRACE_READ = "trace.read", 9201
     TRACE_EXPORTED = "trace.exported", 9202
     TRACE_PURGED = "trace.purged", 9203
     TRACE_ANCHORED = "trace.anchored", 9204
+    SIEM_OPENED = "siem.opened", 9301
+    SIEM_LAGGING = "siem.lagging", 9302
+    SIEM_CAUGHT_UP = "siem.caught-up", 9303
 
 
 KIND_BY_CODE: dict[int, Kind] = {kind.code: kind for kind in Kind}

@@ -152,6 +152,20 @@ class TraceReader:
         """Return entries newest first, ``limit`` of them at most."""
         return await self.in_thread(lambda: self._entries(_Match(wanted), _bounded(limit), cursor))
 
+    @property
+    def size(self) -> int:
+        """Entries that can be read now."""
+        return self._view.size
+
+    async def following(
+        self, start: int, *, limit: int = MAX_PAGE, kinds: frozenset[Kind] | None = None
+    ) -> tuple[list[Entry], int]:
+        """Return the entries from number ``start`` on, oldest first, of ``kinds`` alone if given; and where to go on.
+
+        At most ``limit`` entries are looked at: who follows the journal calls again until that number is the size.
+        """
+        return await self.in_thread(lambda: self._following(start, _bounded(limit), kinds))
+
     async def entry(self, n: int) -> Entry:
         """Return entry ``n``."""
         return await self.in_thread(lambda: self._entry(n))
@@ -199,6 +213,11 @@ class TraceReader:
                     if len(found) == limit or work >= MAX_WORK:
                         break
         return Page(tuple(found), str(end) if end else None)
+
+    def _following(self, start: int, limit: int, kinds: frozenset[Kind] | None) -> tuple[list[Entry], int]:
+        end = max(start, min(self._view.size, start + limit))
+        codes = None if kinds is None else {kind.code for kind in kinds}
+        return list(self._view.entries(start, end, codes)), end
 
     def _entry(self, n: int) -> Entry:
         size = self._view.size

@@ -45,6 +45,7 @@ _CLASS_OF_SUBJECT = {
     "node": RetentionClass.TECHNICAL,
     "heartbeat": RetentionClass.TECHNICAL,
     "clock": RetentionClass.TECHNICAL,
+    "siem": RetentionClass.TECHNICAL,
 }
 _READINGS = frozenset({Kind.TRACE_READ, Kind.TRACE_EXPORTED})
 

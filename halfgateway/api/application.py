@@ -137,11 +137,24 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
 
 
 def build_office(
-    *, sessions: SessionStore, gatekeeper: Gatekeeper, personnel: Personnel, orders: Orders, trace: AccessTrace
+    *,
+    sessions: SessionStore,
+    gatekeeper: Gatekeeper,
+    personnel: Personnel,
+    orders: Orders,
+    custody: Custody,
+    trace: AccessTrace,
 ) -> web.Application:
-    """Build what the command line needs of the API where no node runs: the register alone, for this machine alone."""
+    """Build what the command line needs of the API where no node runs: the registers alone, for this machine alone."""
     application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_as_problems])
-    _serve(application, [AgentRoutes(personnel, trace), OrderRoutes(orders)], Dispatcher(sessions, gatekeeper, trace))
+    groups = [
+        AgentRoutes(personnel, trace),
+        OrderRoutes(orders),
+        KeyRoutes(custody),
+        BreakGlassRoutes(custody),
+        InterventionRoutes(custody),
+    ]
+    _serve(application, groups, Dispatcher(sessions, gatekeeper, trace))
     return application
 
 

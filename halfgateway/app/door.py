@@ -31,7 +31,7 @@ from halfgateway.control.machines import MachineDirectory, MachineUse
 from halfgateway.control.open_streams import OpenStreams
 from halfgateway.control.reclaim import IdleReclaim
 from halfgateway.control.relief import Relief
-from halfgateway.control.rights_view import RightsView
+from halfgateway.control.rights_view import RecordsWatch, RightsView
 from halfgateway.control.rtsp_door import RtspDoor
 from halfgateway.control.seat import House
 from halfgateway.control.shared_state import SharedInterconnection
@@ -82,6 +82,7 @@ class Control:
     relief: Relief
     open_streams: OpenStreams
     reservations: Reservations
+    records_watch: RecordsWatch
 
 
 async def open_control(
@@ -220,6 +221,7 @@ async def open_control(
         relief=relief,
         open_streams=open_streams,
         reservations=Reservations(records.database.sessions, clock, record=tracer.durable),
+        records_watch=RecordsWatch(view),
     )
 
 

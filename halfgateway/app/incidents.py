@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
-
 from auth.trace import Journal
 from camera_registry.clock import Clock
 from halfgateway.app.door import Control
 from halfgateway.app.keeping import Records
+from halfgateway.app.watching import Loops
 from halfgateway.control.detection import Asking, Detection
 from halfgateway.control.incident_entries import IncidentEntries
 from halfgateway.errors import StateStoreUnavailable
@@ -20,7 +18,7 @@ from ops.local_record import LocalRecord
 
 
 async def keep_incidents(
-    keep_running: Callable[[str, Coroutine[Any, Any, object]], Awaitable[None]],
+    loops: Loops,
     folder: DataFolder,
     record: LocalRecord,
     records: Records,
@@ -30,7 +28,7 @@ async def keep_incidents(
 ) -> None:
     """Follow and find incidents for as long as the node runs."""
     books = IncidentBooks(folder.incidents, clock=clock)
-    await keep_running("incidents", IncidentEntries(books, record, control.tracer.durable).run())
+    await loops.keep("incidents", IncidentEntries(books, record, control.tracer.durable).run())
     asking = Asking(lambda: _require_able(control))
     control.tracer.tell_of_refusals(asking.refused)
     detection = Detection(
@@ -40,7 +38,7 @@ async def keep_incidents(
         trace_writable=lambda: journal.unwritable_since_s is None,
         closed=lambda: control.interconnection.state.closed,
     )
-    await keep_running("detection", detection.run())
+    await loops.keep("detection", detection.run())
 
 
 def _require_able(control: Control) -> None:

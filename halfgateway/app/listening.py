@@ -40,9 +40,10 @@ from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.server import RtspServer
 from halfgateway.errors import HalfGatewayError, LocalProtocolError, Unauthenticated
 from halfgateway.folder import DataFolder
-from halfgateway.metrics import NodeCollector
+from halfgateway.metrics import ForwarderCollector, NodeCollector
 from halfgateway.net.listener import Balancers, Listener
 from halfgateway.net.tls import TlsListener
+from halfgateway.siem.forwarder import Forwarder
 from ops.incidents.book import IncidentBooks
 from ops.incidents.desk import IncidentDesk
 
@@ -76,6 +77,7 @@ async def listen(
     in_force: ConfigurationInForce,
     custody: Custody,
     reservations: ReservationService,
+    forwarder: Forwarder | None,
     clock: Clock,
     life: AsyncExitStack,
 ) -> Endpoints:
@@ -116,6 +118,7 @@ async def listen(
         in_force,
         custody,
         reservations,
+        forwarder,
         clock,
     )
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
@@ -155,6 +158,7 @@ def _ports(
     in_force: ConfigurationInForce,
     custody: Custody,
     reservations: ReservationService,
+    forwarder: Forwarder | None,
     clock: Clock,
 ) -> Ports:
     registry = CollectorRegistry()
@@ -169,6 +173,8 @@ def _ports(
             reports_due=lambda: custody.reports_due,
         )
     )
+    if forwarder is not None:
+        registry.register(ForwarderCollector(forwarder))
     login = Login(
         accounts=records.accounts,
         sessions=sessions,

@@ -6,17 +6,14 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn
 
 from auth.certificates import CertificateVerifier
-from auth.errors import RecordsUnavailableError
 from auth.ocsp import OnlineStatus
 from auth.possession import CertificateProof
-from auth.register import Register
 from auth.sessions import Sessions
 from auth.trace import Journal
 from auth.trace.reader import TraceFilter
@@ -26,6 +23,7 @@ from camera_registry.onvif_process import OnvifProcess
 from halfgateway.api.reservation_service import ReservationService
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
+from halfgateway.app.heartbeat import open_heartbeat
 from halfgateway.app.incidents import keep_incidents
 from halfgateway.app.keeping import (
     Records,
@@ -39,19 +37,17 @@ from halfgateway.app.keeping import (
 from halfgateway.app.listening import Endpoints, listen
 from halfgateway.app.office import Office, open_office
 from halfgateway.app.reload import ConfigurationInForce, Parts
+from halfgateway.app.siem import open_forwarder
 from halfgateway.app.tls import CertificateWatch, TlsFiles
+from halfgateway.app.watching import Loops, keep_calendars, keep_telling, keep_watch
 from halfgateway.config import Configuration, ConfigurationFile
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, command_author
-from halfgateway.control.custody import Custody
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
 from halfgateway.control.interconnection import INTERCONNECTION_KINDS, AuthorOf, Interconnection
-from halfgateway.control.logins import LoginWatch
-from halfgateway.control.rights_view import BlockCalendar, ReservationCalendar, RightsView
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.server import RtspServer
-from halfgateway.errors import TraceUnavailable
 from halfgateway.folder import DataFolder
 from halfgateway.keyframes import Keyframes
 from halfgateway.keys import NodeKeys
@@ -65,12 +61,6 @@ log = logging.getLogger(__name__)
 
 SETTLE_S = 5.0
 """How long a stopping node waits for its last slots and entries to be where they belong."""
-
-CANCEL_AGAIN_S = 1.0
-"""How long a loop may take to stop before it is told again."""
-
-CHECK_BREAK_GLASS_S = 10.0
-"""How often it is looked whether a sealed credential's hour has passed; nothing works past it anyhow."""
 
 NONCE_LIFE_S = 300.0
 """How long a Digest nonce is good before a client is told ``stale=true``."""
@@ -117,7 +107,7 @@ async def _start(
     life: AsyncExitStack,
 ) -> Node:
     clock = SystemClock()
-    failed = asyncio.Event()
+    loops = Loops(life)
     folder = DataFolder(configuration.node.data.absolute())
     beacon = life.enter_context(taken(folder, configuration.node.id, clock))
     keys = NodeKeys.open(folder.secrets)
@@ -126,7 +116,7 @@ async def _start(
     shared = await open_state_store(configuration, folder, life)
     journal = await open_journal(configuration, file, folder, keys, clock, life)
     tracer = Tracer(journal, now=time.monotonic)
-    await _keep_running(life, failed, "tracer", tracer.run())
+    await loops.keep("tracer", tracer.run())
     life.push_async_callback(tracer.settle, SETTLE_S)
 
     certificates = CertificateVerifier((), (), clock)
@@ -149,12 +139,7 @@ async def _start(
         keyframe_wanted=keyframes.wanted,
     )
     life.push_async_callback(control.hub.close)
-    verifier = DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S)
-    rtsp = RtspServer(
-        RtspAnswers(control.door, verifier, now_s=time.time, udp=configuration.listen.udp_service()),
-        now=time.monotonic,
-        rtsp_over_http=configuration.listen.rtsp_over_http,
-    )
+    rtsp = _rtsp_server(configuration, control, keys)
     enforcement = Enforcement(
         table=control.table,
         slots=control.slots,
@@ -162,7 +147,7 @@ async def _start(
         closer=control.closer,
         interconnection=control.interconnection,
         journal=journal,
-        check_records=control.view.refresh,
+        check_records=control.records_watch.look,
         rights=control.rights,
         terms=control.terms,
         now=time.monotonic,
@@ -172,23 +157,26 @@ async def _start(
     control.interconnection.trace_untold(await _told_serial(journal), author_of)
     await enforcement.renew()
     await enforcement.probe_records()
-    await _keep_running(life, failed, "enforcement", enforcement.run())
-    await _keep_running(life, failed, "handover", control.handover.follow(enforcement.renew))
-    await _keep_running(life, failed, "follow", control.shared.follow(_observer(control.interconnection)))
+    await loops.keep("enforcement", enforcement.run())
+    await loops.keep("handover", control.handover.follow(enforcement.renew))
+    await loops.keep("follow", control.shared.follow(_observer(control.interconnection)))
     if shared.embedded is not None:
         keeping = keep_embedded(shared.embedded, control.slots, control.terms)
-        await _keep_running(life, failed, "keep valkey", keeping)
+        await loops.keep("keep valkey", keeping)
     _follow_commands(beacon, control.interconnection, author_of, life)
     life.push_async_callback(_end_streams, control)
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
     survey = await _begin_survey(configuration, records, control, onvif)
     watch = CertificateWatch(tls, certificates, proof, control, sessions) if tls is not None else None
-    parts = Parts(records, control, onvif, survey, tls, watch, enforcement.renew)
-    in_force = ConfigurationInForce(configuration, file, parts)
+    in_force = ConfigurationInForce(
+        configuration, file, Parts(records, control, onvif, survey, tls, watch, enforcement.renew)
+    )
+    control.records_watch.adopt(in_force.read_machines_again)
     custody = open_custody(lambda: in_force.current, records, tracer.durable, clock)
     office = open_office(
         records, tracer, clock, changed=control.view.refresh, machines_changed=in_force.read_machines_again
     )
+    forwarder = open_forwarder(configuration, folder, journal, tracer)
     endpoints = await listen(
         configuration,
         folder,
@@ -207,16 +195,27 @@ async def _start(
             terms=control.terms,
             changed=partial(_see_everywhere, control, enforcement),
         ),
+        forwarder,
         clock,
         life,
     )
-    await _keep_watch(life, failed, custody, control.view, office.register, clock, watch)
-    await keep_incidents(partial(_keep_running, life, failed), folder, record, records, control, journal, clock)
-    await _keep_arbitration(life, failed, control, sessions, clock)
-    await _keep_running(life, failed, "survey", survey.run())
-    if hung_up is not None:
-        await _keep_running(life, failed, "reload", in_force.follow(hung_up))
-    return Node(in_force, endpoints, records, control, office, journal, rtsp, survey, failed)
+    await keep_watch(loops, custody, watch)
+    await keep_calendars(loops, control, office.register, sessions, clock)
+    await keep_incidents(loops, folder, record, records, control, journal, clock)
+    await loops.keep("survey", survey.run())
+    await keep_telling(loops, open_heartbeat(lambda: in_force.current, control, journal, clock), forwarder)
+    await loops.keep("reload", in_force.follow(hung_up or asyncio.Event()))
+    return Node(in_force, endpoints, records, control, office, journal, rtsp, survey, loops.failed)
+
+
+def _rtsp_server(configuration: Configuration, control: Control, keys: NodeKeys) -> RtspServer:
+    answers = RtspAnswers(
+        control.door,
+        DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S),
+        now_s=time.time,
+        udp=configuration.listen.udp_service(),
+    )
+    return RtspServer(answers, now=time.monotonic, rtsp_over_http=configuration.listen.rtsp_over_http)
 
 
 async def _begin_survey(
@@ -242,74 +241,11 @@ async def _see_everywhere(control: Control, enforcement: Enforcement) -> None:
     await enforcement.renew()
 
 
-async def _keep_watch(
-    life: AsyncExitStack,
-    failed: asyncio.Event,
-    custody: Custody,
-    view: RightsView,
-    register: Register,
-    clock: Clock,
-    certificates: CertificateWatch | None,
-) -> None:
-    """Watch over what may fall, and what may pass, while the node runs: certificates, sealed credentials, blocks."""
-    if certificates is not None:
-        await _keep_running(life, failed, "certificates", certificates.run())
-    await _keep_running(life, failed, "break glass", _end_break_glass(custody))
-    await _keep_running(life, failed, "blocks", BlockCalendar(view=view, register=register, clock=clock).run())
-
-
-async def _keep_arbitration(
-    life: AsyncExitStack, failed: asyncio.Event, control: Control, sessions: Sessions, clock: Clock
-) -> None:
-    """Watch over PP's reservations, and over the logins of those who watch, while the node runs."""
-    reserved = ReservationCalendar(view=control.view, reservations=control.reservations, clock=clock)
-    await _keep_running(life, failed, "reservations", reserved.run())
-    logins = LoginWatch(
-        table=control.table,
-        closer=control.closer,
-        tracer=control.tracer,
-        logins=sessions,
-        terms=control.terms,
-        clock=clock,
-        now=time.monotonic,
-    )
-    await _keep_running(life, failed, "logins", logins.run())
-
-
 def _online_status(configuration: Configuration, clock: Clock) -> OnlineStatus | None:
     responders = configuration.tls.ocsp_responders if configuration.tls is not None else ()
     if not responders:
         return None
     return OnlineStatus(ask_responder, responders, clock, random_bytes=secrets.token_bytes)
-
-
-async def _end_break_glass(custody: Custody) -> NoReturn:
-    while True:
-        try:
-            await custody.end_break_glass()
-        except (RecordsUnavailableError, TraceUnavailable) as error:
-            log.warning("break_glass.not_checked error=%s", error)
-        await asyncio.sleep(CHECK_BREAK_GLASS_S)
-
-
-async def _keep_running(
-    life: AsyncExitStack, failed: asyncio.Event, name: str, loop: Coroutine[Any, Any, object]
-) -> None:
-    """Run one of the node's loops until the end of its life; its death is the node's."""
-    task = asyncio.create_task(loop, name=name)
-
-    def notice(task: asyncio.Task[object]) -> None:
-        if not task.cancelled():
-            log.critical("node.loop_died loop=%s", name, exc_info=task.exception())
-            failed.set()
-
-    async def end() -> None:
-        while not task.done():  # a library may swallow a cancellation: it is asked again
-            task.cancel()
-            await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
-
-    task.add_done_callback(notice)
-    life.push_async_callback(end)
 
 
 def _follow_commands(

@@ -26,6 +26,7 @@ MODULES = {
     "intervention": "intervention",
     "order": "order",
     "incident": "incident",
+    "block": "block",
 }
 """The module of this package that holds each command, under the command's own name."""
 

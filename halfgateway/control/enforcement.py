@@ -130,6 +130,8 @@ class Enforcement:
         """Close what plays when the journal has been unwritable for the grace (T01)."""
         try:
             await self._journal.probe()
+            if self._unwritable_since_s is not None:
+                log.warning("trace.writable_again seconds=%.1f", self._now() - self._unwritable_since_s)
             self._unwritable_since_s = None
         except JournalUnavailable as error:
             now = self._now()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import NoReturn
 
@@ -47,6 +47,28 @@ class RightsView:
             if known is None or known.revision != await revision(session):
                 self._rights = await read_rights(session, self._clock.now(), self._sites())
                 log.info("rights.read revision=%d", self._rights.revision)
+
+
+class RecordsWatch:
+    """Sees what has changed in the records, whichever node changed it: who may, and the machines' secrets with it."""
+
+    def __init__(self, view: RightsView) -> None:
+        self._view = view
+        self._read_machines: Callable[[], Awaitable[None]] | None = None
+        self._machines_as_of: int | None = None
+
+    def adopt(self, read_machines: Callable[[], Awaitable[None]]) -> None:
+        """Let the machines be read again by this, from now on."""
+        self._read_machines = read_machines
+
+    async def look(self) -> None:
+        """Read again what has changed since. Raises RecordsUnavailableError."""
+        await self._view.refresh()
+        rights = self._view.current()
+        if rights is None or self._read_machines is None or rights.revision == self._machines_as_of:
+            return
+        await self._read_machines()
+        self._machines_as_of = rights.revision
 
 
 class BlockCalendar:

@@ -283,8 +283,8 @@ def test_refusals_say_what_syn_wrote() -> None:
     assert question.decided().detail == (
         "Caméra non mise à disposition. L'arrêté préfectoral d'autorisation n° 78-2025-01 du 21 octobre 2025 couvrant "
         "la caméra Mairie a expiré le 20 novembre 2026 ; ses images ne peuvent être transmises (articles L. 252-1 et "
-        "L. 252-4 du code de la sécurité intérieure ; article 1 et annexe 8 de la convention). Le point de contact de "
-        "Seine-et-Yvelines Numérique a été informé de votre demande. Demande enregistrée sous le n° r-1."
+        "L. 252-4 du code de la sécurité intérieure ; article 1 et annexe 8 de la convention). Votre demande est "
+        "tenue à la disposition du point de contact de Seine-et-Yvelines Numérique. Demande enregistrée sous le n° r-1."
     )
 
 

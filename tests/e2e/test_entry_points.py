@@ -47,6 +47,7 @@ COMMANDS = {
     "intervention": Kind.INTERVENTION_STARTED,
     "camera": "reads the inventory, finds and checks lists of devices; changes nothing that a node holds",
     "order": Kind.REGISTRY_CHANGED,
+    "block": Kind.BLOCK_SET,
     "trace": "reads a copy with the rights of whoever holds it; the node's own copy is guarded by the OS",
 }
 """The commands are run with these entries asserted in test_cut.py, test_demo.py, test_agent_commands.py,

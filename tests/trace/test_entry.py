@@ -24,9 +24,10 @@ FAMILIES = {
 DECLARED = {
     "action.refused", "assertion.accepted", "assertion.key-declared", "assertion.key-revoked", "assertion.refused",
     "auth.failed", "auth.locked", "auth.succeeded",
-    "clock.stepped", "config.changed", "export.made", "heartbeat", "interconnection.cut",
+    "clock.reference", "clock.stepped", "config.changed", "export.made", "heartbeat", "interconnection.cut",
     "interconnection.degraded", "interconnection.restored", "node.recovered", "node.started", "node.stopped",
-    "recording.searched", "registry.changed", "session.closed", "session.opened", "stream.described",
+    "recording.searched", "registry.changed", "session.closed", "session.opened", "siem.caught-up", "siem.lagging",
+    "siem.opened", "stream.described",
     "stream.granted", "stream.handed-over", "stream.moved", "stream.refused", "stream.requested",
     "stream.resumed", "stream.started", "stream.stopped", "stream.unmasked", "trace.anchored", "trace.exported",
     "trace.purged", "trace.read",
