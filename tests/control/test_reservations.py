@@ -170,10 +170,10 @@ async def test_the_door_tells_how_many_are_reserved_and_for_whom(nodes: Nodes, t
         with pytest.raises(CapReached) as refused:
             await place.open()
         assert refused.value.detail.startswith(
-            "Places réservées (3 sur 4). Votre demande ne peut être satisfaite ; Flux déjà ouverts : 1 (1 en "
-            f"Temps réel, 0 en Temps différé, 1 inactifs ; services : {SERVICE}), et les 3 places restantes sont "
-            "réservées par la Préfecture de police à d'autres services (DRPJ : 3) (article 4 de la convention). "
-            "Adressez-vous à votre responsable de salle. La demande a été enregistrée sous le n° "
+            "Places réservées (3 sur 4). Votre demande ne peut être satisfaite ; Flux déjà ouverts : 1 (1 en Temps "
+            f"réel, 0 en Temps différé, 1 inactifs ; services : {SERVICE}), et les 3 places restantes sont réservées "
+            "par la Préfecture de police à d'autres services (DRPJ : 3) (article 4 de la convention). Adressez-vous à "
+            "votre responsable de salle. La demande a été enregistrée sous le n° "
         )
         (stream,) = place.table
         assert stream.request.principal.role is Role.MACHINE
