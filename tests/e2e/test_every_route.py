@@ -1,4 +1,4 @@
-"""No unaudited path over HTTP: a tour calls every operation of the API on a real node, and names what each leaves (T10).
+"""No unaudited path over HTTP: a tour calls every operation on a real node, and names what each leaves (T10).
 
 The tour is written by hand, call by call, with the kinds of entry that it must leave and no other. It is then held
 against the operations that the application declares: one that the tour does not call fails the test, and so does a
@@ -102,9 +102,7 @@ class Tour:
     async def _new(self) -> list[Entry]:
         """What was recorded since of someone's acts: the node's own life has neither account nor source."""
         page = await TraceReader.of(self.gateway.node.journal.folder, self.gateway.node.journal.node).entries(limit=50)
-        return [
-            entry for entry in page.items if entry.n >= self._size and (entry.account is not None or entry.source)
-        ]
+        return [entry for entry in page.items if entry.n >= self._size and (entry.account is not None or entry.source)]
 
 
 class InTwoYears(SystemClock):
