@@ -40,7 +40,7 @@ BEFORE_READY = 0.2
 """How many of the kills come before the node says that it is ready: while it recovers, above all."""
 
 STARTING_S = 0.5
-SERVING_S = 0.6
+SERVING_S = 0.5
 """Within which a kill comes, at a random instant: a player needs a tenth of it for its first picture."""
 
 Watched = tuple[str, str]
@@ -89,7 +89,7 @@ class Mortal:
     async def _new_entries(self) -> list[Entry]:
         reader, cursor, entries = TraceReader.of(self.node.folder.trace, self.node.name), None, list[Entry]()
         while True:
-            page = await reader.entries(limit=1000, cursor=cursor)
+            page = await reader.entries(limit=100, cursor=cursor)
             entries += page.items
             if page.next is None or page.items[-1].n < self.size:
                 return [entry for entry in entries[::-1] if entry.n >= self.size]
