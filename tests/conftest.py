@@ -66,6 +66,11 @@ def uncounted() -> Iterator[None]:
         counting.start()
 
 
+def uncounted_environment() -> dict[str, str]:
+    """The environment for a process that is to be killed: it would count what it covers, and could not tell."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _databases_of_the_module() -> Iterator[None]:
     """PostgreSQL's are dropped once nobody uses them."""

@@ -25,6 +25,7 @@ import pytest
 from auth.trace import Entry, Kind, Status, verify_folder
 from auth.trace.acts import open_streams
 from auth.trace.reader import TraceReader
+from tests.conftest import uncounted_environment
 from tests.e2e.nodes import START_LIMIT_S, TIMINGS, Estate, Ready, ServedNode, estate
 from tests.e2e.watching import SKEW_S
 from tests.raw_player import Credentials, RawPlayer
@@ -105,9 +106,10 @@ class Mortal:
 @contextlib.asynccontextmanager
 async def mortal(house: Estate) -> AsyncIterator[Mortal]:
     node = house.node("a")
+    command = (sys.executable, "-m", "tests.e2e.killed_node", str(node.config))
     with (house.folder / "a.log").open("ab") as log:
         keeper = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.e2e.killed_node", str(node.config)), stdin=PIPE, stdout=PIPE, stderr=log
+            *command, stdin=PIPE, stdout=PIPE, stderr=log, env=uncounted_environment()
         )
     assert keeper.stdin is not None
     assert keeper.stdout is not None
