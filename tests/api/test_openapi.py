@@ -26,7 +26,7 @@ from halfgateway.api.openapi import openapi_document
 from tests.api.conftest import Client
 from tests.api.fakes import FakeHouse
 
-EXAMPLES = 15
+EXAMPLES = 10
 
 
 class LiveServer:

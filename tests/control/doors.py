@@ -59,6 +59,7 @@ SOURCE = "198.51.100.7"
 LEASE_S = 10.0
 HOUR_S = 3600.0
 REALM = "halfgateway"
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 SDP = b"v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
 
 
@@ -303,7 +304,7 @@ async def open_place(
     timings = timings or Timings(lease_s=LEASE_S, play_before_s=600, setup_to_play_s=600, resume_s=600)
     clock, now = SystemClock(), time.monotonic
     async with AsyncExitStack() as life:
-        journal = await Journal.open(folder / node, node=node, key=Ed25519PrivateKey.generate(), clock=clock)
+        journal = await Journal.open(folder / node, node=node, key=KEY, clock=clock)
         life.push_async_callback(journal.close)
         tracer = Tracer(journal, now=now, retry_s=0.01)
         writing = asyncio.create_task(tracer.run())
