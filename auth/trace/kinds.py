@@ -115,6 +115,8 @@ class Kind(StrEnum):
     TRACE_EXPORTED = "trace.exported", 9202
     TRACE_PURGED = "trace.purged", 9203
     TRACE_ANCHORED = "trace.anchored", 9204
+    TRACE_KEY_ROTATED = "trace.key-rotated", 9205
+    TRACE_CONTINUED = "trace.continued", 9206
 
 
 KIND_BY_CODE: dict[int, Kind] = {kind.code: kind for kind in Kind}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,9 +13,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from auth.errors import TraceDamaged
 from auth.trace.checkpoint import SignedNote
+from auth.trace.storage import replace_file
 
 MAX_OWN_NOTE_BYTES = 4_096
 """Bytes of one of our own notes: two signatures and a long node name fit twice; longer is no note of ours."""
+
+PARTIAL_KEYS = "keys.partial.json"
+"""A key file before it is one; no part of the journal."""
 
 _CHUNK_BYTES = 1 << 16
 _RECORD = re.compile(rb"(?s:.)*?\n\n(?:\xe2\x80\x94 [^\n]*\n)+\n")
@@ -92,6 +96,11 @@ def key_name(node: str) -> str:
 def write_key(key: Ed25519PublicKey) -> bytes:
     """Return a public key as PEM (SubjectPublicKeyInfo)."""
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def write_keys(folder: Path, node: str, keys: Sequence[Ed25519PublicKey]) -> None:
+    """Have the node's key file hold these keys, oldest first, durably. Raises OSError."""
+    replace_file(folder / key_name(node), b"".join(map(write_key, keys)), folder / PARTIAL_KEYS)
 
 
 def read_keys(path: Path) -> list[Ed25519PublicKey]:

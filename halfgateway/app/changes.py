@@ -17,6 +17,7 @@ FIXED_KEYS = (
     "tls.handshake_timeout_s",
     "tls.ocsp_responders",
     "assertions",
+    "trace.pkcs11",
 )
 """What is read once, at start: where the node keeps its own, where it listens and how it greets there, and what all
 nodes of a convention must have in common."""

@@ -17,7 +17,7 @@ from auth.trace import Draft, Journal, Kind
 from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock
 from halfgateway.api.application import Ports, build_application
-from halfgateway.api.history import HistoryService, PurgeService
+from halfgateway.api.history import AnchorService, HistoryService, PurgeService
 from halfgateway.api.services import (
     CatalogueService,
     HealthService,
@@ -25,6 +25,7 @@ from halfgateway.api.services import (
     StreamAddresses,
     StreamService,
 )
+from halfgateway.app.anchoring import Outside
 from halfgateway.app.door import Control
 from halfgateway.app.keeping import Records
 from halfgateway.app.local_door import listen_locally
@@ -72,6 +73,7 @@ async def listen(
     tls: TlsFiles | None,
     in_force: ConfigurationInForce,
     custody: Custody,
+    outside: Outside,
     clock: Clock,
     life: AsyncExitStack,
 ) -> Endpoints:
@@ -99,7 +101,19 @@ async def listen(
         rtsps=listen.public_rtsps or (f"rtsps://{_shown(host)}:{rtsps_port}" if rtsps_port is not None else ""),
     )
     ports = _ports(
-        configuration, records, control, office, journal, rtsp, addresses, sessions, proof, in_force, custody, clock
+        configuration,
+        records,
+        control,
+        office,
+        journal,
+        rtsp,
+        addresses,
+        sessions,
+        proof,
+        in_force,
+        custody,
+        outside,
+        clock,
     )
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
     await runner.setup()
@@ -136,6 +150,7 @@ def _ports(
     proof: CertificateProof,
     in_force: ConfigurationInForce,
     custody: Custody,
+    outside: Outside,
     clock: Clock,
 ) -> Ports:
     registry = CollectorRegistry()
@@ -148,6 +163,7 @@ def _ports(
             trace_size=lambda: journal.size,
             trace_writable=lambda: journal.unwritable_since_s is None,
             reports_due=lambda: custody.reports_due,
+            anchors=outside.anchoring,
         )
     )
     login = Login(
@@ -187,6 +203,8 @@ def _ports(
         administration=in_force,
         purges=PurgeService(journal, in_force.retention, clock),
         custody=custody,
+        anchors=AnchorService(outside.anchoring, journal.node),
+        trace_custody=outside.custody,
         health=health,
         gatekeeper=Standing(control.view.current, control.terms, clock),
         personnel=office.personnel,

@@ -22,6 +22,7 @@ from auth.trace.reader import TraceFilter
 from camera_registry.clock import Clock, SystemClock
 from camera_registry.guard import CredentialGuard
 from camera_registry.onvif_process import OnvifProcess
+from halfgateway.app.anchoring import open_anchoring
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
 from halfgateway.app.keeping import (
@@ -38,10 +39,12 @@ from halfgateway.app.office import Office, open_office
 from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.tls import CertificateWatch, TlsFiles
 from halfgateway.config import Configuration, ConfigurationFile
+from halfgateway.control.anchoring import Anchoring
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, command_author
 from halfgateway.control.custody import Custody
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
+from halfgateway.control.heads import SharedHeads
 from halfgateway.control.interconnection import INTERCONNECTION_KINDS, AuthorOf, Interconnection
 from halfgateway.control.rights_view import BlockCalendar
 from halfgateway.control.tracing import Tracer
@@ -116,11 +119,11 @@ async def _start(
     failed = asyncio.Event()
     folder = DataFolder(configuration.node.data.absolute())
     beacon = life.enter_context(taken(folder, configuration.node.id, clock))
-    keys = NodeKeys.open(folder.secrets)
+    keys = NodeKeys.open(folder.secrets, configuration.trace.token_place())
     record = LocalRecord(folder.interconnection, clock=clock)
     records = await open_records(configuration, folder, keys, clock, life)
     shared = await open_state_store(configuration, folder, life)
-    journal = await open_journal(configuration, file, folder, keys, clock, life)
+    journal = await open_journal(configuration, file, folder, keys, clock, life, SharedHeads(shared.store))
     tracer = Tracer(journal, now=time.monotonic)
     await _keep_running(life, failed, "tracer", tracer.run())
     life.push_async_callback(tracer.settle, SETTLE_S)
@@ -185,6 +188,9 @@ async def _start(
     office = open_office(
         records, tracer, clock, changed=control.view.refresh, machines_changed=in_force.read_machines_again
     )
+    outside = await open_anchoring(
+        journal, keys, folder, SharedHeads(shared.store), lambda: in_force.current.trace, tracer, clock
+    )
     endpoints = await listen(
         configuration,
         folder,
@@ -198,11 +204,12 @@ async def _start(
         tls,
         in_force,
         custody,
+        outside,
         clock,
         life,
     )
     calendar = BlockCalendar(view=control.view, register=office.register, clock=clock)
-    await _keep_watch(life, failed, custody, calendar, watch)
+    await _keep_watch(life, failed, custody, calendar, outside.anchoring, watch)
     await _keep_running(life, failed, "survey", survey.run())
     if hung_up is not None:
         await _keep_running(life, failed, "reload", in_force.follow(hung_up))
@@ -231,13 +238,16 @@ async def _keep_watch(
     failed: asyncio.Event,
     custody: Custody,
     calendar: BlockCalendar,
+    anchoring: Anchoring,
     certificates: CertificateWatch | None,
 ) -> None:
-    """Watch over what may fall, and what may pass, while the node runs: certificates, sealed credentials, blocks."""
+    """Watch over what may fall, and what may pass, while the node runs: certificates, credentials, blocks, anchors."""
     if certificates is not None:
         await _keep_running(life, failed, "certificates", certificates.run())
     await _keep_running(life, failed, "break glass", _end_break_glass(custody))
     await _keep_running(life, failed, "blocks", calendar.run())
+    await _keep_running(life, failed, "anchoring", anchoring.run())
+    await _keep_running(life, failed, "trace head", anchoring.remember())
 
 
 def _online_status(configuration: Configuration, clock: Clock) -> OnlineStatus | None:
