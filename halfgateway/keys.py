@@ -72,6 +72,11 @@ class NodeKeys:
         """The trace's key that lies in a file, made where there is none. Raises UnreadableKeyError."""
         return _signing(self.folder / TRACE_KEY)
 
+    @property
+    def has_trace_file(self) -> bool:
+        """Whether there is one; none is made."""
+        return (self.folder / TRACE_KEY).exists()
+
     def next_trace_file(self) -> Ed25519PrivateKey:
         """A key to hand the trace over to, in a file beside the present one. Raises UnreadableKeyError."""
         return _signing(self.folder / NEXT_TRACE_KEY)
@@ -79,6 +84,13 @@ class NodeKeys:
     def adopt_next(self) -> None:
         """Put the next key into the place of the one that it was handed over from. Raises OSError."""
         (self.folder / NEXT_TRACE_KEY).replace(self.folder / TRACE_KEY)
+        _sync_folder(self.folder)
+
+    def destroy_trace_file(self) -> None:
+        """Overwrite and remove the key file of a log that a token signs now. Raises OSError."""
+        path = self.folder / TRACE_KEY
+        path.write_bytes(bytes(path.stat().st_size))
+        path.unlink()
         _sync_folder(self.folder)
 
     def settle(self, trace: Path, node: str) -> None:

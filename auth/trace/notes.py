@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from auth.errors import TraceDamaged
 from auth.trace.checkpoint import SignedNote
+from auth.trace.layout import CHECKPOINTS
 from auth.trace.storage import replace_file
 
 MAX_OWN_NOTE_BYTES = 4_096
@@ -24,6 +26,7 @@ PARTIAL_KEYS = "keys.partial.json"
 _CHUNK_BYTES = 1 << 16
 _RECORD = re.compile(rb"(?s:.)*?\n\n(?:\xe2\x80\x94 [^\n]*\n)+\n")
 _END = b"\n\n"
+SIGNATURE_LINE = "\n\u2014 ".encode()
 _TEXT_LINES = 4
 _PEM_BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----[^-]*-----END PUBLIC KEY-----\n?")
 
@@ -67,6 +70,17 @@ class NoteReader:
                 return
             self._left -= len(chunk)
             buffer += chunk
+
+
+def handover_notes(folder: Path) -> tuple[bytes, ...]:
+    """Return the checkpoints by which one key handed over to the next, oldest first. Blocking. Raises OSError.
+
+    Only the bytes are looked at: two lines of signatures under the journal's own head.
+    """
+    with (folder / CHECKPOINTS).open("rb") as file:
+        notes = NoteReader(file, file.seek(0, SEEK_END))
+        file.seek(0)
+        return tuple(note for note in notes if note.count(SIGNATURE_LINE) > 1)
 
 
 def last_notes(file: BinaryIO, end: int, origin: str) -> list[tuple[int, bytes]]:

@@ -22,8 +22,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import (
     BasicConstraints,
     Certificate,
+    DuplicateExtension,
     ExtendedKeyUsage,
     ExtensionNotFound,
+    InvalidVersion,
+    UnsupportedGeneralNameType,
     load_der_x509_certificate,
     load_pem_x509_certificates,
 )
@@ -52,6 +55,7 @@ _DIGESTS: dict[bytes, type[HashAlgorithm]] = {
     bytes.fromhex("608648016503040202"): SHA384,
     bytes.fromhex("608648016503040203"): SHA512,
 }
+_UNREADABLE_CERTIFICATE = (InvalidVersion, DuplicateExtension, UnsupportedGeneralNameType)
 _RSA = bytes.fromhex("2a864886f70d010101")
 _ED25519_OID = bytes.fromhex("2b6570")
 _SIGNATURES: dict[bytes, type[HashAlgorithm]] = {
@@ -114,12 +118,12 @@ def read_timestamp(token: bytes, content: bytes, authorities: Sequence[Certifica
         raise NoteError("the time-stamp token is too long")
     try:
         return _Token(token).check(content, authorities)
-    except (IndexError, ValueError, UnsupportedAlgorithm) as error:
+    except (IndexError, KeyError, ValueError, UnsupportedAlgorithm, *_UNREADABLE_CERTIFICATE) as error:
         raise NoteError("the time-stamp token is malformed") from error
 
 
 class _Token:
-    """A token taken apart. Everything raises ValueError or IndexError where it has not the form that it must have."""
+    """A token taken apart. Everything raises ValueError, IndexError or KeyError where it has not the form that it must have."""
 
     def __init__(self, token: bytes) -> None:
         kind, wrapped = _only(token, _SEQUENCE).children()

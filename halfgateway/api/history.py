@@ -20,7 +20,7 @@ from halfgateway.api.shapes import Checkpoint, Proof
 from halfgateway.api.trace_shapes import Consistency, Cosignature
 from halfgateway.control.anchoring import Anchoring
 from halfgateway.dossiers.elimination import Elimination
-from halfgateway.dossiers.local import History, Request, TooManyEntries
+from halfgateway.dossiers.local import History, Request, TooManyEntries, eliminate
 from halfgateway.dossiers.tables import TableFormat, write_table
 from halfgateway.errors import InvalidRequest, TraceUnavailable
 
@@ -119,7 +119,8 @@ class PurgeService:
     ) -> Elimination | None:
         """See the port."""
         try:
-            return await History(self.journal).purge(
+            return await eliminate(
+                self.journal,
                 draft,
                 wanted,
                 older_than_days=older_than_days,

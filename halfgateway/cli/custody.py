@@ -29,7 +29,7 @@ _Result = TypeVar("_Result")
 
 def act(config: Path | None, data: Path | None, do: Callable[[Custody, Actor], Awaitable[_Result]]) -> _Result:
     """Do one act as the OS account that runs the command; exits with 1 or 2 where that fails."""
-    configuration = _configuration(config, data)
+    configuration = configuration_at_rest_of(config, data)
     try:
         return asyncio.run(_act(configuration, do))
     except NodeAlreadyRunsError:
@@ -55,7 +55,8 @@ async def _custody(configuration: Configuration) -> AsyncIterator[Custody]:
         yield open_custody(lambda: configuration, records, journal.record, clock)
 
 
-def _configuration(config: Path | None, data: Path | None) -> Configuration:
+def configuration_at_rest_of(config: Path | None, data: Path | None) -> Configuration:
+    """The whole configuration of a node at rest, a demo's too; exits with 2 where there is none."""
     if data is not None:
         try:
             return configuration_at_rest(data.absolute())

@@ -50,7 +50,7 @@ class Office:
     """The register of the node that ``--config`` or ``--data`` names, for as long as this is entered."""
 
     def __init__(self, config: Path | None, data: Path | None) -> None:
-        self._configuration = _configuration(config, data)
+        self._configuration = configuration_of(config, data)
         self._folder = DataFolder(self._configuration.node.data.absolute())
         self._life = AsyncExitStack()
 
@@ -166,7 +166,8 @@ def _refused(refused: Refused) -> NoReturn:
     stop(REFUSED, *refused.faults)
 
 
-def _configuration(config: Path | None, data: Path | None) -> Configuration:
+def configuration_of(config: Path | None, data: Path | None) -> Configuration:
+    """The configuration of the node that ``--config`` or ``--data`` names; exits with 2 where there is none."""
     if data is None and config is not None:
         try:
             return read_configuration(config)
