@@ -123,7 +123,7 @@ def read_timestamp(token: bytes, content: bytes, authorities: Sequence[Certifica
 
 
 class _Token:
-    """A token taken apart. Everything raises ValueError, IndexError or KeyError where it has not the form that it must have."""
+    """A token taken apart; ValueError, IndexError or KeyError where it has not the form that it must have."""
 
     def __init__(self, token: bytes) -> None:
         kind, wrapped = _only(token, _SEQUENCE).children()

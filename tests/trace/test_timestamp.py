@@ -1,4 +1,4 @@
-"""RFC 3161 tokens over a checkpoint: made by OpenSSL, judged by us, by the one file, and by openssl itself (T04, T06)."""
+"""RFC 3161 tokens over a checkpoint: made by OpenSSL, judged by us, and by openssl itself (T04, T06)."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def test_a_token_of_nobody_known_says_nothing(
     assert read_timestamp(token, b"a note", read_authorities(stranger.ca.read_bytes())) is None
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
 def test_every_changed_bit_of_a_token_is_seen_or_means_nothing(authority: TimestampAuthority) -> None:
     # T03, T04: no change makes it say another time, another authority, or come from a known one over other bytes
     trusted = read_authorities(authority.ca.read_bytes())
@@ -206,6 +207,7 @@ async def test_a_dead_authority_is_a_declared_error(
         answered.set()
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
 def test_bits_of_the_anchors_beside_the_journal(journal: Path, authority: TimestampAuthority) -> None:
     # T03, T04: a changed anchor never makes a journal more than it was, and a changed note is seen as such
     anchored(journal, authority)
