@@ -22,7 +22,7 @@ from auth.trace.reader import TraceFilter
 from camera_registry.clock import Clock, SystemClock
 from camera_registry.guard import CredentialGuard
 from camera_registry.onvif_process import OnvifProcess
-from halfgateway.app.anchoring import open_anchoring
+from halfgateway.app.anchoring import Outside, open_anchoring
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
 from halfgateway.app.keeping import (
@@ -85,6 +85,7 @@ class Node:
     control: Control
     office: Office
     journal: Journal
+    outside: Outside
     rtsp: RtspServer
     survey: Survey
     failed: asyncio.Event
@@ -213,7 +214,7 @@ async def _start(
     await _keep_running(life, failed, "survey", survey.run())
     if hung_up is not None:
         await _keep_running(life, failed, "reload", in_force.follow(hung_up))
-    return Node(in_force, endpoints, records, control, office, journal, rtsp, survey, failed)
+    return Node(in_force, endpoints, records, control, office, journal, outside, rtsp, survey, failed)
 
 
 async def _begin_survey(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +72,11 @@ async def _proof(http: aiohttp.ClientSession, witness: Witness, node: str, size:
 
 async def _call(http: aiohttp.ClientSession, method: str, path: str, body: object = None) -> Any:
     async with http.request(method, API + path, json=body, allow_redirects=False) as answer:
-        raw = await answer.content.read(MAX_ANSWER_BYTES)
+        raw = b""
+        async for chunk in answer.content.iter_any():
+            raw += chunk
+            if len(raw) > MAX_ANSWER_BYTES:
+                raise CosignRefused(f"{method} {path} : la réponse est trop longue")
         if answer.status >= 300:
             raise CosignRefused(f"{method} {path} : {answer.status} {raw[:500].decode('utf-8', 'replace')}")
-        return await answer.json(content_type=None) if raw else None
+        return json.loads(raw) if raw else None
