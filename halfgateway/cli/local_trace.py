@@ -22,6 +22,10 @@ from halfgateway.keys import NodeKeys
 from halfgateway.opening import open_trace
 
 
+class JournalTaken(HalfGatewayError):
+    """A process has the journal that takes no orders: a node that starts, or a command that is about to end."""
+
+
 class BesideNode:
     """The journal of a running node, for whoever reads it at its machine."""
 
@@ -58,7 +62,10 @@ async def readable_trace(config: Path | None, data: Path | None) -> AsyncIterato
     folder = node_folder(config, data)
     node = node_of(folder.trace)
     if writer_lives(folder.trace):
-        async with Office(config, data) as office:
+        office = Office(config, data)
+        if not await office.somebody_answers():
+            raise JournalTaken(f"un autre processus écrit le journal de {node}, et ne répond pas : réessayez ensuite")
+        async with office:
             yield BesideNode(folder.trace, node, office)
         return
     async with local_journal(config, data) as journal:

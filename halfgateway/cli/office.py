@@ -56,7 +56,7 @@ class Office:
 
     async def __aenter__(self) -> Office:
         """Come in; exits with 1 where the node's records or journal cannot be opened."""
-        if not await self._somebody_answers():
+        if not await self.somebody_answers():
             from halfgateway.app.office import office_without_a_node  # noqa: PLC0415 - all of a node: seconds to load
 
             await self._life.enter_async_context(office_without_a_node(self._configuration))
@@ -94,8 +94,8 @@ class Office:
                 return items
             cursor = {"cursor": page["next"]}
 
-    async def _somebody_answers(self) -> bool:
-        """Whether a node, or another command, holds the socket."""
+    async def somebody_answers(self) -> bool:
+        """Whether a node, or another command in its place, holds the socket."""
         if not self._folder.run.is_dir():
             return False
         with short_path(self._folder) as short:

@@ -88,6 +88,7 @@ async def test_the_other_half_gateway_cosigns_and_the_journal_is_anchored(
     # T04, T06: twice, the second time with a proof; and 6 becomes 0 for whoever knows the cosigner
     code, first, complaint = await pp.cosign()
     assert code == 0, complaint
+    await shared.node.outside.anchoring.head()
     code, second, complaint = await pp.cosign()
     assert code == 0, complaint
     assert second["size"] > first["size"] > 0

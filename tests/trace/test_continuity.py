@@ -14,8 +14,8 @@ from auth.trace import Kind, verify_folder
 from auth.trace.anchors import AnchorStore, read_head, remember_head
 from auth.trace.checkpoint import parse_note
 from auth.trace.continuity import Continuation, Gap, KnownHead, TraceBehind, find_gap
-from tests.trace.journals import NODE, draft, erase, open_journal, write_journal
-from tests.trace.tampering import copy, notes, verdict
+from tests.trace.journals import NODE, draft, erase, open_journal, patch, write_journal
+from tests.trace.tampering import COVERED, copy, notes, verdict
 
 
 @pytest.fixture
@@ -96,6 +96,21 @@ async def test_it_goes_on_by_a_signed_entry_and_is_incomplete_for_ever(lost: tup
     found = await asyncio.to_thread(verify_folder, folder, anchors=[*heads, later])
     assert (found.exit_code, found.anchored) == (5, 7)
     assert await asyncio.to_thread(gap_of, folder, *heads, later) is None
+
+
+@pytest.mark.usefixtures("uncounted")
+async def test_no_changed_byte_makes_a_continued_journal_whole(lost: tuple[Path, list[str]]) -> None:
+    # T03, T12
+    folder, heads = lost
+    gap = await asyncio.to_thread(gap_of, folder, *heads)
+    assert gap is not None
+    await declare(folder, gap, more=1)
+    for file in COVERED:
+        good = (folder / file).read_bytes()
+        for position, byte in enumerate(good):
+            patch(folder / file, position, bytes([byte ^ 1 << position % 8]))
+            assert verify_folder(folder).exit_code in {3, 5}, (file, position)
+            patch(folder / file, position, good[position : position + 1])
 
 
 async def test_more_lost_than_was_declared_diverges(lost: tuple[Path, list[str]]) -> None:

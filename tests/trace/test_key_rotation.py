@@ -21,7 +21,7 @@ from auth.trace.token_key import TokenKey, TokenPlace
 from halfgateway.dossiers.local import History
 from halfgateway.dossiers.proof import dossier_files, write_files
 from halfgateway.keys import NodeKeys
-from tests.trace.journals import KEY, NODE, draft, write_journal
+from tests.trace.journals import KEY, NODE, draft, patch, write_journal
 from tests.trace.tampering import copy, notes, parse_root, reshuffle, verdict
 
 NEXT = Ed25519PrivateKey.from_private_bytes(bytes(range(32, 64)))
@@ -62,6 +62,18 @@ def test_verifiers_follow_from_the_first_key(rotated: Path) -> None:
     assert verdict(rotated) == ("unanchored", None)
     assert verify_folder(rotated, keys=[THIRD.public_key()]).status.label == "invalid"
     assert len(handover_notes(rotated)) == 1
+
+
+@pytest.mark.usefixtures("uncounted")
+def test_every_byte_of_a_hand_over_counts(rotated: Path) -> None:
+    # T03, T04
+    checkpoints = rotated / "checkpoints"
+    good = checkpoints.read_bytes()
+    for position, byte in enumerate(good):
+        patch(checkpoints, position, bytes([byte ^ 1 << position % 8]))
+        assert verify_folder(rotated).exit_code in {3, 5}, position
+        patch(checkpoints, position, good[position : position + 1])
+    assert verify_folder(rotated).exit_code == 6
 
 
 async def test_the_announcement_is_signed_by_the_old_key_alone(rotated: Path) -> None:
