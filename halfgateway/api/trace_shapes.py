@@ -85,9 +85,9 @@ class KeyRotation(Shape):
 
 
 class KeyRotationRequest(Shape):
-    """Why the key is changed."""
+    """Why the key is changed, in one line that does not begin with a space."""
 
-    reason: Sentence
+    reason: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$")]
 
 
 class Disclosure(Shape):
