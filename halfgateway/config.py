@@ -19,7 +19,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -38,6 +37,7 @@ from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
 from halfgateway.errors import HalfGatewayError
 from halfgateway.net.datagrams import ANY_PORTS
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S
+from halfgateway.sections import Section, TraceSection
 from halfgateway.siem.settings import SiemSection
 
 OFF = "off"
@@ -93,18 +93,14 @@ class ConfigurationError(HalfGatewayError):
         self.faults = faults
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NodeSection(_Section):
+class NodeSection(Section):
     """This node: its name in the trace, and where it keeps what is its own."""
 
     id: Name = "node-1"
     data: Path
 
 
-class ListenSection(_Section):
+class ListenSection(Section):
     """Where this node listens. Port 0 is any free one; None (``"off"`` in a file) is no listener.
 
     ``udp`` lets readers over plain RTSP have their packets as datagrams: from ``udp_ports``, first and last, where a
@@ -145,7 +141,7 @@ class ListenSection(_Section):
         return UdpService(ports, self.udp_mtu_bytes)
 
 
-class TlsSection(_Section):
+class TlsSection(Section):
     """The server's certificate, and the authorities whose clients it accepts (PEM files).
 
     The files are read again when they change. A machine account always shows its certificate over RTSPS; who comes
@@ -162,7 +158,7 @@ class TlsSection(_Section):
     ocsp_responders: tuple[Annotated[str, Field(pattern=r"^https?://")], ...] = ()
 
 
-class AssertionSection(_Section):
+class AssertionSection(Section):
     """What is agreed of agents' assertions (C08): who signs, for whom, and how fresh they must be, in seconds."""
 
     issuer: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
@@ -180,7 +176,7 @@ class AssertionSection(_Section):
         )
 
 
-class ConventionSection(_Section):
+class ConventionSection(Section):
     """The convention (decision 13). Beyond its own numbers only with an avenant's reference."""
 
     id: Name = "syn-pp"
@@ -201,7 +197,7 @@ class ConventionSection(_Section):
         return Convention(**self.model_dump())
 
 
-class _ServerSection(_Section):
+class _ServerSection(Section):
     """What the node brings itself (``embedded``), or the URL of a server; its password is the one line of a file."""
 
     url: str = "embedded"
@@ -225,7 +221,7 @@ class _ServerSection(_Section):
         return f"{scheme}://{user}:{password}@{host}{slash}{path}"
 
 
-class LineSection(_Section):
+class LineSection(Section):
     """The line to the prefecture, in Mb/s: what all streams may take of it together, and what one is taken to need.
 
     What a stream takes is measured once it plays; ``stream_mbps`` counts until then. Without a ceiling any number fits.
@@ -246,7 +242,7 @@ class LineSection(_Section):
         return Line(ceiling_kbps, round(self.stream_mbps * 1000))
 
 
-class RetentionSection(_Section):
+class RetentionSection(Section):
     """How long the trace's entries are kept, in days by class (L17), and who decided so.
 
     ``decision`` is the decision's reference: nothing is purged while there is none. Evidence is kept until
@@ -271,7 +267,7 @@ class RetentionSection(_Section):
         )
 
 
-class HeartbeatSection(_Section):
+class HeartbeatSection(Section):
     """How often the node says in its trace that it lives, in seconds (T07): how exactly a silence can be dated."""
 
     period_s: Annotated[float, Field(ge=1, le=600)] = 60.0
@@ -285,7 +281,7 @@ class DatabaseSection(_ServerSection):
     """Records: ``embedded`` (SQLite below ``node.data``) or an SQLAlchemy URL of PostgreSQL with asyncpg."""
 
 
-class CameraSection(_Section):
+class CameraSection(Section):
     """An ONVIF device to take into the inventory.
 
     ``masked_profile`` is the device's token of the one profile in which dwellings are masked: no other is relayed
@@ -313,7 +309,7 @@ class CameraSection(_Section):
         return url
 
 
-class MachineSection(_Section):
+class MachineSection(Section):
     """A machine account's agreed use (C08): the agent who answers for it, and the reason that is recorded.
 
     ``join`` is how its streams begin: with the current group of pictures, drawn together, or at the next keyframe,
@@ -327,7 +323,7 @@ class MachineSection(_Section):
     join: Literal["burst", "keyframe"] = "burst"
 
 
-class DegradedModeSection(_Section):
+class DegradedModeSection(Section):
     """A mode in which the interconnection may go on with less; ``agreement`` is the reference of PP's (P01).
 
     ``cameras``, ``sites`` and ``communes`` are what remains to be seen; all of it where none is named.
@@ -347,7 +343,7 @@ class DegradedModeSection(_Section):
         return DegradedMode(self.name, self.agreement, self.cap, self.live_only, None if named.is_empty else named)
 
 
-class IdleRuleSection(_Section):
+class IdleRuleSection(Section):
     """PP's rule for its slots (S16): at the cap, a stream that has been idle for ``after_s`` gives way to a new one.
 
     ``reference`` is that of PP's own decision: SYN has no such rule, and without the section there is none.
@@ -361,14 +357,14 @@ class IdleRuleSection(_Section):
         return IdleRule(self.after_s, self.reference)
 
 
-class SiteSection(_Section):
+class SiteSection(Section):
     """A viewing site that PP has declared (annex 6): its id in assertions and accounts, and what people call it."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     label: Shown
 
 
-class TimingsSection(_Section):
+class TimingsSection(Section):
     """How long slots are kept, in seconds, within what keeps the convention's promises."""
 
     play_before_s: Annotated[float, Field(ge=1, le=120)] = _DEFAULTS.play_before_s
@@ -393,7 +389,7 @@ class TimingsSection(_Section):
         return Timings(**self.model_dump())
 
 
-class Configuration(_Section):
+class Configuration(Section):
     """All of it."""
 
     node: NodeSection
@@ -409,6 +405,7 @@ class Configuration(_Section):
     retention: RetentionSection = RetentionSection()
     heartbeat: HeartbeatSection = HeartbeatSection()
     siem: SiemSection | None = None
+    trace: TraceSection = TraceSection()
     cameras: tuple[CameraSection, ...] = ()
     machines: tuple[MachineSection, ...] = ()
     assertions: AssertionSection | None = None
@@ -500,6 +497,9 @@ def _files(configuration: Configuration) -> list[tuple[str, Path]]:
     if configuration.siem is not None:
         siem = configuration.siem
         files += [("siem.authority", siem.authority), ("siem.certificate", siem.certificate), ("siem.key", siem.key)]
+    trace = configuration.trace
+    files += [("trace.timestamp_ca", trace.timestamp_ca)] if trace.timestamp_ca is not None else []
+    files += [("trace.pkcs11.pin_file", trace.pkcs11.pin_file)] if trace.pkcs11 is not None else []
     return files
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from halfgateway.control.anchoring import Anchoring
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.streams import StreamTable
 from halfgateway.downstream.server import RtspServer
@@ -28,6 +29,7 @@ class NodeCollector(Collector):
         trace_size: Callable[[], int],
         trace_writable: Callable[[], bool],
         reports_due: Callable[[], int],
+        anchors: Anchoring,
     ) -> None:
         self._table = table
         self._hub = hub
@@ -36,6 +38,7 @@ class NodeCollector(Collector):
         self._trace_size = trace_size
         self._trace_writable = trace_writable
         self._reports_due = reports_due
+        self._anchors = anchors
 
     def collect(self) -> Iterator[Metric]:
         """See :class:`prometheus_client.registry.Collector`."""
@@ -54,6 +57,9 @@ class NodeCollector(Collector):
         yield _gauge("rtsp_connections", "Open RTSP connections.", len(self._rtsp.connections))
         yield _gauge("interconnection_open", "1 while streams may run.", not self._interconnection.state.closed)
         yield _gauge("trace_entries", "Durable trace entries.", self._trace_size())
+        anchored, failing = self._anchors.anchored, self._anchors.failing
+        yield _gauge("trace_anchored_entries", "Entries under the last anchor since the start.", anchored)
+        yield _gauge("trace_timestamp_failing", "Time-stamping authorities that gave no good token.", failing)
         yield _gauge("break_glass_due", "Sealed credentials that were used and not reported.", self._reports_due())
         yield _gauge("trace_writable", "1 while the trace can be written.", self._trace_writable())
 

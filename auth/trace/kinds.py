@@ -127,6 +127,8 @@ class Kind(StrEnum):
     TRACE_EXPORTED = "trace.exported", 9202
     TRACE_PURGED = "trace.purged", 9203
     TRACE_ANCHORED = "trace.anchored", 9204
+    TRACE_KEY_ROTATED = "trace.key-rotated", 9205
+    TRACE_CONTINUED = "trace.continued", 9206
     SIEM_OPENED = "siem.opened", 9301
     SIEM_LAGGING = "siem.lagging", 9302
     SIEM_CAUGHT_UP = "siem.caught-up", 9303

@@ -178,6 +178,10 @@ class TraceReader:
         """Return signed checkpoints newest first, ``limit`` of them at most."""
         return await self.in_thread(lambda: self._checkpoints(_bounded(limit), cursor))
 
+    async def root(self, size: int) -> bytes:
+        """Return the root of the tree of the first ``size`` entries, 1 at least."""
+        return await self.in_thread(lambda: self._root(size))
+
     async def prove_inclusion(self, n: int, size: int) -> InclusionProof:
         """Prove that entry ``n`` is in the tree of the first ``size`` entries."""
         return await self.in_thread(lambda: self._prove_inclusion(n, size))
@@ -254,6 +258,12 @@ class TraceReader:
     def _signed(self, note: bytes) -> SignedCheckpoint:
         checkpoint = parse_checkpoint(parse_note(note).text)
         return SignedCheckpoint(self._view.node, checkpoint, note.decode())
+
+    def _root(self, size: int) -> bytes:
+        if size < 1:
+            raise ValueError("an empty tree is no head of a journal")
+        self._check_size(size)
+        return self._view.range_root(0, size)
 
     def _prove_inclusion(self, n: int, size: int) -> InclusionProof:
         self._check_size(size)

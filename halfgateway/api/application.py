@@ -20,6 +20,7 @@ from halfgateway.api.operation import Operation, operations_of
 from halfgateway.api.ports import (
     AccessTrace,
     Administration,
+    Anchors,
     Authenticator,
     CameraCatalogue,
     Custody,
@@ -28,6 +29,7 @@ from halfgateway.api.ports import (
     Reservations,
     SessionStore,
     Streams,
+    TraceCustody,
     TraceHistory,
     TracePurge,
 )
@@ -35,6 +37,7 @@ from halfgateway.api.problems import http_error_response
 from halfgateway.api.rights_ports import Gatekeeper, Orders, Personnel
 from halfgateway.api.routes.administration import AdministrationRoutes
 from halfgateway.api.routes.agents import AgentRoutes
+from halfgateway.api.routes.anchors import AnchorRoutes
 from halfgateway.api.routes.cameras import CameraRoutes
 from halfgateway.api.routes.custody import BreakGlassRoutes, InterventionRoutes, KeyRoutes
 from halfgateway.api.routes.documents import DocumentRoutes
@@ -92,6 +95,8 @@ class Ports:
     purges: TracePurge
     custody: Custody
     reservations: Reservations
+    anchors: Anchors
+    trace_custody: TraceCustody
     health: Health
     gatekeeper: Gatekeeper
     personnel: Personnel
@@ -113,6 +118,7 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         InterconnectionRoutes(ports.interconnection, ports.clock),
         IncidentRoutes(ports.incidents),
         TraceRoutes(ports.history, ports.purges, ports.trace),
+        AnchorRoutes(ports.anchors, ports.trace_custody, ports.trace),
         AdministrationRoutes(ports.administration),
         KeyRoutes(ports.custody),
         BreakGlassRoutes(ports.custody),

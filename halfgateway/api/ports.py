@@ -29,7 +29,7 @@ from halfgateway.api.stream_shapes import (
     StreamView,
     Ticket,
 )
-from halfgateway.api.trace_shapes import Consistency
+from halfgateway.api.trace_shapes import Consistency, Cosignature, KeyRotation
 from halfgateway.control.custody import Actor, KeyDeclaration
 from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.tables import TableFormat
@@ -279,3 +279,23 @@ class Health(Protocol):
 
     async def missing(self) -> Sequence[str]:
         """What it waits for, by short names such as ``state-store``; empty when it may serve."""
+
+
+class Anchors(Protocol):
+    """The trace anchored outside (:class:`halfgateway.control.anchoring.Anchoring`)."""
+
+    async def cosign(self, note: str, draft: Draft) -> Cosignature:
+        """Take a cosignature over a head of this node's trace. Raises InvalidRequest, TraceUnavailable."""
+
+    async def statement(self) -> str:
+        """The text of the daily mail. Raises TraceUnavailable."""
+
+
+class TraceCustody(Protocol):
+    """What a person at the node's own machine does to its running trace; each act is an entry."""
+
+    async def rotate_key(self, draft: Draft) -> KeyRotation:
+        """Hand the log over to a new key. Raises InvalidRequest where its key is no file, TraceUnavailable."""
+
+    async def disclose(self, draft: Draft) -> int:
+        """Record a reading or an export, and sign it; the size of that head. Raises TraceUnavailable."""

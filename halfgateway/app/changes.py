@@ -18,6 +18,7 @@ FIXED_KEYS = (
     "tls.ocsp_responders",
     "assertions",
     "siem",
+    "trace.pkcs11",
 )
 """What is read once, at start: where the node keeps its own, where it listens and how it greets there, and what all
 nodes of a convention must have in common."""

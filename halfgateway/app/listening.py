@@ -17,7 +17,7 @@ from auth.trace import Draft, Journal, Kind
 from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock
 from halfgateway.api.application import Ports, build_application
-from halfgateway.api.history import HistoryService, PurgeService
+from halfgateway.api.history import AnchorService, HistoryService, PurgeService
 from halfgateway.api.reservation_service import ReservationService
 from halfgateway.api.services import (
     CatalogueService,
@@ -26,6 +26,7 @@ from halfgateway.api.services import (
     StreamAddresses,
     StreamService,
 )
+from halfgateway.app.anchoring import Outside
 from halfgateway.app.door import Control
 from halfgateway.app.keeping import Records
 from halfgateway.app.local_door import listen_locally
@@ -78,6 +79,7 @@ async def listen(
     custody: Custody,
     reservations: ReservationService,
     forwarder: Forwarder | None,
+    outside: Outside,
     clock: Clock,
     life: AsyncExitStack,
 ) -> Endpoints:
@@ -119,6 +121,7 @@ async def listen(
         custody,
         reservations,
         forwarder,
+        outside,
         clock,
     )
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
@@ -159,6 +162,7 @@ def _ports(
     custody: Custody,
     reservations: ReservationService,
     forwarder: Forwarder | None,
+    outside: Outside,
     clock: Clock,
 ) -> Ports:
     registry = CollectorRegistry()
@@ -171,6 +175,7 @@ def _ports(
             trace_size=lambda: journal.size,
             trace_writable=lambda: journal.unwritable_since_s is None,
             reports_due=lambda: custody.reports_due,
+            anchors=outside.anchoring,
         )
     )
     if forwarder is not None:
@@ -214,6 +219,8 @@ def _ports(
         purges=PurgeService(journal, in_force.retention, clock),
         custody=custody,
         reservations=reservations,
+        anchors=AnchorService(outside.anchoring, journal.node),
+        trace_custody=outside.custody,
         health=health,
         gatekeeper=Standing(control.view.current, control.terms, clock),
         personnel=office.personnel,

@@ -21,6 +21,7 @@ from camera_registry.clock import Clock, SystemClock
 from camera_registry.guard import CredentialGuard
 from camera_registry.onvif_process import OnvifProcess
 from halfgateway.api.reservation_service import ReservationService
+from halfgateway.app.anchoring import Outside, open_anchoring
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
 from halfgateway.app.heartbeat import open_heartbeat
@@ -44,6 +45,7 @@ from halfgateway.config import Configuration, ConfigurationFile
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, command_author
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
+from halfgateway.control.heads import SharedHeads
 from halfgateway.control.interconnection import INTERCONNECTION_KINDS, AuthorOf, Interconnection
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
@@ -76,6 +78,7 @@ class Node:
     control: Control
     office: Office
     journal: Journal
+    outside: Outside
     rtsp: RtspServer
     survey: Survey
     failed: asyncio.Event
@@ -110,11 +113,11 @@ async def _start(
     loops = Loops(life)
     folder = DataFolder(configuration.node.data.absolute())
     beacon = life.enter_context(taken(folder, configuration.node.id, clock))
-    keys = NodeKeys.open(folder.secrets)
+    keys = NodeKeys.open(folder.secrets, configuration.trace.token_place())
     record = LocalRecord(folder.interconnection, clock=clock)
     records = await open_records(configuration, folder, keys, clock, life)
     shared = await open_state_store(configuration, folder, life)
-    journal = await open_journal(configuration, file, folder, keys, clock, life)
+    journal = await open_journal(configuration, file, folder, keys, clock, life, SharedHeads(shared.store))
     tracer = Tracer(journal, now=time.monotonic)
     await loops.keep("tracer", tracer.run())
     life.push_async_callback(tracer.settle, SETTLE_S)
@@ -155,11 +158,7 @@ async def _start(
     )
     author_of = partial(command_author, folder.run)
     control.interconnection.trace_untold(await _told_serial(journal), author_of)
-    await enforcement.renew()
-    await enforcement.probe_records()
-    await loops.keep("enforcement", enforcement.run())
-    await loops.keep("handover", control.handover.follow(enforcement.renew))
-    await loops.keep("follow", control.shared.follow(_observer(control.interconnection)))
+    await _keep_the_door(loops, control, enforcement)
     if shared.embedded is not None:
         keeping = keep_embedded(shared.embedded, control.slots, control.terms)
         await loops.keep("keep valkey", keeping)
@@ -177,6 +176,9 @@ async def _start(
         records, tracer, clock, changed=control.view.refresh, machines_changed=in_force.read_machines_again
     )
     forwarder = open_forwarder(configuration, folder, journal, tracer)
+    outside = await open_anchoring(
+        journal, keys, folder, SharedHeads(shared.store), lambda: in_force.current.trace, tracer, clock
+    )
     endpoints = await listen(
         configuration,
         folder,
@@ -196,16 +198,26 @@ async def _start(
             changed=partial(_see_everywhere, control, enforcement),
         ),
         forwarder,
+        outside,
         clock,
         life,
     )
-    await keep_watch(loops, custody, watch)
+    await keep_watch(loops, custody, outside.anchoring, watch)
     await keep_calendars(loops, control, office.register, sessions, clock)
     await keep_incidents(loops, folder, record, records, control, journal, clock)
     await loops.keep("survey", survey.run())
     await keep_telling(loops, open_heartbeat(lambda: in_force.current, control, journal, clock), forwarder)
     await loops.keep("reload", in_force.follow(hung_up or asyncio.Event()))
-    return Node(in_force, endpoints, records, control, office, journal, rtsp, survey, loops.failed)
+    return Node(in_force, endpoints, records, control, office, journal, outside, rtsp, survey, loops.failed)
+
+
+async def _keep_the_door(loops: Loops, control: Control, enforcement: Enforcement) -> None:
+    """Hold this node to what all nodes share, once it has been seen, for as long as it runs."""
+    await enforcement.renew()
+    await enforcement.probe_records()
+    await loops.keep("enforcement", enforcement.run())
+    await loops.keep("handover", control.handover.follow(enforcement.renew))
+    await loops.keep("follow", control.shared.follow(_observer(control.interconnection)))
 
 
 def _rtsp_server(configuration: Configuration, control: Control, keys: NodeKeys) -> RtspServer:

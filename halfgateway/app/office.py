@@ -83,7 +83,7 @@ async def office_without_a_node(configuration: Configuration) -> AsyncIterator[N
     clock, folder = SystemClock(), DataFolder(configuration.node.data.absolute())
     async with AsyncExitStack() as life:
         life.enter_context(taken(folder, configuration.node.id, clock))
-        keys = NodeKeys.open(folder.secrets)
+        keys = NodeKeys.open(folder.secrets, configuration.trace.token_place())
         records = await open_records(configuration, folder, keys, clock, life)
         journal = await borrow_journal(folder, configuration.node.id, keys, clock, life)
         tracer = Tracer(journal, now=time.monotonic)

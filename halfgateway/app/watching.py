@@ -15,6 +15,7 @@ from auth.sessions import Sessions
 from camera_registry.clock import Clock
 from halfgateway.app.door import Control
 from halfgateway.app.tls import CertificateWatch
+from halfgateway.control.anchoring import Anchoring
 from halfgateway.control.custody import Custody
 from halfgateway.control.heartbeat import Heartbeat
 from halfgateway.control.logins import LoginWatch
@@ -56,11 +57,15 @@ class Loops:
         self._life.push_async_callback(end)
 
 
-async def keep_watch(loops: Loops, custody: Custody, certificates: CertificateWatch | None) -> None:
-    """Watch over what may fall: certificates, and sealed credentials."""
+async def keep_watch(
+    loops: Loops, custody: Custody, anchoring: Anchoring, certificates: CertificateWatch | None
+) -> None:
+    """Watch over what may fall: certificates, sealed credentials, the trace's anchors."""
     if certificates is not None:
         await loops.keep("certificates", certificates.run())
     await loops.keep("break glass", _end_break_glass(custody))
+    await loops.keep("anchoring", anchoring.run())
+    await loops.keep("trace head", anchoring.remember())
 
 
 async def keep_calendars(loops: Loops, control: Control, register: Register, sessions: Sessions, clock: Clock) -> None:

@@ -50,10 +50,10 @@ class Office:
 
     async def __aenter__(self) -> Office:
         """Come in; exits with 1 where the node's records or journal cannot be opened."""
-        if not await self._somebody_answers():
+        if not await self.somebody_answers():
             from halfgateway.app.office import office_without_a_node  # noqa: PLC0415 - all of a node: seconds to load
 
-            await self._life.enter_async_context(office_without_a_node(_configuration(self._config, self._data)))
+            await self._life.enter_async_context(office_without_a_node(configuration_of(self._config, self._data)))
         short = self._life.enter_context(short_path(self._folder))
         self._session = await self._life.enter_async_context(
             aiohttp.ClientSession(
@@ -88,8 +88,8 @@ class Office:
                 return items
             cursor = {"cursor": page["next"]}
 
-    async def _somebody_answers(self) -> bool:
-        """Whether a node, or another command, holds the socket."""
+    async def somebody_answers(self) -> bool:
+        """Whether a node, or another command in its place, holds the socket."""
         if not self._folder.run.is_dir():
             return False
         with short_path(self._folder) as short:
@@ -165,7 +165,7 @@ def _refused(refused: Refused) -> NoReturn:
     stop(REFUSED, *refused.faults)
 
 
-def _configuration(config: Path | None, data: Path | None) -> Configuration:
+def configuration_of(config: Path | None, data: Path | None) -> Configuration:
     """How the node that does not run is configured: of a demo's folder as the demo has it."""
     from halfgateway.config import (  # noqa: PLC0415 - as above
         Configuration,

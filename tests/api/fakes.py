@@ -34,7 +34,7 @@ from halfgateway.api.stream_shapes import (
     StreamView,
     Ticket,
 )
-from halfgateway.api.trace_shapes import Consistency
+from halfgateway.api.trace_shapes import Consistency, Cosignature, KeyRotation
 from halfgateway.config import ConfigurationError
 from halfgateway.control.custody import Actor, KeyDeclaration
 from halfgateway.control.streams import StreamState
@@ -426,6 +426,35 @@ class FakeCustody:
 
 
 @dataclass
+class FakeAnchors:
+    """Takes every cosignature; keeps what was brought."""
+
+    brought: list[tuple[str, Draft]] = field(default_factory=list)
+
+    async def cosign(self, note: str, draft: Draft) -> Cosignature:
+        self.brought.append((note, draft))
+        return Cosignature(node="node-1", size=5, cosigner="pp.example", at=1_790_000_000)
+
+    async def statement(self) -> str:
+        return "JOURNAL DES ACCÈS\n"
+
+
+@dataclass
+class FakeTraceCustody:
+    """Keeps what was asked."""
+
+    drafts: list[Draft] = field(default_factory=list)
+
+    async def rotate_key(self, draft: Draft) -> KeyRotation:
+        self.drafts.append(draft)
+        return KeyRotation(node="node-1", n=7, old="old", new="new")
+
+    async def disclose(self, draft: Draft) -> int:
+        self.drafts.append(draft)
+        return 8
+
+
+@dataclass
 class FakeHealth:
     """Waits for what it is told to."""
 
@@ -456,6 +485,8 @@ class FakeHouse:
     history: FakeHistory = field(default_factory=FakeHistory)
     administration: FakeAdministration = field(default_factory=FakeAdministration)
     custody: FakeCustody = field(default_factory=FakeCustody)
+    anchors: FakeAnchors = field(default_factory=FakeAnchors)
+    trace_custody: FakeTraceCustody = field(default_factory=FakeTraceCustody)
     health: FakeHealth = field(default_factory=FakeHealth)
     gatekeeper: FakeGatekeeper = field(default_factory=FakeGatekeeper)
     personnel: FakePersonnel = field(default_factory=FakePersonnel)
@@ -477,6 +508,8 @@ class FakeHouse:
             administration=self.administration,
             purges=FakePurges(),
             custody=self.custody,
+            anchors=self.anchors,
+            trace_custody=self.trace_custody,
             health=self.health,
             gatekeeper=self.gatekeeper,
             personnel=self.personnel,
