@@ -65,6 +65,7 @@ _FIELDS: Final[Mapping[str, str]] = {
     "sha256": "SHA-256",
     "recipients": "destinataires",
     "late": "tardif",
+    "in_copy": "en copie",
     "route": "route",
     "server": "serveur",
     "tls": "TLS",
@@ -136,7 +137,7 @@ def word(value: str) -> str:
 def fields(said: Said) -> list[tuple[str, str]]:
     """Return what an event says, field by field, without what it leaves out."""
     told = [(name, getattr(said, name)) for name in type(said).model_fields if name != "kind"]
-    return [(_FIELDS[name], _shown(name, value)) for name, value in told if value is not None]
+    return [(_FIELDS[name], _shown(name, value)) for name, value in told if value not in (None, ())]
 
 
 def _shown(name: str, value: Any) -> str:
