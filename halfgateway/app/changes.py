@@ -19,9 +19,10 @@ FIXED_KEYS = (
     "assertions",
     "siem",
     "trace.pkcs11",
+    "mail",
 )
-"""What is read once, at start: where the node keeps its own, where it listens and how it greets there, and what all
-nodes of a convention must have in common."""
+"""What is read once, at start: where the node keeps its own, where it listens and how it greets there, how mail
+leaves, and what all nodes of a convention must have in common."""
 
 _ABSENT = object()
 

@@ -41,7 +41,8 @@ from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.siem import open_forwarder
 from halfgateway.app.tls import CertificateWatch, TlsFiles
 from halfgateway.app.watching import Loops, keep_calendars, keep_telling, keep_watch
-from halfgateway.config import Configuration, ConfigurationFile
+from halfgateway.config import Configuration, ConfigurationError, ConfigurationFile
+from halfgateway.config_ops import faults_at_start
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, command_author
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
@@ -97,8 +98,11 @@ async def running_node(
 
     The ``file`` that it was read from is read again whenever ``hung_up`` is set, once the node runs.
 
-    Raises HalfGatewayError and its packages' errors (another node here, a damaged trace, no database, ...).
+    Raises HalfGatewayError and its packages' errors (an empty annex 2, another node here, a damaged trace, ...).
     """
+    faults = faults_at_start(configuration.mail, configuration.contacts, SystemClock().now())
+    if faults:
+        raise ConfigurationError(faults)
     async with AsyncExitStack() as life:
         yield await _start(configuration, file, hung_up, life)
 
@@ -168,7 +172,7 @@ async def _start(
     survey = await _begin_survey(configuration, records, control, onvif)
     watch = CertificateWatch(tls, certificates, proof, control, sessions) if tls is not None else None
     in_force = ConfigurationInForce(
-        configuration, file, Parts(records, control, onvif, survey, tls, watch, enforcement.renew)
+        configuration, file, Parts(records, control, onvif, survey, tls, watch, clock, enforcement.renew)
     )
     control.records_watch.adopt(in_force.read_machines_again)
     custody = open_custody(lambda: in_force.current, records, tracer.durable, clock)

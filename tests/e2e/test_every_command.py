@@ -85,8 +85,9 @@ class Typist:
         done = await asyncio.to_thread(CliRunner().invoke, build(words), words)
         assert done.exit_code == 0, (words, done.output)
         async with asyncio.timeout(20):  # a state is enforced first, and traced as soon as can be
-            while not {entry.kind for entry in (new := await self._new(size))} >= set(leaves):
+            while not {entry.kind for entry in await self._new(size)} >= set(leaves):
                 await asyncio.sleep(0.02)
+        new = await self._new(size)
         assert {entry.kind for entry in new} == set(leaves), command
         assert {entry.account for entry in new} <= {account_name()}, command
         self.shown.setdefault(command, set()).update(leaves)

@@ -1,0 +1,6 @@
+"""Notices: what PP is told by mail, how it leaves, and how far it came.
+
+``french`` dates and durations, ``discretion`` what is left out, ``rendering`` templates to text and HTML, ``wording``
+and ``letters`` the texts, ``smime`` the
+signature, ``message`` the mail as bytes.
+"""
