@@ -46,6 +46,7 @@ TITLES = {
     "invalid-request": "Requête invalide",
     "throttled": "Trop de tentatives depuis cette adresse",
     "interconnection-cut": "Interconnexion interrompue",
+    "degraded-mode": "Interconnexion en mode dégradé",
     "camera-unreachable": "Caméra injoignable",
     "recorder-unreachable": "Enregistreur injoignable",
     "trace-unavailable": "Journal des accès indisponible",

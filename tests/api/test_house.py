@@ -88,6 +88,7 @@ async def test_the_interconnection_has_the_promised_shape(client: Client) -> Non
         "by": "ops",
         "ground": None,
         "incident": None,
+        "mode": None,
         "slots": {"used": 0, "cap": 10},
     }
 
