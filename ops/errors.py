@@ -68,3 +68,11 @@ class DamagedBook(BookError):
 
 class UnknownIncident(OpsError):
     """There is no incident of that id."""
+
+
+class ReturnsUnavailable(OpsError):
+    """The mailbox of returns could not be read: what lies in it is read later."""
+
+
+class CallFailed(OpsError):
+    """Nobody could be called, or shouted at, by this means."""
