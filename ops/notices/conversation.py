@@ -68,9 +68,9 @@ class Route(Protocol):
         """Hand a letter over, in at most ``limit_s`` seconds. Never raises for what the other side does."""
 
 
-def envelope_id(message_id: str, sha256: str) -> str:
-    """Return the ENVID of these bytes of a notice: 32 characters that need no escaping (RFC 3461 section 4)."""
-    return hashlib.sha256(f"{message_id} {sha256}".encode()).hexdigest()[:32]
+def envelope_id(message_id: str) -> str:
+    """Return the ENVID by which delivery reports name a message: 32 characters that need no escaping (RFC 3461)."""
+    return hashlib.sha256(message_id.encode()).hexdigest()[:32]
 
 
 class Transcript:

@@ -69,11 +69,7 @@ def take_in(mailbox: Mailbox, books: IncidentBooks, incidents: Iterable[Incident
     """
     known = tuple(incidents)
     by_message = {notice.message_id: _Sent(one.id, notice) for one in known for notice in one.notices}
-    by_envelope = {
-        envelope_id(message_id, sha256): sent
-        for message_id, sent in by_message.items()
-        for sha256 in {sent.notice.sha256, *(attempt.said.sha256 for attempt in sent.notice.attempts)}
-    }
+    by_envelope = {envelope_id(message_id): sent for message_id, sent in by_message.items()}
     mails = mailbox.waiting()
     for key, content in mails:
         try:
