@@ -224,7 +224,7 @@ class NoticeAttempted(_Said):
     route: Text
     sha256: Sha256
     server: Text
-    tls: Text | None
+    tls: Text | None = None
     dialogue: Text
     outcome: Literal["taken", "partly-taken", "deferred", "refused", "unreachable"]
 
