@@ -136,7 +136,7 @@ class _Talk:
         if self._route.security == "starttls":
             await self._hello(client)
         if self._route.login is not None:
-            self._heard.ours(f"AUTH {self._route.login.username} ***")
+            self._heard.ours("AUTH ***")
             self._heard.theirs(*await client.login(self._route.login.username, self._route.login.password))
 
     async def _hello(self, client: SMTP) -> None:
