@@ -109,6 +109,11 @@ class DemoAuthority:
         """Return the client certificate of ``name`` (an opaque id), in ``folder`` or beside the root."""
         return self._issued(name, now, ExtendedKeyUsageOID.CLIENT_AUTH, None, folder=folder, lifetime=lifetime)
 
+    def mail(self, address: str, now: datetime) -> Issued:
+        """Return the certificate ``mail.pem`` by which ``address`` signs its mail (RFC 8551 section 4.4)."""
+        alternatives = x509.SubjectAlternativeName([x509.RFC822Name(address)])
+        return self._issued("mail", now, ExtendedKeyUsageOID.EMAIL_PROTECTION, alternatives)
+
     def write_revocation_list(self, revoked: Iterable[x509.Certificate], now: datetime) -> Path:
         """Write ``crl.pem`` anew: these certificates are revoked from ``now`` on."""
         builder = (

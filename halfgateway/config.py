@@ -30,6 +30,7 @@ from auth.assertions import MAX_AUTHENTICATION_AGE, MAX_TEXT_CHARS, MAX_VALIDITY
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
 from auth.trace.retention import LONGEST_ACCESS_DAYS, Retention
 from camera_registry.connections import Connection
+from halfgateway.config_ops import ContactSection, MailSection, mail_files
 from halfgateway.control.bandwidth import Line
 from halfgateway.control.streams import Timings
 from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
@@ -365,6 +366,8 @@ class Configuration(_Section):
     machines: tuple[MachineSection, ...] = ()
     assertions: AssertionSection | None = None
     sites: tuple[SiteSection, ...] = ()
+    mail: MailSection | None = None
+    contacts: tuple[ContactSection, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")
@@ -440,7 +443,7 @@ def _files(configuration: Configuration) -> list[tuple[str, Path]]:
         tls = configuration.tls
         files += [("tls.certificate", tls.certificate), ("tls.key", tls.key), ("tls.client_ca", tls.client_ca)]
         files += [("tls.revoked", tls.revoked)] if tls.revoked is not None else []
-    return files
+    return files + mail_files(configuration.mail)
 
 
 def _beside(section: Any, folder: Path) -> Any:
@@ -449,7 +452,7 @@ def _beside(section: Any, folder: Path) -> Any:
         return folder / section
     if isinstance(section, tuple):
         return tuple(_beside(item, folder) for item in section)
-    if isinstance(section, _Section):
+    if isinstance(section, BaseModel):
         return section.model_copy(update={name: _beside(value, folder) for name, value in section})
     return section
 

@@ -55,6 +55,7 @@ from halfgateway.config import (
     TimingsSection,
     TlsSection,
 )
+from halfgateway.demo_mail import contact_sections, mail_section
 from halfgateway.downstream.answers import REALM
 from halfgateway.errors import HalfGatewayError
 from halfgateway.folder import DEMO_NODE, DataFolder
@@ -196,6 +197,8 @@ def _configuration(
         assertions=AssertionSection(issuer=ASSERTION_ISSUER, audience=ASSERTION_AUDIENCE),
         machines=(MachineSection(id=MACHINE, agent=RESPONSIBLE, reason="L251-2-5", over_plain_rtsp=True),),
         sites=(SiteSection(id=SITE, label="Salle de commandement de démonstration"),),
+        mail=mail_section(folder.root / "mail", authority, datetime.now(UTC)),
+        contacts=contact_sections(),
     )
 
 

@@ -76,3 +76,19 @@ class ReturnsUnavailable(OpsError):
 
 class CallFailed(OpsError):
     """Nobody could be called, or shouted at, by this means."""
+
+
+class CopyingRefused(OpsError):
+    """A message would go over the border without both parties in copy, or PP into an internal one (C14, C16)."""
+
+
+class NoContact(OpsError):
+    """Annex 2 or 3 has never had a contact of the wanted role."""
+
+
+class WordingError(OpsError):
+    """A text lacks a fact that it states, or a template is not as its caller takes it to be."""
+
+
+class SigningError(OpsError):
+    """The S/MIME certificate or its key cannot be used, or a message cannot be signed with it."""

@@ -176,14 +176,23 @@ def test_the_example_is_complete_and_names_what_is_missing(tmp_path: Path) -> No
         "tls.key",
         "tls.client_ca",
         "tls.revoked",
+        "mail.primary.password_file",
+        "mail.secondary.password_file",
+        "mail.smime.certificate",
+        "mail.smime.key",
     ]
     example = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
-    for name in ("tls/server.pem", "tls/server.key", "tls/client-ca.pem", "tls/revoked.pem", "secrets/mairie.password"):
+    files = ["tls/server.pem", "tls/server.key", "tls/client-ca.pem", "tls/revoked.pem", "secrets/mairie.password"]
+    files += ["secrets/smtp.password", "secrets/smtp-secours.password", "tls/mail.pem", "tls/mail.key"]
+    for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x", encoding="utf-8")
     configuration = read_configuration(copy)
     assert configuration.node.data == tmp_path / example["node"]["data"]
     assert configuration.cameras[0].password_file == tmp_path / "secrets/mairie.password"
+    assert configuration.mail is not None
+    assert configuration.mail.primary is not None
+    assert configuration.mail.primary.password_file == tmp_path / "secrets/smtp.password"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -17,9 +17,10 @@ FIXED_KEYS = (
     "tls.handshake_timeout_s",
     "tls.ocsp_responders",
     "assertions",
+    "mail",
 )
-"""What is read once, at start: where the node keeps its own, where it listens and how it greets there, and what all
-nodes of a convention must have in common."""
+"""What is read once, at start: where the node keeps its own, where it listens and how it greets there, how mail
+leaves, and what all nodes of a convention must have in common."""
 
 _ABSENT = object()
 

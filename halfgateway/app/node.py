@@ -37,7 +37,8 @@ from halfgateway.app.listening import Endpoints, listen
 from halfgateway.app.office import Office, open_office
 from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.tls import CertificateWatch, TlsFiles
-from halfgateway.config import Configuration, ConfigurationFile
+from halfgateway.config import Configuration, ConfigurationError, ConfigurationFile
+from halfgateway.config_ops import faults_at_start
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, command_author
 from halfgateway.control.custody import Custody
 from halfgateway.control.endings import NodeStopped
@@ -100,8 +101,11 @@ async def running_node(
 
     The ``file`` that it was read from is read again whenever ``hung_up`` is set, once the node runs.
 
-    Raises HalfGatewayError and its packages' errors (another node here, a damaged trace, no database, ...).
+    Raises HalfGatewayError and its packages' errors (an empty annex 2, another node here, a damaged trace, ...).
     """
+    faults = faults_at_start(configuration.mail, configuration.contacts, SystemClock().now())
+    if faults:
+        raise ConfigurationError(faults)
     async with AsyncExitStack() as life:
         yield await _start(configuration, file, hung_up, life)
 
@@ -179,7 +183,7 @@ async def _start(
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
     survey = await _begin_survey(configuration, records, control, onvif)
     watch = CertificateWatch(tls, certificates, proof, control, sessions) if tls is not None else None
-    parts = Parts(records, control, onvif, survey, tls, watch, enforcement.renew)
+    parts = Parts(records, control, onvif, survey, tls, watch, clock, enforcement.renew)
     in_force = ConfigurationInForce(configuration, file, parts)
     custody = open_custody(lambda: in_force.current, records, tracer.durable, clock)
     office = open_office(

@@ -16,6 +16,7 @@ from typing import NoReturn
 from auth.errors import RecordsUnavailableError
 from auth.trace import Draft, Kind
 from auth.trace.retention import Retention
+from camera_registry.clock import Clock
 from camera_registry.onvif_process import OnvifProcess
 from halfgateway import logs
 from halfgateway.api.ports import ReloadOutcome
@@ -24,6 +25,7 @@ from halfgateway.app.door import Control, machine_uses, terms_of, tickets_show_o
 from halfgateway.app.keeping import Records
 from halfgateway.app.tls import CertificateWatch, Loaded, TlsFiles, load
 from halfgateway.config import CameraSection, Configuration, ConfigurationError, ConfigurationFile
+from halfgateway.config_ops import faults_at_start
 from halfgateway.control.endings import CameraWithdrawn
 from halfgateway.control.rtsp_door import MachineAccount
 from halfgateway.errors import InvalidRequest, Refusal, StateStoreUnavailable
@@ -60,6 +62,7 @@ class Parts:
     survey: Survey
     tls: TlsFiles | None
     watch: CertificateWatch | None
+    clock: Clock
     renew: Callable[[], Awaitable[None]]
 
 
@@ -132,6 +135,7 @@ class ConfigurationInForce:
         after = file.configuration
         changed = changed_keys(self.current, after)
         faults = [f"{key}: cannot be changed while the node runs" for key in refused_keys(changed)]
+        faults += faults_at_start(None, after.contacts, self._parts.clock.now())
         passwords, unreadable = await asyncio.to_thread(self._new_passwords, after.cameras)
         tls = None
         if after.tls is not None and after.tls != self.current.tls:

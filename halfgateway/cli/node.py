@@ -32,6 +32,7 @@ from halfgateway.config import (
     open_questions,
     read_configuration,
 )
+from halfgateway.config_ops import faults_at_start, mail_questions
 from halfgateway.database import DatabaseError
 from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.errors import HalfGatewayError
@@ -76,16 +77,21 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Validate a configuration: exit 0, or 2 with every fault. Orders that near their end are called to mind."""
+    now = SystemClock().now()
     try:
         configuration = read_configuration(config)
-        warnings = asyncio.run(order_warnings(configuration, SystemClock().now()))
+        faults = faults_at_start(configuration.mail, configuration.contacts, now)
+        if faults:
+            raise ConfigurationError(faults)
+        warnings = asyncio.run(order_warnings(configuration, now))
     except ConfigurationError as error:
         say({"valid": False, "faults": error.faults}, "\n".join(error.faults), as_json=as_json)
         raise typer.Exit(WRONG_USAGE) from error
     except DatabaseError as error:
         say({"valid": False, "faults": [str(error)]}, str(error), as_json=as_json)
         raise typer.Exit(WRONG_USAGE) from error
-    questions, due = open_questions(configuration), _reports_due(configuration)
+    questions = [*open_questions(configuration), *mail_questions(configuration.mail, now)]
+    due = _reports_due(configuration)
     told = [f"{config}: valid", *(f"! {warning}" for warning in warnings)]
     told += [f"À décider : {question}" for question in questions]
     told += [f"Compte rendu attendu : accès de secours n° {number}" for number in due]
@@ -178,6 +184,8 @@ def _run(node: Coroutine[Any, Any, None]) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(node)
+    except ConfigurationError as error:
+        stop(WRONG_USAGE, *error.faults)
     except (HalfGatewayError, AuthError, OpsError, RegistryError, OSError) as error:
         stop(REFUSED, str(error))
 

@@ -28,6 +28,7 @@ from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from tests.bench.child import BenchError, Child, child
 from tests.bench.identities import PASSWORD, STREAM_PATH, USERNAME, bench_identity
+from tests.contacts import CONTACTS
 from tests.e2e.nodes import toml_lines
 from tests.raw_player import Credentials, RawPlayer
 from tests.rights import authorise, order
@@ -206,6 +207,7 @@ def _configuration(
             "client_ca": str(authority.certificate_path),
             "revoked": str(authority.revocation_list_path),
         },
+        "contacts": CONTACTS,
         "machines": [{"id": MACHINE, "agent": RESPONSIBLE, "reason": "L251-2-5", "over_plain_rtsp": True}],
         "cameras": [
             {name: getattr(bench_identity(index), name) for name in described}

@@ -40,6 +40,7 @@ from halfgateway.downstream.answers import REALM
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.net.valkey import connect, find_binary
+from tests.contacts import CONTACTS
 from tests.databases import databases
 from tests.e2e.watching import Watcher
 from tests.raw_player import Credentials
@@ -353,6 +354,7 @@ class Estate:
             "timings": self.timings,
             "machines": [{"id": MACHINE, "agent": RESPONSIBLE, "reason": "L251-2-5", "over_plain_rtsp": True}],
             "sites": [{"id": SITE, "label": "Salle d'essai"}],
+            "contacts": CONTACTS,
             "cameras": [
                 {name: camera[name] for name in described} | {"password_file": str(self._password_file(camera))}
                 for camera in self.cameras

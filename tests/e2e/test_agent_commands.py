@@ -21,6 +21,7 @@ from auth.demo_authority import DemoAuthority
 from auth.trace import Kind
 from auth.trace.reader import TraceReader
 from halfgateway.cli import build
+from tests.contacts import CONTACTS
 from tests.e2e.nodes import Process, toml_lines
 
 OFFICER, OPERATOR, MACHINE = "syn-rssi-01", "pp-0001", "pvpp-vms"
@@ -41,6 +42,7 @@ class Site:
             "convention": {"in_force_from": datetime(2025, 10, 21, tzinfo=UTC)},
             "listen": {"http_port": 0, "https_port": 0, "rtsps_port": 0},
             "sites": [{"id": "PP-CITE", "label": "Salle de commandement"}],
+            "contacts": CONTACTS,
             "tls": {
                 "certificate": str(server.certificate_path),
                 "key": str(server.key_path),

@@ -1,0 +1,192 @@
+"""A notice as the bytes of a mail: headers, text and HTML, signature. Each resend has the same Message-ID (N01).
+
+What a mail says of an incident comes from its book alone, so whoever composes it again composes the same; only an
+S/MIME signature differs each time, and the book keeps the bytes that were sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from typing import Any, Final
+
+from camera_registry.paris import PARIS
+from ops.contacts import Addressed, Contact, Directory, Party, Sender, check_copying
+from ops.incidents.duties import Duty
+from ops.incidents.incident import TELL_OF_THE_STOP, Incident, Notice
+from ops.notices import letters
+from ops.notices.letters import Measure, Window
+from ops.notices.rendering import Wording
+from ops.notices.smime import SmimeSigner
+from ops.notices.wording import Terms, wording_of
+
+MAX_ENVELOPE_ID_CHARS: Final = 100
+"""Characters of an ENVID (RFC 3461 section 4.4). A longer Message-ID is known by its hash."""
+
+CHECKPOINT_FILE: Final = "point-de-controle.txt"
+"""The attachment that PP keeps: what ``halfgateway-verify --anchor`` is given (T04)."""
+
+HEADER_PROTECTION: Final = "clear"
+"""What is signed carries the headers too (RFC 9788): who wrote to whom, when, and on what."""
+
+_VERSION = b"MIME-Version: 1.0\r\n"
+_NTH = re.compile(r"-([1-9][0-9]{0,3})$")
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """One mail: its exact bytes, its Message-ID in angle brackets, and whom its envelope names."""
+
+    content: bytes
+    message_id: str
+    recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """Composes every mail. ``directory`` and ``cap`` are asked each time, for both may change while it runs.
+
+    ``checkpoint`` gives the trace's newest signed checkpoint, or None. Its methods raise NoContact, CopyingRefused
+    (C14), WordingError and SigningError.
+    """
+
+    sender: Sender
+    directory: Callable[[], Directory]
+    cap: Callable[[], int]
+    signer: SmimeSigner | None = None
+    checkpoint: Callable[[], str | None] = lambda: None
+
+    def compose(self, incident: Incident, duty: Duty, notice_id: str, now: datetime) -> Composed:
+        """Return the notice that an incident's duty asks for; ``update-2`` tells the second point d'étape."""
+        terms = self._terms(now)
+        first = first_notice(incident, notice_id)
+        words = wording_of(incident, duty.tells, terms, now, nth=_nth(notice_id), answers=first is not None)
+        thread = first.message_id if first is not None else None
+        addressed = self.directory().of_a_notice(now)
+        return self._mail(f"{incident.id}.{notice_id}", words, addressed, terms, now, thread=thread)
+
+    def report_received(self, incident: Incident, now: datetime, *, answers: str | None = None) -> Composed:
+        """Return the answer to what PP reported; ``answers`` is the Message-ID of PP's mail, where it was one (C13)."""
+        terms, addressed = self._terms(now), self.directory().of_a_word(now)
+        words = letters.of_report(incident, terms, now)
+        return self._mail(f"{incident.id}.received-1", words, addressed, terms, now, thread=answers)
+
+    def contact_test(self, contact: Contact, now: datetime) -> Composed:
+        """Return the month's test of one contact (N13); PP's contractor has it with PP in copy (C14)."""
+        terms = self._terms(now)
+        copied = self.directory().of_a_word(now).to if contact.is_contractor and contact.side is Party.PP else ()
+        mark = hashlib.sha256(f"{contact.role}:{contact.function}:{contact.email}".encode()).hexdigest()[:12]
+        words = letters.of_contact_test(contact, terms, now)
+        local_part = f"test-{now.astimezone(PARIS):%Y-%m}.{mark}"
+        return self._mail(local_part, words, Addressed((contact,), copied), terms, now)
+
+    def measure(self, measure: Measure, now: datetime) -> Composed:
+        """Return the word to PP of a measure that is narrower than a cut."""
+        terms, addressed = self._terms(now), self.directory().of_a_word(now)
+        words = letters.of_measure(measure, terms, now)
+        return self._mail(f"{measure.id}.{measure.act}", words, addressed, terms, now)
+
+    def window(self, window: Window, now: datetime) -> Composed:
+        """Return the announcement of a planned interruption, or its cancellation, which answers it (P07)."""
+        terms, addressed = self._terms(now), self.directory().of_a_notice(now)
+        words = letters.of_window(window, terms, now)
+        what, thread = "announced", None
+        if window.cancelled:
+            what, thread = "cancelled", self._message_id(f"{window.id}.announced")
+        return self._mail(f"{window.id}.{what}", words, addressed, terms, now, thread=thread)
+
+    def _terms(self, now: datetime) -> Terms:
+        return Terms(self.directory().single_point(now), self.cap(), self.checkpoint())
+
+    def _message_id(self, local_part: str) -> str:
+        return f"<{local_part}@{self.sender.domain}>"
+
+    def _mail(
+        self,
+        local_part: str,
+        words: Wording,
+        addressed: Addressed,
+        terms: Terms,
+        now: datetime,
+        *,
+        thread: str | None = None,
+    ) -> Composed:
+        check_copying(Party.SYN, addressed.everyone)
+        message_id = self._message_id(local_part)
+        headers = _headers(self.sender, words.subject, addressed, now) + _thread(message_id, thread)
+        recipients = tuple(dict.fromkeys(addressed.addresses))
+        entity = _entity(words, terms.checkpoint, message_id)
+        if self.signer is None:
+            return Composed(headers + _VERSION + entity.as_bytes(), message_id, recipients)
+        entity.set_param("hp", HEADER_PROTECTION)
+        content_type, body = self.signer.signed(headers + entity.as_bytes())
+        outer = f"Content-Type: {content_type}\r\n\r\n".encode("ascii")
+        return Composed(headers + _VERSION + outer + body, message_id, recipients)
+
+
+def first_notice(incident: Incident, notice_id: str) -> Notice | None:
+    """Return the notice that another one answers: the first that tells of the stop and was not withdrawn (C12)."""
+    for notice in incident.notices:
+        if notice.tells in TELL_OF_THE_STOP and not notice.withdrawn and notice.id != notice_id:
+            return notice
+    return None
+
+
+def envelope_id(message_id: str) -> str:
+    """Return the ENVID by which a delivery report names this message, as xtext (RFC 3461 section 4)."""
+    plain = message_id.strip("<>")
+    written = "".join(byte if byte not in "+=" else f"+{ord(byte):02X}" for byte in plain)
+    fits = len(written) <= MAX_ENVELOPE_ID_CHARS and all("!" <= byte <= "~" for byte in plain)
+    return written if fits else hashlib.sha256(plain.encode()).hexdigest()
+
+
+def _nth(notice_id: str) -> int:
+    found = _NTH.search(notice_id)
+    return int(found.group(1)) if found else 1
+
+
+def _headers(sender: Sender, subject: str, addressed: Addressed, now: datetime) -> bytes:
+    fields: list[tuple[str, Any]] = [
+        ("From", Address(sender.display, addr_spec=sender.address)),
+        ("To", [Address(each.function, addr_spec=each.email) for each in addressed.to]),
+        ("Cc", [Address(each.function, addr_spec=each.email) for each in addressed.cc]),
+        ("Subject", subject),
+        ("Date", now.astimezone(PARIS)),
+    ]
+    message = EmailMessage(policy=SMTP)
+    for name, value in fields:
+        if value:
+            message[name] = value
+    return b"".join(SMTP.fold_binary(name, value) for name, value in message.raw_items())
+
+
+def _thread(message_id: str, thread: str | None) -> bytes:
+    """The headers that machines read, never folded: a Message-ID has to come back as it was sent."""
+    lines = [f"Message-ID: {message_id}"]
+    if thread is not None:
+        lines += [f"In-Reply-To: {thread}", f"References: {thread}"]
+    lines += ["Auto-Submitted: auto-generated", "Content-Language: fr"]
+    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
+
+
+def _entity(words: Wording, checkpoint: str | None, message_id: str) -> EmailMessage:
+    """Text and HTML as alternatives, and the checkpoint attached to the byte where there is one."""
+    entity = EmailMessage(policy=SMTP)
+    entity.set_content(words.text, cte="quoted-printable")
+    entity.add_alternative(words.html, subtype="html", cte="quoted-printable")
+    if checkpoint is not None:
+        entity.add_attachment(
+            checkpoint.encode(), maintype="application", subtype="octet-stream", filename=CHECKPOINT_FILE
+        )
+    mark = hashlib.sha256(message_id.encode()).hexdigest()[:24]
+    for n, part in enumerate(part for part in entity.walk() if part.is_multipart()):
+        part.set_boundary(f"part-{n}-{mark}")
+    for part in entity.walk():
+        del part["MIME-Version"]
+    return entity
