@@ -30,7 +30,7 @@ from auth.assertions import MAX_AUTHENTICATION_AGE, MAX_TEXT_CHARS, MAX_VALIDITY
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
 from auth.trace.retention import LONGEST_ACCESS_DAYS, Retention
 from camera_registry.connections import Connection
-from halfgateway.config_ops import ContactSection, MailSection, mail_files
+from halfgateway.config_ops import ContactSection, MailSection, OnCallSection, mail_files
 from halfgateway.control.bandwidth import Line
 from halfgateway.control.streams import Timings
 from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
@@ -368,6 +368,7 @@ class Configuration(_Section):
     sites: tuple[SiteSection, ...] = ()
     mail: MailSection | None = None
     contacts: tuple[ContactSection, ...] = ()
+    on_call: OnCallSection = OnCallSection()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")
@@ -443,6 +444,8 @@ def _files(configuration: Configuration) -> list[tuple[str, Path]]:
         tls = configuration.tls
         files += [("tls.certificate", tls.certificate), ("tls.key", tls.key), ("tls.client_ca", tls.client_ca)]
         files += [("tls.revoked", tls.revoked)] if tls.revoked is not None else []
+    token = configuration.on_call.webhook_token_file
+    files += [("on_call.webhook_token_file", token)] if token is not None else []
     return files + mail_files(configuration.mail)
 
 

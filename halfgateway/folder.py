@@ -39,6 +39,11 @@ class DataFolder:
         return self.root / "interconnection.record"
 
     @property
+    def incidents(self) -> Path:
+        """The books of incidents (:mod:`ops.incidents.book`)."""
+        return self.root / "incidents"
+
+    @property
     def socket(self) -> Path:
         """Where the node's own door is (:mod:`halfgateway.app.local_door`); to be reached by its :func:`short_path`."""
         return self.run / "office.sock"

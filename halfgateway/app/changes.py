@@ -18,9 +18,10 @@ FIXED_KEYS = (
     "tls.ocsp_responders",
     "assertions",
     "mail",
+    "on_call",
 )
 """What is read once, at start: where the node keeps its own, where it listens and how it greets there, how mail
-leaves, and what all nodes of a convention must have in common."""
+leaves and who is called, and what all nodes of a convention must have in common."""
 
 _ABSENT = object()
 

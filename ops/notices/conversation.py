@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -66,11 +65,6 @@ class Route(Protocol):
 
     async def converse(self, letter: Letter, *, limit_s: float) -> Conversation:
         """Hand a letter over, in at most ``limit_s`` seconds. Never raises for what the other side does."""
-
-
-def envelope_id(message_id: str) -> str:
-    """Return the ENVID by which delivery reports name a message: 32 characters that need no escaping (RFC 3461)."""
-    return hashlib.sha256(message_id.encode()).hexdigest()[:32]
 
 
 class Transcript:

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from ops.appended import sync_folder
 from ops.errors import ReturnsUnavailable
 from ops.notices.reports import MAX_MAIL_BYTES
-from ops.notices.smtp import Login
+from ops.notices.smtp import Login, Security
 
 MAX_AT_ONCE: Final = 20
 """Mails that are read in one go; the rest waits for the next, a second later."""
@@ -55,13 +55,13 @@ class Maildir:
 
 @dataclass(frozen=True, slots=True)
 class ImapMailbox:
-    """A mailbox of a server; what is put away is marked as seen. ``tls`` verifies the peer."""
+    """A mailbox of a server; what is put away is marked as seen. ``tls`` verifies the peer; None is this machine's."""
 
     host: str
     port: int
     login: Login
-    tls: ssl.SSLContext
-    security: Literal["starttls", "tls"] = "tls"
+    tls: ssl.SSLContext | None
+    security: Security = "tls"
     folder: str = "INBOX"
 
     def waiting(self) -> Sequence[tuple[str, bytes]]:

@@ -26,8 +26,9 @@ from ops.incidents.events import Said
 from ops.incidents.following import follow_record
 from ops.incidents.incident import Incident
 from ops.local_record import LocalRecord
-from ops.notices.conversation import Letter, Route, envelope_id
+from ops.notices.conversation import Letter, Route
 from ops.notices.escalation import EscalationPlan, NextStep, is_red, next_step
+from ops.notices.message import envelope_id
 from ops.notices.queueing import WHO, Queue
 from ops.notices.returns import Mailbox, take_in
 from ops.notices.sending import Pace, Sending, deadline_of, next_sending

@@ -85,17 +85,17 @@ class Queue:
         compose: Compose,
         *,
         rules: Rules,
-        pace: Pace,
         escalation: Callable[[datetime], Sequence[str]],
-        stand_in: StandIn,
+        pace: Pace | None = None,
+        stand_in: StandIn | None = None,
     ) -> None:
         """``escalation`` gives the addresses of PP's escalation list on a day, the first level first."""
         self._books = books
         self._compose = compose
         self._rules = rules
-        self._pace = pace
+        self._pace = pace or Pace()
         self._escalation = escalation
-        self._stand_in = stand_in
+        self._stand_in = stand_in or StandIn()
 
     def keep_up(self, incident: Incident, now: datetime, under_way: Collection[str]) -> Incident:
         """Write what an incident owes now; return it then. ``under_way`` are its notices that are being sent.

@@ -24,7 +24,7 @@ from ops.incidents.events import (
     Said,
 )
 from ops.incidents.incident import Incident, Notice
-from ops.notices.conversation import envelope_id
+from ops.notices.message import envelope_id
 from ops.notices.reports import Action, DeliveryReport, RecipientReport, Reply, UnreadableMail, read_mail
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def take_in(mailbox: Mailbox, books: IncidentBooks, incidents: Iterable[Incident
     """
     known = tuple(incidents)
     by_message = {notice.message_id: _Sent(one.id, notice) for one in known for notice in one.notices}
-    by_envelope = {envelope_id(message_id): sent for message_id, sent in by_message.items()}
+    by_envelope = {named: sent for one, sent in by_message.items() for named in (envelope_id(one), one.strip("<>"))}
     mails = mailbox.waiting()
     for key, content in mails:
         try:

@@ -27,7 +27,8 @@ import aiohttp
 from camera_registry.clock import rfc3339
 from ops.appended import place_durably
 from ops.errors import CallFailed
-from ops.notices.conversation import Letter, Route, envelope_id
+from ops.notices.conversation import Letter, Route
+from ops.notices.message import envelope_id
 
 log = logging.getLogger(__name__)
 

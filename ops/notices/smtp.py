@@ -51,7 +51,9 @@ class Login:
 class SmtpRoute:
     """A mail server that takes our notices: see :class:`~ops.notices.conversation.Route`.
 
-    ``helo`` is the name that we give. ``tls`` verifies the peer. Raises ValueError for a server elsewhere without TLS.
+    ``helo`` is the name that we give. ``tls`` verifies the peer. ``connect_limit_s`` and ``reply_limit_s`` bound the
+    greeting and each answer, in seconds, within the whole conversation's limit. Raises ValueError for a server
+    elsewhere without TLS.
     """
 
     name: str
@@ -61,6 +63,8 @@ class SmtpRoute:
     security: Security = "starttls"
     tls: ssl.SSLContext | None = None
     login: Login | None = None
+    connect_limit_s: float = 20.0
+    reply_limit_s: float = 60.0
 
     def __post_init__(self) -> None:
         if self.security == "none" and not _on_this_machine(self.host):
@@ -95,7 +99,7 @@ class _Talk:
             hostname=self._route.host,
             port=self._route.port,
             local_hostname=self._route.helo,
-            timeout=limit_s,
+            timeout=min(self._route.reply_limit_s, limit_s),
             use_tls=self._route.security == "tls",
             start_tls=False,
             tls_context=self._route.tls,
@@ -111,7 +115,7 @@ class _Talk:
             self._heard.theirs(error.code, error.message)
             outcome = "deferred" if error.code < 500 else "refused"
         except TimeoutError:
-            self._heard.happened(f"no answer within {limit_s:g} s")
+            self._heard.happened("no answer in time")
             outcome = "unreachable"
         except ssl.SSLError as error:
             self._heard.happened(f"TLS: {error}")
@@ -124,7 +128,8 @@ class _Talk:
         return Conversation(self._server, self._tls, self._heard.text(), outcome, self._taken, self._failed)
 
     async def _introduce(self, client: SMTP) -> None:
-        greeting = await client.connect()
+        async with asyncio.timeout(self._route.connect_limit_s):
+            greeting = await client.connect()
         self._server = self._heard.theirs(*greeting).split()[1:2][0] if greeting.message.split() else "-"
         await self._hello(client)
         if self._route.security == "starttls":
