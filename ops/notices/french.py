@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -76,12 +75,6 @@ def streams(count: int) -> str:
 def month(of: date) -> str:
     """Write a month: ``novembre 2026``."""
     return f"{MONTHS[of.month - 1]} {of.year}"
-
-
-def listed(words: Sequence[str]) -> str:
-    """Write several as one: ``a, b et c``."""
-    *first, last = words
-    return f"{', '.join(first)} et {last}" if first else last
 
 
 def _which(local: datetime) -> str:

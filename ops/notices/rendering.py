@@ -100,10 +100,7 @@ def _environment() -> Environment:
         "moment": french.moment,
         "le_utc": french.le_utc,
         "duree": french.duration,
-        "jour": french.day,
         "mois": french.month,
-        "flux": french.streams,
-        "liste": french.listed,
         "sobre": discreet,
     }
     return environment

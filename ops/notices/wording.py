@@ -77,10 +77,10 @@ _GROUNDS = {
     ),
     Ground.END: _Ground(
         "fin",
-        "Fin ou suspension de la convention",
+        "Décision de fin ou de suspension",
         "l'article 11",
         "consécutive à la fin ou à la suspension de la convention",
-        "que le motif de l'interruption n° {ref} a pris fin, que son système fonctionne normalement",
+        "que la décision n° {ref} a été levée, que son système fonctionne normalement",
     ),
 }
 
@@ -225,6 +225,8 @@ def _step(incident: Incident, nth: int) -> dict[str, Any]:
 def _scope(incident: Incident) -> str:
     if incident.opened.scope is not None:
         return discreet(incident.opened.scope)
+    if interrupted_at(incident) is None:
+        return "en cours d'établissement"
     everything = "totalité des Flux, en Temps réel et en Temps différé"
     if incident.drill:
         return f"{everything} (exercice : aucun Flux n'est interrompu)"

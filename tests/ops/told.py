@@ -1,0 +1,151 @@
+"""An incident as a test tells it, those who are told of it, and every mail that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+from ops.contacts import Contact, ContactRole, Directory, Party, Sender
+from ops.incidents.events import (
+    DeadlineMissed,
+    Event,
+    Noted,
+    NoticeKind,
+    NoticeQueued,
+    Opened,
+    Recovered,
+    Said,
+    Source,
+    StepTold,
+)
+from ops.incidents.incident import Incident, incident_of
+from ops.interconnection import Author, Ground
+from ops.notices.letters import Act, Measure, Narrowed, Window, of_contact_test, of_measure, of_report, of_window
+from ops.notices.message import Composer
+from ops.notices.rendering import Wording
+from ops.notices.smime import SmimeSigner
+from ops.notices.wording import Terms, wording_of
+
+T0 = datetime(2026, 11, 21, 2, 12, tzinfo=UTC)
+"""03 h 12 in Paris."""
+
+REF = "20261121T021200Z-7f3a01"
+SINCE = date(2025, 10, 21)
+MAILBOX = Contact("Permanence du PVPP", Party.PP, ContactRole.FUNCTIONAL_MAILBOX, "pvpp@pp.example", SINCE)
+CONTRACTOR = Contact(
+    "Mainteneur du PVPP", Party.PP, ContactRole.CONTRACTOR, "support@mainteneur.example", SINCE, employer_party=Party.PP
+)
+OPERATIONS = Contact("Service d'exploitation", Party.SYN, ContactRole.FUNCTIONAL_MAILBOX, "dpp@syn.example", SINCE)
+POINT = Contact(
+    "Astreinte SYN", Party.SYN, ContactRole.SINGLE_POINT, "astreinte@syn.example", SINCE, phone="01 00 00 00 03"
+)
+DIRECTORY = Directory((MAILBOX, CONTRACTOR, OPERATIONS, POINT))
+TERMS = Terms(POINT, cap=10)
+SENDER = Sender("dpp@syn.example", "Seine-et-Yvelines Numérique", "syn.example")
+CHECKPOINT = "halfgateway/node-1\n412\nsmFf0nGJCzcHgh8xlIIbRSMbLpQoZ4LRg7EFxcwMhCM=\n\n— halfgateway/node-1 AbCd/+09\n"
+
+
+def opened(
+    ground: Ground | None = Ground.CRITICAL_INCIDENT,
+    *,
+    by: Author = Author.OPS,
+    t0: datetime = T0,
+    source: Source = Source.HEARTBEAT,
+    stopped: datetime | None = T0 + timedelta(minutes=4),
+    closed: int | None = 7,
+    critical: bool | None = None,
+    reason: str = "baie de commutation hors tension",
+    scope: str | None = None,
+) -> Opened:
+    """How an incident begins; a drill interrupts nothing."""
+    drill = ground is Ground.DRILL
+    return Opened(
+        t0=t0,
+        t0_source=source,
+        critical=ground is Ground.CRITICAL_INCIDENT if critical is None else critical,
+        by=by,
+        reason=reason,
+        ground=ground,
+        interrupted_at=None if drill else stopped,
+        streams_closed=None if drill else closed,
+        scope=scope,
+    )
+
+
+def incident(*said: Said, at: datetime = T0 + timedelta(minutes=4), ref: str = REF) -> Incident:
+    """The incident of which this was said, all of it at one instant."""
+    told = incident_of(ref, [Event(n=n, at=at, who="syn-ops-01", said=one) for n, one in enumerate(said)])
+    assert told is not None
+    return told
+
+
+def queued(notice: str, tells: NoticeKind = NoticeKind.CUT) -> NoticeQueued:
+    """A notice that waits to be sent."""
+    return NoticeQueued(
+        notice=notice,
+        tells=tells,
+        message_id=f"<{REF}.{notice}@syn.example>",
+        sha256="0" * 64,
+        recipients=("pvpp@pp.example",),
+    )
+
+
+def composer(signer: SmimeSigner | None = None, checkpoint: str | None = None) -> Composer:
+    """What composes the mails of this incident."""
+    return Composer(SENDER, lambda: DIRECTORY, lambda: 10, signer, lambda: checkpoint)
+
+
+BACK = Recovered(at=T0 + timedelta(hours=4), reason="alimentation rétablie")
+STEP = StepTold(text="L'alimentation est en cours de remplacement.", next_by=T0 + timedelta(hours=6))
+SOON = T0 + timedelta(minutes=5)
+LATE = T0 + timedelta(hours=9, minutes=30)
+MISSED = DeadlineMissed(deadline=T0 + timedelta(hours=8), reason="les deux serveurs de messagerie étaient arrêtés.")
+NATURE = Noted(about="nature", text="panne d'alimentation électrique")
+CAUSE = Noted(about="cause", text="défaut d'un onduleur")
+GAP = Noted(about="recordings", text="2026-11-21T02:12:00Z")
+
+
+def letters() -> dict[str, Wording]:
+    """Every text in every variant, by the name of the file that holds it in ``letters/``."""
+
+    def notice(tells: NoticeKind, said: Sequence[Said], now: datetime = SOON, *, answers: bool = False) -> Wording:
+        return wording_of(incident(*said), tells, TERMS, now, answers=answers)
+
+    cut, both = NoticeKind.CUT, NoticeKind.CUT_AND_RESTORED
+    after = BACK.at + timedelta(minutes=5)
+    automatic = opened(by=Author.DETECTION, stopped=None, closed=None)
+    others = (Ground.SECURITY, Ground.MAINTENANCE, Ground.END)
+    block = Measure("m-1", Act.BLOCKED, Narrowed.CAMERA, "mairie", "travaux", Author.OPS, T0, T0 + timedelta(days=2))
+    window = Window("f-1", T0, T0 + timedelta(hours=2), "remplacement d'un commutateur")
+    return {
+        "incident": notice(cut, [opened()]),
+        "incident-tardif": notice(cut, [opened(), NATURE, GAP, MISSED], LATE),
+        "incident-constate": notice(cut, [automatic]),
+        "incident-sans-interruption": notice(cut, [opened(None, critical=True, stopped=None, source=Source.DECLARED)]),
+        **{f"{ground}": notice(cut, [opened(ground, by=Author.OFFICER)]) for ground in others},
+        "exercice": notice(cut, [opened(Ground.DRILL)]),
+        "point-etape": notice(NoticeKind.UPDATE, [opened(), NATURE, STEP], answers=True),
+        "retablissement": notice(NoticeKind.RESTORED, [opened(), CAUSE, BACK], after, answers=True),
+        "retablissement-lacune": notice(NoticeKind.RESTORED, [opened(), GAP, BACK], after, answers=True),
+        "retablissement-exercice": notice(NoticeKind.RESTORED, [opened(Ground.DRILL), BACK], after, answers=True),
+        **{
+            f"retablissement-{ground}": notice(NoticeKind.RESTORED, [opened(ground), BACK], after, answers=True)
+            for ground in others
+        },
+        "interruption-retablissement": notice(both, [opened(), BACK], after),
+        "interruption-retablissement-tardif": notice(both, [opened(), CAUSE, GAP, MISSED, BACK], LATE),
+        "signalement": of_report(incident(opened(None, stopped=None, closed=None, reason="image figée")), TERMS, SOON),
+        "essai": of_contact_test(MAILBOX, TERMS, T0),
+        "essai-prestataire": of_contact_test(CONTRACTOR, TERMS, T0),
+        "mesure": of_measure(block, TERMS, T0),
+        "mesure-levee": of_measure(
+            Measure("m-2", Act.UNBLOCKED, Narrowed.AGENT, "pp-7f3a", "terme échu", Author.OFFICER, T0), TERMS, T0
+        ),
+        "mesure-flux": of_measure(
+            Measure("m-3", Act.CLOSED, Narrowed.STREAM, "s-41", "caméra en réparation", Author.OPS, T0), TERMS, T0
+        ),
+        "fenetre": of_window(window, TERMS, T0 - timedelta(days=3)),
+        "fenetre-annulee": of_window(
+            Window("f-1", window.start, window.end, window.purpose, cancelled=True), TERMS, T0 - timedelta(days=1)
+        ),
+    }
