@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email import message_from_bytes, policy
+from email.errors import MessageError
+from email.header import decode_header
 from email.message import Message
 from email.utils import getaddresses
 from enum import StrEnum
@@ -28,13 +30,16 @@ MAX_REPORTED_RECIPIENTS: Final = 100
 MAX_PARTS: Final = 50
 """Parts of a mail that are looked at. A report has three."""
 
+MAX_FIELD_CHARS: Final = 8000
+"""Characters of a header that are looked at: some fifty Message-IDs. Reading encoded words takes the square of it."""
+
 MAX_EVIDENCE_CHARS: Final = 500
 """Characters of a report that are kept as evidence, beside the hash of the whole mail."""
 
 _MESSAGE_ID = re.compile(r"<[^<>\s]{1,200}>")
 _AUTOMATIC_PRECEDENCE: Final = frozenset({"bulk", "junk", "list", "auto_reply"})
 _AUTOMATIC_SUBJECT = re.compile(
-    r"\s*(?:re\s*:\s*)?(?:r[ée]ponse automatique|absence du bureau|absent|automatic reply|auto(?:matic)?[- ]?reply"
+    r"\s*(?:re\s*:\s*)?(?:r\S{1,2}ponse automatique|absence du bureau|absent|automatic reply|auto(?:matic)?[- ]?reply"
     r"|out of (?:the )?office)\b",
     re.IGNORECASE,
 )
@@ -93,7 +98,7 @@ def read_mail(content: bytes) -> DeliveryReport | Reply:
         if _kind(mail) == "multipart/report" and _parameter(mail, "report-type") == "delivery-status":
             return _report(mail, digest)
         return _reply(mail, digest)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (MessageError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UnreadableMail(f"{type(error).__name__}: {error}") from error
 
 
@@ -162,8 +167,14 @@ def _is_automatic(mail: Message) -> bool:
         or (_field(mail, "Return-Path") or "").strip() == "<>"
         or (_field(mail, "Precedence") or "").strip().lower() in _AUTOMATIC_PRECEDENCE
         or any(mail.get(name) is not None for name in ("X-Autoreply", "X-Autorespond", "X-Auto-Response"))
-        or _AUTOMATIC_SUBJECT.match(_field(mail, "Subject") or "") is not None
+        or _AUTOMATIC_SUBJECT.match(_subject(mail)) is not None
     )
+
+
+def _subject(mail: Message) -> str:
+    """The subject with its encoded words read (RFC 2047), as far as they can be."""
+    words = decode_header(_field(mail, "Subject") or "")
+    return "".join(word if isinstance(word, str) else word.decode("utf-8", errors="replace") for word, _ in words)
 
 
 def _parts(mail: Message) -> list[Message]:
@@ -187,4 +198,6 @@ def _ids(mail: Message, name: str) -> list[str]:
 def _field(mail: Message, name: str) -> str | None:
     """A header in one line that can be printed, whatever its bytes."""
     value = mail.get(name)  # a Header where its bytes are no ASCII
-    return None if value is None else "".join(one if one.isprintable() else " " for one in str(value)).strip()
+    if value is None:
+        return None
+    return "".join(one if one.isprintable() else " " for one in str(value)[:MAX_FIELD_CHARS]).strip()
