@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def compose(incident: Incident, duty: Duty, notice: str, now: datetime) -> Writt
     thread = f"In-Reply-To: {first.message_id}\r\n" if first is not None else ""
     text = (
         f"From: {SENDER}\r\nTo: {', '.join(PP)}\r\nMessage-ID: {message_id}\r\n{thread}"
-        f"Subject: {duty.tells} {notice}\r\n"
+        f"Subject: {duty.tells} {notice}\r\nDate: {format_datetime(now)}\r\n"
         f"\r\n{'HORS DELAI ' if late else ''}{incident.deadline.isoformat()}\r\n"
     )
     return Written(text.encode("ascii"), message_id, (*PP, OURS), (OURS,))
