@@ -136,6 +136,8 @@ def newest_checkpoint(folder: DataFolder, node: str) -> str | None:
     try:
         with (folder.trace / CHECKPOINTS).open("rb") as file:
             notes = last_notes(file, file.seek(0, os.SEEK_END), origin(node))
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError) as error:
         log.warning("notifier.no_checkpoint error=%s", error)
         return None

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from camera_registry.clock import Clock
-from ops.errors import BookError, OpsError
+from ops.errors import OpsError
 from ops.incidents.book import IncidentBooks
 from ops.incidents.duties import Rules
 from ops.incidents.events import Said
@@ -45,6 +45,9 @@ LOOK_S: Final = 0.1
 
 MAX_CONVERSATIONS: Final = 8
 """Conversations at a time. A site has one or two incidents open; past this the next round begins the others."""
+
+CLOSE_LIMIT_S: Final = 3.0
+"""Seconds that a notifier that is told to end gives to what it has begun; it is killed after five."""
 
 CALL_AGAIN: Final = timedelta(minutes=1)
 """How long after a call that nobody heard it is made again."""
@@ -148,8 +151,13 @@ class Notifier:
             await asyncio.wait(set(self._under_way.values()))
 
     async def close(self) -> None:
-        """Break off what is under way: a letter that was being handed over is sent again, by the same Message-ID."""
+        """Let what is under way end within ``CLOSE_LIMIT_S``, and break off the rest.
+
+        A letter that was being handed over then is sent again by whoever comes next, by the same Message-ID.
+        """
         tasks = set(self._under_way.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_LIMIT_S)
         for task in tasks:
             task.cancel()
         if tasks:
@@ -173,10 +181,9 @@ class Notifier:
         except OpsError as error:
             log.error("notifier.not_queued incident=%s error=%s", incident.id, error)
         for sending in self._due(incident):
-            self._begin((incident.id, sending.notice.id), self._send(incident.id, sending))
-        step = next_step(incident, self._on_call.plan, self._rules, now)
-        if step is not None and step.at <= now and self._may_call(incident.id):
-            self._begin((incident.id, "escalation"), self._escalate(incident, step))
+            self._begin((incident.id, sending.notice.id), self._send(incident.id, sending.notice.id))
+        if self._step(incident) is not None and self._may_call(incident.id):
+            self._begin((incident.id, "escalation"), self._escalate(incident.id))
 
     def _due(self, incident: Incident) -> list[Sending]:
         now, names = self._clock.now(), [route.name for route in self._post.routes]
@@ -186,33 +193,50 @@ class Notifier:
         )
         return [sending for sending in planned if sending is not None and sending.at <= now]
 
-    async def _send(self, incident_id: str, sending: Sending) -> None:
-        notice = sending.notice
+    async def _send(self, incident_id: str, notice_id: str) -> None:
+        """Make an attempt that is due: by the book as it is now, for the last one may have ended meanwhile."""
         try:
-            content = await asyncio.to_thread(self._books.message, incident_id, notice.sha256)
-        except BookError as error:
-            log.error("notifier.no_message incident=%s notice=%s error=%s", incident_id, notice.id, error)
+            incident = await asyncio.to_thread(self._books.read, incident_id)
+            sending = next((one for one in self._due(incident) if one.notice.id == notice_id), None)
+            if sending is None:
+                return
+            content = await asyncio.to_thread(self._books.message, incident_id, sending.notice.sha256)
+        except OpsError as error:
+            log.error("notifier.not_sent incident=%s notice=%s error=%s", incident_id, notice_id, error)
             return
-        letter = Letter(self._post.sender, sending.recipients, content, envelope_id(notice.message_id))
+        notice, envelope = sending.notice, envelope_id(sending.notice.message_id)
+        letter = Letter(self._post.sender, sending.recipients, content, envelope)
         spoken = await self._post.route(sending.route).converse(letter, limit_s=sending.limit_s)
-        log.info(
-            "notifier.attempted incident=%s notice=%s route=%s outcome=%s",
-            incident_id, notice.id, sending.route, spoken.outcome,
-        )  # fmt: skip
-        self._unwritten.setdefault(incident_id, []).extend(spoken.said(notice.id, sending.route, notice.sha256))
+        told = (incident_id, notice_id, sending.route, spoken.outcome)
+        log.info("notifier.attempted incident=%s notice=%s route=%s outcome=%s", *told)
+        self._unwritten.setdefault(incident_id, []).extend(spoken.said(notice_id, sending.route, notice.sha256))
         await self._written(incident_id)
 
-    async def _escalate(self, incident: Incident, due: NextStep) -> None:
-        """Take a step: whoever is called is called before the book says so; twice is better than not at all."""
+    async def _escalate(self, incident_id: str) -> None:
+        """Take the step that is due: whoever is called is called before the book says so; twice is better than never."""
         now = self._clock.now()
-        self._called_at[incident.id] = self._clock.monotonic()
+        try:
+            incident = await asyncio.to_thread(self._books.read, incident_id)
+        except OpsError as error:
+            log.error("notifier.not_escalated incident=%s error=%s", incident_id, error)
+            return
+        due = self._step(incident)
+        if due is None:
+            return
+        self._called_at[incident_id] = self._clock.monotonic()
         if due.step.means == "mail":
             await self._attempted("next contact", lambda: self._queue.add_next_contact(incident, now))
         elif not await heard(self._on_call.voices, self._telephone(incident, due), now):
             return
-        self._unwritten.setdefault(incident.id, []).append(due.said())
-        if await self._written(incident.id):
-            del self._called_at[incident.id]
+        self._unwritten.setdefault(incident_id, []).append(due.said())
+        if await self._written(incident_id):
+            del self._called_at[incident_id]
+
+    def _step(self, incident: Incident) -> NextStep | None:
+        """The step of the escalation that is due now."""
+        now = self._clock.now()
+        step = next_step(incident, self._on_call.plan, self._rules, now)
+        return step if step is not None and step.at <= now else None
 
     def _may_call(self, incident_id: str) -> bool:
         """Whether nobody has been called in vain just now."""

@@ -73,7 +73,7 @@ def staged(folder: Path, port: int, step: Step) -> Stage:
 
 
 async def rounds(stage: Stage) -> None:
-    await stage.pass_time(timedelta(minutes=2), step=timedelta(seconds=40))
+    await stage.pass_time(timedelta(seconds=80), step=timedelta(seconds=40))
 
 
 def killed_at(fatal: int, folder: Path, port: int) -> bool:

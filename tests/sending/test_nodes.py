@@ -1,0 +1,103 @@
+"""Several notifiers, a full disk, a slow neighbour: what does not send twice, and what still sends (N01)."""
+
+from __future__ import annotations
+
+import errno
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ops.errors import BookError
+from ops.incidents.events import Level, NoticeQueued, NoticeSubmitted, Recovered, Said
+from ops.notices.folder_route import FolderRoute
+from ops.notices.queueing import StandIn
+from ops.notices.sending import Pace
+from tests.held_clock import HeldClock
+from tests.sending.stage import PP, black_hole, mail_server, opened, stage_of
+
+MINUTE = timedelta(minutes=1)
+
+
+async def test_the_second_node_is_silent_where_the_first_was_heard(tmp_path: Path, clock: HeldClock) -> None:
+    async with mail_server() as server:
+        first = stage_of(tmp_path / "a", clock, server.route())
+
+        def heard(name: str) -> list[Said]:
+            told = [event.said for event in first.incident(name).timeline]
+            return [one for one in told if isinstance(one, NoticeQueued | NoticeSubmitted)]
+
+        second = stage_of(tmp_path / "b", clock, server.route(), stand_in=StandIn(10 * MINUTE, heard))
+        for stage in (first, second):
+            stage.books.update("i1", "record", lambda _: [opened(clock.now())])
+        await first.round()
+        await second.pass_time(30 * MINUTE)
+        assert len(server.taken) == 1
+        assert second.incident().informed_at is not None
+
+        # the first dies before it has told of the restoration
+        for stage in (first, second):
+            stage.books.say("i1", "record", Recovered(at=clock.now(), reason="rétabli"))
+        await second.pass_time(10 * MINUTE)
+        assert len(server.taken) == 1
+        await second.pass_time(10 * MINUTE)
+        assert server.subjects() == ["cut cut-1", "restored restored-1"]
+
+
+async def test_the_second_node_sends_the_same_notice_where_nothing_was_heard(tmp_path: Path, clock: HeldClock) -> None:
+    async with mail_server() as server:
+        second = stage_of(tmp_path, clock, server.route(), stand_in=StandIn(10 * MINUTE))
+        second.books.update("i1", "record", lambda _: [opened(clock.now())])
+        await second.pass_time(9 * MINUTE, step=MINUTE)
+        assert server.taken == []
+        await second.pass_time(2 * MINUTE, step=MINUTE)
+        assert b"Message-ID: <i1.cut-1@syn.example>" in server.mails_of(PP[0])[0]
+
+
+async def test_a_disk_that_is_full_does_not_send_a_mail_again_and_again(
+    tmp_path: Path, clock: HeldClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with mail_server() as server:
+        stage = stage_of(tmp_path, clock, server.route())
+        stage.books.update("i1", "ops", lambda _: [opened(clock.now())])
+
+        def full(*_: object) -> None:
+            raise BookError(f"i1: {errno.ENOSPC}")
+
+        with monkeypatch.context() as disk:
+            disk.setattr(stage.books, "say", full)
+            await stage.pass_time(30 * MINUTE, step=MINUTE)
+            assert len(server.taken) == 1
+            assert stage.incident().informed_at is None
+        await stage.round()
+        assert stage.incident().informed_at is not None
+        await stage.pass_time(30 * MINUTE)
+        assert len(server.taken) == 1
+
+
+async def test_a_server_that_swallows_one_notice_holds_up_no_other(tmp_path: Path, clock: HeldClock) -> None:
+    async with black_hole() as nowhere, mail_server() as server:
+        stage = stage_of(tmp_path, clock, nowhere, pace=Pace(limit_s=1.0))
+        stage.books.update("i1", "ops", lambda _: [opened(clock.now())])
+        await stage.notifier.once()
+        await stage.notifier.once()
+        stage.notifier._post = stage_of(tmp_path / "x", clock, server.route()).notifier._post
+        stage.books.update("i2", "ops", lambda _: [opened(clock.now())])
+        await stage.notifier.once()
+        waiting = [task for (name, _), task in stage.notifier._under_way.items() if name == "i2"]
+        for task in waiting:
+            await task
+        assert stage.incident("i2").informed_at is not None
+        assert stage.incident("i1").notices[0].attempts == ()
+        await stage.notifier.close()
+
+
+async def test_the_demos_folder_keeps_each_mail_once(tmp_path: Path, clock: HeldClock) -> None:
+    stage = stage_of(tmp_path, clock, FolderRoute("mailbox", tmp_path / "mail"))
+    stage.books.update("i1", "ops", lambda _: [opened(clock.now())])
+    await stage.round()
+    (path,) = (tmp_path / "mail").iterdir()
+    assert path.name.startswith("i1.cut-1.")
+    (queued,) = stage.queued()
+    assert path.read_bytes() == stage.books.message("i1", queued.sha256)
+    assert {one.level for one in stage.incident().notices[0].recipients} == {Level.SUBMITTED}
