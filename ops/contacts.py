@@ -173,10 +173,6 @@ class Directory:
         pp, syn = (self._of_roles(party, roles, at, or_else=fallback) for party in (Party.PP, Party.SYN))
         return _addressed(pp, syn)
 
-    def at_address(self, email: str) -> tuple[Contact, ...]:
-        """Every contact, valid or not, that has this address."""
-        return tuple(contact for contact in self.contacts if contact.email.lower() == email.lower())
-
     def _of_roles(
         self, party: Party, roles: Sequence[ContactRole], at: datetime, or_else: Sequence[ContactRole] = ()
     ) -> tuple[Contact, ...]:

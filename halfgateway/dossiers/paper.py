@@ -43,7 +43,7 @@ def printed(document: Document) -> bytes:
         parts.append(PageBreak())
     for heading, lines in document.annexes:
         parts.append(Paragraph(escape(heading), _HEADING))
-        parts += [Paragraph(escape(line) or "&nbsp;", _MONO) for line in lines]
+        parts += [Paragraph(escape(line) if line.strip() else "&nbsp;", _MONO) for line in lines]
     template.build(parts)
     return file.getvalue()
 

@@ -153,6 +153,15 @@ class IncidentBooks:
             raise BookError(f"{incident_id}: the message {sha256} is not as it was written")
         return content
 
+    def exact(self, incident_id: str) -> bytes:
+        """The book's exact bytes, for whoever checks its chain elsewhere. Raises BookError, UnknownIncident."""
+        try:
+            return (self._folder / incident_id / "events").read_bytes()
+        except FileNotFoundError as error:
+            raise UnknownIncident(incident_id) from error
+        except OSError as error:
+            raise BookError(f"{incident_id}: {error.strerror}") from error
+
     def _incident(self, incident_id: str, pages: _Pages) -> Incident | None:
         incident = incident_of(incident_id, pages.events, damaged=pages.damaged)
         if incident is None and pages.damaged:

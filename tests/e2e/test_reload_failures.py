@@ -16,7 +16,9 @@ from auth.trace.reader import TraceReader
 from halfgateway.app import Node, running_node
 from halfgateway.config import ConfigurationError, ConfigurationFile
 from halfgateway.errors import Refusal, StateStoreUnavailable, TraceUnavailable
+from tests.contacts import CONTACTS
 from tests.e2e.conftest import until
+from tests.e2e.nodes import toml_lines
 
 DOCUMENT = """
 log_level = "{level}"
@@ -34,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def write(path: Path, *, cap: int, level: str = "info") -> None:
-    path.write_text(DOCUMENT.format(cap=cap, level=level))
+    path.write_text(DOCUMENT.format(cap=cap, level=level) + "\n".join(toml_lines({"contacts": CONTACTS})))
 
 
 @asynccontextmanager
@@ -97,6 +99,15 @@ async def test_a_hang_up_that_came_while_it_started_is_heeded(path: Path) -> Non
         await until(refused)
         assert await refused() == ["local-os"]
         assert not node.failed.is_set()
+
+
+async def test_a_reload_that_leaves_nobody_to_be_told_is_refused(path: Path) -> None:
+    # N13
+    async with node_of(path) as node:
+        path.write_text(DOCUMENT.format(cap=5, level="info"))
+        with pytest.raises(ConfigurationError, match="annexe 2 est vide"):
+            await node.in_force.reload(account="ops", source="local")
+        assert node.configuration.convention.cap == 10
 
 
 async def test_a_node_that_was_not_started_from_a_file_has_none_to_read(path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from camera_registry.paris import PARIS
 from ops.errors import WordingError
-from ops.incidents.events import Noted, NoticeKind, Recovered, Revised, StepTold
+from ops.incidents.events import Noted, NoticeKind, Recovered, Revised, Said, StepTold
 from ops.interconnection import Author, Ground
 from ops.notices import french
 from ops.notices.letters import Act, Measure, Narrowed, Window, of_measure, of_window
@@ -38,8 +38,8 @@ INTERNAL = (
 )
 
 
-def of(tells: NoticeKind, *said: object, now: datetime = SOON) -> Wording:
-    return wording_of(incident(*said), tells, TERMS, now)  # type: ignore[arg-type] - what a test says is an event
+def of(tells: NoticeKind, *said: Said, now: datetime = SOON) -> Wording:
+    return wording_of(incident(*said), tells, TERMS, now)
 
 
 def test_every_text_is_held_and_nothing_else_is() -> None:
