@@ -8,9 +8,12 @@ over before that one is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
+from ops.errors import DamagedBook
 from ops.incidents.book import IncidentBooks
+from ops.incidents.continuing import continuation
 from ops.incidents.events import Opened, Recovered, Said, Source
 from ops.incidents.incident import Incident
 from ops.interconnection import Ground, InterconnectionState
@@ -31,10 +34,12 @@ def follow_record(books: IncidentBooks, history: Sequence[InterconnectionState])
             books.update(state.incident, FOLLOWER, partial(_opening, state))
             known.add(state.incident)
             opened.append(state.incident)
-        over = () if state.closed else [one for one in state.settled if one in known and one not in ended]
-        for incident_id in over:
-            books.update(incident_id, FOLLOWER, partial(_ending, state))
-            ended.add(incident_id)
+        settled = () if state.closed else [name for one in state.settled for name in (one, continuation(one))]
+        for incident_id in settled:
+            if incident_id in known and incident_id not in ended:
+                with suppress(DamagedBook):  # its continuation is told
+                    books.update(incident_id, FOLLOWER, partial(_ending, state))
+                ended.add(incident_id)
     return tuple(opened)
 
 

@@ -21,6 +21,7 @@ from typing import Any, Final, NoReturn
 from camera_registry.clock import Clock
 from ops.errors import OpsError
 from ops.incidents.book import IncidentBooks
+from ops.incidents.continuing import carry_on
 from ops.incidents.duties import Rules
 from ops.incidents.events import Said
 from ops.incidents.following import follow_record
@@ -172,6 +173,9 @@ class Notifier:
 
     async def _attend(self, incident: Incident) -> None:
         """Do what one incident asks for; its trouble is not another's."""
+        if incident.damaged:
+            await self._attempted("carry on", partial(carry_on, self._books, incident, WHO))
+            return
         if not await self._written(incident.id):
             return
         busy = {notice for name, notice in self._under_way if name == incident.id}
@@ -213,7 +217,7 @@ class Notifier:
         await self._written(incident_id)
 
     async def _escalate(self, incident_id: str) -> None:
-        """Take the step that is due: whoever is called is called before the book says so; twice is better than never."""
+        """Take the step that is due: the call comes before the book's word of it; twice is better than never."""
         now = self._clock.now()
         try:
             incident = await asyncio.to_thread(self._books.read, incident_id)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import errno
 from datetime import timedelta
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 
 from ops.errors import BookError
+from ops.incidents.book import IncidentBooks
+from ops.incidents.continuing import carry_on
 from ops.incidents.events import Level, NoticeQueued, NoticeSubmitted, Recovered, Said
+from ops.incidents.following import follow_record
+from ops.interconnection import Author, Ground, cut, first_open, restore
 from ops.notices.folder_route import FolderRoute
 from ops.notices.queueing import StandIn
 from ops.notices.sending import Pace
@@ -101,3 +106,42 @@ async def test_the_demos_folder_keeps_each_mail_once(tmp_path: Path, clock: Held
     (queued,) = stage.queued()
     assert path.read_bytes() == stage.books.message("i1", queued.sha256)
     assert {one.level for one in stage.incident().notices[0].recipients} == {Level.SUBMITTED}
+
+
+async def test_what_a_damaged_book_still_owes_leaves_from_one_beside_it(tmp_path: Path, clock: HeldClock) -> None:
+    # N01: nobody is told less because a disk failed
+    async with mail_server() as server:
+        await server.down()
+        stage = stage_of(tmp_path, clock, server.route())
+        stage.books.update("i1", "ops", lambda _: [opened(clock.now())])
+        await stage.pass_time(MINUTE, step=MINUTE)
+        path = tmp_path / "incidents" / "i1" / "events"
+        lines = path.read_bytes().split(b"\n")
+        path.write_bytes(b"\n".join([*lines[:2], lines[2].replace(b"unreachable", b"taken______"), *lines[3:]]))
+        assert stage.incident().damaged
+        await server.up()
+        await stage.pass_time(2 * MINUTE, step=MINUTE)
+        assert stage.incident("i1.2").informed_at is not None
+        assert stage.incident("i1.2").deadline == stage.incident("i1").deadline
+        assert [message_from_bytes(mail)["Message-ID"] for _, mail in server.taken] == ["<i1.cut-1@syn.example>"]
+
+
+def test_a_restoration_is_followed_past_a_damaged_book(tmp_path: Path, clock: HeldClock) -> None:
+    books = IncidentBooks(tmp_path / "incidents", clock=clock)
+    current = first_open(clock.now())
+    history = [current]
+    for name in ("i1", "i2"):
+        current = cut(
+            current, ground=Ground.CRITICAL_INCIDENT, reason="essai", by=Author.OPS, since=clock.now(), incident=name
+        )
+        history.append(current)
+        current = restore(current, incident=name, reason="fini", by=Author.OPS, since=clock.now())
+        history.append(current)
+        follow_record(books, history[:2])
+        path = tmp_path / "incidents" / "i1" / "events"
+        path.write_bytes(path.read_bytes() + b"no line of ours\n")
+        carry_on(books, books.read("i1"), "notifier")
+    follow_record(books, history)
+    assert books.read("i1").recovered_at is None
+    assert books.read("i1.2").recovered_at is not None
+    assert books.read("i2").recovered_at is not None
