@@ -2,4 +2,7 @@
 
 ``french`` dates and durations, ``rendering`` templates to text and HTML, ``wording`` the texts, ``smime`` the
 signature, ``message`` the mail as bytes.
+
+``queueing`` what is owed, ``sending`` when and by which way, ``smtp`` and ``folder_route`` the ways, ``reports`` and
+``returns`` what comes back, ``escalation`` who is called, ``shouting`` how; ``notifier`` and ``watchdog`` the processes.
 """
