@@ -67,6 +67,7 @@ async def attended(root: Path, run: Path, commands: Mapping[str, Sequence[str]])
         for name, command in commands.items()
     ]
     try:
+        await asyncio.sleep(0)  # each is started before anybody is told that the node is
         yield
     finally:
         ended.set()

@@ -4,5 +4,5 @@
 signature, ``message`` the mail as bytes.
 
 ``queueing`` what is owed, ``sending`` when and by which way, ``smtp`` and ``folder_route`` the ways, ``reports`` and
-``returns`` what comes back, ``escalation`` who is called, ``shouting`` how; ``notifier`` and ``watchdog`` the processes.
+``returns`` what comes back, ``escalation`` who is called, ``shouting`` how; ``notifier`` and ``watchdog`` do it all.
 """

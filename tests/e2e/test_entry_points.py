@@ -38,7 +38,7 @@ COMMANDS = {
     "cut": Kind.INTERCONNECTION_CUT,
     "restore": Kind.INTERCONNECTION_RESTORED,
     "check": "reads a configuration file; touches no node",
-    "notifier": "writes the books of incidents, which the node's entries follow; reads and sends mail, shows no picture",
+    "notifier": "writes the books of incidents, which the node's entries follow; sends mail, shows no picture",
     "watchdog": "writes the books of incidents, which the node's entries follow; shows no picture",
     "simulate": "is not a gateway",
     "doctor": "pulls a camera beside the node, takes no slot and shows nobody its picture; see its help",
