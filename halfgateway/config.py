@@ -30,7 +30,7 @@ from auth.assertions import MAX_AUTHENTICATION_AGE, MAX_TEXT_CHARS, MAX_VALIDITY
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
 from auth.trace.retention import LONGEST_ACCESS_DAYS, Retention
 from camera_registry.connections import Connection
-from halfgateway.config_ops import ContactSection, MailSection, OnCallSection, mail_files
+from halfgateway.config_ops import MAX_CONTACTS, ContactSection, MailSection, OnCallSection, mail_files
 from halfgateway.control.bandwidth import Line
 from halfgateway.control.streams import Timings
 from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
@@ -367,7 +367,7 @@ class Configuration(_Section):
     assertions: AssertionSection | None = None
     sites: tuple[SiteSection, ...] = ()
     mail: MailSection | None = None
-    contacts: tuple[ContactSection, ...] = ()
+    contacts: Annotated[tuple[ContactSection, ...], Field(max_length=MAX_CONTACTS)] = ()
     on_call: OnCallSection = OnCallSection()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -14,10 +14,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from ops.contacts import MAILBOX, MAX_FUNCTION_CHARS, Contact, ContactRole, Directory, Party, Sender
 from ops.errors import SigningError
+from ops.incidents.events import MAX_RECIPIENTS
 from ops.notices.smime import SmimeSigner
 
 CERTIFICATE_WARNING = timedelta(days=30)
 """How long before its end ``check`` calls the signing certificate to mind: as long as a new one may take to come."""
+
+
+MAX_CONTACTS = MAX_RECIPIENTS
+"""Contacts of both annexes: all may be told at once. A file with more is refused; who has left may be left out."""
 
 
 class _Section(BaseModel):

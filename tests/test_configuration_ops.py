@@ -15,6 +15,7 @@ from auth.demo_authority import DemoAuthority
 from halfgateway.app import running_node
 from halfgateway.config import ConfigurationError, parse_configuration
 from halfgateway.config_ops import faults_at_start, mail_questions
+from ops.incidents.events import MAX_RECIPIENTS
 from tests.contacts import CONTACTS
 from tests.e2e.nodes import toml_lines
 
@@ -120,6 +121,13 @@ def test_mail_goes_in_clear_to_this_machine_alone(tmp_path: Path, host: str) -> 
     assert mail is not None
     assert mail.return_path == "dpp@syn.example"
     assert parse_configuration(document(tmp_path, mail=MAIL)).mail is not None
+
+
+def test_an_annex_is_no_longer_than_a_notice_has_recipients(tmp_path: Path) -> None:
+    many = [{**PP, "email": f"pvpp{n}@pp.example"} for n in range(MAX_RECIPIENTS)]
+    assert len(parse_configuration(document(tmp_path, contacts=many)).contacts) == MAX_RECIPIENTS
+    with pytest.raises(ConfigurationError, match="contacts"):
+        parse_configuration(document(tmp_path, contacts=[*many, SYN]))
 
 
 def test_a_contact_that_cannot_be_is_a_fault_by_its_place(tmp_path: Path) -> None:

@@ -24,15 +24,14 @@ from auth.trace.dossier import README, VERIFIER
 from auth.trace.single_file import single_file
 from halfgateway.dossiers.incident_readme import readme
 from halfgateway.dossiers.incident_words import KINDS, fields, instant, word
-from halfgateway.dossiers.paper import printed
 from halfgateway.dossiers.proof import EntryDossier, dossier_files, entry_dossier, write_files
-from halfgateway.dossiers.tables import Column, Document
+from halfgateway.dossiers.tables import Column, Document, TableFormat, write_table
 from ops.errors import BookError
 from ops.incidents.book import IncidentBooks
 from ops.incidents.duties import has_deadline
 from ops.incidents.events import NoticeAttempted, NoticeQueued, Revised
 from ops.incidents.incident import Incident, Notice
-from ops.notices.rendering import discreet
+from ops.notices.discretion import discreet
 
 PAPER, BOOK, MAILS, PROOFS, AUTHORITY = "dossier.pdf", "livre/events", "courriels", "preuves", "autorite.pem"
 
@@ -121,7 +120,7 @@ def incident_files(dossier: IncidentDossier) -> dict[str, bytes]:
     )
     files = {
         README: text.encode(),
-        PAPER: printed(incident_document(dossier)),
+        PAPER: write_table(incident_document(dossier), TableFormat.PDF),
         BOOK: dossier.book,
         **{f"{MAILS}/{sha256}.eml": content for sha256, content in dossier.mails.items()},
     }

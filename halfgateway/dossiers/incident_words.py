@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from camera_registry.paris import PARIS
 from ops.incidents.events import Said
-from ops.notices.rendering import discreet
+from ops.notices.discretion import discreet
 
 KINDS: Final[Mapping[str, str]] = {
     "incident.opened": "Ouverture",

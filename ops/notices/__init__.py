@@ -1,6 +1,7 @@
 """Notices: what PP is told by mail, how it leaves, and how far it came.
 
-``french`` dates and durations, ``rendering`` templates to text and HTML, ``wording`` the texts, ``smime`` the
+``french`` dates and durations, ``discretion`` what is left out, ``rendering`` templates to text and HTML, ``wording``
+and ``letters`` the texts, ``smime`` the
 signature, ``message`` the mail as bytes.
 
 ``queueing`` what is owed, ``sending`` when and by which way, ``smtp`` and ``folder_route`` the ways, ``reports`` and

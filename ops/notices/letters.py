@@ -12,7 +12,8 @@ from ops.contacts import Contact, ContactRole
 from ops.incidents.incident import Incident
 from ops.interconnection import Author
 from ops.notices import french
-from ops.notices.rendering import Wording, discreet, render
+from ops.notices.discretion import discreet
+from ops.notices.rendering import Wording, render
 from ops.notices.wording import DECIDED, Terms, common
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

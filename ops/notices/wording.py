@@ -17,7 +17,8 @@ from ops.incidents.events import DeadlineMissed, Noted, NoticeKind, Recovered, S
 from ops.incidents.incident import Incident
 from ops.interconnection import Author, Ground
 from ops.notices import french
-from ops.notices.rendering import VERBATIM, Wording, discreet, render
+from ops.notices.discretion import discreet
+from ops.notices.rendering import VERBATIM, Wording, render
 
 CONVENTION: Final = (
     "convention de mise à disposition et d'emploi des images issues des caméras du système de vidéoprotection de"

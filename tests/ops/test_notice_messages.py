@@ -275,6 +275,18 @@ def test_a_chain_goes_with_the_signature(authority: DemoAuthority, tmp_path: Pat
     assert len(x509.load_pem_x509_certificates((tmp_path / "certs.pem").read_bytes())) == 2
 
 
+def test_an_rsa_key_signs_as_well(tmp_path: Path) -> None:
+    # N05: what most authorities certify
+    files = ["-keyout", str(tmp_path / "k.pem"), "-out", str(tmp_path / "c.pem")]
+    options = ["-newkey", "rsa:2048", "-nodes", "-subj", "/CN=dpp", "-addext", "extendedKeyUsage=emailProtection"]
+    subprocess.run(["openssl", "req", "-x509", *options, *files], check=True, capture_output=True)
+    signing = SmimeSigner.read(tmp_path / "c.pem", tmp_path / "k.pem")
+    assert signing.valid_at(NOW + timedelta(minutes=1))
+    (tmp_path / "mail.eml").write_bytes(composed(opened(), by=composer(signing)).content)
+    command = ["openssl", "smime", "-verify", "-in", str(tmp_path / "mail.eml"), "-CAfile", str(tmp_path / "c.pem")]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 def test_a_key_behind_a_passphrase_is_refused(authority: DemoAuthority, tmp_path: Path) -> None:
     issued = authority.mail("dpp@syn.example", NOW)
     locked = tmp_path / "locked.key"

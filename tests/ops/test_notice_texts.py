@@ -16,8 +16,9 @@ from ops.errors import WordingError
 from ops.incidents.events import Noted, NoticeKind, Recovered, Revised, Said, StepTold
 from ops.interconnection import Author, Ground
 from ops.notices import french
+from ops.notices.discretion import WITHHELD, discreet
 from ops.notices.letters import Act, Measure, Narrowed, Window, of_measure, of_window
-from ops.notices.rendering import WITHHELD, Wording, discreet, render
+from ops.notices.rendering import Wording, render
 from ops.notices.wording import wording_of
 from tests.ops.told import BACK, CHECKPOINT, LATE, SOON, STEP, T0, TERMS, incident, letters, opened
 
