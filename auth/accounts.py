@@ -179,19 +179,23 @@ class AccountRepository:
             return await session.scalar(accept.returning(AccountRow.id)) is not None
 
     async def set_digest_secret(self, account_id: str, secret: DigestSecret) -> None:
-        """Store a machine's Digest hashes, sealed.
+        """Store a machine's Digest hashes, sealed; every node has them in memory, and reads them again.
 
         Raises:
             UnknownAccountError: there is no such account.
         """
-        await self._change(
-            account_id,
+        change = update(AccountRow).where(AccountRow.id == account_id)
+        sealed = change.values(
             digest_realm=secret.realm,
             ha1_md5_sealed=self._sealing.seal(secret.ha1_md5.encode(), owner=account_id, purpose=_HA1_MD5_PURPOSE),
             ha1_sha256_sealed=self._sealing.seal(
                 secret.ha1_sha256.encode(), owner=account_id, purpose=_HA1_SHA256_PURPOSE
             ),
         )
+        async with transaction(self._sessions) as session:
+            await count_change(session)
+            if await session.scalar(sealed.returning(AccountRow.id)) is None:
+                raise UnknownAccountError(account_id)
 
     async def digest_secrets(self) -> list[tuple[Account, DigestSecret]]:
         """Return every running machine account with its Digest hashes: what RTSP keeps in memory."""

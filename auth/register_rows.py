@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from ipaddress import ip_network
 from uuid import uuid4
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.assertion_tables import AssertionKeyRow
 from auth.principals import Role
-from auth.rights import Action, Administration, Block, BlockKind, Designation, Habilitation, Rights
+from auth.reservation_tables import ReservationRow
+from auth.rights import Action, Administration, Block, BlockKind, Designation, Habilitation, Reservation, Rights
 from auth.tables import AccountRow, BlockRow, ConfirmationRow, DesignationRow, HabilitationRow
 from camera_registry.order_store import perimeter_from, perimeter_text, recorded_orders
 from camera_registry.records import revision
@@ -37,6 +38,7 @@ async def read_rights(session: AsyncSession, now: datetime, sites: frozenset[str
     blocks = await session.scalars(select(BlockRow).where(BlockRow.lifted_at.is_(None)))
     ended = await session.scalars(select(AccountRow.id).where(AccountRow.ended_at.is_not(None)))
     revoked = await session.scalars(select(AssertionKeyRow.kid).where(AssertionKeyRow.revoked_at.is_not(None)))
+    reservations = await session.scalars(open_reservations())
     orders = [each.order for each in await recorded_orders(session)]
     return Rights(
         designations={row.agent: designation_from(row) for row in designations},
@@ -46,6 +48,7 @@ async def read_rights(session: AsyncSession, now: datetime, sites: frozenset[str
         sites=sites,
         ended_accounts=frozenset(ended),
         revoked_assertion_keys=frozenset(revoked),
+        reservations=tuple(map(reservation_from, reservations)),
         revision=number,
     )
 
@@ -56,6 +59,41 @@ async def confirmations_of(session: AsyncSession) -> Mapping[str, datetime]:
         ConfirmationRow.habilitation_id
     )
     return dict(iter(await session.execute(last)))
+
+
+def open_reservations() -> Select[ReservationRow]:
+    """The reservations that were not ended, oldest first."""
+    return (
+        select(ReservationRow)
+        .where(ReservationRow.ended_at.is_(None))
+        .order_by(ReservationRow.made_at, ReservationRow.id)
+    )
+
+
+def reservation_row(reservation: Reservation) -> ReservationRow:
+    """Write a reservation."""
+    return ReservationRow(
+        id=reservation.id,
+        service=reservation.service,
+        slots=reservation.slots,
+        until=reservation.until,
+        made_at=reservation.made_at,
+        made_by=reservation.made_by,
+        passed_from=reservation.passed_from,
+    )
+
+
+def reservation_from(row: ReservationRow) -> Reservation:
+    """Read a reservation."""
+    return Reservation(
+        id=row.id,
+        service=row.service,
+        slots=row.slots,
+        until=row.until,
+        made_at=row.made_at,
+        made_by=row.made_by,
+        passed_from=row.passed_from,
+    )
 
 
 def designation_row(designation: Designation) -> DesignationRow:

@@ -157,11 +157,33 @@ class Block:
         return self.expires_at is None or now < self.expires_at
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """Slots that PP keeps free for one of its services, until an instant (S16).
+
+    ``made_by`` is the account of PP's supervisor. ``passed_from`` is the reservation of which it was a part, where
+    another service had it before.
+    """
+
+    id: str
+    service: str
+    slots: int
+    until: datetime
+    made_at: datetime
+    made_by: str
+    passed_from: str | None = None
+
+    def holds(self, now: datetime) -> bool:
+        """Whether it is in force."""
+        return now < self.until
+
+
 @dataclass(frozen=True)
 class Rights:
     """All of it at one instant. ``sites`` are the viewing sites that PP has declared (annex 6).
 
     ``ended_accounts`` have ended, ``revoked_assertion_keys`` are keys whose signatures count no more.
+    ``reservations`` were not ended, and may have lapsed.
     """
 
     designations: Mapping[str, Designation] = field(default_factory=dict)
@@ -171,6 +193,7 @@ class Rights:
     sites: frozenset[str] = frozenset()
     ended_accounts: frozenset[str] = frozenset()
     revoked_assertion_keys: frozenset[str] = frozenset()
+    reservations: tuple[Reservation, ...] = ()
     revision: int = 0
 
     def designation(self, agent: str | None) -> Designation | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -85,7 +86,7 @@ class Sessions:
     ) -> OpenedSession:
         """Open a session for one who proved these factors, at the longest ``until`` then.
 
-        Sessions that have expired are forgotten.
+        Sessions past their absolute expiry are forgotten; an idle one still tells that its login stands.
         """
         now = self._clock.now()
         expires_at = now + self._absolute if until is None else min(until, now + self._absolute)
@@ -99,7 +100,7 @@ class Sessions:
             expires_at=expires_at,
         )
         async with transaction(self._sessions) as session:
-            await session.execute(delete(LoginSessionRow).where(self._has_expired(now)))
+            await session.execute(delete(LoginSessionRow).where(LoginSessionRow.expires_at <= now))
             await _end_oldest(session, account.id)
             session.add(row)
         return OpenedSession(token, expires_at, account.principal(factors))
@@ -132,6 +133,19 @@ class Sessions:
                     .values(last_used_at=now)
                 )
             return account_from_row(owner).principal([Factor(factor) for factor in row.factors.split()])
+
+    async def agents_logged_in(self, agents: Collection[str]) -> frozenset[str]:
+        """Return those of the agents of whom a login stands: not ended, nor past its absolute expiry.
+
+        Whoever watches is not idle: a session without requests opens nothing more, and its login stands (S15).
+        """
+        standing = (
+            select(AccountRow.agent)
+            .join(LoginSessionRow, LoginSessionRow.account_id == AccountRow.id)
+            .where(AccountRow.agent.in_(agents), LoginSessionRow.expires_at > self._clock.now())
+        )
+        async with transaction(self._sessions) as session:
+            return frozenset(agent for agent in await session.scalars(standing) if agent is not None)
 
     async def close(self, token: str) -> None:
         """End the session; ending one that is not there is no error."""

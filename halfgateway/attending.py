@@ -5,6 +5,7 @@ Neither needs SQL, Valkey or the node (N01). Contacts that change in the file co
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import ssl
@@ -13,11 +14,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from auth.trace import Kind, TraceDamaged, TraceUnavailable
 from auth.trace.layout import CHECKPOINTS, origin
 from auth.trace.notes import last_notes
+from auth.trace.reader import TraceFilter, TraceReader
 from camera_registry.clock import Clock
 from halfgateway.config import Configuration, ConfigurationError, read_configuration
 from halfgateway.config_ops import ImapSection, MailSection, OnCallSection, RouteSection, directory_of
+from halfgateway.control.heartbeat import last_proven_good
 from halfgateway.folder import DataFolder
 from ops.contacts import Contact, ContactRole, Directory, Party
 from ops.errors import NoContact
@@ -34,12 +38,17 @@ from ops.notices.queueing import Queue, StandIn
 from ops.notices.returns import Mailbox
 from ops.notices.shouting import Alarms, MailVoice, MetricsFile, Pulse, StderrVoice, Voice, WebhookVoice
 from ops.notices.smtp import Login, Security, SmtpRoute
-from ops.notices.watchdog import Gateway, Watchdog
+from ops.notices.watchdog import LOST_AFTER, Gateway, Signs, Watchdog
 
 log = logging.getLogger(__name__)
 
 NOTIFIER: Final = "notifier"
 WATCHDOG: Final = "watchdog"
+
+LOST_BEATS: Final = 2.5
+"""Heartbeats that a node may owe: one may come late, and one be lost."""
+
+_LIFE: Final = frozenset({Kind.HEARTBEAT, Kind.STREAM_GRANTED, Kind.NODE_STARTED, Kind.NODE_STOPPED})
 
 _SECURITY: Final[dict[str, Security]] = {"starttls": "starttls", "tls": "tls", "none-loopback-only": "none"}
 
@@ -87,11 +96,11 @@ def notifier_of(
     )
 
 
-def watchdog_of(
-    configuration: Configuration, folder: DataFolder, clock: Clock, *, gateway: Gateway | None = None
-) -> Watchdog:
+def watchdog_of(configuration: Configuration, folder: DataFolder, clock: Clock) -> Watchdog:
     """Return the watchdog of a node. Raises OSError for a secret that cannot be read."""
     directory, on_call = directory_of(configuration.contacts), configuration.on_call
+    node = configuration.node.id
+    lost_after = max(LOST_AFTER, LOST_BEATS * timedelta(seconds=configuration.heartbeat.period_s))
     metrics = None if on_call.metrics_file is None else MetricsFile(on_call.metrics_file)
     return Watchdog(
         IncidentBooks(folder.incidents, clock=clock),
@@ -102,8 +111,29 @@ def watchdog_of(
         plan=plan_of(directory, on_call, clock.now()),
         notifier=_pulse(folder, NOTIFIER) if configuration.mail is not None else None,
         pulse=_pulse(folder, WATCHDOG),
-        gateway=gateway,
+        gateway=Gateway(node, lambda: last_signs(folder, node), lost_after),
     )
+
+
+def last_signs(folder: DataFolder, node: str) -> Signs | None:
+    """Return what a node's trace proves of its life; None where it has none, or stopped in good order.
+
+    For a thread without an event loop. A trace that cannot be read proves nothing either way: the node finds that.
+    """
+    try:
+        return asyncio.run(_signs(TraceReader.of(folder.trace, node)))
+    except (TraceUnavailable, TraceDamaged, OSError) as error:
+        log.warning("watchdog.no_signs error=%s", error)
+        return None
+
+
+async def _signs(reader: TraceReader) -> Signs | None:
+    newest = (await reader.entries(TraceFilter(kinds=_LIFE), limit=1)).items
+    if not newest or newest[0].kind is Kind.NODE_STOPPED:
+        return None
+    alive = newest[0].at
+    good = await last_proven_good(reader)
+    return Signs(alive, alive if good is None else min(alive, good.at))
 
 
 def paths_that_change(folder: DataFolder) -> tuple[Path, ...]:

@@ -19,7 +19,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -27,16 +26,20 @@ from pydantic import (
 )
 
 from auth.assertions import MAX_AUTHENTICATION_AGE, MAX_TEXT_CHARS, MAX_VALIDITY, AssertionRules
-from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
+from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention, DegradedMode
 from auth.trace.retention import LONGEST_ACCESS_DAYS, Retention
 from camera_registry.connections import Connection
+from camera_registry.orders import Perimeter
 from halfgateway.config_ops import MAX_CONTACTS, ContactSection, MailSection, OnCallSection, mail_files
 from halfgateway.control.bandwidth import Line
 from halfgateway.control.streams import Timings
+from halfgateway.control.terms import IdleRule
 from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
 from halfgateway.errors import HalfGatewayError
 from halfgateway.net.datagrams import ANY_PORTS
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S
+from halfgateway.sections import Section, TraceSection
+from halfgateway.siem.settings import SiemSection
 
 OFF = "off"
 """What a file says of a port on which nothing is to listen: TOML has no null. ``false`` says the same."""
@@ -91,18 +94,14 @@ class ConfigurationError(HalfGatewayError):
         self.faults = faults
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NodeSection(_Section):
+class NodeSection(Section):
     """This node: its name in the trace, and where it keeps what is its own."""
 
     id: Name = "node-1"
     data: Path
 
 
-class ListenSection(_Section):
+class ListenSection(Section):
     """Where this node listens. Port 0 is any free one; None (``"off"`` in a file) is no listener.
 
     ``udp`` lets readers over plain RTSP have their packets as datagrams: from ``udp_ports``, first and last, where a
@@ -143,7 +142,7 @@ class ListenSection(_Section):
         return UdpService(ports, self.udp_mtu_bytes)
 
 
-class TlsSection(_Section):
+class TlsSection(Section):
     """The server's certificate, and the authorities whose clients it accepts (PEM files).
 
     The files are read again when they change. A machine account always shows its certificate over RTSPS; who comes
@@ -160,7 +159,7 @@ class TlsSection(_Section):
     ocsp_responders: tuple[Annotated[str, Field(pattern=r"^https?://")], ...] = ()
 
 
-class AssertionSection(_Section):
+class AssertionSection(Section):
     """What is agreed of agents' assertions (C08): who signs, for whom, and how fresh they must be, in seconds."""
 
     issuer: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
@@ -178,7 +177,7 @@ class AssertionSection(_Section):
         )
 
 
-class ConventionSection(_Section):
+class ConventionSection(Section):
     """The convention (decision 13). Beyond its own numbers only with an avenant's reference."""
 
     id: Name = "syn-pp"
@@ -199,7 +198,7 @@ class ConventionSection(_Section):
         return Convention(**self.model_dump())
 
 
-class _ServerSection(_Section):
+class _ServerSection(Section):
     """What the node brings itself (``embedded``), or the URL of a server; its password is the one line of a file."""
 
     url: str = "embedded"
@@ -223,7 +222,7 @@ class _ServerSection(_Section):
         return f"{scheme}://{user}:{password}@{host}{slash}{path}"
 
 
-class LineSection(_Section):
+class LineSection(Section):
     """The line to the prefecture, in Mb/s: what all streams may take of it together, and what one is taken to need.
 
     What a stream takes is measured once it plays; ``stream_mbps`` counts until then. Without a ceiling any number fits.
@@ -244,7 +243,7 @@ class LineSection(_Section):
         return Line(ceiling_kbps, round(self.stream_mbps * 1000))
 
 
-class RetentionSection(_Section):
+class RetentionSection(Section):
     """How long the trace's entries are kept, in days by class (L17), and who decided so.
 
     ``decision`` is the decision's reference: nothing is purged while there is none. Evidence is kept until
@@ -269,6 +268,12 @@ class RetentionSection(_Section):
         )
 
 
+class HeartbeatSection(Section):
+    """How often the node says in its trace that it lives, in seconds (T07): how exactly a silence can be dated."""
+
+    period_s: Annotated[float, Field(ge=1, le=600)] = 60.0
+
+
 class StoreSection(_ServerSection):
     """Shared state: ``embedded`` (a Valkey of our own below ``node.data``) or a ``redis://``-like URL."""
 
@@ -277,7 +282,7 @@ class DatabaseSection(_ServerSection):
     """Records: ``embedded`` (SQLite below ``node.data``) or an SQLAlchemy URL of PostgreSQL with asyncpg."""
 
 
-class CameraSection(_Section):
+class CameraSection(Section):
     """An ONVIF device to take into the inventory.
 
     ``masked_profile`` is the device's token of the one profile in which dwellings are masked: no other is relayed
@@ -305,7 +310,7 @@ class CameraSection(_Section):
         return url
 
 
-class MachineSection(_Section):
+class MachineSection(Section):
     """A machine account's agreed use (C08): the agent who answers for it, and the reason that is recorded.
 
     ``join`` is how its streams begin: with the current group of pictures, drawn together, or at the next keyframe,
@@ -319,14 +324,48 @@ class MachineSection(_Section):
     join: Literal["burst", "keyframe"] = "burst"
 
 
-class SiteSection(_Section):
+class DegradedModeSection(Section):
+    """A mode in which the interconnection may go on with less; ``agreement`` is the reference of PP's (P01).
+
+    ``cameras``, ``sites`` and ``communes`` are what remains to be seen; all of it where none is named.
+    """
+
+    name: Name
+    agreement: Shown
+    cap: Annotated[int, Field(ge=1, le=1000)] | None = None
+    live_only: bool = False
+    cameras: frozenset[str] = frozenset()
+    sites: frozenset[str] = frozenset()
+    communes: frozenset[str] = frozenset()
+
+    def record(self) -> DegradedMode:
+        """The mode as the policy reads it."""
+        named = Perimeter(communes=self.communes, sites=self.sites, cameras=self.cameras)
+        return DegradedMode(self.name, self.agreement, self.cap, self.live_only, None if named.is_empty else named)
+
+
+class IdleRuleSection(Section):
+    """PP's rule for its slots (S16): at the cap, a stream that has been idle for ``after_s`` gives way to a new one.
+
+    ``reference`` is that of PP's own decision: SYN has no such rule, and without the section there is none.
+    """
+
+    after_s: Annotated[float, Field(ge=30, le=86_400)]
+    reference: Shown
+
+    def record(self) -> IdleRule:
+        """The rule as the door reads it."""
+        return IdleRule(self.after_s, self.reference)
+
+
+class SiteSection(Section):
     """A viewing site that PP has declared (annex 6): its id in assertions and accounts, and what people call it."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     label: Shown
 
 
-class TimingsSection(_Section):
+class TimingsSection(Section):
     """How long slots are kept, in seconds, within what keeps the convention's promises."""
 
     play_before_s: Annotated[float, Field(ge=1, le=120)] = _DEFAULTS.play_before_s
@@ -335,6 +374,7 @@ class TimingsSection(_Section):
     paused_s: Annotated[float, Field(ge=1, le=3600)] = _DEFAULTS.paused_s
     ticket_grace_s: Annotated[float, Field(ge=0, le=60)] = _DEFAULTS.ticket_grace_s
     trace_grace_s: Annotated[float, Field(ge=0, le=30)] = _DEFAULTS.trace_grace_s
+    login_grace_s: Annotated[float, Field(ge=0, le=3600)] = _DEFAULTS.login_grace_s
     stuck_reader_s: Annotated[float, Field(ge=1, le=120)] = _DEFAULTS.stuck_reader_s
     lease_s: Annotated[float, Field(ge=1, le=60)] = _DEFAULTS.lease_s
     renew_s: Annotated[float, Field(ge=0.1, le=20)] = _DEFAULTS.renew_s
@@ -350,7 +390,7 @@ class TimingsSection(_Section):
         return Timings(**self.model_dump())
 
 
-class Configuration(_Section):
+class Configuration(Section):
     """All of it."""
 
     node: NodeSection
@@ -361,7 +401,12 @@ class Configuration(_Section):
     database: DatabaseSection = DatabaseSection()
     timings: TimingsSection = TimingsSection()
     line: LineSection = LineSection()
+    idle_rule: IdleRuleSection | None = None
+    degraded_modes: tuple[DegradedModeSection, ...] = ()
     retention: RetentionSection = RetentionSection()
+    heartbeat: HeartbeatSection = HeartbeatSection()
+    siem: SiemSection | None = None
+    trace: TraceSection = TraceSection()
     cameras: tuple[CameraSection, ...] = ()
     machines: tuple[MachineSection, ...] = ()
     assertions: AssertionSection | None = None
@@ -380,6 +425,7 @@ class Configuration(_Section):
             "cameras": [camera.id for camera in self.cameras],
             "machines": [machine.id for machine in self.machines],
             "sites": [site.id for site in self.sites],
+            "degraded_modes": [mode.name for mode in self.degraded_modes],
         }
         for kind, ids in named.items():
             faults += [f"{kind}: {name} appears twice" for name in sorted({i for i in ids if ids.count(i) > 1})]
@@ -410,6 +456,11 @@ class ConfigurationFile:
         missing = [f"{what}: {file} cannot be read" for what, file in _files(configuration) if not file.is_file()]
         if missing:
             raise ConfigurationError(missing)
+        if configuration.siem is not None:
+            try:
+                configuration.siem.collector().context()
+            except OSError as error:
+                raise ConfigurationError([f"siem: its certificates cannot be used: {error}"]) from error
         return cls(path, hashlib.sha256(content).hexdigest(), configuration)
 
 
@@ -423,12 +474,15 @@ def parse_configuration(document: dict[str, Any]) -> Configuration:
 
 def open_questions(configuration: Configuration) -> list[str]:
     """What the configuration leaves to be decided by people: asked by ``check``, and no fault."""
+    questions = []
     if configuration.retention.decision is None:
-        return [
+        questions.append(
             "[retention] decision : aucune décision sur les durées de conservation du journal n'est enregistrée"
             f" (accès : {configuration.retention.access_days} jours par défaut) ; rien ne sera éliminé d'ici là"
-        ]
-    return []
+        )
+    if configuration.siem is None:
+        questions.append("[siem] : le journal n'est envoyé à aucun collecteur ; il n'existe que sur cet hôte")
+    return questions
 
 
 def read_configuration(path: Path) -> Configuration:
@@ -444,6 +498,12 @@ def _files(configuration: Configuration) -> list[tuple[str, Path]]:
         tls = configuration.tls
         files += [("tls.certificate", tls.certificate), ("tls.key", tls.key), ("tls.client_ca", tls.client_ca)]
         files += [("tls.revoked", tls.revoked)] if tls.revoked is not None else []
+    if configuration.siem is not None:
+        siem = configuration.siem
+        files += [("siem.authority", siem.authority), ("siem.certificate", siem.certificate), ("siem.key", siem.key)]
+    trace = configuration.trace
+    files += [("trace.timestamp_ca", trace.timestamp_ca)] if trace.timestamp_ca is not None else []
+    files += [("trace.pkcs11.pin_file", trace.pkcs11.pin_file)] if trace.pkcs11 is not None else []
     token = configuration.on_call.webhook_token_file
     files += [("on_call.webhook_token_file", token)] if token is not None else []
     return files + mail_files(configuration.mail)

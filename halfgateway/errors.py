@@ -109,6 +109,13 @@ class ConventionNotInForce(Refusal):
     article = "article 11"
 
 
+class ModeDegraded(Refusal):
+    """The interconnection goes on with less, in a mode that PP has agreed to, and this is not part of it (P01)."""
+
+    code, http_status, rtsp_status = "degraded-mode", 503, 503
+    article = "article 8"
+
+
 class UnknownCamera(Refusal):
     """No such camera, or none that the requester may know of."""
 

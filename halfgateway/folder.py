@@ -34,6 +34,11 @@ class DataFolder:
         return self.root / "trace"
 
     @property
+    def head(self) -> Path:
+        """The journal's last head that this node saw, outside the journal: a restored copy does not pass for it."""
+        return self.root / "trace-head.note"
+
+    @property
     def interconnection(self) -> Path:
         """The fsynced record of the interconnection's state: a cut's source."""
         return self.root / "interconnection.record"
@@ -57,6 +62,11 @@ class DataFolder:
     def valkey(self) -> Path:
         """The embedded Valkey's files."""
         return self.root / "valkey"
+
+    @property
+    def siem_cursor(self) -> Path:
+        """Up to where a collector has been sent the trace (:mod:`halfgateway.siem.cursor`)."""
+        return self.root / "siem.json"
 
     @property
     def records(self) -> Path:

@@ -1,7 +1,7 @@
 """The node's own secrets: files below its data folder, readable by it alone, made when they are first needed.
 
 The master key seals secrets in SQL and must be the same on all nodes of one database, the ticket and nonce keys
-on all nodes of one convention; the trace key is this node's alone.
+on all nodes of one convention; the trace key is this node's alone, and may lie in a PKCS#11 token instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from auth.errors import NoteError
+from auth.trace.checkpoint import KeyChain, SigningKey, parse_note
+from auth.trace.layout import CHECKPOINTS, origin
+from auth.trace.notes import last_notes
+from auth.trace.token_key import TokenKey, TokenPlace
 from halfgateway.errors import HalfGatewayError
+
+TRACE_KEY, NEXT_TRACE_KEY = "trace.key", "trace.next.key"
 
 KEY_BYTES = 32
 """256 bits: what AES-256-GCM takes and HMAC-SHA-256 is worth."""
@@ -37,18 +44,78 @@ class NodeKeys:
     master: bytes = field(repr=False)
     ticket: bytes = field(repr=False)
     nonce: bytes = field(repr=False)
-    trace: Ed25519PrivateKey = field(repr=False)
+    folder: Path
+    token: TokenPlace | None = None
 
     @classmethod
-    def open(cls, folder: Path) -> NodeKeys:
-        """Read the keys in ``folder``, making those that are not there. Raises UnreadableKeyError."""
+    def open(cls, folder: Path, token: TokenPlace | None = None) -> NodeKeys:
+        """Read the keys in ``folder``, making those that are not there; the trace's may lie in a ``token``.
+
+        Raises UnreadableKeyError.
+        """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(
             master=_symmetric(folder / "master.key"),
             ticket=_symmetric(folder / "ticket.key"),
             nonce=_symmetric(folder / "nonce.key"),
-            trace=_signing(folder / "trace.key"),
+            folder=folder,
+            token=token,
         )
+
+    @property
+    def trace(self) -> SigningKey:
+        """What signs the trace's checkpoints. Blocking. Raises UnreadableKeyError, TraceUnavailable."""
+        return TokenKey.open(self.token) if self.token is not None else self.trace_file
+
+    @property
+    def trace_file(self) -> Ed25519PrivateKey:
+        """The trace's key that lies in a file, made where there is none. Raises UnreadableKeyError."""
+        return _signing(self.folder / TRACE_KEY)
+
+    @property
+    def has_trace_file(self) -> bool:
+        """Whether there is one; none is made."""
+        return (self.folder / TRACE_KEY).exists()
+
+    def next_trace_file(self) -> Ed25519PrivateKey:
+        """A key to hand the trace over to, in a file beside the present one. Raises UnreadableKeyError."""
+        return _signing(self.folder / NEXT_TRACE_KEY)
+
+    def adopt_next(self) -> None:
+        """Put the next key into the place of the one that it was handed over from. Raises OSError."""
+        (self.folder / NEXT_TRACE_KEY).replace(self.folder / TRACE_KEY)
+        _sync_folder(self.folder)
+
+    def destroy_trace_file(self) -> None:
+        """Overwrite and remove the key file of a log that a token signs now. Raises OSError."""
+        path = self.folder / TRACE_KEY
+        path.write_bytes(bytes(path.stat().st_size))
+        path.unlink()
+        _sync_folder(self.folder)
+
+    def settle(self, trace: Path, node: str) -> None:
+        """End a change of key that a crash cut short: as done where the next key has signed, else as never begun.
+
+        Raises UnreadableKeyError, OSError.
+        """
+        following = self.folder / NEXT_TRACE_KEY
+        if not following.exists():
+            return
+        if _has_signed(trace, node, _signing(following)):
+            self.adopt_next()
+        else:
+            following.unlink()
+
+
+def _has_signed(trace: Path, node: str, key: Ed25519PrivateKey) -> bool:
+    """Whether the journal's last checkpoint carries a signature of this key that holds."""
+    try:
+        with (trace / CHECKPOINTS).open("rb") as file:
+            notes = last_notes(file, file.seek(0, os.SEEK_END), origin(node))
+        KeyChain(origin(node), [key.public_key()]).open_any(parse_note(notes[-1][1]))
+    except (FileNotFoundError, IndexError, NoteError):
+        return False
+    return True
 
 
 def _symmetric(path: Path) -> bytes:
@@ -86,9 +153,13 @@ def _read_or_make(path: Path, make: Callable[[], bytes]) -> bytes:
     finally:
         os.close(descriptor)
     partial.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    _sync_folder(path.parent)
     return secret
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

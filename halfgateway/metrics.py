@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from halfgateway.control.anchoring import Anchoring
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.streams import StreamTable
 from halfgateway.downstream.server import RtspServer
 from halfgateway.relay.hub import Hub
 from halfgateway.relay.reports import CLOCK_WARNING_S
+from halfgateway.siem.forwarder import Forwarder
 
 
 class NodeCollector(Collector):
@@ -27,6 +29,7 @@ class NodeCollector(Collector):
         trace_size: Callable[[], int],
         trace_writable: Callable[[], bool],
         reports_due: Callable[[], int],
+        anchors: Anchoring,
     ) -> None:
         self._table = table
         self._hub = hub
@@ -35,6 +38,7 @@ class NodeCollector(Collector):
         self._trace_size = trace_size
         self._trace_writable = trace_writable
         self._reports_due = reports_due
+        self._anchors = anchors
 
     def collect(self) -> Iterator[Metric]:
         """See :class:`prometheus_client.registry.Collector`."""
@@ -53,8 +57,28 @@ class NodeCollector(Collector):
         yield _gauge("rtsp_connections", "Open RTSP connections.", len(self._rtsp.connections))
         yield _gauge("interconnection_open", "1 while streams may run.", not self._interconnection.state.closed)
         yield _gauge("trace_entries", "Durable trace entries.", self._trace_size())
+        anchored, failing = self._anchors.anchored, self._anchors.failing
+        yield _gauge("trace_anchored_entries", "Entries under the last anchor since the start.", anchored)
+        yield _gauge("trace_timestamp_failing", "Time-stamping authorities that gave no good token.", failing)
         yield _gauge("break_glass_due", "Sealed credentials that were used and not reported.", self._reports_due())
         yield _gauge("trace_writable", "1 while the trace can be written.", self._trace_writable())
+
+
+class ForwarderCollector(Collector):
+    """How far the SIEM's collector is behind (S06)."""
+
+    def __init__(self, forwarder: Forwarder) -> None:
+        self._forwarder = forwarder
+
+    def collect(self) -> Iterator[Metric]:
+        """See :class:`prometheus_client.registry.Collector`."""
+        forwarder = self._forwarder
+        yield _gauge("siem_lag_entries", "Entries not proven to be read by the collector.", forwarder.lag_entries)
+        yield _gauge(
+            "siem_lag_seconds", "Seconds since a collector that is behind last proved that it reads.", forwarder.lag_s
+        )
+        yield _gauge("siem_alarm", "1 while the lag is past its bound; nothing is lost by it.", forwarder.alarmed)
+        yield _gauge("siem_failures", "Sessions with the collector that failed, since one did not.", forwarder.failures)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

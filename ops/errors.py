@@ -92,3 +92,7 @@ class WordingError(OpsError):
 
 class SigningError(OpsError):
     """The S/MIME certificate or its key cannot be used, or a message cannot be signed with it."""
+
+
+class IncidentRefused(OpsError):
+    """What was asked of an incident does not fit where it stands; the message says so in French."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from auth.policy.case import About, Case, Condition
 from auth.policy.conditions import CONDITIONS, WATCHING_ROLES
-from auth.policy.convention import CONVENTION_CAP, Convention
+from auth.policy.convention import CONVENTION_CAP, Convention, DegradedMode
 from auth.principals import Factor, Principal, Role
 from auth.rights import Action, Rights
 from camera_registry.cameras import Camera
@@ -30,6 +30,7 @@ __all__ = [
     "Condition",
     "Convention",
     "Decision",
+    "DegradedMode",
     "Mode",
     "decide",
     "may_know_of",
@@ -76,6 +77,7 @@ def decide(
     source: str | None = None,
     start: datetime | None = None,
     number: str = "",
+    mode: DegradedMode | None = None,
 ) -> Decision:
     """Whether ``requester`` may do this with the camera's images at ``now``.
 
@@ -83,6 +85,7 @@ def decide(
         source: the requester's address; None where it does not matter.
         start: where footage is to begin, an aware instant; None for live images, or not known yet.
         number: under which the request is recorded; the answer names it.
+        mode: the degraded mode in force, if any.
     """
     case = Case(
         requester=requester,
@@ -94,6 +97,7 @@ def decide(
         source=source,
         start=start,
         number=number,
+        mode=mode,
     )
     return _decided(case, _GENERAL)
 

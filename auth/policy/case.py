@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from auth.policy.convention import Convention
+from auth.policy.convention import Convention, DegradedMode
 from auth.principals import Attribution, Principal, Role
 from auth.rights import Action, BlockKind, Designation, Habilitation, Rights
 from camera_registry.cameras import Camera
@@ -19,7 +19,7 @@ class Case:
     """One question. ``action`` and ``camera`` are None where only the person's standing is asked.
 
     ``source`` is the requester's address, ``start`` where footage is to begin, ``number`` that of the request;
-    ``order`` is the one under which the camera is looked at.
+    ``order`` is the one under which the camera is looked at, ``mode`` the degraded one that is in force, if any.
     """
 
     requester: Principal
@@ -32,6 +32,7 @@ class Case:
     start: datetime | None = None
     number: str = ""
     order: Order | None = None
+    mode: DegradedMode | None = None
 
     @property
     def role(self) -> Role:

@@ -68,6 +68,16 @@ def _is_in_territory(case: Case) -> bool:
     return case.camera is not None and any(each.covers(case.camera) for each in case.usable)
 
 
+def _mode_keeps_action(case: Case) -> bool:
+    return case.mode is None or not case.mode.live_only or case.action in {None, Action.LIVE}
+
+
+def _mode_keeps_camera(case: Case) -> bool:
+    if case.mode is None or case.mode.perimeter is None:
+        return True
+    return case.camera is not None and case.mode.perimeter.names(case.camera)
+
+
 def _is_recipient(case: Case) -> bool:
     return case.order is not None and case.service in case.order.recipients
 
@@ -269,6 +279,26 @@ CONDITIONS: tuple[Condition, ...] = (
         "S12",
         lambda case: not case.blocked(BlockKind.CAMERA, case.camera.id if case.camera is not None else None),
         _text("Caméra non mise à disposition. Sa diffusion est momentanément suspendue."),
+    ),
+    Condition(
+        About.CAMERA,
+        "the degraded mode in force, if any, keeps this camera",
+        "mode-without-camera",
+        "degraded-mode",
+        "P01",
+        _mode_keeps_camera,
+        _text("L'Interconnexion est en mode dégradé : cette caméra n'est momentanément pas mise à disposition."),
+        listing=False,
+    ),
+    Condition(
+        About.CAMERA,
+        "the degraded mode in force, if any, keeps this action",
+        "mode-live-only",
+        "degraded-mode",
+        "P01",
+        _mode_keeps_action,
+        _text("L'Interconnexion est en mode dégradé : seuls les Flux en Temps réel sont momentanément accessibles."),
+        listing=False,
     ),
     Condition(
         About.ORDER,

@@ -5,11 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from camera_registry.orders import CONVENTION_RETENTION_DAYS, Order
+from camera_registry.orders import CONVENTION_RETENTION_DAYS, Order, Perimeter
 from camera_registry.paris import days_before
 
 CONVENTION_CAP = 10
 """Streams that PP may have open at once (article 4); more takes an avenant (article 11)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DegradedMode:
+    """A way of going on with less, that PP has agreed to (P01); ``agreement`` is the reference.
+
+    ``cap`` is the lower number of streams, None the convention's. ``perimeter`` is what remains to be seen, None all.
+    """
+
+    name: str
+    agreement: str
+    cap: int | None = None
+    live_only: bool = False
+    perimeter: Perimeter | None = None
+
+    @classmethod
+    def unknown(cls, name: str) -> DegradedMode:
+        """Return a mode of which nothing is agreed here: nothing is to be seen."""
+        return cls(name, agreement="", live_only=True, perimeter=Perimeter())
+
+    def cap_of(self, convention: Convention) -> int:
+        """Streams that may be open at once."""
+        return convention.cap if self.cap is None else min(self.cap, convention.cap)
 
 
 @dataclass(frozen=True, slots=True)

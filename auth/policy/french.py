@@ -35,7 +35,7 @@ def not_exposed(camera: str, order: Order | None, because: str, number: str) -> 
         subject = f"{act} couvrant la caméra {camera} {because}"
     return (
         f"Caméra non mise à disposition. {subject} ; ses images ne peuvent être transmises ({_LAW}). "
-        "Le point de contact de Seine-et-Yvelines Numérique a été informé de votre demande. "
+        "Votre demande est tenue à la disposition du point de contact de Seine-et-Yvelines Numérique. "
         f"{recorded(number)}"
     )
 

@@ -11,9 +11,10 @@ from binascii import Error as Base64Error
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from auth.errors import NoteError
 from auth.trace.tree import HASH_BYTES
@@ -32,6 +33,16 @@ _KEY_ID_BYTES = 4
 _SIGNATURE_MARK = "— "
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+
+
+class SigningKey(Protocol):
+    """What signs the log's checkpoints: an ``Ed25519PrivateKey``, or a key that never leaves its token."""
+
+    def public_key(self) -> Ed25519PublicKey:
+        """Return the public half."""
+
+    def sign(self, data: bytes, /) -> bytes:
+        """Return the 64 bytes of an Ed25519 signature. Raises TraceUnavailable where the key cannot be used now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,7 @@ def verifier_key(name: str, key: Ed25519PublicKey) -> str:
     return f"{name}+{key_id(name, key).hex()}+{_base64(bytes([ED25519]) + key.public_bytes_raw())}"
 
 
-def sign(text: str, name: str, *keys: Ed25519PrivateKey) -> SignedNote:
+def sign(text: str, name: str, *keys: SigningKey) -> SignedNote:
     """Sign a note text under one name; two keys where one hands over to the next."""
     return SignedNote(
         text,
@@ -88,7 +99,7 @@ def sign(text: str, name: str, *keys: Ed25519PrivateKey) -> SignedNote:
     )
 
 
-def sign_checkpoint(checkpoint: Checkpoint, *keys: Ed25519PrivateKey) -> SignedNote:
+def sign_checkpoint(checkpoint: Checkpoint, *keys: SigningKey) -> SignedNote:
     """Sign a checkpoint under its origin's name."""
     return sign(checkpoint.text(), checkpoint.origin, *keys)
 
@@ -138,13 +149,25 @@ class KeyChain:
     """The keys of one log, oldest first, and which of them signs now.
 
     A key hands over to the next by a checkpoint that both sign; from then on the next signs alone. Every
-    signature must be of these keys and hold: a journal's own checkpoints carry no stranger's line.
+    signature must be of these keys and hold: a journal's own checkpoints carry no stranger's line. A key that
+    none handed over to opens nothing: :attr:`trusted` tells whether one did.
     """
 
     def __init__(self, name: str, keys: Sequence[Ed25519PublicKey]) -> None:
         self._name = name
         self._keys = [(key_id(name, key), key) for key in keys]
         self._current = 0
+        self._latest_used = 0
+
+    @property
+    def trusted(self) -> bool:
+        """Whether every key that opened a note by now is one that the log began with or handed over to."""
+        return self._latest_used <= self._current
+
+    @property
+    def key(self) -> Ed25519PublicKey:
+        """The key that signs now, as far as the notes were opened."""
+        return self._keys[self._current][1]
 
     def open(self, data: bytes) -> Checkpoint:
         """Parse and check the log's next checkpoint. Raises NoteError."""
@@ -163,12 +186,13 @@ class KeyChain:
 
     def open_any(self, note: SignedNote) -> Checkpoint:
         """Check a checkpoint signed by any of the keys, among others' signatures. Raises NoteError."""
-        known = dict(self._keys)
+        known = {identifier: (index, key) for index, (identifier, key) in enumerate(self._keys)}
         own = [s for s in note.signatures if s.name == self._name and s.key_id in known]
         if not own:
             raise NoteError(f"no signature is by a key of {self._name}")
         for signature in own:
-            verify_signature(note.text, signature, known[signature.key_id])
+            verify_signature(note.text, signature, known[signature.key_id][1])
+        self._latest_used = max(self._latest_used, min(known[signature.key_id][0] for signature in own))
         return self._own(note)
 
     def _own(self, note: SignedNote) -> Checkpoint:

@@ -8,7 +8,9 @@ Its files, all but the first four only where there is something to say:
 - ``leaf.bin``: the leaf record of 52 bytes;
 - ``salt.bin``, ``entry.json``: what opens the leaf's commitment (their concatenation hashes to it), unless purged;
 - ``earlier.checkpoint``, ``consistency.txt``: an older checkpoint, and that the later one extends it;
-- ``anchors/``: checkpoint notes that others cosigned, one in each file;
+- ``handover.checkpoints``: where the log's key was changed, the checkpoints that hand over from key to key;
+- ``anchors/``: checkpoint notes that others cosigned, one in each ``NAME.note``, and time-stamp tokens over such a
+  note's bytes (RFC 3161), each in a ``NAME.tst`` beside it;
 - ``journal/``: a copy of the whole journal, instead of one entry.
 """
 
@@ -20,22 +22,25 @@ from hashlib import sha256
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.x509 import Certificate
 
 from auth.errors import NoteError, TraceDamaged, TraceUnavailable
 from auth.trace.checkpoint import Checkpoint, KeyChain, SignedNote, parse_checkpoint, parse_note, verifier_key
 from auth.trace.layout import LEAF, MAX_PAYLOAD_BYTES, SALT_BYTES, StampWriter, is_node_name, origin
-from auth.trace.notes import key_name, read_keys
+from auth.trace.notes import NoteReader, key_name, read_keys
 from auth.trace.proofs import MAX_PROOF_BYTES, ConsistencyFile, InclusionFile
 from auth.trace.scan import kind_name
+from auth.trace.timestamp import MAX_TOKEN_BYTES, read_timestamp
 from auth.trace.tree import leaf_hash, verify_consistency, verify_inclusion
-from auth.trace.verify import Status, Verification, verify_folder
+from auth.trace.verify import ANCHORS, Status, Verification, verify_folder
 from auth.trace.witness import Cosigner
 
 README, VERIFIER = "LISEZMOI.txt", "halfgateway-verify"
 INCLUSION, LEAF_RECORD = "inclusion.tlog-proof", "leaf.bin"
 SALT, ENTRY = "salt.bin", "entry.json"
 EARLIER, CONSISTENCY = "earlier.checkpoint", "consistency.txt"
-ANCHORS, JOURNAL = "anchors", "journal"
+HANDOVER, JOURNAL = "handover.checkpoints", "journal"
+TOKEN_SUFFIX, NOTE_SUFFIX = ".tst", ".note"
 
 MAX_ANCHORS = 10_000
 """Anchors of one dossier: one a day for the longest convention and many times more; further ones are refused."""
@@ -52,10 +57,15 @@ class Cosigned:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict on a dossier, and who else had seen the heads that it rests on."""
+    """The verdict on a dossier, and who else had seen the heads that it rests on.
+
+    ``unchecked_tokens`` are time-stamp tokens whose authority was not named: they are over what they should be over,
+    and nothing is made of them.
+    """
 
     verification: Verification
     cosigned: tuple[Cosigned, ...]
+    unchecked_tokens: int = 0
 
 
 def verify_dossier(
@@ -64,41 +74,72 @@ def verify_dossier(
     anchors: Sequence[str] = (),
     keys: Sequence[Ed25519PublicKey] | None = None,
     cosigners: Sequence[Cosigner] = (),
+    authorities: Sequence[Certificate] = (),
 ) -> Judgement:
     """Verify a journal's folder, or a dossier with a journal or with one entry in it. Blocking.
 
     ``anchors`` are checkpoint notes that the verifying person kept, and trusts. Those that lie in the dossier itself
-    come from whoever handed it over: they count where one of the ``cosigners`` signed them. ``keys`` as in
+    come from whoever handed it over: they count where one of the ``cosigners`` signed them, or a time-stamping
+    authority that is one of ``authorities`` or certified by one; the log must extend them anyhow. ``keys`` as in
     :func:`verify_folder`. Raises NoteError when an anchor is no note or a known cosigner's line in one does not
     hold, TraceUnavailable when a file cannot be read.
     """
     given = [parse_note(anchor.encode()) for anchor in anchors]
-    cosigned = [seen for note in given for seen in _cosignatures(note, cosigners)]
-    trusted = list(given)
+    seen = [each for note in given for each in _cosignatures(note, cosigners)]
+    witnessed, unchecked = list(given), 0
+    unwitnessed: list[SignedNote] = []
+    inside = folder / JOURNAL
     try:
-        for note in _enclosed_anchors(folder / ANCHORS):
-            seen = _cosignatures(note, cosigners)
-            cosigned += seen
-            trusted += [note] if seen else []
+        for enclosed in [*_enclosed_anchors(folder / ANCHORS), *_enclosed_anchors(inside / ANCHORS)]:
+            vouched = [*_cosignatures(enclosed.note, cosigners), *enclosed.timestamped(authorities)]
+            seen += vouched
+            (witnessed if vouched else unwitnessed).append(enclosed.note)
+            unchecked += enclosed.token is not None and not vouched
         if (folder / INCLUSION).is_file():
             proof = _EntryProof(folder, keys, cosigners)
-            return Judgement(proof.judge(trusted), (*cosigned, *proof.cosigned))
+            verdict = proof.judge(witnessed)
+            return Judgement(verdict, (*seen, *proof.cosigned), unchecked)
     except OSError as error:
         raise TraceUnavailable(f"the dossier cannot be read: {error}") from error
     except (NoteError, TraceDamaged) as error:
         return Judgement(Verification(Status.INVALID, f"an enclosed anchor does not hold: {error}"), ())
-    inside = folder / JOURNAL
-    found = verify_folder(inside if inside.is_dir() else folder, anchors=[str(note) for note in trusted], keys=keys)
-    return Judgement(found, tuple(cosigned))
+    found = verify_folder(
+        inside if inside.is_dir() else folder,
+        anchors=[str(note) for note in witnessed],
+        unwitnessed=[str(note) for note in unwitnessed],
+        keys=keys,
+    )
+    return Judgement(found, tuple(seen), unchecked)
 
 
-def _enclosed_anchors(folder: Path) -> list[SignedNote]:
+@dataclass(frozen=True, slots=True)
+class _Enclosed:
+    """A note that lies in the dossier, and the token over its bytes if there is one."""
+
+    note: SignedNote
+    token: bytes | None
+
+    def timestamped(self, authorities: Sequence[Certificate]) -> list[Cosigned]:
+        """Tell which authority stamped the note, if a known one did. Raises NoteError where the token is bad."""
+        stamp = None if self.token is None else read_timestamp(self.token, str(self.note).encode(), authorities)
+        return [] if stamp is None else [Cosigned(stamp.authority, parse_checkpoint(self.note.text).size, stamp.at)]
+
+
+def _enclosed_anchors(folder: Path) -> list[_Enclosed]:
     if not folder.is_dir():
         return []
     paths = sorted(path for path in folder.iterdir() if path.is_file())
-    if len(paths) > MAX_ANCHORS:
+    if sum(path.suffix == NOTE_SUFFIX for path in paths) > MAX_ANCHORS:
         raise NoteError(f"there are more than {MAX_ANCHORS} anchors")
-    return [parse_note(_bounded_bytes(path, MAX_PROOF_BYTES)) for path in paths]
+    tokens = {path.stem: _bounded_bytes(path, MAX_TOKEN_BYTES) for path in paths if path.suffix == TOKEN_SUFFIX}
+    notes = {
+        path.stem: parse_note(_bounded_bytes(path, MAX_PROOF_BYTES)) for path in paths if path.suffix == NOTE_SUFFIX
+    }
+    alone = sorted({path.name for path in paths if path.suffix not in {TOKEN_SUFFIX, NOTE_SUFFIX}})
+    alone += sorted(tokens.keys() - notes.keys())
+    if alone:
+        raise NoteError(f"{alone[0]} is neither a note nor a token over one")
+    return [_Enclosed(note, tokens.get(name)) for name, note in notes.items()]
 
 
 def _cosignatures(note: SignedNote, cosigners: Sequence[Cosigner]) -> list[Cosigned]:
@@ -145,6 +186,8 @@ class _EntryProof:
         self._heads[head.size] = head
         opened = self._check_leaf(proof, head)
         notes = [proof.note, *self._check_consistency(chain, head)]
+        if not chain.trusted:
+            raise TraceDamaged("a checkpoint is signed by a key that the log never handed over to")
         self.cosigned = tuple(seen for note in notes for seen in _cosignatures(note, self._cosigners))
         anchored = max((self._meet(chain, anchor) for anchor in anchors), default=0)
         if anchored < 0:
@@ -205,12 +248,18 @@ class _EntryProof:
         if origin(node) != name or not is_node_name(node):
             raise TraceDamaged(f"{name} is no log of a half-gateway")
         self._node = node
-        keys = self._keys
-        if keys is None:
+        given, keys = self._keys, list(self._keys or ())
+        if given is None or (self._folder / key_name(node)).is_file():
             self._read(key_name(node), MAX_PROOF_BYTES)
-            keys = read_keys(self._folder / key_name(node))
-        self._key = verifier_key(name, keys[-1])
-        return KeyChain(name, keys)
+            named = read_keys(self._folder / key_name(node))
+            keys = named if given is None or named[: len(keys)] == keys else keys
+        self._key = verifier_key(name, keys[0])
+        chain = KeyChain(name, keys)
+        if (self._folder / HANDOVER).is_file():
+            with (self._folder / HANDOVER).open("rb") as file:
+                for handover in NoteReader(file, MAX_PROOF_BYTES):
+                    chain.open(handover)
+        return chain
 
     def _read(self, name: str, most: int) -> bytes:
         try:

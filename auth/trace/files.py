@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from auth.errors import NoteError, TraceDamaged, TraceUnavailable
-from auth.trace.checkpoint import Checkpoint, KeyChain, parse_note, sign_checkpoint
+from auth.trace.checkpoint import Checkpoint, KeyChain, SigningKey, parse_note, sign_checkpoint
 from auth.trace.layout import (
     CHECKPOINTS,
     LEAF,
@@ -61,10 +59,11 @@ class Position:
 class JournalFiles:
     """One node's journal, open for writing under the folder's exclusive lock."""
 
-    def __init__(self, folder: Path, node: str, key: Ed25519PrivateKey, storage: Storage) -> None:
+    def __init__(self, folder: Path, node: str, key: SigningKey, storage: Storage) -> None:
         self._folder = folder
         self._node = node
         self._key = key
+        self._next_key: SigningKey | None = None
         self._storage = storage
         self._descriptors: dict[str, int] = {}
         self._sound = False
@@ -142,6 +141,10 @@ class JournalFiles:
         self._sound = False
         self.repair()
 
+    def hand_over_to(self, key: SigningKey) -> None:
+        """Have the next checkpoint signed by the present key and by this one, and all later ones by this alone."""
+        self._next_key = key
+
     def write_checkpoint(self) -> None:
         """Sign the tree as it stands, unless the last checkpoint covers it. Raises TraceUnavailable."""
         self.repair()
@@ -149,12 +152,15 @@ class JournalFiles:
         if self.checkpoint and frontier.size == self.checkpoint.size:
             return
         checkpoint = Checkpoint(origin(self._node), frontier.size, frontier.root())
-        note = record(sign_checkpoint(checkpoint, self._key))
+        keys = [key for key in (self._key, self._next_key) if key is not None]
+        note = record(sign_checkpoint(checkpoint, *keys))
         with self._guarded():
             self._put(CHECKPOINTS, note, self._checkpoints_end)
             self._check_linked()
         self.checkpoint, self._checkpoints_end = checkpoint, self._checkpoints_end + len(note)
         self._base = self.durable
+        if len(keys) > 1:
+            self._key, self._next_key = keys[-1], None
 
     def probe(self) -> None:
         """Check that the files are still in their folder and that it takes a block. Raises TraceUnavailable."""

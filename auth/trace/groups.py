@@ -25,6 +25,16 @@ from auth.trace.stamp import Prepared, Reading, Stamper
 MAX_WAITING = 10_000
 """Calls that may wait for the disk, 2 s of what a good one takes; more are refused at once, none dropped."""
 
+GATHER_FROM = 8
+"""Writes in a group from which on the next is gathered: as many callers at once are a crowd, whose members come back
+with more once they are answered. Without it they part into two halves that wait for one another's syncs."""
+
+GATHER_SHARE = 0.5
+"""How long the next group may be gathered, as a share of what the last one took: never more than it can gain."""
+
+GATHER_LIMIT_S = 0.01
+"""Seconds that gathering takes at most: a hundredth of what answers a player in time. Then the group is what came."""
+
 _FRAME_ROOM_BYTES = FRAME.size + SALT_BYTES + STAMP_ROOM_BYTES
 """What an entry's frame adds to its body, at most."""
 
@@ -82,6 +92,9 @@ class GroupWriter:
         self._stamper = stamper
         self._report = report
         self._waiting: deque[Call] = deque()
+        self._wake_at = 1
+        self._crowd = 0
+        self._gather_s = 0.0
         self._group: Group | None = None
         self._changed = Condition()
         self._thread = Thread(target=self._run, name="trace-journal", daemon=True)
@@ -95,7 +108,8 @@ class GroupWriter:
             if len(self._waiting) >= MAX_WAITING and call.action is not Action.CLOSE:
                 raise TraceUnavailable("too many entries wait for the disk")
             self._waiting.append(call)
-            self._changed.notify()
+            if len(self._waiting) >= self._wake_at or call.action is not Action.WRITE:
+                self._changed.notify()
 
     def give_up(self, call: Call) -> list[Call]:
         """Refuse what the disk is too slow for: the group of this call, and all that wait behind it.
@@ -130,8 +144,7 @@ class GroupWriter:
     def _serve(self) -> bool:
         """Do what waits next; False when that was the last."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting)
-            action = self._waiting[0].action
+            action = self._next_action()
         group, reason = Group([]), None
         try:
             if action is Action.WRITE:
@@ -139,6 +152,7 @@ class GroupWriter:
                 self._record_step(reading)
                 group = self._take_writes()
                 self._write(group, reading)
+                self._expect_a_crowd(len(group.calls), reading)
             else:
                 group = self._take_one(action)
                 self._do(action, group)
@@ -154,6 +168,25 @@ class GroupWriter:
             if reason:
                 group.fate = Fate.REFUSED
         return self._report(group, reason) and action is not Action.CLOSE
+
+    def _next_action(self) -> Action:
+        """Wait for a call, and then a moment for those whom the last group answered: one pair of syncs serves all."""
+        while True:
+            self._wake_at = 1
+            self._changed.wait_for(lambda: self._waiting)
+            self._wake_at = self._crowd
+            self._changed.wait_for(self._is_gathered, self._gather_s)
+            if self._waiting:
+                return self._waiting[0].action
+
+    def _is_gathered(self) -> bool:
+        return len(self._waiting) >= self._wake_at or any(call.action is not Action.WRITE for call in self._waiting)
+
+    def _expect_a_crowd(self, answered: int, began: Reading) -> None:
+        took_s = self._stamper.read().monotonic_s - began.monotonic_s
+        with self._changed:
+            self._crowd = min(answered + len(self._waiting), MAX_GROUP_ENTRIES)
+        self._gather_s = min(took_s * GATHER_SHARE, GATHER_LIMIT_S) if answered >= GATHER_FROM else 0.0
 
     def _take_writes(self) -> Group:
         """Take the writes that become one group: none when those who waited were refused meanwhile."""

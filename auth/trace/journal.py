@@ -17,14 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from auth.errors import TraceUnavailable
 from auth.trace.acts import OpenAct
-from auth.trace.checkpoint import Checkpoint
+from auth.trace.checkpoint import Checkpoint, SigningKey, verifier_key
 from auth.trace.entry import Draft, Entry, unix_us
 from auth.trace.erasure import ErasureRule
 from auth.trace.groups import Action, Call, Group, GroupWriter
+from auth.trace.layout import origin
+from auth.trace.notes import key_name, read_keys, write_keys
 from auth.trace.opening import Opened, open_journal
 from auth.trace.purge import PendingPurge, finish_purge, plan_purge, stated_by
 from auth.trace.reader import TraceReader
@@ -76,7 +76,7 @@ class Journal:
         self._view = JournalView(folder, node, lambda: self.size, opened.segment_roots)
         self._reader = TraceReader(self._view)
         self._storage = storage
-        self._purging = asyncio.Lock()
+        self._one_act = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._checkpoint_timer: asyncio.TimerHandle | None = None
         self._stalled = False
@@ -90,7 +90,7 @@ class Journal:
         folder: Path,
         *,
         node: str,
-        key: Ed25519PrivateKey,
+        key: SigningKey,
         clock: Clock,
         write_deadline_s: float = WRITE_DEADLINE_S,
         checkpoint_interval_s: float = CHECKPOINT_INTERVAL_S,
@@ -171,6 +171,27 @@ class Journal:
         await self._call(Action.CHECKPOINT)
         return self.checkpoint
 
+    async def hand_over_to(self, key: SigningKey, draft: Draft) -> Entry:
+        """Have another key sign the log from now on (T04); returns the entry that says so.
+
+        The present key signs for the announcement first; then a checkpoint that both sign hands over. ``draft`` is the
+        ``trace.key-rotated`` entry without what the journal adds to its detail: ``stage``, ``old`` and ``new`` (vkeys).
+        Raises TraceUnavailable; where the announcement was written by then, the present key signs on, or the new one
+        after the next checkpoint.
+        """
+        async with self._one_act:
+            path = self.folder / key_name(self.node)
+            keys = await self._in_thread(lambda: read_keys(path))
+            name = origin(self.node)
+            told = {"old": verifier_key(name, keys[-1]), "new": verifier_key(name, key.public_key())}
+            await self.record(replace(draft, detail={**draft.detail, **told, "stage": "announced"}))
+            await self.write_checkpoint()
+            await self._in_thread(lambda: write_keys(self.folder, self.node, [*keys, key.public_key()]))
+            self._files.hand_over_to(key)
+            entry = await self.record(replace(draft, detail={**draft.detail, **told, "stage": "in-force"}))
+            await self.write_checkpoint()
+            return entry
+
     async def purge(self, draft: Draft, codes: frozenset[int], before: datetime) -> Entry | None:
         """Erase every payload of these kinds' numbers before an instant; what is told of it is the returned entry.
 
@@ -181,7 +202,7 @@ class Journal:
         Raises TraceUnavailable when that fails; where the entry was written by then, what is left to erase is erased
         by the next purge or start.
         """
-        async with self._purging:
+        async with self._one_act:
             await self._resume_purge()
             checkpoint = await self.write_checkpoint()
             rule = ErasureRule(codes, unix_us(before), checkpoint.size if checkpoint else 0)
@@ -214,7 +235,7 @@ class Journal:
         try:
             return await asyncio.to_thread(work)
         except OSError as error:
-            raise TraceUnavailable(f"the trace cannot be purged: {error.strerror or error}") from error
+            raise TraceUnavailable(f"the trace cannot be written: {error.strerror or error}") from error
 
     def reader(self) -> TraceReader:
         """Return a reader of what is durable here; all readers of a journal share its cache."""

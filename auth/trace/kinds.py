@@ -47,6 +47,9 @@ class Kind(StrEnum):
     STREAM_HANDED_OVER = "stream.handed-over", 2107
     STREAM_UNMASKED = "stream.unmasked", 2108
     STREAM_STOPPED = "stream.stopped", 2109
+    RESERVATION_MADE = "reservation.made", 2151
+    RESERVATION_PASSED = "reservation.passed", 2152
+    RESERVATION_ENDED = "reservation.ended", 2153
     RECORDING_SEARCHED = "recording.searched", 2201
     EXPORT_MADE = "export.made", 2301
     ACTION_REFUSED = "action.refused", 2401
@@ -119,10 +122,16 @@ class Kind(StrEnum):
     NODE_STOPPED = "node.stopped", 9003
     HEARTBEAT = "heartbeat", 9101
     CLOCK_STEPPED = "clock.stepped", 9102
+    CLOCK_REFERENCE = "clock.reference", 9103
     TRACE_READ = "trace.read", 9201
     TRACE_EXPORTED = "trace.exported", 9202
     TRACE_PURGED = "trace.purged", 9203
     TRACE_ANCHORED = "trace.anchored", 9204
+    TRACE_KEY_ROTATED = "trace.key-rotated", 9205
+    TRACE_CONTINUED = "trace.continued", 9206
+    SIEM_OPENED = "siem.opened", 9301
+    SIEM_LAGGING = "siem.lagging", 9302
+    SIEM_CAUGHT_UP = "siem.caught-up", 9303
 
 
 KIND_BY_CODE: dict[int, Kind] = {kind.code: kind for kind in Kind}

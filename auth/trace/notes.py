@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,13 +14,19 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from auth.errors import TraceDamaged
 from auth.trace.checkpoint import SignedNote
+from auth.trace.layout import CHECKPOINTS
+from auth.trace.storage import replace_file
 
 MAX_OWN_NOTE_BYTES = 4_096
 """Bytes of one of our own notes: two signatures and a long node name fit twice; longer is no note of ours."""
 
+PARTIAL_KEYS = "keys.partial.json"
+"""A key file before it is one; no part of the journal."""
+
 _CHUNK_BYTES = 1 << 16
 _RECORD = re.compile(rb"(?s:.)*?\n\n(?:\xe2\x80\x94 [^\n]*\n)+\n")
 _END = b"\n\n"
+SIGNATURE_LINE = "\n\u2014 ".encode()
 _TEXT_LINES = 4
 _PEM_BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----[^-]*-----END PUBLIC KEY-----\n?")
 
@@ -65,6 +72,17 @@ class NoteReader:
             buffer += chunk
 
 
+def handover_notes(folder: Path) -> tuple[bytes, ...]:
+    """Return the checkpoints by which one key handed over to the next, oldest first. Blocking. Raises OSError.
+
+    Only the bytes are looked at: two lines of signatures under the journal's own head.
+    """
+    with (folder / CHECKPOINTS).open("rb") as file:
+        notes = NoteReader(file, file.seek(0, SEEK_END))
+        file.seek(0)
+        return tuple(note for note in notes if note.count(SIGNATURE_LINE) > 1)
+
+
 def last_notes(file: BinaryIO, end: int, origin: str) -> list[tuple[int, bytes]]:
     """Return the last notes that end at or before ``end``, oldest first, each with the offset of its record.
 
@@ -92,6 +110,11 @@ def key_name(node: str) -> str:
 def write_key(key: Ed25519PublicKey) -> bytes:
     """Return a public key as PEM (SubjectPublicKeyInfo)."""
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def write_keys(folder: Path, node: str, keys: Sequence[Ed25519PublicKey]) -> None:
+    """Have the node's key file hold these keys, oldest first, durably. Raises OSError."""
+    replace_file(folder / key_name(node), b"".join(map(write_key, keys)), folder / PARTIAL_KEYS)
 
 
 def read_keys(path: Path) -> list[Ed25519PublicKey]:

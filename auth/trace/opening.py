@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from auth.errors import TraceDamaged, TraceUnavailable
 from auth.trace.acts import OpenAct, unclosed_streams
+from auth.trace.checkpoint import SigningKey
 from auth.trace.files import JournalFiles
 from auth.trace.kinds import KIND_BY_CODE, Kind
 from auth.trace.layout import SALT_BYTES, is_node_name, segment_of
-from auth.trace.notes import key_name, read_keys, write_key
+from auth.trace.notes import key_name, read_keys, write_key, write_keys
 from auth.trace.purge import redo_purge
 from auth.trace.recovered import PendingRecoveries, Recovery
 from auth.trace.recovery import Found, examine
@@ -49,7 +50,7 @@ class Opened:
 def open_journal(
     folder: Path,
     node: str,
-    key: Ed25519PrivateKey,
+    key: SigningKey,
     storage: Storage,
     *,
     wait: Callable[[float], None] = time.sleep,
@@ -68,6 +69,7 @@ def open_journal(
         _publish_key(folder, node, key.public_key(), storage)
         redo_purge(folder, node, key.public_key(), storage)
         found = examine(folder, node, key.public_key())
+        _forget_later_keys(folder, node, key.public_key())
         opened = _look_back(folder, node, files, found, PendingRecoveries(folder, storage))
         files.begin(found.first, found.base, found.durable, found.head.checkpoint, found.head.end)
         return opened
@@ -100,12 +102,12 @@ def _publish_key(folder: Path, node: str, key: Ed25519PublicKey, storage: Storag
     path = folder / key_name(node)
     if path.exists():
         try:
-            present = read_keys(path)[-1]
+            present = read_keys(path)
         except TraceDamaged:
             if segment_starts(folder):
                 raise
         else:
-            if present != key:
+            if key not in present:
                 raise TraceDamaged(f"{path.name} is not the key that this node signs with")
             return
     descriptor = storage.open(path, create=True)
@@ -116,6 +118,14 @@ def _publish_key(folder: Path, node: str, key: Ed25519PublicKey, storage: Storag
         storage.sync_folder(folder)
     finally:
         storage.close(descriptor)
+
+
+def _forget_later_keys(folder: Path, node: str, key: Ed25519PublicKey) -> None:
+    """Take out of the key file what was to come after this key and never came: it signs what is signed now."""
+    path = folder / key_name(node)
+    keys = read_keys(path)
+    if keys[-1] != key:
+        write_keys(folder, node, keys[: keys.index(key) + 1])
 
 
 def _look_back(folder: Path, node: str, files: JournalFiles, found: Found, pending: PendingRecoveries) -> Opened:

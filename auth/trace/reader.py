@@ -152,6 +152,20 @@ class TraceReader:
         """Return entries newest first, ``limit`` of them at most."""
         return await self.in_thread(lambda: self._entries(_Match(wanted), _bounded(limit), cursor))
 
+    @property
+    def size(self) -> int:
+        """Entries that can be read now."""
+        return self._view.size
+
+    async def following(
+        self, start: int, *, limit: int = MAX_PAGE, kinds: frozenset[Kind] | None = None
+    ) -> tuple[list[Entry], int]:
+        """Return the entries from number ``start`` on, oldest first, of ``kinds`` alone if given; and where to go on.
+
+        At most ``limit`` entries are looked at: who follows the journal calls again until that number is the size.
+        """
+        return await self.in_thread(lambda: self._following(start, _bounded(limit), kinds))
+
     async def entry(self, n: int) -> Entry:
         """Return entry ``n``."""
         return await self.in_thread(lambda: self._entry(n))
@@ -163,6 +177,10 @@ class TraceReader:
     async def checkpoints(self, *, limit: int = 100, cursor: str | None = None) -> Page[SignedCheckpoint]:
         """Return signed checkpoints newest first, ``limit`` of them at most."""
         return await self.in_thread(lambda: self._checkpoints(_bounded(limit), cursor))
+
+    async def root(self, size: int) -> bytes:
+        """Return the root of the tree of the first ``size`` entries, 1 at least."""
+        return await self.in_thread(lambda: self._root(size))
 
     async def prove_inclusion(self, n: int, size: int) -> InclusionProof:
         """Prove that entry ``n`` is in the tree of the first ``size`` entries."""
@@ -200,6 +218,11 @@ class TraceReader:
                         break
         return Page(tuple(found), str(end) if end else None)
 
+    def _following(self, start: int, limit: int, kinds: frozenset[Kind] | None) -> tuple[list[Entry], int]:
+        end = max(start, min(self._view.size, start + limit))
+        codes = None if kinds is None else {kind.code for kind in kinds}
+        return list(self._view.entries(start, end, codes)), end
+
     def _entry(self, n: int) -> Entry:
         size = self._view.size
         if not 0 <= n < size:
@@ -235,6 +258,12 @@ class TraceReader:
     def _signed(self, note: bytes) -> SignedCheckpoint:
         checkpoint = parse_checkpoint(parse_note(note).text)
         return SignedCheckpoint(self._view.node, checkpoint, note.decode())
+
+    def _root(self, size: int) -> bytes:
+        if size < 1:
+            raise ValueError("an empty tree is no head of a journal")
+        self._check_size(size)
+        return self._view.range_root(0, size)
 
     def _prove_inclusion(self, n: int, size: int) -> InclusionProof:
         self._check_size(size)

@@ -36,6 +36,7 @@ _CLASS_OF_SUBJECT = {
     "session": RetentionClass.ACCESS,
     "assertion": RetentionClass.ACCESS,
     "stream": RetentionClass.ACCESS,
+    "reservation": RetentionClass.ACCESS,
     "recording": RetentionClass.ACCESS,
     "export": RetentionClass.ACCESS,
     "action": RetentionClass.ACCESS,
@@ -44,8 +45,10 @@ _CLASS_OF_SUBJECT = {
     "node": RetentionClass.TECHNICAL,
     "heartbeat": RetentionClass.TECHNICAL,
     "clock": RetentionClass.TECHNICAL,
+    "siem": RetentionClass.TECHNICAL,
 }
 _READINGS = frozenset({Kind.TRACE_READ, Kind.TRACE_EXPORTED})
+_NEVER_ERASED = frozenset({Kind.TRACE_PURGED, Kind.TRACE_KEY_ROTATED, Kind.TRACE_CONTINUED})
 
 
 def class_of(kind: Kind) -> RetentionClass:
@@ -56,8 +59,8 @@ def class_of(kind: Kind) -> RetentionClass:
 
 
 def kinds_of(wanted: RetentionClass) -> frozenset[Kind]:
-    """Return the kinds of a class that a purge may erase: what a purge itself wrote is never one of them."""
-    return frozenset(kind for kind in Kind if class_of(kind) is wanted and kind is not Kind.TRACE_PURGED)
+    """Return the kinds of a class that a purge may erase: never those that tell how the journal is to be read."""
+    return frozenset(kind for kind in Kind if class_of(kind) is wanted) - _NEVER_ERASED
 
 
 @dataclass(frozen=True, slots=True)

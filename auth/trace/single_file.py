@@ -15,6 +15,7 @@ from types import ModuleType
 from auth import errors
 from auth.trace import (
     checkpoint,
+    continuity,
     dossier,
     erasure,
     kinds,
@@ -23,6 +24,7 @@ from auth.trace import (
     notes,
     proofs,
     scan,
+    timestamp,
     tree,
     verifier,
     verify,
@@ -32,7 +34,7 @@ from camera_registry import clock
 
 MODULES = (
     *(errors, clock, tree, layout, kinds, lock, erasure, checkpoint, notes, proofs),
-    *(witness, scan, verify, dossier, verifier),
+    *(witness, timestamp, scan, continuity, verify, dossier, verifier),
 )
 """What the file is made of, each after those that it imports."""
 

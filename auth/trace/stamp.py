@@ -47,7 +47,7 @@ class Stamper:
         return Reading(unix_us(self._clock.now()), self._clock.monotonic())
 
     def step(self, reading: Reading) -> Draft | None:
-        """Return the entry that must come first when the wall clock has stepped; ``step_us`` tells by how much.
+        """Return the entry that must come first when the wall clock has stepped: from what to what, and by how much.
 
         After a restart only a step back shows: the monotonic clock began anew.
         """
@@ -64,7 +64,9 @@ class Stamper:
             stepped = False
         if not stepped and before - reading.wall_us <= CLOCK_STEP_S * _SECOND_US:
             return None
-        return Draft(kind=Kind.CLOCK_STEPPED, detail={"after": rfc3339(instant(before)), "step_us": step_us})
+        old, new = rfc3339(instant(reading.wall_us - step_us)), rfc3339(instant(reading.wall_us))
+        told = {"after": rfc3339(instant(before)), "old": old, "new": new, "step_us": step_us}
+        return Draft(kind=Kind.CLOCK_STEPPED, detail=told)
 
     def at(self, reading: Reading, draft: Draft) -> int:
         """Return the time to stamp: the clock's, held where it would go back less than a step."""

@@ -103,3 +103,21 @@ class SystemStorage:
     def close(self, descriptor: int) -> None:
         """See :class:`Storage`."""
         os.close(descriptor)
+
+
+def replace_file(target: Path, data: bytes, partial: Path) -> None:
+    """Give a file other content, durably: whoever reads it finds the old or the new, whole. Raises OSError.
+
+    ``partial`` is where the new content is written first, on the same file system.
+    """
+    disk = SystemStorage()
+    descriptor = disk.open(partial, create=True)
+    try:
+        disk.truncate(descriptor, 0)
+        disk.write(descriptor, data, 0)
+        disk.sync(descriptor)
+    finally:
+        disk.close(descriptor)
+    partial.replace(target)
+    for folder in {target.parent, partial.parent}:
+        disk.sync_folder(folder)

@@ -18,6 +18,7 @@ from typing import Any
 from auth.errors import NoteError, TraceDamaged, TraceUnavailable
 from auth.trace.dossier import Judgement, verify_dossier
 from auth.trace.notes import read_keys
+from auth.trace.timestamp import read_authorities
 from auth.trace.verify import Status
 from auth.trace.witness import Cosigner
 
@@ -37,9 +38,14 @@ _VERDICTS = {
 
 
 def judge(
-    path: Path, *, anchors: Sequence[Path] = (), keys: Path | None = None, cosigners: Sequence[str] = ()
+    path: Path,
+    *,
+    anchors: Sequence[Path] = (),
+    keys: Path | None = None,
+    cosigners: Sequence[str] = (),
+    authorities: Sequence[Path] = (),
 ) -> Judgement:
-    """Verify with anchors and keys read from files, and cosigners given as vkeys.
+    """Verify with anchors, keys and time-stamping authorities read from files, and cosigners given as vkeys.
 
     Raises ValueError, in French, when one of these is none; TraceUnavailable when a file cannot be read.
     """
@@ -49,9 +55,10 @@ def judge(
             anchors=[anchor.read_text(encoding="utf-8") for anchor in anchors],
             keys=read_keys(keys) if keys is not None else None,
             cosigners=[Cosigner.parse(vkey) for vkey in cosigners],
+            authorities=[each for authority in authorities for each in read_authorities(authority.read_bytes())],
         )
     except NoteError as error:
-        raise ValueError(f"une ancre ou un cosignataire n'est pas recevable : {error}") from error
+        raise ValueError(f"une ancre, un cosignataire ou une autorité n'est pas recevable : {error}") from error
     except TraceDamaged as error:
         raise ValueError(f"le fichier de clés n'est pas recevable : {error}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -60,7 +67,8 @@ def judge(
 
 def as_json(found: Judgement) -> dict[str, Any]:
     """Return a verdict as one JSON object."""
-    return {**found.verification.to_json(), "cosigned": [asdict(seen) for seen in found.cosigned]}
+    seen = [asdict(seen) for seen in found.cosigned]
+    return {**found.verification.to_json(), "cosigned": seen, "unchecked_tokens": found.unchecked_tokens}
 
 
 def as_text(path: Path, found: Judgement) -> str:
@@ -74,10 +82,19 @@ def as_text(path: Path, found: Judgement) -> str:
         f" {verdict.anchored} ancrées"
     )
     lines += [
-        f"  Cosigné par      {seen.name}, {seen.size} entrées, le {_shown(seen.at)} (UTC)" for seen in found.cosigned
+        f"  Attesté par      {seen.name}, {seen.size} entrées, le {_shown(seen.at)} (UTC)" for seen in found.cosigned
     ]
+    if verdict.lost:
+        lines.append(f"  Perte constatée  {verdict.lost} entrées, que le journal déclare lui-même perdues")
+    if found.unchecked_tokens:
+        lines += [
+            f"  Jetons d'horodatage non vérifiés : {found.unchecked_tokens} ; indiquez --tsa AUTORITÉ.pem, ou",
+            "  openssl ts -verify -token_in -in NOM.tst -data NOM.note -CAfile AUTORITÉ.pem",
+        ]
     if verdict.key is not None:
         lines.append(f"  Clé du journal   {verdict.key}")
+    if verdict.signing_key not in {None, verdict.key}:
+        lines.append(f"  Clé en vigueur   {verdict.signing_key}, à laquelle elle a transmis")
     return "\n".join(lines)
 
 
@@ -105,10 +122,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--cosigner", action="append", default=[], metavar="VKEY",
         help="la clé d'un cosignataire, sous la forme nom+identifiant+clé (répétable)",
     )  # fmt: skip
+    parser.add_argument(
+        "--tsa", type=Path, action="append", default=[], metavar="FICHIER",
+        help="le certificat d'une autorité d'horodatage, ou de celle qui la certifie (PEM, répétable)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="n'écrit qu'un document JSON")
     given = parser.parse_args(arguments)
     try:
-        found = judge(given.path, anchors=given.anchor, keys=given.key, cosigners=given.cosigner)
+        found = judge(given.path, anchors=given.anchor, keys=given.key, cosigners=given.cosigner, authorities=given.tsa)
     except ValueError as error:
         sys.stderr.write(f"halfgateway-verify : {error}\n")
         return WRONG_USAGE

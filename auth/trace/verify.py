@@ -5,7 +5,8 @@ It reads each file once, in bounded memory, and accounts for every byte of them 
 
 - invalid: something there is wrong;
 - diverged: what is there holds together, and is not the log that an anchor saw;
-- incomplete: what is there is right, and something that was signed, anchored or begun is not all there;
+- incomplete: what is there is right, and something that was signed, anchored or begun is not all there, be it that
+  the log says so itself (``trace.continued``);
 - unanchored: all right, as far as the log's own signatures can tell;
 - valid: all right, and the same log that an anchor saw.
 """
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from auth.errors import NoteError, TraceDamaged, TraceUnavailable
 from auth.trace.checkpoint import Checkpoint, KeyChain, SignedNote, parse_note, verifier_key
+from auth.trace.continuity import Continuation
 from auth.trace.erasure import ErasedEntries, ErasureRule
 from auth.trace.kinds import Kind
 from auth.trace.layout import (
@@ -44,6 +46,9 @@ from auth.trace.tree import Frontier
 
 UNCOVERED_SUFFIXES = frozenset({".pem", ".json", ".lock", ".sqlite"})
 """Files beside the journal that are not of it."""
+
+ANCHORS = "anchors"
+"""The folder beside the journal of what others signed of it; :mod:`auth.trace.dossier` reads it."""
 
 _FIRST_LINE_BYTES = 256
 _ORIGIN_IN_HEADER = re.compile(rb"\S+ leaves halfgateway/(\S+) [0-9]{12}\n")
@@ -67,11 +72,11 @@ class Status(Enum):
 class Verification:
     """What the verifier found; counts go as far as it got.
 
-    ``key`` is the log's key as a C2SP vkey, to be compared with one known from elsewhere. ``signed`` is the
-    size of the last checkpoint that holds, ``unsigned_tail`` the entries after it (checked against their
-    commitments only), ``torn_bytes`` what a writer had begun and not finished, ``anchored`` the size of the
-    largest anchor that holds. ``first_bad`` is the first entry that is wrong or missing, where one can be
-    named.
+    ``key`` is the log's first key as a C2SP vkey, to be compared with one known from elsewhere, ``signing_key`` the
+    one that it has handed over to since. ``signed`` is the size of the last checkpoint that holds, ``unsigned_tail``
+    the entries after it (checked against their commitments only), ``torn_bytes`` what a writer had begun and not
+    finished, ``anchored`` the size of the largest anchor that holds, ``lost`` how many entries the log itself says it
+    has lost. ``first_bad`` is the first entry that is wrong or missing, where one can be named.
     """
 
     status: Status
@@ -86,6 +91,8 @@ class Verification:
     torn_bytes: int = 0
     anchored: int = 0
     first_bad: int | None = None
+    signing_key: str | None = None
+    lost: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -98,15 +105,22 @@ class Verification:
 
 
 def verify_folder(
-    folder: Path, *, anchors: Sequence[str] = (), keys: Sequence[Ed25519PublicKey] | None = None
+    folder: Path,
+    *,
+    anchors: Sequence[str] = (),
+    keys: Sequence[Ed25519PublicKey] | None = None,
+    unwitnessed: Sequence[str] = (),
 ) -> Verification:
     """Verify the journal in a folder: a copy, or the live one beside its writer.
 
     ``anchors`` are checkpoint notes of this log that were kept elsewhere and are trusted; ``keys`` are the
-    log's public keys, oldest first, where the folder's own are not to be believed. Blocking. Raises
-    NoteError when an anchor is no note, TraceUnavailable when a file cannot be read.
+    log's public keys, oldest first, where the folder's own are not to be believed: the first alone is enough, for each
+    hands over to the next. ``unwitnessed`` are notes that nobody known vouches for: the log must extend them too, and
+    they anchor nothing. Blocking. Raises NoteError when an anchor is no note, TraceUnavailable when a file cannot be
+    read.
     """
-    notes = [parse_note(anchor.encode()) for anchor in anchors]
+    notes = [(parse_note(anchor.encode()), True) for anchor in anchors]
+    notes += [(parse_note(anchor.encode()), False) for anchor in unwitnessed]
     verifier = _Verifier(folder)
     try:
         return verifier.run(notes, keys)
@@ -121,6 +135,14 @@ def verify_folder(
 
 class _Divergence(TraceDamaged):
     """The log is not the one that an anchor saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchor:
+    """A head that was kept; it ``counts`` where somebody else vouches for it."""
+
+    head: Checkpoint
+    counts: bool
 
 
 class _Verifier:
@@ -141,9 +163,12 @@ class _Verifier:
         self._torn_bytes = 0
         self._heads: Iterator[Checkpoint] = iter(())
         self._next_head: Checkpoint | None = None
-        self._anchors: list[Checkpoint] = []
+        self._anchors: list[_Anchor] = []
+        self._strays: list[tuple[Checkpoint, int]] = []
+        self._continuations: list[Continuation] = []
+        self._chain: KeyChain | None = None
 
-    def run(self, anchors: Sequence[SignedNote], keys: Sequence[Ed25519PublicKey] | None) -> Verification:
+    def run(self, anchors: Sequence[tuple[SignedNote, bool]], keys: Sequence[Ed25519PublicKey] | None) -> Verification:
         """Verify everything. Raises TraceDamaged at the first thing that does not hold, OSError."""
         live = writer_lives(self._folder)
         with self._open_checkpoints() as file:
@@ -151,16 +176,18 @@ class _Verifier:
             file.seek(0)
             starts = self._list()
             self._node = node = self._find_node()
-            chain = self._key_chain(node, keys)
+            chain = self._chain = self._key_chain(node, keys)
             self._anchors = _open_anchors(chain, anchors)
             self._heads = self._read_heads(NoteReader(file, size), chain)
             self._next_head = next(self._heads, None)
             self._meet()
             for first in starts:
                 self._segment(node, first, last=first == starts[-1])
-        self._conclude(live=live)
+        self._conclude(chain, live=live)
         self._account_for_erasures(node, starts)
         size = self._frontier.size
+        if self._continuations:
+            return self.verdict(Status.INCOMPLETE, f"{size} entries hold; {'; '.join(map(str, self._continuations))}")
         if self._anchored:
             return self.verdict(Status.VALID, f"{size} entries hold, {self._anchored} of them anchored")
         return self.verdict(Status.UNANCHORED, f"{size} entries hold, and no anchor shows that they are all")
@@ -181,6 +208,8 @@ class _Verifier:
             torn_bytes=self._torn_bytes,
             anchored=self._anchored,
             first_bad=first_bad,
+            signing_key=verifier_key(origin(self._node), self._chain.key) if self._node and self._chain else None,
+            lost=sum(each.known - each.held for each in self._continuations),
         )
 
     def _open_checkpoints(self) -> BinaryIO:
@@ -194,7 +223,7 @@ class _Verifier:
     def _list(self) -> list[int]:
         """Return the segments' first numbers. Raises TraceDamaged for a file that is not of a journal."""
         for path in sorted(self._folder.iterdir()):
-            if path.suffix in UNCOVERED_SUFFIXES:
+            if path.suffix in UNCOVERED_SUFFIXES or (path.name == ANCHORS and path.is_dir()):
                 continue
             ours = path.name == CHECKPOINTS or segment_start(path.name) is not None
             if not ours or path.is_symlink() or not path.is_file():
@@ -214,12 +243,19 @@ class _Verifier:
         return node
 
     def _key_chain(self, node: str, keys: Sequence[Ed25519PublicKey] | None) -> KeyChain:
-        if keys is None:
-            try:
-                keys = read_keys(self._folder / key_name(node))
-            except FileNotFoundError as error:
+        try:
+            named = read_keys(self._folder / key_name(node))
+        except FileNotFoundError as error:
+            if keys is None:
                 raise TraceDamaged(f"the public key {key_name(node)} is missing", missing=True) from error
-        self._key = verifier_key(origin(node), keys[-1])
+            named = []
+        except TraceDamaged:
+            if keys is None:
+                raise
+            named = []
+        if keys is None or named[: len(keys)] == list(keys):
+            keys = named
+        self._key = verifier_key(origin(node), keys[0])
         return KeyChain(origin(node), keys)
 
     def _read_heads(self, notes: NoteReader, chain: KeyChain) -> Iterator[Checkpoint]:
@@ -255,7 +291,7 @@ class _Verifier:
     def _entries(self, first: int, scanned: Iterator[Scanned]) -> None:
         """Take entries in, and stop at each size at which there is something to compare."""
         digests: list[bytes] = []
-        purged, target = Kind.TRACE_PURGED.code, self._target()
+        purged, continued, target = Kind.TRACE_PURGED.code, Kind.TRACE_CONTINUED.code, self._target()
         try:
             for size, (digest, at_us, code, salted) in enumerate(scanned, first + 1):
                 digests.append(digest)
@@ -264,6 +300,8 @@ class _Verifier:
                     self._count_erased(size - 1, at_us, code)
                 elif code == purged:
                     self._take_rule(size - 1, salted)
+                elif code == continued:
+                    self._take_continuation(size - 1, salted)
                 if size == target:
                     self._frontier.extend(digests)
                     digests.clear()
@@ -283,6 +321,8 @@ class _Verifier:
     def _count_erased(self, n: int, at_us: int, code: int) -> None:
         if self._next_head is None:
             raise TraceDamaged(f"entry {n} is erased, and no checkpoint covers it", first_bad=n)
+        if code == Kind.TRACE_CONTINUED.code:
+            raise TraceDamaged(f"entry {n} said what was lost, and is erased", first_bad=n)
         self._erased += 1
         self._erased_entries.add(n, at_us, code)
 
@@ -291,6 +331,12 @@ class _Verifier:
             self._erasures.append(ErasureRule.from_salted(n, salted))
         except ValueError as error:
             raise TraceDamaged(f"entry {n} does not say what was erased: {error}", first_bad=n) from error
+
+    def _take_continuation(self, n: int, salted: bytes) -> None:
+        try:
+            self._continuations.append(Continuation.from_salted(n, salted))
+        except ValueError as error:
+            raise TraceDamaged(f"entry {n} does not say what was lost: {error}", first_bad=n) from error
 
     def _account_for_erasures(self, node: str, starts: Sequence[int]) -> None:
         """Check that a purge's entry says of each erased entry that it was to be. Raises TraceDamaged."""
@@ -306,9 +352,12 @@ class _Verifier:
                     if erased and not any(rule.covers(n, at_us, code) for rule in self._erasures):
                         raise TraceDamaged(f"entry {n} is erased, and no purge is recorded for it", first_bad=n)
 
+    def _is_lost(self, head: Checkpoint) -> bool:
+        return any(each.covers(head.size) for each in self._continuations)
+
     def _target(self) -> int | None:
         """Return the next size at which there is something to compare."""
-        sizes = [head.size for head in (self._next_head, *self._anchors[:1]) if head]
+        sizes = [head.size for head in (self._next_head, *(anchor.head for anchor in self._anchors[:1])) if head]
         return min(sizes, default=None)
 
     def _meet(self) -> None:
@@ -325,22 +374,29 @@ class _Verifier:
             self._checkpoints += 1
             self._signed = size
             self._next_head = next(self._heads, None)
-        while self._anchors and self._anchors[0].size == size:
-            if self._anchors[0].root != root:
-                raise _Divergence(
-                    f"an anchor of {size} entries saw others than those from {self._anchored} to {size - 1}",
-                    first_bad=self._anchored,
-                )
-            self._anchored = size
-            del self._anchors[0]
+        while self._anchors and self._anchors[0].head.size == size:
+            anchor = self._anchors.pop(0)
+            if anchor.head.root != root:
+                self._strays.append((anchor.head, self._anchored))
+            elif anchor.counts:
+                self._anchored = size
 
-    def _conclude(self, *, live: bool) -> None:
-        """Check that nothing is missing. Raises TraceDamaged."""
+    def _conclude(self, chain: KeyChain, *, live: bool) -> None:
+        """Check that nothing is missing, but what the log itself says is lost. Raises TraceDamaged."""
         size = self._frontier.size
-        for head, word in ((self._next_head, "signed"), (next(iter(self._anchors), None), "anchored")):
-            if head:
+        if not chain.trusted:
+            raise _Divergence("an anchor is signed by a key that this log never handed over to")
+        for head, anchored in self._strays:
+            if not self._is_lost(head):
+                raise _Divergence(
+                    f"an anchor of {head.size} entries saw others than those from {anchored} to {head.size - 1}",
+                    first_bad=anchored,
+                )
+        anchor = next((anchor.head for anchor in self._anchors if not self._is_lost(anchor.head)), None)
+        for missing, word in ((self._next_head, "signed"), (anchor, "anchored")):
+            if missing:
                 raise TraceDamaged(
-                    f"entries {size} to {head.size - 1} were {word} and are missing", first_bad=size, missing=True
+                    f"entries {size} to {missing.size - 1} were {word} and are missing", first_bad=size, missing=True
                 )
         if not self._checkpoints:
             raise TraceDamaged("there is no checkpoint", missing=True)
@@ -350,13 +406,13 @@ class _Verifier:
             )
 
 
-def _open_anchors(chain: KeyChain, notes: Sequence[SignedNote]) -> list[Checkpoint]:
+def _open_anchors(chain: KeyChain, notes: Sequence[tuple[SignedNote, bool]]) -> list[_Anchor]:
     """Return the anchors, smallest first. Raises _Divergence when one is not of this log or key."""
     try:
-        anchors = [chain.open_any(note) for note in notes]
+        anchors = [_Anchor(chain.open_any(note), counts) for note, counts in notes]
     except NoteError as error:
         raise _Divergence(f"an anchor is not of this log: {error}") from error
-    return sorted(anchors, key=lambda anchor: anchor.size)
+    return sorted(anchors, key=lambda anchor: anchor.head.size)
 
 
 def _first_line(path: Path) -> bytes:

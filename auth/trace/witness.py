@@ -5,6 +5,7 @@ A cosigner says "at this time I had seen this head, and it extended those that I
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -68,6 +69,12 @@ class Cosigner:
 def cosigner_key_id(name: str, key: bytes) -> bytes:
     """Return the four bytes that name a cosigner's key in signature lines."""
     return sha256(name.encode() + b"\n" + bytes([COSIGNATURE_V1]) + key).digest()[:_ID_BYTES]
+
+
+def cosigner_vkey(name: str, key: Ed25519PublicKey) -> str:
+    """Return a cosigner's key as a C2SP vkey."""
+    raw = key.public_bytes_raw()
+    return f"{name}+{cosigner_key_id(name, raw).hex()}+{b64encode(bytes([COSIGNATURE_V1]) + raw).decode('ascii')}"
 
 
 def cosigned_message(text: str, at: int) -> bytes:

@@ -20,13 +20,16 @@ from halfgateway.api.operation import Operation, operations_of
 from halfgateway.api.ports import (
     AccessTrace,
     Administration,
+    Anchors,
     Authenticator,
     CameraCatalogue,
     Custody,
     Health,
     Interconnection,
+    Reservations,
     SessionStore,
     Streams,
+    TraceCustody,
     TraceHistory,
     TracePurge,
 )
@@ -34,15 +37,19 @@ from halfgateway.api.problems import http_error_response
 from halfgateway.api.rights_ports import Gatekeeper, Orders, Personnel
 from halfgateway.api.routes.administration import AdministrationRoutes
 from halfgateway.api.routes.agents import AgentRoutes
+from halfgateway.api.routes.anchors import AnchorRoutes
 from halfgateway.api.routes.cameras import CameraRoutes
 from halfgateway.api.routes.custody import BreakGlassRoutes, InterventionRoutes, KeyRoutes
 from halfgateway.api.routes.documents import DocumentRoutes
 from halfgateway.api.routes.health import HEALTH_PATH, METRICS_PATH, READINESS_PATH, HealthRoutes
+from halfgateway.api.routes.incidents import IncidentRoutes
 from halfgateway.api.routes.interconnection import InterconnectionRoutes
 from halfgateway.api.routes.login import LoginRoutes
 from halfgateway.api.routes.orders import OrderRoutes
+from halfgateway.api.routes.reservations import ReservationRoutes
 from halfgateway.api.routes.streams import StreamRoutes
 from halfgateway.api.routes.trace import TraceRoutes
+from ops.incidents.desk import IncidentDesk
 
 MAX_BODY_BYTES = 64 * 1024
 """Bytes of a request's body, where its operation takes no larger one. More is answered 413."""
@@ -82,10 +89,14 @@ class Ports:
     cameras: CameraCatalogue
     streams: Streams
     interconnection: Interconnection
+    incidents: IncidentDesk
     history: TraceHistory
     administration: Administration
     purges: TracePurge
     custody: Custody
+    reservations: Reservations
+    anchors: Anchors
+    trace_custody: TraceCustody
     health: Health
     gatekeeper: Gatekeeper
     personnel: Personnel
@@ -103,8 +114,11 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         LoginRoutes(ports.authenticator, ports.sessions, ports.gatekeeper, ports.trace, ports.clock),
         CameraRoutes(ports.cameras, ports.trace),
         StreamRoutes(ports.streams, ports.trace),
+        ReservationRoutes(ports.reservations),
         InterconnectionRoutes(ports.interconnection, ports.clock),
+        IncidentRoutes(ports.incidents),
         TraceRoutes(ports.history, ports.purges, ports.trace),
+        AnchorRoutes(ports.anchors, ports.trace_custody, ports.trace),
         AdministrationRoutes(ports.administration),
         KeyRoutes(ports.custody),
         BreakGlassRoutes(ports.custody),
@@ -129,11 +143,24 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
 
 
 def build_office(
-    *, sessions: SessionStore, gatekeeper: Gatekeeper, personnel: Personnel, orders: Orders, trace: AccessTrace
+    *,
+    sessions: SessionStore,
+    gatekeeper: Gatekeeper,
+    personnel: Personnel,
+    orders: Orders,
+    custody: Custody,
+    trace: AccessTrace,
 ) -> web.Application:
-    """Build what the command line needs of the API where no node runs: the register alone, for this machine alone."""
+    """Build what the command line needs of the API where no node runs: the registers alone, for this machine alone."""
     application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_as_problems])
-    _serve(application, [AgentRoutes(personnel, trace), OrderRoutes(orders)], Dispatcher(sessions, gatekeeper, trace))
+    groups = [
+        AgentRoutes(personnel, trace),
+        OrderRoutes(orders),
+        KeyRoutes(custody),
+        BreakGlassRoutes(custody),
+        InterventionRoutes(custody),
+    ]
+    _serve(application, groups, Dispatcher(sessions, gatekeeper, trace))
     return application
 
 

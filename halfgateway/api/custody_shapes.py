@@ -9,8 +9,8 @@ from pydantic import ConfigDict, Field, StringConstraints
 from auth.principals import Role
 from halfgateway.api.shapes import Identifier, Instant, Sentence, Shape
 
-MAX_CRL_BYTES = 1024 * 1024
-"""Of lists that are pushed, in PEM: some twenty thousand revoked certificates. Larger ones are imported by command."""
+MAX_CRL_BYTES = 8 * 1024 * 1024
+"""Of lists that are pushed or imported, in PEM: some 150,000 revoked certificates; more is refused."""
 
 Pem = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[\x20-\x7e\r\n]*$")]
 

@@ -28,6 +28,9 @@ from halfgateway.errors import NotHabilitated, Refusal, Unauthenticated
 
 SESSION_COOKIE = "halfgateway_session"
 
+LOG_IN_AGAIN = "Ce jeton n'ouvre pas, ou n'ouvre plus, d'accès : authentifiez-vous de nouveau."
+"""Of a session that has expired and of one that never was, the same (S15, C08)."""
+
 _SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 _OWN_SITE = frozenset({"same-origin", "none"})
 
@@ -97,7 +100,7 @@ class Dispatcher:
                     detail={"action": _action(operation), "reason": failure.reason.value},
                 )
             )
-            raise
+            raise Unauthenticated(LOG_IN_AGAIN) from failure
 
 
 def _action(operation: Operation) -> str:

@@ -17,9 +17,10 @@ from halfgateway.api import ports
 from halfgateway.api.operation import Forbidden
 from halfgateway.api.ports import Page
 from halfgateway.api.shapes import Checkpoint, Proof
-from halfgateway.api.trace_shapes import Consistency
+from halfgateway.api.trace_shapes import Consistency, Cosignature
+from halfgateway.control.anchoring import Anchoring
 from halfgateway.dossiers.elimination import Elimination
-from halfgateway.dossiers.local import History, Request, TooManyEntries
+from halfgateway.dossiers.local import History, Request, TooManyEntries, eliminate
 from halfgateway.dossiers.tables import TableFormat, write_table
 from halfgateway.errors import InvalidRequest, TraceUnavailable
 
@@ -118,7 +119,8 @@ class PurgeService:
     ) -> Elimination | None:
         """See the port."""
         try:
-            return await History(self.journal).purge(
+            return await eliminate(
+                self.journal,
                 draft,
                 wanted,
                 older_than_days=older_than_days,
@@ -130,6 +132,23 @@ class PurgeService:
             raise InvalidRequest(str(refused)) from refused
         except (TraceDamaged, JournalUnavailable) as error:
             raise TraceUnavailable("Le journal ne peut être purgé.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorService:
+    """Fills :class:`~halfgateway.api.ports.Anchors` for this node's journal."""
+
+    anchoring: Anchoring
+    node: str
+
+    async def cosign(self, note: str, draft: Draft) -> Cosignature:
+        """See the port."""
+        taken = await self.anchoring.accept(note, draft)
+        return Cosignature(node=self.node, size=taken.size, cosigner=taken.name, at=taken.at)
+
+    async def statement(self) -> str:
+        """See the port."""
+        return await self.anchoring.daily_text()
 
 
 def scope_of(viewer: Principal) -> Scope:

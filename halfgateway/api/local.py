@@ -15,9 +15,7 @@ from functools import lru_cache
 from aiohttp import web
 
 from auth.principals import Principal, Role
-
-BEHIND_SUDO = "Halfgateway-Sudo-User"
-"""The header in which root's command says for whom it acts; nobody else's word is taken for it."""
+from halfgateway.api.paths import BEHIND_SUDO
 
 _PEER = struct.Struct("3i")
 _ROOT = 0

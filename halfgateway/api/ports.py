@@ -20,17 +20,16 @@ from auth.sessions import OpenedSession, RunningSession
 from auth.trace import Draft, Entry, Kind
 from auth.trace.retention import RetentionClass
 from camera_registry.cameras import Camera
-from halfgateway.api.shapes import (
-    Checkpoint,
-    InterconnectionView,
-    NodeCut,
-    Proof,
-    Recordings,
+from halfgateway.api.shapes import Checkpoint, InterconnectionView, NodeCut, Proof, Recordings
+from halfgateway.api.stream_shapes import (
+    PassRequest,
+    ReservationRequest,
+    ReservationShape,
     StreamRequest,
     StreamView,
     Ticket,
 )
-from halfgateway.api.trace_shapes import Consistency
+from halfgateway.api.trace_shapes import Consistency, Cosignature, KeyRotation
 from halfgateway.control.custody import Actor, KeyDeclaration
 from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.tables import TableFormat
@@ -152,7 +151,34 @@ class Streams(Protocol):
         """The open stream of that id, unmasked."""
 
     async def close(self, stream_id: str, *, by: Principal, reason: str | None, source: str) -> None:
-        """Close a stream that the caller may close; one that has ended meanwhile is no error."""
+        """Close a stream that the caller may close, whichever node serves it; one that has ended is no error."""
+
+    async def hand_over(
+        self,
+        stream_id: str,
+        *,
+        by: Principal,
+        assertion: str | None,
+        source: str,
+        certificate_der: bytes | None,
+    ) -> bool:
+        """Let the relief have a stream: the agent of the assertion, or ``by``; False if it has ended. Traced."""
+
+
+class Reservations(Protocol):
+    """The slots that PP keeps free for its services; each change is traced behind this port."""
+
+    async def list_open(self) -> Sequence[ReservationShape]:
+        """Those in force, unmasked, in any order."""
+
+    async def make(self, wish: ReservationRequest, *, by: Principal, source: str) -> ReservationShape:
+        """Reserve. Raises InvalidRequest where that is more than is left."""
+
+    async def pass_on(self, reservation_id: str, wish: PassRequest, *, by: Principal, source: str) -> ReservationShape:
+        """Let another service have it, or part of it; the other's is returned. Raises UnknownRecord, InvalidRequest."""
+
+    async def end(self, reservation_id: str, *, reason: str | None, by: Principal, source: str) -> None:
+        """Free it. Raises UnknownRecord."""
 
 
 class Interconnection(Protocol):
@@ -168,6 +194,9 @@ class Interconnection(Protocol):
 
     async def restore(self, *, by: Principal, incident: str, reason: str, source: str) -> None:
         """Restore. Raises ops.errors.TransitionRefused, LocalRecordError."""
+
+    async def degrade(self, *, by: Principal, mode: str | None, reason: str, source: str) -> None:
+        """Go on in a degraded mode, or without one. Raises InvalidRequest for a mode not agreed to, and as restore."""
 
 
 class Administration(Protocol):
@@ -250,3 +279,23 @@ class Health(Protocol):
 
     async def missing(self) -> Sequence[str]:
         """What it waits for, by short names such as ``state-store``; empty when it may serve."""
+
+
+class Anchors(Protocol):
+    """The trace anchored outside (:class:`halfgateway.control.anchoring.Anchoring`)."""
+
+    async def cosign(self, note: str, draft: Draft) -> Cosignature:
+        """Take a cosignature over a head of this node's trace. Raises InvalidRequest, TraceUnavailable."""
+
+    async def statement(self) -> str:
+        """The text of the daily mail. Raises TraceUnavailable."""
+
+
+class TraceCustody(Protocol):
+    """What a person at the node's own machine does to its running trace; each act is an entry."""
+
+    async def rotate_key(self, draft: Draft) -> KeyRotation:
+        """Hand the log over to a new key. Raises InvalidRequest where its key is no file, TraceUnavailable."""
+
+    async def disclose(self, draft: Draft) -> int:
+        """Record a reading or an export, and sign it; the size of that head. Raises TraceUnavailable."""

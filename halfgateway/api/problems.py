@@ -110,7 +110,7 @@ class UnknownSession(Refusal):
 
 
 class UnknownRecord(Refusal):
-    """No agent, habilitation, block or order of this name that is open."""
+    """No agent, habilitation, block, order or incident of this name that is open."""
 
     code, http_status, rtsp_status = "unknown-record", 404, 404
 

@@ -13,22 +13,16 @@ from camera_registry.cameras import Camera
 from camera_registry.clock import Clock
 from camera_registry.store import CameraStore
 from halfgateway.api.ports import CutOutcome, Page
-from halfgateway.api.shapes import (
-    InterconnectionView,
-    NodeCut,
-    Recordings,
-    Slots,
-    StreamRequest,
-    StreamView,
-    Ticket,
-    Window,
-)
+from halfgateway.api.shapes import InterconnectionView, NodeCut, Recordings, Slots, Window
+from halfgateway.api.stream_shapes import StreamRequest, StreamView, Ticket
 from halfgateway.control.access import AccessRequest, Via
 from halfgateway.control.assertions import Assertions, Claim
 from halfgateway.control.desk import Desk
 from halfgateway.control.interconnection import Interconnection
+from halfgateway.control.open_streams import OpenStreams
+from halfgateway.control.relief import Newcomer
 from halfgateway.control.slots import SlotTable
-from halfgateway.control.streams import Stream, StreamTable
+from halfgateway.control.streams import StreamTable
 from halfgateway.control.terms import Terms
 from halfgateway.errors import InvalidRequest, NoRecording, StateStoreUnavailable, UnknownCamera
 from ops.interconnection import Author, Ground
@@ -85,12 +79,12 @@ class CatalogueService:
 
 
 class StreamService:
-    """Fills :class:`~halfgateway.api.ports.Streams` from the desk and this node's table."""
+    """Fills :class:`~halfgateway.api.ports.Streams` from the desk and what all nodes serve."""
 
-    def __init__(self, *, desk: Desk, assertions: Assertions, table: StreamTable, addresses: StreamAddresses) -> None:
+    def __init__(self, *, desk: Desk, assertions: Assertions, streams: OpenStreams, addresses: StreamAddresses) -> None:
         self._desk = desk
         self._assertions = assertions
-        self._table = table
+        self._streams = streams
         self._addresses = addresses
 
     async def open(
@@ -131,18 +125,38 @@ class StreamService:
 
     async def list_open(self) -> Sequence[StreamView]:
         """See the port."""
-        return [_view(stream) for stream in self._table]
+        return [StreamView.of(stream) for stream in await self._streams.list_all()]
 
     async def find(self, stream_id: str) -> StreamView | None:
         """See the port."""
-        stream = self._table.get(stream_id)
-        return _view(stream) if stream is not None else None
+        stream = await self._streams.find(stream_id)
+        return StreamView.of(stream) if stream is not None else None
 
     async def close(self, stream_id: str, *, by: Principal, reason: str | None, source: str) -> None:
         """See the port."""
-        stream = self._table.get(stream_id)
+        stream = await self._streams.find(stream_id)
         if stream is not None:
-            self._desk.close(stream, by=by, reason=reason)
+            await self._streams.close(stream, by=by, reason=reason)
+
+    async def hand_over(
+        self,
+        stream_id: str,
+        *,
+        by: Principal,
+        assertion: str | None,
+        source: str,
+        certificate_der: bytes | None,
+    ) -> bool:
+        """See the port."""
+        stream = await self._streams.find(stream_id)
+        if stream is None:
+            return False
+        newcomer = Newcomer(by, None, None, source)
+        if assertion is not None:
+            claim = Claim(by, assertion, stream.reason, None, source, certificate_der)
+            asserted = await self._assertions.accept(claim)
+            newcomer = Newcomer(asserted.principal, asserted.reference, asserted.entry, source)
+        return await self._streams.hand_over(stream, newcomer)
 
 
 class InterconnectionService:
@@ -166,6 +180,7 @@ class InterconnectionService:
             by=state.by,
             ground=state.ground,
             incident=state.incident,
+            mode=state.mode,
             slots=await self._usage(),
         )
 
@@ -196,6 +211,12 @@ class InterconnectionService:
             incident=incident, reason=reason, by=_author(by), actor=by.account, source=source
         )
 
+    async def degrade(self, *, by: Principal, mode: str | None, reason: str, source: str) -> None:
+        """See the port."""
+        if mode is not None and mode not in self._terms.modes:
+            raise InvalidRequest("La Préfecture de police n'a donné son accord à aucun mode dégradé de ce nom.")
+        await self._interconnection.degrade(mode=mode, reason=reason, by=_author(by), actor=by.account, source=source)
+
 
 class HealthService:
     """Fills :class:`~halfgateway.api.ports.Health` from named checks; one that raises nothing is well."""
@@ -219,29 +240,3 @@ class HealthService:
 
 def _author(principal: Principal) -> Author:
     return Author.OFFICER if principal.role is Role.OFFICER else Author.OPS
-
-
-def _view(stream: Stream) -> StreamView:
-    request, traffic = stream.request, stream.traffic()
-    principal = request.principal
-    if principal.attribution is None:
-        raise InvalidRequest("a stream always has a level of attribution")
-    return StreamView(
-        id=stream.id,
-        camera=request.camera,
-        mode=request.mode,
-        account=principal.account,
-        agent=principal.agent,
-        service=principal.service,
-        site=principal.site,
-        attribution=principal.attribution,
-        reason=request.reason,
-        reference=request.reference,
-        state=stream.state,
-        since=stream.since,
-        position=None,
-        bytes=traffic.bytes,
-        packets=traffic.packets,
-        lost=traffic.lost,
-        slot=stream.slot,
-    )

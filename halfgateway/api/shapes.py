@@ -22,15 +22,12 @@ from pydantic import (
     WithJsonSchema,
     field_validator,
 )
-from pydantic.config import JsonDict
 
-from auth.policy import Mode
-from auth.principals import Attribution, Role
+from auth.principals import Role
 from auth.purposes import Purpose, normalise
 from auth.trace import Entry, Kind
 from camera_registry.cameras import Camera, CameraState
 from camera_registry.clock import rfc3339
-from halfgateway.control.streams import StreamState
 from ops.interconnection import MAX_REASON_CHARS, Author, Ground, Status
 
 MAX_LIMIT = 500
@@ -221,105 +218,6 @@ class Recordings(Shape):
     intervals: tuple[Interval, ...]
 
 
-# Streams
-
-_RECORDED_ONLY: JsonDict = {
-    "if": {"properties": {"mode": {"const": Mode.RECORDED.value}}},
-    "then": {"required": ["start"], "properties": {"start": {"type": "string"}}},
-    "else": {"properties": {"start": {"type": "null"}, "end": {"type": "null"}}},
-}
-
-
-class StreamRequest(Shape):
-    """A wish to watch one camera. ``start`` and ``end`` are for recorded streams, which need a start."""
-
-    model_config = ConfigDict(json_schema_extra=_RECORDED_ONLY)
-
-    camera: Identifier
-    mode: Mode
-    start: Instant | None = Field(default=None, validate_default=True)
-    end: Instant | None = None
-    profile: Identifier | None = None
-    reason: LawfulPurpose
-    reference: OpaqueReference | None = None
-    assertion: str | None = Field(
-        default=None,
-        description="Attestation de l'agent (JWS compact, RFC 7515), par TLS mutuel ; voir docs/integration-pp.md",
-    )
-
-    @field_validator("start")
-    @classmethod
-    def _starts_when_recorded(cls, start: datetime | None, info: ValidationInfo) -> datetime | None:
-        mode = info.data.get("mode")
-        if mode is Mode.RECORDED and start is None:
-            raise ValueError("a recorded stream needs a start")
-        if mode is Mode.LIVE and start is not None:
-            raise ValueError("a live stream has no start")
-        return start
-
-    @field_validator("end")
-    @classmethod
-    def _ends_after_its_start(cls, end: datetime | None, info: ValidationInfo) -> datetime | None:
-        if end is not None and info.data.get("mode") is Mode.LIVE:
-            raise ValueError("a live stream has no end")
-        return after_start(end, info)
-
-
-class Ticket(Shape):
-    """The right to watch one stream, as RTSP credentials; its slot is taken."""
-
-    id: str
-    camera: str
-    mode: Mode
-    rtsp_url: str
-    rtsps_url: str
-    username: str
-    password: str
-    play_before: Instant
-    slot: str
-
-
-class StreamView(Shape):
-    """An open stream; what the reader may not see is null (L19)."""
-
-    id: str
-    camera: str
-    mode: Mode
-    account: str | None
-    agent: str | None
-    service: str | None
-    site: str | None
-    attribution: Attribution
-    reason: str | None
-    reference: str | None
-    state: StreamState
-    since: Instant
-    position: Instant | None
-    bytes: int
-    packets: int
-    lost: int
-    slot: str
-
-
-class StreamList(Shape):
-    """A page of open streams."""
-
-    items: tuple[StreamView, ...]
-    next: str | None
-
-
-class StreamsQuery(Paging):
-    """A page of streams; ``unmask`` is the motive for seeing who watches and why, and is traced."""
-
-    unmask: Sentence | None = None
-
-
-class CloseQuery(Shape):
-    """Why a stream is closed."""
-
-    reason: Sentence | None = None
-
-
 # Interconnection
 
 
@@ -338,6 +236,7 @@ class InterconnectionView(Shape):
     by: Author
     ground: Ground | None
     incident: str | None
+    mode: str | None
     slots: Slots
 
 
@@ -361,6 +260,13 @@ class CutAnswer(InterconnectionView):
 
     at: Instant
     nodes: tuple[NodeCut, ...]
+
+
+class DegradeRequest(Shape):
+    """A degraded mode that PP has agreed to, by its name; None ends the one in force."""
+
+    mode: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")] | None
+    reason: Sentence
 
 
 class RestoreRequest(Shape):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
@@ -52,3 +52,52 @@ class EliminationShape(Shape):
 
     count: int
     record: dict[str, JsonValue] | None = None
+
+
+class CosignRequest(Shape):
+    """A checkpoint note of this node with the cosigner's line (C2SP tlog-cosignature)."""
+
+    note: Annotated[str, Field(min_length=1, max_length=16_384)]
+
+
+class Cosignature(Shape):
+    """What was taken: which node's head, of how many entries, who saw it, and when (Unix seconds)."""
+
+    node: str
+    size: int
+    cosigner: str
+    at: int
+
+
+class Statement(Shape):
+    """The heads of the trace as a text to keep."""
+
+    text: str
+
+
+class KeyRotation(Shape):
+    """The log's key before and now, as C2SP vkeys, and the entry that says so."""
+
+    node: str
+    n: int
+    old: str
+    new: str
+
+
+class KeyRotationRequest(Shape):
+    """Why the key is changed, in one line that does not begin with a space."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$")]
+
+
+class Disclosure(Shape):
+    """What is about to be read or taken out of the trace at the node's own machine, and why."""
+
+    kind: Literal["trace.read", "trace.exported"]
+    detail: dict[str, JsonValue]
+
+
+class Disclosed(Shape):
+    """The size of the head under which it is recorded."""
+
+    size: int

@@ -19,6 +19,8 @@ FIXED_KEYS = (
     "assertions",
     "mail",
     "on_call",
+    "siem",
+    "trace.pkcs11",
 )
 """What is read once, at start: where the node keeps its own, where it listens and how it greets there, how mail
 leaves and who is called, and what all nodes of a convention must have in common."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from auth.assertion_keys import UsedAssertions
 from auth.certificates import CertificateVerifier
 from auth.possession import CertificateProof
+from auth.reservations import Reservations
 from auth.throttle import Throttle
 from camera_registry.clock import Clock
 from camera_registry.store import CameraStore
@@ -21,12 +22,16 @@ from halfgateway.control.closing import Closer
 from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.desk import Desk
 from halfgateway.control.entitlement import Entitlement
+from halfgateway.control.errands import Errands
 from halfgateway.control.freshness import Freshness
 from halfgateway.control.handover import Handover
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.lease_script import Limits
 from halfgateway.control.machines import MachineDirectory, MachineUse
-from halfgateway.control.rights_view import RightsView
+from halfgateway.control.open_streams import OpenStreams
+from halfgateway.control.reclaim import IdleReclaim
+from halfgateway.control.relief import Relief
+from halfgateway.control.rights_view import RecordsWatch, RightsView
 from halfgateway.control.rtsp_door import RtspDoor
 from halfgateway.control.seat import House
 from halfgateway.control.shared_state import SharedInterconnection
@@ -73,6 +78,11 @@ class Control:
     throttle: Throttle
     assertions: Assertions
     view: RightsView
+    errands: Errands
+    relief: Relief
+    open_streams: OpenStreams
+    reservations: Reservations
+    records_watch: RecordsWatch
 
 
 async def open_control(
@@ -89,20 +99,20 @@ async def open_control(
     keyframe_wanted: Callable[[SourceKey], None],
 ) -> Control:
     terms = terms_of(configuration)
+    node = configuration.node.id
+    view = RightsView(records.database.sessions, clock, sites=lambda: terms.sites)
     slots = SlotTable(
         store,
-        node=configuration.node.id,
-        limits=lambda: Limits(terms.convention.cap, terms.line.ceiling_kbps),
+        node=node,
+        limits=lambda: Limits(terms.cap(interconnection.mode), terms.line.ceiling_kbps, view.current()),
         clock=clock,
         lease_s=terms.timings.lease_s,
     )
-    if configuration.state_store.url == EMBEDDED:
-        await slots.open_epoch()
     rights = Freshness(now=time.monotonic)
-    view = RightsView(records.database.sessions, clock, sites=lambda: terms.sites)
     tickets, shared = TicketStore(store), SharedInterconnection(store)
     table = StreamTable(now=time.monotonic)
-    handover = Handover(store, slots, table, node=configuration.node.id)
+    errands = Errands(store, node=node)
+    handover = Handover(errands, slots, table)
     closer = Closer(table=table, slots=slots, tickets=tickets, tracer=tracer, clock=clock)
     interconnection = Interconnection(
         record=record,
@@ -113,6 +123,8 @@ async def open_control(
         clock=clock,
         now=time.monotonic,
     )
+    if configuration.state_store.url == EMBEDDED:
+        await slots.open_epoch()
     puller = Puller(
         lambda key: _target(records.cameras, key),
         chance=random.random,
@@ -135,17 +147,33 @@ async def open_control(
         terms=terms,
         find_camera=records.cameras.get,
         slots=slots,
+        reclaim=IdleReclaim(
+            node=node, table=table, slots=slots, closer=closer, errands=errands, terms=terms, now=time.monotonic
+        ),
         handover=handover,
         tracer=tracer,
         table=table,
         closer=closer,
         clock=clock,
     )
+    relief = Relief(table=table, slots=slots, tickets=tickets, admission=admission, tracer=tracer, terms=terms)
     machines = MachineDirectory(records.accounts, certificates, proof=proof)
     machines.adopt(await machines.read(machine_uses(configuration)), all_show_one=tickets_show_one(configuration))
-    entitlement = Entitlement(table=table, closer=closer, admission=admission, machines=machines)
+    entitlement = Entitlement(table=table, closer=closer, admission=admission, machines=machines, now=time.monotonic)
     ticket_key, find_camera = TicketKey(keys.ticket), records.cameras.get
     desk = Desk(house=house, admission=admission, key=ticket_key, tickets=tickets, find_camera=find_camera, clock=clock)
+    open_streams = OpenStreams(
+        node=node,
+        table=table,
+        slots=slots,
+        holder_of=admission.holder_of,
+        desk=desk,
+        relief=relief,
+        errands=errands,
+        terms=terms,
+        clock=clock,
+        now=time.monotonic,
+    )
     throttle = Throttle(clock)
     door = RtspDoor(
         house=house,
@@ -189,6 +217,11 @@ async def open_control(
         throttle=throttle,
         assertions=assertions,
         view=view,
+        errands=errands,
+        relief=relief,
+        open_streams=open_streams,
+        reservations=Reservations(records.database.sessions, clock, record=tracer.durable),
+        records_watch=RecordsWatch(view),
     )
 
 
@@ -200,6 +233,8 @@ def terms_of(configuration: Configuration) -> Terms:
         join_at_keyframe=frozenset(use.id for use in configuration.machines if use.join == "keyframe"),
         line=configuration.line.record(),
         sites=frozenset(site.id for site in configuration.sites),
+        modes={mode.name: mode.record() for mode in configuration.degraded_modes},
+        idle_rule=configuration.idle_rule.record() if configuration.idle_rule is not None else None,
     )
 
 

@@ -19,11 +19,13 @@ from auth.recovery_codes import RecoveryCodes
 from auth.sealing import Sealing
 from auth.trace import Draft, Journal, Kind, OpenAct
 from auth.trace import TraceUnavailable as JournalUnavailable
+from auth.trace.continuity import KnownHead
 from camera_registry.clock import Clock, rfc3339
 from camera_registry.store import CameraStore
 from halfgateway.config import Configuration, ConfigurationFile
 from halfgateway.control.beacon import Beacon
 from halfgateway.control.custody import Custody, Record
+from halfgateway.control.heads import SharedHeads
 from halfgateway.control.revocation import RevocationFile
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.store import StateStore
@@ -33,6 +35,7 @@ from halfgateway.errors import StateStoreUnavailable
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.net.valkey import EmbeddedValkey, EmbeddedValkeyError, connect
+from halfgateway.opening import open_trace
 from ops.interconnection import first_open
 from ops.local_record import LocalRecord
 
@@ -159,9 +162,14 @@ async def open_journal(
     keys: NodeKeys,
     clock: Clock,
     life: AsyncExitStack,
+    heads: SharedHeads,
 ) -> Journal:
-    """The journal of a node that starts, with a result for each act that a crash left open (T02)."""
-    journal = await Journal.open(folder.trace, node=configuration.node.id, key=keys.trace, clock=clock)
+    """The journal of a node that starts, with a result for each act that a crash left open (T02).
+
+    Raises TraceBehind where it lacks what the nodes, or this one, have seen of it (T12).
+    """
+    node = configuration.node.id
+    journal = await open_trace(folder, node, keys, clock, known=await _shared_head(heads, node))
     life.push_async_callback(_close_journal, journal)
     await _recover(journal)
     begins_with = {"convention": configuration.convention.id}
@@ -173,10 +181,20 @@ async def open_journal(
 
 async def borrow_journal(folder: DataFolder, node: str, keys: NodeKeys, clock: Clock, life: AsyncExitStack) -> Journal:
     """The journal of a node that does not run, for a command to write what it does."""
-    journal = await Journal.open(folder.trace, node=node, key=keys.trace, clock=clock)
+    journal = await open_trace(folder, node, keys, clock)
     life.push_async_callback(journal.close)
     await _recover(journal)
     return journal
+
+
+async def _shared_head(heads: SharedHeads, node: str) -> list[KnownHead]:
+    """What the nodes share of this one's head; nothing where they cannot be asked, which is done again later."""
+    try:
+        known = await heads.of(node)
+    except StateStoreUnavailable as error:
+        log.warning("trace.heads_unread error=%s", error)
+        return []
+    return [known] if known is not None else []
 
 
 async def _recover(journal: Journal) -> None:

@@ -17,7 +17,8 @@ from auth.trace import Draft, Journal, Kind
 from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock
 from halfgateway.api.application import Ports, build_application
-from halfgateway.api.history import HistoryService, PurgeService
+from halfgateway.api.history import AnchorService, HistoryService, PurgeService
+from halfgateway.api.reservation_service import ReservationService
 from halfgateway.api.services import (
     CatalogueService,
     HealthService,
@@ -25,6 +26,7 @@ from halfgateway.api.services import (
     StreamAddresses,
     StreamService,
 )
+from halfgateway.app.anchoring import Outside
 from halfgateway.app.door import Control
 from halfgateway.app.keeping import Records
 from halfgateway.app.local_door import listen_locally
@@ -39,9 +41,12 @@ from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.server import RtspServer
 from halfgateway.errors import HalfGatewayError, LocalProtocolError, Unauthenticated
 from halfgateway.folder import DataFolder
-from halfgateway.metrics import NodeCollector
+from halfgateway.metrics import ForwarderCollector, NodeCollector
 from halfgateway.net.listener import Balancers, Listener
 from halfgateway.net.tls import TlsListener
+from halfgateway.siem.forwarder import Forwarder
+from ops.incidents.book import IncidentBooks
+from ops.incidents.desk import IncidentDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,9 @@ async def listen(
     tls: TlsFiles | None,
     in_force: ConfigurationInForce,
     custody: Custody,
+    reservations: ReservationService,
+    forwarder: Forwarder | None,
+    outside: Outside,
     clock: Clock,
     life: AsyncExitStack,
 ) -> Endpoints:
@@ -99,7 +107,22 @@ async def listen(
         rtsps=listen.public_rtsps or (f"rtsps://{_shown(host)}:{rtsps_port}" if rtsps_port is not None else ""),
     )
     ports = _ports(
-        configuration, records, control, office, journal, rtsp, addresses, sessions, proof, in_force, custody, clock
+        configuration,
+        folder,
+        records,
+        control,
+        office,
+        journal,
+        rtsp,
+        addresses,
+        sessions,
+        proof,
+        in_force,
+        custody,
+        reservations,
+        forwarder,
+        outside,
+        clock,
     )
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
     await runner.setup()
@@ -126,6 +149,7 @@ async def listen(
 
 def _ports(
     configuration: Configuration,
+    folder: DataFolder,
     records: Records,
     control: Control,
     office: Office,
@@ -136,6 +160,9 @@ def _ports(
     proof: CertificateProof,
     in_force: ConfigurationInForce,
     custody: Custody,
+    reservations: ReservationService,
+    forwarder: Forwarder | None,
+    outside: Outside,
     clock: Clock,
 ) -> Ports:
     registry = CollectorRegistry()
@@ -148,8 +175,11 @@ def _ports(
             trace_size=lambda: journal.size,
             trace_writable=lambda: journal.unwritable_since_s is None,
             reports_due=lambda: custody.reports_due,
+            anchors=outside.anchoring,
         )
     )
+    if forwarder is not None:
+        registry.register(ForwarderCollector(forwarder))
     login = Login(
         accounts=records.accounts,
         sessions=sessions,
@@ -174,7 +204,7 @@ def _ports(
         trace=control.tracer,
         cameras=CatalogueService(records.cameras, control.view.current, control.terms, clock),
         streams=StreamService(
-            desk=control.desk, assertions=control.assertions, table=control.table, addresses=addresses
+            desk=control.desk, assertions=control.assertions, streams=control.open_streams, addresses=addresses
         ),
         interconnection=InterconnectionService(
             interconnection=control.interconnection,
@@ -183,10 +213,14 @@ def _ports(
             terms=control.terms,
             node=configuration.node.id,
         ),
+        incidents=IncidentDesk(IncidentBooks(folder.incidents, clock=clock), clock),
         history=HistoryService(journal),
         administration=in_force,
         purges=PurgeService(journal, in_force.retention, clock),
         custody=custody,
+        reservations=reservations,
+        anchors=AnchorService(outside.anchoring, journal.node),
+        trace_custody=outside.custody,
         health=health,
         gatekeeper=Standing(control.view.current, control.terms, clock),
         personnel=office.personnel,

@@ -6,14 +6,12 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn
 
 from auth.certificates import CertificateVerifier
-from auth.errors import RecordsUnavailableError
 from auth.ocsp import OnlineStatus
 from auth.possession import CertificateProof
 from auth.sessions import Sessions
@@ -22,8 +20,12 @@ from auth.trace.reader import TraceFilter
 from camera_registry.clock import Clock, SystemClock
 from camera_registry.guard import CredentialGuard
 from camera_registry.onvif_process import OnvifProcess
+from halfgateway.api.reservation_service import ReservationService
+from halfgateway.app.anchoring import Outside, open_anchoring
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
+from halfgateway.app.heartbeat import open_heartbeat
+from halfgateway.app.incidents import keep_incidents
 from halfgateway.app.keeping import (
     Records,
     keep_embedded,
@@ -36,19 +38,19 @@ from halfgateway.app.keeping import (
 from halfgateway.app.listening import Endpoints, listen
 from halfgateway.app.office import Office, open_office
 from halfgateway.app.reload import ConfigurationInForce, Parts
+from halfgateway.app.siem import open_forwarder
 from halfgateway.app.tls import CertificateWatch, TlsFiles
+from halfgateway.app.watching import Loops, keep_calendars, keep_telling, keep_watch
 from halfgateway.config import Configuration, ConfigurationError, ConfigurationFile
 from halfgateway.config_ops import faults_at_start
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, command_author
-from halfgateway.control.custody import Custody
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
+from halfgateway.control.heads import SharedHeads
 from halfgateway.control.interconnection import INTERCONNECTION_KINDS, AuthorOf, Interconnection
-from halfgateway.control.rights_view import BlockCalendar
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.server import RtspServer
-from halfgateway.errors import TraceUnavailable
 from halfgateway.folder import DataFolder
 from halfgateway.keyframes import Keyframes
 from halfgateway.keys import NodeKeys
@@ -62,12 +64,6 @@ log = logging.getLogger(__name__)
 
 SETTLE_S = 5.0
 """How long a stopping node waits for its last slots and entries to be where they belong."""
-
-CANCEL_AGAIN_S = 1.0
-"""How long a loop may take to stop before it is told again."""
-
-CHECK_BREAK_GLASS_S = 10.0
-"""How often it is looked whether a sealed credential's hour has passed; nothing works past it anyhow."""
 
 NONCE_LIFE_S = 300.0
 """How long a Digest nonce is good before a client is told ``stale=true``."""
@@ -83,6 +79,7 @@ class Node:
     control: Control
     office: Office
     journal: Journal
+    outside: Outside
     rtsp: RtspServer
     survey: Survey
     failed: asyncio.Event
@@ -117,16 +114,16 @@ async def _start(
     life: AsyncExitStack,
 ) -> Node:
     clock = SystemClock()
-    failed = asyncio.Event()
+    loops = Loops(life)
     folder = DataFolder(configuration.node.data.absolute())
     beacon = life.enter_context(taken(folder, configuration.node.id, clock))
-    keys = NodeKeys.open(folder.secrets)
+    keys = NodeKeys.open(folder.secrets, configuration.trace.token_place())
     record = LocalRecord(folder.interconnection, clock=clock)
     records = await open_records(configuration, folder, keys, clock, life)
     shared = await open_state_store(configuration, folder, life)
-    journal = await open_journal(configuration, file, folder, keys, clock, life)
+    journal = await open_journal(configuration, file, folder, keys, clock, life, SharedHeads(shared.store))
     tracer = Tracer(journal, now=time.monotonic)
-    await _keep_running(life, failed, "tracer", tracer.run())
+    await loops.keep("tracer", tracer.run())
     life.push_async_callback(tracer.settle, SETTLE_S)
 
     certificates = CertificateVerifier((), (), clock)
@@ -149,12 +146,7 @@ async def _start(
         keyframe_wanted=keyframes.wanted,
     )
     life.push_async_callback(control.hub.close)
-    verifier = DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S)
-    rtsp = RtspServer(
-        RtspAnswers(control.door, verifier, now_s=time.time, udp=configuration.listen.udp_service()),
-        now=time.monotonic,
-        rtsp_over_http=configuration.listen.rtsp_over_http,
-    )
+    rtsp = _rtsp_server(configuration, control, keys)
     enforcement = Enforcement(
         table=control.table,
         slots=control.slots,
@@ -162,22 +154,18 @@ async def _start(
         closer=control.closer,
         interconnection=control.interconnection,
         journal=journal,
-        check_records=control.view.refresh,
+        check_records=control.records_watch.look,
         rights=control.rights,
         terms=control.terms,
         now=time.monotonic,
-        sweepers=(control.entitlement.sweep, control.hub.sweep, rtsp.sweep, tracer.sweep),
+        sweepers=(control.entitlement.look, control.hub.sweep, rtsp.sweep, tracer.sweep),
     )
     author_of = partial(command_author, folder.run)
     control.interconnection.trace_untold(await _told_serial(journal), author_of)
-    await enforcement.renew()
-    await enforcement.probe_records()
-    await _keep_running(life, failed, "enforcement", enforcement.run())
-    await _keep_running(life, failed, "handover", control.handover.follow(enforcement.renew))
-    await _keep_running(life, failed, "follow", control.shared.follow(_observer(control.interconnection)))
+    await _keep_the_door(loops, control, enforcement)
     if shared.embedded is not None:
         keeping = keep_embedded(shared.embedded, control.slots, control.terms)
-        await _keep_running(life, failed, "keep valkey", keeping)
+        await loops.keep("keep valkey", keeping)
     _follow_commands(beacon, control.interconnection, author_of, life)
     life.push_async_callback(_end_streams, control)
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
@@ -185,9 +173,14 @@ async def _start(
     watch = CertificateWatch(tls, certificates, proof, control, sessions) if tls is not None else None
     parts = Parts(records, control, onvif, survey, tls, watch, clock, enforcement.renew)
     in_force = ConfigurationInForce(configuration, file, parts)
+    control.records_watch.adopt(in_force.read_machines_again)
     custody = open_custody(lambda: in_force.current, records, tracer.durable, clock)
     office = open_office(
         records, tracer, clock, changed=control.view.refresh, machines_changed=in_force.read_machines_again
+    )
+    forwarder = open_forwarder(configuration, folder, journal, tracer)
+    outside = await open_anchoring(
+        journal, keys, folder, SharedHeads(shared.store), lambda: in_force.current.trace, tracer, clock
     )
     endpoints = await listen(
         configuration,
@@ -202,15 +195,42 @@ async def _start(
         tls,
         in_force,
         custody,
+        ReservationService(
+            reservations=control.reservations,
+            terms=control.terms,
+            changed=partial(_see_everywhere, control, enforcement),
+        ),
+        forwarder,
+        outside,
         clock,
         life,
     )
-    calendar = BlockCalendar(view=control.view, register=office.register, clock=clock)
-    await _keep_watch(life, failed, custody, calendar, watch)
-    await _keep_running(life, failed, "survey", survey.run())
-    if hung_up is not None:
-        await _keep_running(life, failed, "reload", in_force.follow(hung_up))
-    return Node(in_force, endpoints, records, control, office, journal, rtsp, survey, failed)
+    await keep_watch(loops, custody, outside.anchoring, watch)
+    await keep_calendars(loops, control, office.register, sessions, clock)
+    await keep_incidents(loops, folder, record, records, control, journal, clock)
+    await loops.keep("survey", survey.run())
+    await keep_telling(loops, open_heartbeat(lambda: in_force.current, control, journal, clock), forwarder)
+    await loops.keep("reload", in_force.follow(hung_up or asyncio.Event()))
+    return Node(in_force, endpoints, records, control, office, journal, outside, rtsp, survey, loops.failed)
+
+
+async def _keep_the_door(loops: Loops, control: Control, enforcement: Enforcement) -> None:
+    """Hold this node to what all nodes share, once it has been seen, for as long as it runs."""
+    await enforcement.renew()
+    await enforcement.probe_records()
+    await loops.keep("enforcement", enforcement.run())
+    await loops.keep("handover", control.handover.follow(enforcement.renew))
+    await loops.keep("follow", control.shared.follow(_observer(control.interconnection)))
+
+
+def _rtsp_server(configuration: Configuration, control: Control, keys: NodeKeys) -> RtspServer:
+    answers = RtspAnswers(
+        control.door,
+        DigestVerifier(REALM, keys.nonce, NONCE_LIFE_S),
+        now_s=time.time,
+        udp=configuration.listen.udp_service(),
+    )
+    return RtspServer(answers, now=time.monotonic, rtsp_over_http=configuration.listen.rtsp_over_http)
 
 
 async def _begin_survey(
@@ -230,18 +250,10 @@ async def _begin_survey(
     return survey
 
 
-async def _keep_watch(
-    life: AsyncExitStack,
-    failed: asyncio.Event,
-    custody: Custody,
-    calendar: BlockCalendar,
-    certificates: CertificateWatch | None,
-) -> None:
-    """Watch over what may fall, and what may pass, while the node runs: certificates, sealed credentials, blocks."""
-    if certificates is not None:
-        await _keep_running(life, failed, "certificates", certificates.run())
-    await _keep_running(life, failed, "break glass", _end_break_glass(custody))
-    await _keep_running(life, failed, "blocks", calendar.run())
+async def _see_everywhere(control: Control, enforcement: Enforcement) -> None:
+    """Have this node read what is reserved now, and every node be held to it. Raises RecordsUnavailableError."""
+    await control.view.refresh()
+    await enforcement.renew()
 
 
 def _online_status(configuration: Configuration, clock: Clock) -> OnlineStatus | None:
@@ -249,35 +261,6 @@ def _online_status(configuration: Configuration, clock: Clock) -> OnlineStatus |
     if not responders:
         return None
     return OnlineStatus(ask_responder, responders, clock, random_bytes=secrets.token_bytes)
-
-
-async def _end_break_glass(custody: Custody) -> NoReturn:
-    while True:
-        try:
-            await custody.end_break_glass()
-        except (RecordsUnavailableError, TraceUnavailable) as error:
-            log.warning("break_glass.not_checked error=%s", error)
-        await asyncio.sleep(CHECK_BREAK_GLASS_S)
-
-
-async def _keep_running(
-    life: AsyncExitStack, failed: asyncio.Event, name: str, loop: Coroutine[Any, Any, object]
-) -> None:
-    """Run one of the node's loops until the end of its life; its death is the node's."""
-    task = asyncio.create_task(loop, name=name)
-
-    def notice(task: asyncio.Task[object]) -> None:
-        if not task.cancelled():
-            log.critical("node.loop_died loop=%s", name, exc_info=task.exception())
-            failed.set()
-
-    async def end() -> None:
-        while not task.done():  # a library may swallow a cancellation: it is asked again
-            task.cancel()
-            await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
-
-    task.add_done_callback(notice)
-    life.push_async_callback(end)
 
 
 def _follow_commands(

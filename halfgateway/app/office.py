@@ -21,7 +21,7 @@ from halfgateway.api.application import build_office
 from halfgateway.api.order_service import OrderService
 from halfgateway.api.personnel import PersonnelService
 from halfgateway.app.door import terms_of
-from halfgateway.app.keeping import Records, borrow_journal, open_records, taken
+from halfgateway.app.keeping import Records, borrow_journal, open_custody, open_records, taken
 from halfgateway.app.local_door import listen_locally
 from halfgateway.config import Configuration
 from halfgateway.control.standing import Standing
@@ -83,7 +83,7 @@ async def office_without_a_node(configuration: Configuration) -> AsyncIterator[N
     clock, folder = SystemClock(), DataFolder(configuration.node.data.absolute())
     async with AsyncExitStack() as life:
         life.enter_context(taken(folder, configuration.node.id, clock))
-        keys = NodeKeys.open(folder.secrets)
+        keys = NodeKeys.open(folder.secrets, configuration.trace.token_place())
         records = await open_records(configuration, folder, keys, clock, life)
         journal = await borrow_journal(folder, configuration.node.id, keys, clock, life)
         tracer = Tracer(journal, now=time.monotonic)
@@ -93,6 +93,7 @@ async def office_without_a_node(configuration: Configuration) -> AsyncIterator[N
             gatekeeper=Standing(lambda: None, terms_of(configuration), clock),
             personnel=office.personnel,
             orders=office.orders,
+            custody=open_custody(lambda: configuration, records, tracer.durable, clock),
             trace=tracer,
         )
         writing = asyncio.create_task(tracer.run(), name="tracer")

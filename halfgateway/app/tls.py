@@ -99,10 +99,13 @@ class TlsFiles:
         self._seen = loaded.stamps
 
     async def refresh(self) -> list[str]:
-        """Read the files again if one has changed; the names of those that have, empty if they cannot be used."""
+        """Read the files again if one has changed; the names of those that have, empty if they cannot be used.
+
+        One that changes while the others are being read, or that could not be used by itself, is named as well.
+        """
         section = self._loaded.section
         stamps = await asyncio.to_thread(_stamps, section)
-        changed = [path.name for path, stamp in stamps.items() if stamp != self._seen.get(path)]
+        changed = _names_of_changed(self._seen, stamps)
         if not changed or section is not self._loaded.section:
             return []
         self._seen = stamps
@@ -113,6 +116,7 @@ class TlsFiles:
             return []
         if section is not self._loaded.section:  # other files are named since
             return []
+        changed = _names_of_changed(self._loaded.stamps, loaded.stamps)
         self.adopt(loaded)
         log.info("tls.renewed files=%s", ",".join(changed))
         return changed
@@ -182,6 +186,10 @@ class CertificateWatch:
                 log.warning("session.not_closed account=%s error=%s", account, error)
                 return
             self._owed.discard(account)
+
+
+def _names_of_changed(before: dict[Path, Stamp | None], after: dict[Path, Stamp | None]) -> list[str]:
+    return [path.name for path, stamp in after.items() if stamp != before.get(path)]
 
 
 def _stamps(section: TlsSection) -> dict[Path, Stamp | None]:

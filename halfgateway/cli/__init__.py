@@ -17,6 +17,7 @@ MODULES = {
     "simulate": "simulator",
     "cut": "interconnection",
     "restore": "interconnection",
+    "degrade": "interconnection",
     "trace": "trace",
     "doctor": "doctor",
     "camera": "camera",
@@ -26,6 +27,8 @@ MODULES = {
     "break-glass": "break_glass",
     "intervention": "intervention",
     "order": "order",
+    "incident": "incident",
+    "block": "block",
 }
 """The module of this package that holds each command, under the command's own name."""
 

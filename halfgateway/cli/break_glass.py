@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from auth.principals import Role
-from camera_registry.clock import rfc3339
 from halfgateway.cli.common import ConfigOption, DataOption, JsonOption, say
-from halfgateway.cli.custody import act, shown
+from halfgateway.cli.office import ask, shown_instant
+
+_TOLD = ("number", "role", "issued_at", "first_used_at", "report_due")
 
 break_glass = typer.Typer(help="Accès de secours : numérotés, sous enveloppe scellée.", no_args_is_help=True)
 
@@ -33,32 +34,16 @@ def issue(
     as_json: JsonOption = False,
 ) -> None:
     """Établir un accès de secours et l'imprimer."""
-    sealed, password = act(config, data, lambda custody, actor: custody.issue_break_glass(role, actor))
-    document = {"number": sealed.number, "account": sealed.account, "role": role.value, "password": password}
-    say(document, _SHEET.format_map(document), as_json=as_json)
+    sealed = ask(config, data, "POST", "/break-glass", {"role": role})
+    say(sealed, _SHEET.format_map(sealed), as_json=as_json)
 
 
 @break_glass.command("list")
 def list_sealed(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Lister les accès de secours et les comptes rendus attendus."""
-    found = act(config, data, lambda custody, _: custody.list_break_glass())
-    document = [
-        {
-            "number": sealed.number,
-            "role": sealed.role.value,
-            "issued_at": rfc3339(sealed.issued_at),
-            "first_used_at": None if sealed.first_used_at is None else rfc3339(sealed.first_used_at),
-            "report_due": sealed.report_due,
-        }
-        for sealed in found
-    ]
-    lines = [
-        f"n° {sealed.number}  {sealed.role.value}  établi {shown(sealed.issued_at)}"
-        + (f"  utilisé {shown(sealed.first_used_at)}" if sealed.first_used_at else "")
-        + ("  COMPTE RENDU ATTENDU" if sealed.report_due else "")
-        for sealed in found
-    ]
-    say(document, "\n".join(lines) or "Aucun accès de secours.", as_json=as_json)
+    found = ask(config, data, "GET", "/break-glass")["items"]
+    document = [{name: sealed[name] for name in _TOLD} for sealed in found]
+    say(document, "\n".join(map(_line, found)) or "Aucun accès de secours.", as_json=as_json)
 
 
 @break_glass.command("report")
@@ -70,5 +55,11 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Rendre compte d'une utilisation."""
-    act(config, data, lambda custody, actor: custody.report_break_glass(number, text, actor))
+    ask(config, data, "POST", f"/break-glass/{number}/report", {"text": text})
     say({"number": number, "reported": True}, f"Compte rendu de l'accès n° {number} enregistré.", as_json=as_json)
+
+
+def _line(sealed: dict[str, Any]) -> str:
+    used = f"  utilisé {shown_instant(sealed['first_used_at'])}" if sealed["first_used_at"] else ""
+    due = "  COMPTE RENDU ATTENDU" if sealed["report_due"] else ""
+    return f"n° {sealed['number']}  {sealed['role']}  établi {shown_instant(sealed['issued_at'])}{used}{due}"

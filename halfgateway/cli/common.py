@@ -6,13 +6,16 @@ import json
 import os
 import pwd
 import sys
+import tomllib
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from halfgateway.config import ConfigurationError, read_configuration
 from halfgateway.folder import DataFolder
+
+if TYPE_CHECKING:
+    from halfgateway.config import Configuration
 
 REFUSED = 1
 """Exit code: refused, or failed."""
@@ -35,18 +38,38 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 def node_folder(config: Path | None, data: Path | None) -> DataFolder:
     """The data folder of the node that ``--config`` or ``--data`` names; exits with 2 if they name none."""
-    if data is not None:
-        folder = DataFolder(data.absolute())
-    elif config is not None:
-        try:
-            folder = DataFolder(read_configuration(config).node.data.absolute())
-        except ConfigurationError as error:
-            stop(WRONG_USAGE, *error.faults)
-    else:
-        stop(WRONG_USAGE, "name a node: --config gateway.toml, or --data with a demo's folder")
+    folder = named_folder(config, data)
     if not folder.root.is_dir():
         stop(WRONG_USAGE, f"{folder.root} is no data folder")
     return folder
+
+
+def named_folder(config: Path | None, data: Path | None) -> DataFolder:
+    """The same, which may be yet to be made.
+
+    Of the configuration no more is looked at than where the node lies: the node that runs has read the rest of it.
+    """
+    if data is not None:
+        return DataFolder(data.absolute())
+    if config is None:
+        stop(WRONG_USAGE, "name a node: --config gateway.toml, or --data with a demo's folder")
+    try:
+        named = tomllib.loads(config.read_text(encoding="utf-8"))["node"]["data"]
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
+        named = None
+    if not isinstance(named, str):
+        return DataFolder(configuration_in(config).node.data.absolute())
+    return DataFolder((config.parent / named).absolute())
+
+
+def configuration_in(config: Path) -> Configuration:
+    """The whole configuration in a file; exits with 2 and every fault where it cannot be used."""
+    from halfgateway.config import ConfigurationError, read_configuration  # noqa: PLC0415 - half a second to load
+
+    try:
+        return read_configuration(config)
+    except ConfigurationError as error:
+        stop(WRONG_USAGE, *error.faults)
 
 
 def say(document: Any, text: str, *, as_json: bool) -> None:

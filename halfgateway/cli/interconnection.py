@@ -11,6 +11,7 @@ import typer
 from camera_registry.clock import SystemClock, rfc3339
 from halfgateway.cli.common import (
     REFUSED,
+    WRONG_USAGE,
     ConfigOption,
     DataOption,
     JsonOption,
@@ -19,6 +20,7 @@ from halfgateway.cli.common import (
     say,
     stop,
 )
+from halfgateway.config import read_configuration
 from halfgateway.control.beacon import Followed, make_node_follow, sign_command
 from halfgateway.folder import DataFolder
 from ops import interconnection as states
@@ -70,6 +72,29 @@ def restore(
     followed = _followed(folder, state)
     document = {"incident": incident, "at": rfc3339(at), "state": state.state.value, "nodes": _nodes(followed)}
     say(document, f"Interconnexion rétablie, incident {incident}.", as_json=as_json)
+
+
+def degrade(
+    reason: Annotated[str, typer.Option(help="Why, in one short sentence.")],
+    mode: Annotated[str | None, typer.Option(help="The mode's name, as [[degraded_modes]] has it.")] = None,
+    end: Annotated[bool, typer.Option("--end", help="Go on with everything again.")] = False,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Mode dégradé : go on with less, in a mode that PP has agreed to."""
+    if end == (mode is not None):
+        stop(WRONG_USAGE, "name a --mode, or --end the one in force")
+    folder = node_folder(config, data)
+    agreed = {each.name for each in read_configuration(config).degraded_modes} if config is not None else set()
+    if mode is not None and mode not in agreed:
+        stop(REFUSED, f"{mode} : aucun accord de la Préfecture de police n'est enregistré pour ce mode")
+    at = SystemClock().now()
+    state = _change(folder, lambda current: states.degrade(current, mode=mode, reason=reason, by=Author.OPS, since=at))
+    followed = _followed(folder, state)
+    document = {"state": state.state.value, "mode": state.mode, "at": rfc3339(at), "nodes": _nodes(followed)}
+    text = f"Interconnexion en mode dégradé : {mode}." if mode is not None else "Fin du mode dégradé."
+    say(document, text, as_json=as_json)
 
 
 def _change(folder: DataFolder, change: Callable[[InterconnectionState], InterconnectionState]) -> InterconnectionState:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from auth.interventions import Intervention
-from camera_registry.clock import rfc3339
 from halfgateway.cli.common import ConfigOption, DataOption, JsonOption, say
-from halfgateway.cli.custody import act, shown
+from halfgateway.cli.office import ask, shown_instant
+
+_TOLD = ("number", "person", "contractor", "reason", "started_at", "started_by", "ended_at")
 
 intervention = typer.Typer(help="Registre des interventions sur les équipements.", no_args_is_help=True)
 
@@ -24,8 +24,8 @@ def start(
     as_json: JsonOption = False,
 ) -> None:
     """Déclarer une intervention qui commence."""
-    begun = act(config, data, lambda custody, actor: custody.start_intervention(person, contractor, reason, actor))
-    say(_document(begun), f"Intervention n° {begun.number} déclarée.", as_json=as_json)
+    begun = ask(config, data, "POST", "/interventions", {"person": person, "contractor": contractor, "reason": reason})
+    say(_document(begun), f"Intervention n° {begun['number']} déclarée.", as_json=as_json)
 
 
 @intervention.command("end")
@@ -36,29 +36,21 @@ def end(
     as_json: JsonOption = False,
 ) -> None:
     """Déclarer la fin d'une intervention."""
-    ended = act(config, data, lambda custody, actor: custody.end_intervention(number, actor))
+    ended = ask(config, data, "POST", f"/interventions/{number}/end")
     say(_document(ended), f"Intervention n° {number} terminée.", as_json=as_json)
 
 
 @intervention.command("list")
 def list_interventions(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Lister les interventions."""
-    found = act(config, data, lambda custody, _: custody.list_interventions())
+    found = ask(config, data, "GET", "/interventions")["items"]
     lines = [
-        f"n° {each.number}  {each.person} ({each.contractor or 'SYN'})  "
-        f"{shown(each.started_at)} – {shown(each.ended_at)}  {each.reason}"
+        f"n° {each['number']}  {each['person']} ({each['contractor'] or 'SYN'})  "
+        f"{shown_instant(each['started_at'])} – {shown_instant(each['ended_at'])}  {each['reason']}"
         for each in found
     ]
     say([_document(each) for each in found], "\n".join(lines) or "Aucune intervention.", as_json=as_json)
 
 
-def _document(found: Intervention) -> dict[str, object]:
-    return {
-        "number": found.number,
-        "person": found.person,
-        "contractor": found.contractor,
-        "reason": found.reason,
-        "started_at": rfc3339(found.started_at),
-        "started_by": found.started_by,
-        "ended_at": None if found.ended_at is None else rfc3339(found.ended_at),
-    }
+def _document(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: found[name] for name in _TOLD}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
-from camera_registry.clock import rfc3339
 from halfgateway.cli.common import WRONG_USAGE, ConfigOption, DataOption, JsonOption, say, stop
-from halfgateway.cli.custody import act, shown
-from halfgateway.control.custody import KeyDeclaration
+from halfgateway.cli.office import ask, shown_instant
+
+_TOLD_OF_A_KEY = ("kid", "algorithm", "reference", "valid_from", "valid_until", "revoked_at")
 
 assertion_key = typer.Typer(help="Clés d'attestation déclarées par la Préfecture de police.", no_args_is_help=True)
 crl = typer.Typer(help="Listes de révocation.", no_args_is_help=True)
@@ -34,35 +35,25 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Inscrire une clé d'attestation."""
-    declaration = KeyDeclaration(
-        _read(public_key), reference, kid, valid_from=_utc(valid_from), valid_until=_utc(valid_until)
-    )
-    key = act(config, data, lambda custody, actor: custody.declare_key(declaration, actor))
-    document = {"kid": key.kid, "algorithm": key.algorithm, "valid_until": rfc3339(key.valid_until)}
-    say(document, f"Clé {key.kid} ({key.algorithm}) inscrite, terme {shown(key.valid_until)}.", as_json=as_json)
+    body = {
+        "public_key": _read(public_key),
+        "reference": reference,
+        "kid": kid,
+        "valid_from": _utc(valid_from),
+        "valid_until": _utc(valid_until),
+    }
+    key = ask(config, data, "POST", "/assertion-keys", body)
+    document = {name: key[name] for name in ("kid", "algorithm", "valid_until")}
+    term = shown_instant(key["valid_until"])
+    say(document, f"Clé {key['kid']} ({key['algorithm']}) inscrite, terme {term}.", as_json=as_json)
 
 
 @assertion_key.command("list")
 def list_keys(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Lister les clés d'attestation."""
-    keys = act(config, data, lambda custody, _: custody.list_keys())
-    document = [
-        {
-            "kid": key.kid,
-            "algorithm": key.algorithm,
-            "reference": key.reference,
-            "valid_from": rfc3339(key.valid_from),
-            "valid_until": rfc3339(key.valid_until),
-            "revoked_at": None if key.revoked_at is None else rfc3339(key.revoked_at),
-        }
-        for key in keys
-    ]
-    lines = [
-        f"{key.kid}  {key.algorithm}  {shown(key.valid_from)} – {shown(key.valid_until)}"
-        + (f"  révoquée {shown(key.revoked_at)} : {key.revoked_reason}" if key.revoked_at else "")
-        for key in keys
-    ]
-    say(document, "\n".join(lines) or "Aucune clé.", as_json=as_json)
+    keys = ask(config, data, "GET", "/assertion-keys")["items"]
+    document = [{name: key[name] for name in _TOLD_OF_A_KEY} for key in keys]
+    say(document, "\n".join(map(_line, keys)) or "Aucune clé.", as_json=as_json)
 
 
 @assertion_key.command("revoke")
@@ -74,7 +65,7 @@ def revoke(
     as_json: JsonOption = False,
 ) -> None:
     """Révoquer une clé : les Flux ouverts avec elle prennent fin."""
-    act(config, data, lambda custody, actor: custody.revoke_key(kid, reason, actor))
+    ask(config, data, "POST", f"/assertion-keys/{quote(kid, safe='')}/revoke", {"reason": reason})
     say({"kid": kid, "revoked": True}, f"Clé {kid} révoquée.", as_json=as_json)
 
 
@@ -86,8 +77,7 @@ def import_lists(
     as_json: JsonOption = False,
 ) -> None:
     """Mettre en vigueur des listes de révocation, après vérification de leur signature et de leur date."""
-    pem = _read(file).encode()
-    authorities = act(config, data, lambda custody, actor: custody.replace_revocation_lists(pem, actor))
+    authorities = ask(config, data, "PUT", "/admin/crl", {"pem": _read(file)})["authorities"]
     say({"authorities": authorities}, f"Listes en vigueur pour {len(authorities)} autorité(s).", as_json=as_json)
 
 
@@ -98,5 +88,11 @@ def _read(path: Path) -> str:
         stop(WRONG_USAGE, f"{path}: {error}")
 
 
-def _utc(instant: datetime | None) -> datetime | None:
-    return None if instant is None else instant.replace(tzinfo=UTC)
+def _utc(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.replace(tzinfo=UTC).isoformat()
+
+
+def _line(key: dict[str, Any]) -> str:
+    term = f"{shown_instant(key['valid_from'])} – {shown_instant(key['valid_until'])}"
+    revoked = f"  révoquée {shown_instant(key['revoked_at'])} : {key['revoked_reason']}" if key["revoked_at"] else ""
+    return f"{key['kid']}  {key['algorithm']}  {term}{revoked}"

@@ -9,7 +9,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlencode
 
 import aiohttp
@@ -17,20 +17,14 @@ import aiohttp
 from auth.errors import AuthError
 from camera_registry.errors import RegistryError
 from camera_registry.paris import day_of, end_of_day, start_of_day
-from halfgateway.api.local import BEHIND_SUDO
-from halfgateway.api.paths import API
-from halfgateway.cli.common import REFUSED, WRONG_USAGE, account_name, node_folder, stop
-from halfgateway.config import (
-    Configuration,
-    ConfigurationError,
-    ConventionSection,
-    ListenSection,
-    NodeSection,
-    read_configuration,
-)
+from halfgateway.api.paths import API, BEHIND_SUDO
+from halfgateway.cli.common import REFUSED, account_name, configuration_in, named_folder, node_folder, stop
 from halfgateway.errors import HalfGatewayError
-from halfgateway.folder import DEMO_NODE, DataFolder, short_path
+from halfgateway.folder import DEMO_NODE, short_path
 from ops.errors import OpsError
+
+if TYPE_CHECKING:
+    from halfgateway.config import Configuration
 
 ANSWER_LIMIT_S = 60.0
 """How long the node may take for one call: a signed list of thousands is written entry by entry."""
@@ -50,16 +44,16 @@ class Office:
     """The register of the node that ``--config`` or ``--data`` names, for as long as this is entered."""
 
     def __init__(self, config: Path | None, data: Path | None) -> None:
-        self._configuration = _configuration(config, data)
-        self._folder = DataFolder(self._configuration.node.data.absolute())
+        self._config, self._data = config, data
+        self._folder = named_folder(config, None) if data is None else node_folder(None, data)
         self._life = AsyncExitStack()
 
     async def __aenter__(self) -> Office:
         """Come in; exits with 1 where the node's records or journal cannot be opened."""
-        if not await self._somebody_answers():
+        if not await self.somebody_answers():
             from halfgateway.app.office import office_without_a_node  # noqa: PLC0415 - all of a node: seconds to load
 
-            await self._life.enter_async_context(office_without_a_node(self._configuration))
+            await self._life.enter_async_context(office_without_a_node(configuration_of(self._config, self._data)))
         short = self._life.enter_context(short_path(self._folder))
         self._session = await self._life.enter_async_context(
             aiohttp.ClientSession(
@@ -94,8 +88,8 @@ class Office:
                 return items
             cursor = {"cursor": page["next"]}
 
-    async def _somebody_answers(self) -> bool:
-        """Whether a node, or another command, holds the socket."""
+    async def somebody_answers(self) -> bool:
+        """Whether a node, or another command in its place, holds the socket."""
         if not self._folder.run.is_dir():
             return False
         with short_path(self._folder) as short:
@@ -162,18 +156,33 @@ def shown_last_day(end: str) -> str:
     return day_of(datetime.fromisoformat(end) - timedelta(microseconds=1)).strftime("%d/%m/%Y")
 
 
+def shown_instant(instant: str | None) -> str:
+    """An instant of an answer, or nothing, as a table for people shows it."""
+    return "" if instant is None else f"{datetime.fromisoformat(instant).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def _refused(refused: Refused) -> NoReturn:
     stop(REFUSED, *refused.faults)
 
 
-def _configuration(config: Path | None, data: Path | None) -> Configuration:
-    if data is None and config is not None:
-        try:
-            return read_configuration(config)
-        except ConfigurationError as error:
-            stop(WRONG_USAGE, *error.faults)
-    return Configuration(
-        node=NodeSection(id=DEMO_NODE, data=node_folder(config, data).root),
-        convention=ConventionSection(in_force_from=datetime.now(UTC)),
-        listen=ListenSection(https_port=None, rtsps_port=None),
+def configuration_of(config: Path | None, data: Path | None) -> Configuration:
+    """How the node that does not run is configured: of a demo's folder as the demo has it."""
+    from halfgateway.config import (  # noqa: PLC0415 - as above
+        Configuration,
+        ConventionSection,
+        ListenSection,
+        NodeSection,
     )
+    from halfgateway.demo import DemoError, configuration_at_rest  # noqa: PLC0415 - as above
+
+    if data is None and config is not None:
+        return configuration_in(config)
+    folder = node_folder(config, data)
+    try:
+        return configuration_at_rest(folder.root)
+    except DemoError:  # a folder that is yet to be a demo's
+        return Configuration(
+            node=NodeSection(id=DEMO_NODE, data=folder.root),
+            convention=ConventionSection(in_force_from=datetime.now(UTC)),
+            listen=ListenSection(https_port=None, rtsps_port=None),
+        )

@@ -11,7 +11,6 @@ import typer
 from camera_registry.orders import OrderType
 from halfgateway.cli.common import REFUSED, ConfigOption, DataOption, JsonOption, say, stop
 from halfgateway.cli.office import ask, ask_all, shown_day
-from halfgateway.cli.order_list import OrderListError, read_orders
 
 _STATES = {
     "in-force": "en vigueur",
@@ -85,6 +84,8 @@ def import_orders(
     Columns: reference, type, cameras, sites, communes, place, recipients, live, recorded, retention_min_days,
     retention_max_days, signed_on, last_day; several values separated by |, live and recorded oui or non.
     """
+    from halfgateway.cli.order_list import OrderListError, read_orders  # noqa: PLC0415 - the shapes: a second to load
+
     try:
         orders = read_orders(file)
     except OrderListError as error:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import aiohttp
 import typer
 
 from auth.errors import AuthError
@@ -31,11 +32,13 @@ from halfgateway.cli.common import (
     say,
     stop,
 )
-from halfgateway.cli.local_trace import local_journal
+from halfgateway.cli.local_trace import BesideNode, readable_trace
+from halfgateway.cli.office import configuration_of
+from halfgateway.cli.trace_acts import continue_trace, cosign, rotate_key, statement
 from halfgateway.config import Configuration, ConfigurationError, read_configuration
 from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.inspection import inspection_files
-from halfgateway.dossiers.local import History, Request
+from halfgateway.dossiers.local import History, Request, eliminate
 from halfgateway.dossiers.proof import dossier_files, write_files
 from halfgateway.dossiers.tables import TableFormat, write_table
 from halfgateway.errors import HalfGatewayError
@@ -67,14 +70,24 @@ def verify(
     anchor: Annotated[list[Path] | None, typer.Option(help="A checkpoint note that was kept elsewhere.")] = None,
     key: Annotated[Path | None, typer.Option(help="The log's public keys, got from elsewhere (PEM).")] = None,
     cosigner: Annotated[list[str] | None, typer.Option(help="A cosigner's C2SP vkey.")] = None,
+    tsa: Annotated[
+        list[Path] | None, typer.Option(help="A time-stamping authority's certificate, or its issuer's (PEM).")
+    ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every byte of a journal: 0 valid, 3 invalid, 4 diverged, 5 incomplete, 6 valid but unanchored."""
-    folder = path if path is not None else node_folder(config, data).trace
+    """Check every byte of a journal: 0 valid, 3 invalid, 4 diverged, 5 incomplete, 6 valid but unanchored.
+
+    The node's own is checked with the cosigners and time-stamping authorities of its configuration, too.
+    """
+    folder, cosigners, authorities = path, list(cosigner or ()), list(tsa or ())
+    if folder is None:
+        folder, section = node_folder(config, data).trace, configuration_of(config, data).trace
+        cosigners += section.cosigners
+        authorities += [section.timestamp_ca] if section.timestamp_ca is not None else []
     try:
-        found = judge(folder, anchors=anchor or (), keys=key, cosigners=cosigner or ())
+        found = judge(folder, anchors=anchor or (), keys=key, cosigners=cosigners, authorities=authorities)
     except ValueError as error:
         stop(WRONG_USAGE, str(error))
     except AuthError as error:
@@ -118,11 +131,11 @@ def list_entries(
     """Entries, newest first, as SYN's auditor sees them; reading them is an entry."""
     request = _request(kind, agent, camera, stream, incident, since, until, motive)
 
-    async def read(journal: Journal) -> list[Entry]:
+    async def read(journal: Journal | BesideNode) -> list[Entry]:
         await journal.record(_draft(Kind.TRACE_READ, {"what": "entries", **request.to_json()}))
         return await History(journal).entries(request, limit=limit)
 
-    entries = _with_journal(config, data, read, api_call="GET /api/v1/trace")
+    entries = _with_trace(config, data, read)
     lines = [_line(entry) for entry in entries] or ["Aucune entrée."]
     say({"items": [entry.to_json() for entry in entries]}, "\n".join(lines), as_json=as_json)
 
@@ -154,7 +167,7 @@ def export(
     scope = Scope.INSPECTION if inspection else Scope.SYN
     request = _request(kind, agent, camera, stream, incident, since, until, motive, scope=scope)
 
-    async def write(journal: Journal) -> int:
+    async def write(journal: Journal | BesideNode) -> int:
         what = "inspection" if inspection else "entries"
         await journal.record(_draft(Kind.TRACE_EXPORTED, {"what": what, "format": form.value, **request.to_json()}))
         extract, document = await History(journal).extract(request)
@@ -165,7 +178,7 @@ def export(
             output.write_bytes(content)
         return len(extract.entries)
 
-    count = _with_journal(config, data, write, api_call="GET /api/v1/trace/export")
+    count = _with_trace(config, data, write)
     say({"file": str(output), "entries": count}, f"{output} : {count} entrée(s).", as_json=as_json)
 
 
@@ -189,7 +202,7 @@ def prove(
     if output.exists():
         stop(REFUSED, f"{output} existe déjà")
 
-    async def write(journal: Journal) -> int:
+    async def write(journal: Journal | BesideNode) -> int:
         if journal.node != node:
             raise HalfGatewayError(f"ce journal est celui du nœud {journal.node}, non de {node}")
         asked = {"n": n, "at": at, "from": since_size, "motive": motive}
@@ -198,7 +211,7 @@ def prove(
         write_files(dossier_files(dossier), output)
         return dossier.head.checkpoint.size
 
-    size = _with_journal(config, data, write, api_call=f"GET /api/v1/trace/{node}/{n}/proof")
+    size = _with_trace(config, data, write)
     document = {"dossier": str(output), "node": node, "n": n, "size": size, "opened": motive is not None}
     say(document, f"{output} : entrée n° {n} prouvée sous le point de contrôle de {size} entrées.", as_json=as_json)
 
@@ -215,8 +228,11 @@ def purge(
     """Eliminate payloads of a class past their time; writes the elimination record as JSON, CSV and PDF (L17)."""
     configuration = _configuration(config)
 
-    async def erase(journal: Journal) -> Elimination | None:
-        return await History(journal).purge(
+    async def erase(journal: Journal | BesideNode) -> Elimination | None:
+        if isinstance(journal, BesideNode):
+            return await journal.eliminate(retention_class, older_than_days=older_than, visa=visa)
+        return await eliminate(
+            journal,
             _draft(Kind.TRACE_PURGED, {}),
             retention_class,
             older_than_days=older_than,
@@ -225,7 +241,7 @@ def purge(
             now=SystemClock().now(),
         )
 
-    record = _with_journal(config, None, erase, api_call="POST /api/v1/trace/purges")
+    record = _with_trace(config, None, erase)
     if record is None:
         say({"count": 0, "record": None, "files": []}, "Rien n'est à éliminer.", as_json=as_json)
         return
@@ -247,19 +263,18 @@ def _write_record(record: Elimination, folder: Path) -> list[str]:
     return [str(stem.with_name(stem.name + suffix)) for suffix in contents]
 
 
-def _with_journal(
-    config: Path | None, data: Path | None, work: Callable[[Journal], Awaitable[Result]], *, api_call: str
+def _with_trace(
+    config: Path | None, data: Path | None, work: Callable[[Journal | BesideNode], Awaitable[Result]]
 ) -> Result:
-    """Do work with the node's journal, opened on behalf of a person at its machine; exits with 1 where it may not."""
-    folder = node_folder(config, data)
+    """Do work with the node's journal on behalf of a person at its machine; exits with 1 where it may not."""
 
     async def run() -> Result:
-        async with local_journal(folder, api_call=api_call) as journal:
+        async with readable_trace(config, data) as journal:
             return await work(journal)
 
     try:
         return asyncio.run(run())
-    except (HalfGatewayError, AuthError, ValueError) as error:
+    except (HalfGatewayError, AuthError, ValueError, aiohttp.ClientError) as error:
         stop(REFUSED, str(error))
     except OSError as error:
         stop(REFUSED, f"{error.filename}: {error.strerror}")
@@ -308,3 +323,9 @@ def _line(entry: Entry) -> str:
     who = entry.agent or entry.account or "-"
     about = "  ".join(each for each in (entry.camera, entry.mode, entry.reason, entry.refusal) if each)
     return f"{entry.n:>8}  {rfc3339(entry.at)}  {entry.kind:<26} {who:<24} {about}".rstrip()
+
+
+trace.command("statement")(statement)
+trace.command("rotate-key")(rotate_key)
+trace.command("continue")(continue_trace)
+trace.command("cosign")(cosign)

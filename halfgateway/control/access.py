@@ -71,6 +71,21 @@ class AccessRequest:
             detail={name: value for name, value in about.items() if value is not None},
         )
 
+    def holder(self, service: str | None) -> dict[str, str | int | bool | None]:
+        """Who holds the slot, as the other nodes are shown it; ``service`` is the one for which it is asked."""
+        principal = self.principal
+        return {
+            "camera": self.camera,
+            "mode": self.mode.value,
+            "account": principal.account,
+            "service": service or "",
+            "agent": principal.agent,
+            "site": principal.site,
+            "attribution": principal.attribution.value if principal.attribution else None,
+            "reason": self.reason,
+            "reference": self.reference,
+        }
+
     def refused(self, refusal: Refusal) -> Draft:
         """The entry of this request's refusal."""
         about = {"article": refusal.article, "reason": refusal.reason}

@@ -23,7 +23,9 @@ from halfgateway.control.cap_text import cap_reached
 from halfgateway.control.closing import Closer
 from halfgateway.control.freshness import Freshness
 from halfgateway.control.handover import Handover
-from halfgateway.control.slots import Lease, SlotsTaken, SlotTable
+from halfgateway.control.holders import Holder, HolderInfo, SlotsTaken
+from halfgateway.control.reclaim import IdleReclaim
+from halfgateway.control.slots import Lease, SlotTable
 from halfgateway.control.streams import Stream, StreamState, StreamTable
 from halfgateway.control.terms import Terms
 from halfgateway.control.tracing import Tracer
@@ -42,6 +44,7 @@ POLICY_REFUSALS: dict[str, type[Refusal]] = {
         errors.SiteNotDeclared,
         errors.AssertionInvalid,
         errors.OutsideRetention,
+        errors.ModeDegraded,
     )
 }
 """The refusal of each reason that the policy can give."""
@@ -49,6 +52,10 @@ POLICY_REFUSALS: dict[str, type[Refusal]] = {
 
 class StateView(Protocol):
     """What the door must know of the interconnection."""
+
+    @property
+    def mode(self) -> str | None:
+        """The name of the degraded mode in force, if one is."""
 
     def require_open(self) -> None:
         """Return if streams may be granted, from memory alone.
@@ -71,6 +78,7 @@ class Admission:
         terms: Terms,
         find_camera: Callable[[str], Camera | None],
         slots: SlotTable,
+        reclaim: IdleReclaim,
         handover: Handover,
         tracer: Tracer,
         table: StreamTable,
@@ -83,6 +91,7 @@ class Admission:
         self._terms = terms
         self._find_camera = find_camera
         self._slots = slots
+        self._reclaim = reclaim
         self._handover = handover
         self._tracer = tracer
         self._table = table
@@ -96,8 +105,8 @@ class Admission:
         """
         try:
             self._check(request)
-            lease = await self._take_slot(request)
-            await self._record_intent(request, lease)
+            lease, gave_way = await self._take_slot(request)
+            await self._record_intent(request, lease, gave_way)
         except Refusal as refusal:
             self._tracer.refusal(request.refused(refusal))
             raise
@@ -114,6 +123,21 @@ class Admission:
         except Refusal as refusal:
             self._tracer.refusal(request.refused(refusal))
             raise
+
+    def reconsider(self, request: AccessRequest) -> None:
+        """Whether someone else may have what was granted, decided as anew (S15). Raises a Refusal, traced."""
+        try:
+            self._require_fresh()
+            self._check(replace(request, start=None))
+        except Refusal as refusal:
+            self._tracer.refusal(request.refused(refusal))
+            raise
+
+    def holder_of(self, request: AccessRequest) -> HolderInfo:
+        """Who a request's slot belongs to: by the service it names, else by that of its agent's designation."""
+        principal, rights = request.principal, self._who_may()
+        designation = rights.designation(principal.agent) if rights is not None else None
+        return request.holder(principal.service or (designation.service if designation is not None else None))
 
     def no_longer(self, request: AccessRequest) -> Refusal | None:
         """Why what was granted would be refused now; None where it would not be, or where that cannot be known."""
@@ -140,23 +164,25 @@ class Admission:
             source=request.source,
             start=request.start,
             number=request.stream,
+            mode=self._terms.mode(self._state.mode),
         )
         if decision.refusal is None:
             return None
         return POLICY_REFUSALS[decision.refusal](decision.detail, reason=decision.reason)
 
-    async def _take_slot(self, request: AccessRequest) -> Lease:
+    def _require_fresh(self) -> None:
         if not self._rights.holds:
             raise _unknown_rights()
-        holder = {
-            "camera": request.camera,
-            "mode": request.mode.value,
-            "account": request.principal.account,
-            "service": request.principal.service or "",
-        }
+
+    async def _take_slot(self, request: AccessRequest) -> tuple[Lease, str | None]:
+        """The lease, and the idle stream that gave way for it, if one did."""
+        self._require_fresh()
         try:
             claimed = await self._handover.claim(request.stream) if request.ticket is not None else None
-            return claimed or await self._slots.acquire(request.stream, holder, kbps=self._terms.line.assumed_kbps)
+            if claimed is not None:
+                return claimed, None
+            kbps = self._terms.line.assumed_kbps
+            return await self._reclaim.acquire(request.stream, self.holder_of(request), kbps=kbps)
         except SlotsTaken as taken:
             raise cap_reached(taken, request.stream, self._is_idle) from taken
         except StateStoreUnavailable:  # what was claimed stays its holder's for one lease, to come again
@@ -165,11 +191,14 @@ class Admission:
             self._closer.give_back(request.stream)
             raise
 
-    async def _record_intent(self, request: AccessRequest, lease: Lease) -> None:
+    async def _record_intent(self, request: AccessRequest, lease: Lease, gave_way: str | None) -> None:
         """Make the intent durable. One whose requester is gone by then may be in the trace: it gets its result."""
         kind = Kind.STREAM_RESUMED if request.ticket else Kind.STREAM_REQUESTED
+        about = {"slot": _shown(lease)}
+        if gave_way is not None and self._terms.idle_rule is not None:
+            about |= {"gave_way": gave_way, "rule": self._terms.idle_rule.reference}
         try:
-            await self._tracer.durable(request.entry(kind, {"slot": _shown(lease)}))
+            await self._tracer.durable(request.entry(kind, about))
         except BaseException as error:
             self._closer.give_back(request.stream)
             if not isinstance(error, Refusal):
@@ -187,9 +216,11 @@ class Admission:
         self._table.add(stream)
         return stream
 
-    def _is_idle(self, slot_id: str) -> bool:
-        stream = self._table.get(slot_id)
-        return stream is not None and stream.state is not StreamState.PLAYING
+    def _is_idle(self, holder: Holder) -> bool:
+        """Whether nothing plays in a slot: as it is here, or as its own node has last told."""
+        stream = self._table.get(holder.slot_id)
+        state = stream.state if stream is not None else holder.doing.get("state", StreamState.PLAYING)
+        return state != StreamState.PLAYING
 
 
 def _unknown_rights() -> StateStoreUnavailable:

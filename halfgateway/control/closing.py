@@ -6,16 +6,20 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Coroutine
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 from auth.trace import Kind
-from camera_registry.clock import Clock
+from camera_registry.clock import Clock, rfc3339
 from halfgateway.control.endings import MovedToAnotherNode, Teardown
-from halfgateway.control.slots import SlotTable
+from halfgateway.control.slots import Heir, SlotTable
 from halfgateway.control.streams import Stream, StreamTable
 from halfgateway.control.tickets import TicketStore
 from halfgateway.control.tracing import Tracer
+from halfgateway.downstream.door import EndOfTransmission
 from halfgateway.errors import Refusal, StateStoreUnavailable
+
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ class Closer:
         self._tickets = tickets
         self._tracer = tracer
         self._clock = clock
-        self._chores: dict[asyncio.Task[None], str] = {}
+        self._chores: dict[asyncio.Task[Any], str] = {}
         self._withdrawn: OrderedDict[str, None] = OrderedDict()
 
     def end(self, stream: Stream, cause: Refusal, *, by: str | None = None) -> None:
@@ -47,6 +51,13 @@ class Closer:
         self._trace_result(stream, cause, by)
         moved = isinstance(cause, MovedToAnotherNode)
         self._later(stream.id, self._hand_over(stream.id) if moved else self._let_go(stream, 0.0))
+
+    async def bequeath(self, stream: Stream, cause: Refusal, heir: Heir) -> bool:
+        """Stop a stream now and let ``heir`` have its slot; False if it was not to be had. Goes on when cancelled."""
+        if not self._table.remove(stream, cause):
+            return False
+        self._trace_result(stream, cause, None)
+        return await asyncio.shield(self._later(stream.id, self._pass_on(stream, heir)))
 
     def withdrew(self, ticket: str) -> bool:
         """Whether this ticket's stream was ended because its holder lost the right to watch (rtsp.md section 1.7)."""
@@ -87,6 +98,16 @@ class Closer:
         if stream.request.ticket is not None:
             await self._end_ticket(stream.request.ticket, ticket_grace_s)
 
+    async def _pass_on(self, stream: Stream, heir: Heir) -> bool:
+        passed = False
+        try:
+            passed = await self._slots.bequeath(stream.id, heir)
+        except StateStoreUnavailable:
+            log.warning("slot.not_passed_on stream=%s: its lease will lapse", stream.id)
+        if stream.request.ticket is not None:
+            await self._end_ticket(stream.request.ticket, 0.0)
+        return passed
+
     async def _hand_over(self, slot_id: str) -> None:
         try:
             await self._slots.let_go(slot_id)
@@ -116,10 +137,25 @@ class Closer:
             "packets": traffic.packets,
             "lost": traffic.lost,
             "duration_s": round((self._clock.now() - stream.since).total_seconds(), 3),
+            "end_of_transmission": [self._attested(end) for end in stream.ends],
         }
         self._tracer.eventual(stream.request.entry(Kind.STREAM_STOPPED, result))
 
-    def _later(self, slot_id: str, chore: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _attested(self, end: EndOfTransmission) -> dict[str, Any]:
+        """The *attestation de fin de transmission* of one session of the stream (N15)."""
+        last_at = None
+        if end.last is not None:
+            ago = timedelta(seconds=max(0.0, self._clock.monotonic() - end.last.at_s))
+            last_at = rfc3339(self._clock.now() - ago)
+        return {
+            "ssrc": end.ssrc,
+            "sequence": end.last.sequence if end.last is not None else None,
+            "at": last_at,
+            "withheld_bytes": end.withheld_bytes,
+            "discarded_bytes": end.discarded_bytes,
+        }
+
+    def _later(self, slot_id: str, chore: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         task = asyncio.create_task(chore, name=f"let go of {slot_id}")
         self._chores[task] = slot_id
         task.add_done_callback(self._chores.pop)

@@ -1,7 +1,7 @@
 """Keys, sealed credentials and the register of interventions: each act with its entry, by whichever way it comes.
 
-The API and the command line call the same functions. A change and its entry are made together: where the trace
-cannot be written, nothing changes (T01).
+The API calls these, and the command line through it. A change and its entry are made together: where the trace cannot
+be written, nothing changes (T01).
 """
 
 from __future__ import annotations

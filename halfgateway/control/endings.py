@@ -41,6 +41,18 @@ class ClosedOnRequest(Ending):
     code = "closed-on-request"
 
 
+class GaveWay(Ending):
+    """It was idle for longer than PP's rule allows at the cap, and its slot is another stream's now (S16)."""
+
+    code = "gave-way"
+
+
+class LoginExpired(Ending):
+    """Its agent's login had ended; they were asked to log in again, and did not in time (S15)."""
+
+    code, rtsp_status = "login-expired", 403
+
+
 class MovedToAnotherNode(Ending):
     """Another node serves the ticket now."""
 

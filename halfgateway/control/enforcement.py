@@ -87,8 +87,10 @@ class Enforcement:
     async def renew(self) -> None:
         """Renew every lease, and learn in the same round trip how the interconnection stands."""
         try:
-            kbps = self._rates.look(self._table, self._now(), self._terms.line.assumed_kbps)
-            renewal = await self._slots.renew([stream.id for stream in self._table], kbps=kbps)
+            now = self._now()
+            kbps = self._rates.look(self._table, now, self._terms.line.assumed_kbps)
+            doing = {stream.id: stream.activity(now) for stream in self._table}
+            renewal = await self._slots.renew(doing.keys(), kbps=kbps, doing=doing)
             self._follow(renewal)
             for stream in self._table:
                 await self._keep_ticket(stream)
@@ -106,12 +108,14 @@ class Enforcement:
                 self._closer.end(stream, StateStoreUnavailable("La place du Flux a été perdue."))
 
     async def _keep_ticket(self, stream: Stream) -> None:
-        """A ticket lasts as long as its stream, and is put back if the store was emptied."""
+        """A ticket lasts as long as its stream, and is put back if the store was emptied, or has an older one."""
         if stream.ticket is None:
             return
         life_s = self._terms.timings.lease_s * 2
-        if not await self._tickets.keep(stream.ticket.id, life_s) and stream in self._table:
+        kept = not stream.ticket_changed and await self._tickets.keep(stream.ticket.id, life_s)
+        if not kept and stream in self._table:
             await self._tickets.put(stream.ticket, life_s)
+            stream.ticket_changed = False
 
     async def probe_records(self) -> None:
         """See that the records of who may answer; while they do not, nothing new is granted."""
@@ -126,6 +130,8 @@ class Enforcement:
         """Close what plays when the journal has been unwritable for the grace (T01)."""
         try:
             await self._journal.probe()
+            if self._unwritable_since_s is not None:
+                log.warning("trace.writable_again seconds=%.1f", self._now() - self._unwritable_since_s)
             self._unwritable_since_s = None
         except JournalUnavailable as error:
             now = self._now()

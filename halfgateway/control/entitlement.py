@@ -6,33 +6,58 @@ who may, both in memory, as a new request would be.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from halfgateway.control.access import AccessRequest, Via
 from halfgateway.control.admission import Admission
 from halfgateway.control.closing import Closer
 from halfgateway.control.endings import CameraWithdrawn
 from halfgateway.control.rtsp_door import Machines
-from halfgateway.control.streams import StreamTable
+from halfgateway.control.streams import Stream, StreamTable
 from halfgateway.errors import NotHabilitated, Refusal, UnknownCamera
+from halfgateway.turns import Turns
+
+LOOK_AGAIN_S = 1.0
+"""How long a stream whose right has ended may go on, twice at the most; 5 s are promised (S12). Each costs a tenth of a
+millisecond, so they are looked at in turn."""
 
 
 class Entitlement:
-    """Holds every stream against what is agreed and who may now, from memory alone."""
+    """Holds every stream against what is agreed and who may now, from memory alone. ``now`` is the monotonic clock."""
 
-    def __init__(self, *, table: StreamTable, closer: Closer, admission: Admission, machines: Machines) -> None:
+    def __init__(
+        self,
+        *,
+        table: StreamTable,
+        closer: Closer,
+        admission: Admission,
+        machines: Machines,
+        now: Callable[[], float],
+    ) -> None:
         self._table = table
         self._closer = closer
         self._admission = admission
         self._machines = machines
+        self._turns = Turns(lambda: table, round_s=LOOK_AGAIN_S, now=now)
+
+    def look(self) -> None:
+        """Decide again of the streams whose turn has come: each once in :data:`LOOK_AGAIN_S`."""
+        for stream in self._turns.due():
+            if stream in self._table:
+                self._decide_again(stream)
 
     def sweep(self) -> None:
-        """End the streams that could not be granted now, each with its reason.
+        """Decide again of all of them at once: what is agreed has changed.
 
         A cap that was lowered is none: who is in stays, and nobody comes in until there is room (C01).
         """
         for stream in self._table:
-            cause = self._cause_to_end(stream.request)
-            if cause is not None:
-                self._closer.end(stream, cause)
+            self._decide_again(stream)
+
+    def _decide_again(self, stream: Stream) -> None:
+        cause = self._cause_to_end(stream.request)
+        if cause is not None:
+            self._closer.end(stream, cause)
 
     def _cause_to_end(self, request: AccessRequest) -> Refusal | None:
         refusal = self._admission.no_longer(request)

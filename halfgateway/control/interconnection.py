@@ -27,6 +27,7 @@ from ops.interconnection import (
     InterconnectionState,
     Status,
     cut,
+    degrade,
     merge,
     new_incident,
     restore,
@@ -100,6 +101,11 @@ class Interconnection:
     def state(self) -> InterconnectionState:
         """The state as this node enforces it."""
         return self._state
+
+    @property
+    def mode(self) -> str | None:
+        """See :class:`~halfgateway.control.admission.StateView`."""
+        return self._state.mode
 
     def require_open(self) -> None:
         """See :class:`~halfgateway.control.admission.StateView`."""
@@ -183,6 +189,17 @@ class Interconnection:
         self._later(self._share(self._state))
         return self._state
 
+    async def degrade(self, *, mode: str | None, reason: str, by: Author, actor: str, source: str) -> None:
+        """Go on in a degraded mode, or without one, once it is durable. Raises TransitionRefused, LocalRecordError."""
+        at = self._clock.now()
+        async with self._writing:
+            self._kept = changed = await asyncio.to_thread(
+                self._record.update, lambda current: degrade(current, mode=mode, reason=reason, by=by, since=at)
+            )
+        self.enforce(merge(self._state, changed))
+        self._trace_change(changed, 0, actor=actor, source=source)
+        self._later(self._share(self._state))
+
     def enforce(self, state: InterconnectionState) -> int:
         """Follow ``state`` in memory; if it is closed, end every stream before returning. Returns how many."""
         self._state = state
@@ -225,13 +242,18 @@ class Interconnection:
             log.warning("interconnection.not_shared serial=%d: it is offered again at each renewal", state.serial)
 
     def _trace_change(self, state: InterconnectionState, closed: int, *, actor: str, source: str) -> None:
-        kind = Kind.INTERCONNECTION_CUT if state.incident else Kind.INTERCONNECTION_RESTORED
+        kind = Kind.INTERCONNECTION_RESTORED
+        if state.incident is not None:
+            kind = Kind.INTERCONNECTION_CUT
+        elif state.mode is not None:
+            kind = Kind.INTERCONNECTION_DEGRADED
         detail = {
             "serial": state.serial,
             "state": state.state.value,
             "ground": state.ground.value if state.ground else None,
             "incident": state.incident or (state.settled[-1] if state.settled else None),
             "by": state.by.value,
+            "mode": state.mode,
             "reason": state.reason,
             "streams_closed": closed,
             "occurred_at": rfc3339(state.occurred_at) if state.occurred_at is not None else None,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from auth.rights import Rights
 from camera_registry.clock import Clock
 from halfgateway.control.shared_state import KEY as INTERCONNECTION
 from halfgateway.control.store import RETRY_AFTER_S, StateStore
@@ -44,14 +45,27 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many streams may be open at once, and how many kb/s they may take of the line together (None: any)."""
+    """How many streams may be open at once, and how many kb/s they may take of the line together (None: any).
+
+    ``rights`` are the records of who may, where they have been read: what is reserved in them, and how new they are.
+    """
 
     cap: int
     line_kbps: int | None = None
+    rights: Rights | None = None
 
-    def request(self) -> dict[str, int]:
+    def request(self) -> dict[str, Any]:
         """As the script is told."""
-        return {"cap": self.cap} if self.line_kbps is None else {"cap": self.cap, "line": self.line_kbps}
+        told: dict[str, Any] = {"cap": self.cap}
+        if self.line_kbps is not None:
+            told["line"] = self.line_kbps
+        if self.rights is not None:
+            told["revision"] = self.rights.revision
+            told["reserved"] = [
+                {"service": each.service, "slots": each.slots, "until_ms": math.floor(each.until.timestamp() * 1000)}
+                for each in self.rights.reservations
+            ]
+        return told
 
 
 class LeaseScript:

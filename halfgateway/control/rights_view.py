@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import NoReturn
 
@@ -12,6 +12,7 @@ from auth.errors import RecordsUnavailableError
 from auth.records import SessionMaker, transaction
 from auth.register import Register
 from auth.register_rows import read_rights
+from auth.reservations import Reservations
 from auth.rights import Rights
 from camera_registry.clock import Clock
 from camera_registry.records import revision
@@ -20,7 +21,7 @@ from halfgateway.errors import TraceUnavailable
 log = logging.getLogger(__name__)
 
 LOOK_FOR_EXPIRED_S = 1.0
-"""How often it is looked whether a block has expired; nothing is held up by it past its date anyhow."""
+"""How often it is looked whether a block or a reservation has expired; none counts past its date anyhow."""
 
 
 class RightsView:
@@ -48,6 +49,28 @@ class RightsView:
                 log.info("rights.read revision=%d", self._rights.revision)
 
 
+class RecordsWatch:
+    """Sees what has changed in the records, whichever node changed it: who may, and the machines' secrets with it."""
+
+    def __init__(self, view: RightsView) -> None:
+        self._view = view
+        self._read_machines: Callable[[], Awaitable[None]] | None = None
+        self._machines_as_of: int | None = None
+
+    def adopt(self, read_machines: Callable[[], Awaitable[None]]) -> None:
+        """Let the machines be read again by this, from now on."""
+        self._read_machines = read_machines
+
+    async def look(self) -> None:
+        """Read again what has changed since. Raises RecordsUnavailableError."""
+        await self._view.refresh()
+        rights = self._view.current()
+        if rights is None or self._read_machines is None or rights.revision == self._machines_as_of:
+            return
+        await self._read_machines()
+        self._machines_as_of = rights.revision
+
+
 class BlockCalendar:
     """Records the end of blocks that have expired; the policy itself goes by their dates and does not wait for it."""
 
@@ -72,3 +95,29 @@ class BlockCalendar:
             await self._view.refresh()
         except (RecordsUnavailableError, TraceUnavailable) as error:
             log.warning("block.expiry_not_recorded error=%s", error)
+
+
+class ReservationCalendar:
+    """Records the end of reservations that have lapsed; the slot table goes by their dates and does not wait for it."""
+
+    def __init__(self, *, view: RightsView, reservations: Reservations, clock: Clock) -> None:
+        self._view = view
+        self._reservations = reservations
+        self._clock = clock
+
+    async def run(self) -> NoReturn:
+        """Keep going until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_FOR_EXPIRED_S)
+            await self.close_lapsed()
+
+    async def close_lapsed(self) -> None:
+        """Record what has lapsed of what this node knows; what cannot be recorded now is, a second later."""
+        rights, now = self._view.current(), self._clock.now()
+        if rights is None or all(each.holds(now) for each in rights.reservations):
+            return
+        try:
+            await self._reservations.close_lapsed()
+            await self._view.refresh()
+        except (RecordsUnavailableError, TraceUnavailable) as error:
+            log.warning("reservation.lapse_not_recorded error=%s", error)

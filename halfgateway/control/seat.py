@@ -11,7 +11,7 @@ from halfgateway.control.endings import NotPlayed, NotResumed, PausedTooLong
 from halfgateway.control.streams import Stream, StreamTable, Timings, Traffic
 from halfgateway.control.terms import Terms
 from halfgateway.control.tracing import Tracer
-from halfgateway.downstream.door import Viewer
+from halfgateway.downstream.door import EndOfTransmission, Viewer
 from halfgateway.errors import Refusal
 from halfgateway.relay.gop import Opening
 from halfgateway.relay.hub import Hub
@@ -109,6 +109,8 @@ class StreamSeat:
     async def leave(self) -> None:
         """See :class:`~halfgateway.downstream.door.Seat`."""
         self._rise()
+        if self._reader is not None:
+            self._stream.ends.append(EndOfTransmission(self._reader.ssrc, self._reader.last_handed_over()))
         if self._stream.seats:
             self._rest()
         else:
@@ -133,11 +135,11 @@ class StreamSeat:
         self.lose()
         self._viewer.end(cause)
 
-    def evict(self, cause: Refusal) -> None:
+    def evict(self, cause: Refusal) -> EndOfTransmission | None:
         """See :class:`~halfgateway.control.streams.Occupant`."""
         self._stop_flow()
         self._leave_hub()
-        self._viewer.end(cause)
+        return self._viewer.end(cause)
 
     def give_way(self, viewer: Viewer) -> None:
         """Leave the stream to the same holder's new session."""

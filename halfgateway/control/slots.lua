@@ -8,7 +8,8 @@
 --
 -- KEYS   leases (sorted set: slot by instant of lapse), records (hash: slot to JSON), epoch (hash),
 --        nodes (hash: node to JSON), interconnection (string). Instants are this server's, in milliseconds.
--- ARGV   the request as JSON: op, node, cap, line? (kb/s), lease (ms), latest?, stepped?, release, slots
+-- ARGV   the request as JSON: op, node, cap, line? (kb/s), revision?, reserved?, lease (ms), latest?, stepped?,
+--        release, slots
 -- Reply  status, now, hold left (ms), slots in use, cap in force, interconnection, rows
 
 local LEASES, RECORDS, EPOCH, NODES, INTERCONNECTION = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -27,7 +28,9 @@ if ask.op == 'open' then
   redis.call('DEL', LEASES, RECORDS, NODES)
 end
 
+-- What is reserved is in SQL; of what the live nodes have read there, the newest holds.
 local cap, line = ask.cap, ask.line or math.huge
+local revision, reserved = ask.revision or -1, ask.reserved or {}
 local seen = redis.call('HGETALL', NODES)
 for i = 1, #seen, 2 do
   local node = cjson.decode(seen[i + 1])
@@ -41,9 +44,14 @@ for i = 1, #seen, 2 do
       return {'disagreed', now}
     end
     cap, line = math.min(cap, node.cap), math.min(line, node.line or math.huge)
+    if (node.revision or -1) > revision then
+      revision, reserved = node.revision, node.reserved
+    end
   end
 end
-redis.call('HSET', NODES, ask.node, cjson.encode({cap = ask.cap, line = ask.line, lease = ask.lease, lapse = lapse}))
+redis.call('HSET', NODES, ask.node, cjson.encode({
+  cap = ask.cap, line = ask.line, lease = ask.lease, lapse = lapse, revision = ask.revision, reserved = ask.reserved,
+}))
 
 -- Lost ----------------------------------------------------------------------------------------------------------
 
@@ -154,9 +162,17 @@ local function granted(slot)
   return {record.term, record.since, record.holder}
 end
 
+-- A node tells how long nothing has gone to a reader; the record keeps since when, by this server's clock.
+local function since_idle(mine)
+  return mine.idle and now - mine.idle or nil
+end
+
 -- A lease that the store has lost is put back only while nothing is granted, and only where there is room.
 local function put_back(mine)
-  put(mine.slot, {node = ask.node, term = mine.term, since = mine.since, holder = mine.holder, kbps = mine.kbps})
+  put(mine.slot, {
+    node = ask.node, term = mine.term, since = mine.since, holder = mine.holder, kbps = mine.kbps,
+    doing = mine.doing, idle = since_idle(mine),
+  })
 end
 
 local function listed()
@@ -164,25 +180,93 @@ local function listed()
   local order = redis.call('ZRANGE', LEASES, 0, -1, 'WITHSCORES')
   for i = 1, #order, 2 do
     local record = records[order[i]]
-    rows[#rows + 1] = {order[i], record.node, record.since, tonumber(order[i + 1]) - now, record.holder}
+    rows[#rows + 1] = {
+      order[i], record.node, record.since, tonumber(order[i + 1]) - now, record.holder,
+      record.doing or '', record.idle and now - record.idle or -1,
+    }
   end
   return rows
 end
 
--- What all streams take of the line, in kb/s.
-local function taken()
+-- What all streams, but the one in a slot, take of the line, in kb/s.
+local function taken(without)
   local kbps = 0
-  for _, record in pairs(records) do
-    kbps = kbps + (record.kbps or 0)
+  for slot, record in pairs(records) do
+    kbps = kbps + (slot ~= without and record.kbps or 0)
   end
   return kbps
+end
+
+-- Room ----------------------------------------------------------------------------------------------------------
+
+local function service_of(holder)
+  local read, shown = pcall(cjson.decode, holder)
+  return read and type(shown.service) == 'string' and shown.service or ''
+end
+
+-- The slots in use without one of them, and by service what is used, and what is reserved now.
+local function shares(without)
+  local taken_by, kept, in_all = {}, {}, 0
+  for slot, record in pairs(records) do
+    if slot ~= without then
+      local service = service_of(record.holder)
+      taken_by[service], in_all = (taken_by[service] or 0) + 1, in_all + 1
+    end
+  end
+  for _, each in ipairs(reserved) do
+    if each.until_ms > now then
+      kept[each.service] = (kept[each.service] or 0) + each.slots
+    end
+  end
+  return in_all, taken_by, kept
+end
+
+-- What is kept free for others than a service, as rows, and their sum.
+local function withheld(service, taken_by, kept)
+  local rows, sum = {}, 0
+  for other, slots in pairs(kept) do
+    local unused = slots - (taken_by[other] or 0)
+    if other ~= service and unused > 0 then
+      rows[#rows + 1], sum = {other, unused}, sum + unused
+    end
+  end
+  return rows, sum
+end
+
+-- Within its own reservation a service needs a free slot; beyond it, one that is kept for nobody else.
+local function has_room(service, without)
+  local in_all, taken_by, kept = shares(without)
+  if (taken_by[service] or 0) < (kept[service] or 0) then
+    return in_all < cap
+  end
+  local _, sum = withheld(service, taken_by, kept)
+  return in_all + sum < cap
+end
+
+-- The slots that PP's rule lets a new stream have, those first in which nothing has gone to a reader the longest.
+local function idle_ones(mine, service)
+  local rows = {}
+  for slot, record in pairs(records) do
+    local idle_ms = record.idle and now - record.idle or -1
+    local may_go = mine.idle_after and idle_ms >= mine.idle_after and record.node ~= '' and not keep_formers(record)
+    if may_go and has_room(service, slot) and taken(slot) + mine.kbps <= line then
+      rows[#rows + 1] = {slot, record.node, idle_ms}
+    end
+  end
+  table.sort(rows, function(one, other) return one[3] > other[3] end)
+  return rows
+end
+
+local function full(mine, service)
+  local _, taken_by, kept = shares()
+  return {listed(), (withheld(service, taken_by, kept)), idle_ones(mine, service)}
 end
 
 local ops = {}
 
 function ops.acquire()
   local mine = ask.slots[1]
-  local record = records[mine.slot]
+  local record, service = records[mine.slot], service_of(mine.holder)
   if record and (record.node ~= ask.node or keep_formers(record)) then
     return 'elsewhere', {}
   elseif record then
@@ -190,16 +274,28 @@ function ops.acquire()
     put(mine.slot, record)
   elseif holding and (mine.term == 0 or in_use >= cap) then
     return 'held back', {}
-  elseif in_use >= cap then
-    return 'full', listed()
+  elseif in_use >= cap or not (holding or has_room(service)) then
+    return 'full', full(mine, service)
   elseif holding then
     put_back(mine)
   elseif taken() + mine.kbps > line then
     return 'line full', {taken(), line}
   else
-    put(mine.slot, {node = ask.node, term = 1, since = now, holder = mine.holder, kbps = mine.kbps})
+    put(mine.slot, {node = ask.node, term = 1, since = now, holder = mine.holder, kbps = mine.kbps, idle = now})
   end
   return 'granted', granted(mine.slot)
+end
+
+-- A slot in which nothing is delivered any more becomes another stream's, in one step, on whichever node that is.
+function ops.bequeath()
+  local mine = ask.slots[1]
+  local record = records[mine.slot]
+  if not record or record.node ~= ask.node or keep_formers(record) or records[mine.heir] then
+    return 'absent', {}
+  end
+  drop(mine.slot)
+  put(mine.heir, {node = mine.node, term = 1, since = now, holder = mine.holder, kbps = mine.kbps, idle = now})
+  return 'done', {}
 end
 
 function ops.claim()
@@ -251,7 +347,7 @@ function ops.renew()
     elseif record and (record.term > mine.term or (record.term == mine.term and record.node ~= ask.node)) then
       verdicts[i] = 'moved'
     elseif record and record.term == mine.term then
-      record.kbps = mine.kbps
+      record.kbps, record.holder, record.doing, record.idle = mine.kbps, mine.holder, mine.doing, since_idle(mine)
       put(mine.slot, record)
       verdicts[i] = 'kept'
     else

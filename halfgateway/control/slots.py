@@ -8,6 +8,8 @@ it; it renews in time, or closes the stream. So the slots in use never exceed th
 the store does not answer                     nothing is granted; streams run until their deadlines
 the store was emptied, restarted, failed over nothing new is granted for one lease; renewals put their leases back
 a node dies                                   its slots are free after one lease
+an idle stream gives way to a new one         its node ends it, then its slot becomes the new one's in one step
+nodes know different reservations             those of the node that has read the newest records hold for all
 a ticket moves to another node                its slot may be used there once the former node has let go, or could
                                               no longer deliver: one lease at most
 a reply was lost                              the slot is given back with the next question, or after one lease
@@ -19,26 +21,22 @@ nodes know different lease lengths            the one that comes later is refuse
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from camera_registry.clock import Clock
+from halfgateway.control.holders import Activity, Holder, HolderInfo, holder_from, holder_text, slots_taken
 from halfgateway.control.lease_script import LeaseScript, Limits, Reply
 from halfgateway.control.shared_state import decode
 from halfgateway.control.store import RETRY_AFTER_S, StateStore
-from halfgateway.errors import BandwidthReached, CapReached, StateStoreUnavailable
+from halfgateway.errors import BandwidthReached, StateStoreUnavailable
 from ops.interconnection import InterconnectionState
 
 LEASE_S = 15.0
 """Seconds that a lease lasts in the store (interface.md, Numbers). Renewed every third of it."""
-
-MAX_HOLDER_BYTES = 4096
-"""Bytes of what is shown of a holder, as JSON; ours take under 500. A longer one is refused as our own mistake."""
 
 MAX_OWED = 256
 """Slots that this node may hold without knowing, because a reply was lost. When full the oldest is forgotten: its
@@ -46,8 +44,7 @@ lease lapses by itself."""
 
 NOTHING_KNOWN: Mapping[str, int] = {}
 
-HolderInfo = Mapping[str, str | int | bool | None]
-"""What is shown of a slot's holder in stream lists and refusals: nothing secret, no name (C17)."""
+NOTHING_SEEN: Mapping[str, Activity] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +73,13 @@ class Moving:
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """Who holds a slot, as any node sees it. It lapses in ``lapses_in_s`` seconds if it is not renewed."""
+class Heir:
+    """A stream about to be granted at a node that has no slot for it: it may have another's."""
 
     slot_id: str
     node: str
-    since: datetime
-    lapses_in_s: float
-    info: HolderInfo
+    holder: HolderInfo
+    kbps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +100,6 @@ class Renewal:
     hold_s: float
     used: int
     cap: int
-
-
-class SlotsTaken(CapReached):
-    """All slots are in use. ``holders`` are those who hold the ``used`` ones, oldest lapse first (S16)."""
-
-    def __init__(self, used: int, cap: int, holders: tuple[Holder, ...]) -> None:
-        super().__init__(f"Nombre maximal de Flux atteint ({used} sur {cap}).", retry_after_s=RETRY_AFTER_S)
-        self.used = used
-        self.cap = cap
-        self.holders = holders
 
 
 class LineFull(BandwidthReached):
@@ -139,6 +125,7 @@ class _Held:
     since_ms: int
     holder: str
     kbps: int
+    activity: Activity | None = None
 
 
 class SlotTable:
@@ -161,17 +148,24 @@ class SlotTable:
         self._owed: dict[str, float] = {}
         self._leaving: Counter[str] = Counter()
 
-    async def acquire(self, slot_id: str, holder: HolderInfo, *, kbps: int = 0) -> Lease:
+    async def acquire(
+        self, slot_id: str, holder: HolderInfo, *, kbps: int = 0, idle_after_s: float | None = None
+    ) -> Lease:
         """Take a slot, and ``kbps`` of the line. For one that this node holds already: keep it, under a new ``holder``.
+
+        What is reserved for other services is not free. ``idle_after_s`` is PP's rule, where there is one: who gets no
+        slot is told which have been idle for so long.
 
         Raises SlotsTaken, LineFull, StateStoreUnavailable (also for one lease after the store has lost leases),
         ValueError for a holder that is too long.
         """
-        text = _holder_text(holder)
+        text = holder_text(holder)
         self._require_settled(slot_id)
         self._owed.pop(slot_id, None)
         held = self._valid(slot_id)
         mine = _as_asked(slot_id, held or _Held(0.0, 0, 0, text, kbps)) | {"holder": text}
+        if idle_after_s is not None:
+            mine["idle_after"] = math.ceil(idle_after_s * 1000)
         try:
             reply = await self._ask("acquire", slots=[mine])
             if reply.status == "line full":
@@ -199,6 +193,34 @@ class SlotTable:
             return Moving(slot_id, tuple(former.decode() for former in formers), free_in_ms / 1000)
         return self._granted(slot_id, reply)
 
+    async def bequeath(self, slot_id: str, heir: Heir) -> bool:
+        """Let another stream have a slot of this node's that delivers nothing more; False if it was not to be had.
+
+        The heir's node takes it with :meth:`acquire`; if it never does, the slot is free after one lease.
+        """
+        self._held.pop(slot_id, None)
+        asked = {
+            "slot": slot_id,
+            "heir": heir.slot_id,
+            "node": heir.node,
+            "holder": holder_text(heir.holder),
+            "kbps": heir.kbps,
+        }
+        try:
+            reply = await self._ask("bequeath", slots=[asked])
+        except BaseException:
+            self._owe(slot_id)
+            raise
+        if reply.status != "done":
+            self._owe(slot_id)
+        return reply.status == "done"
+
+    def relabel(self, slot_id: str, holder: HolderInfo) -> None:
+        """Let a slot of this node's be somebody else's; the other nodes see it with its next renewal."""
+        held = self._valid(slot_id)
+        if held is not None:
+            held.holder = holder_text(holder)
+
     def holds(self, slot_id: str) -> bool:
         """Whether this node may use a slot now, be it for a stream that is only about to be granted."""
         return self._valid(slot_id) is not None
@@ -207,10 +229,16 @@ class SlotTable:
         """Say that this node delivers nothing more of a slot that has moved to another one."""
         await self._ask("let_go", slots=[{"slot": slot_id}])
 
-    async def renew(self, slot_ids: Collection[str], *, kbps: Mapping[str, int] = NOTHING_KNOWN) -> Renewal:
+    async def renew(
+        self,
+        slot_ids: Collection[str],
+        *,
+        kbps: Mapping[str, int] = NOTHING_KNOWN,
+        doing: Mapping[str, Activity] = NOTHING_SEEN,
+    ) -> Renewal:
         """Renew slots; with none, only see the state and be seen. Call it every third of a lease.
 
-        ``kbps`` is what each of them takes of the line now, where that is known.
+        ``kbps`` is what each of them takes of the line now, and ``doing`` what it does, where that is known.
 
         After the store has lost leases this puts ours back, if their deadlines have not passed.
         """
@@ -220,6 +248,7 @@ class SlotTable:
             self._give_up(slot_id)
         for slot_id, held in valid.items():
             held.kbps = kbps.get(slot_id, held.kbps)
+            held.activity = doing.get(slot_id, held.activity)
         reply = await self._ask("renew", slots=[_as_asked(*item) for item in valid.items()])
         state = decode(reply.interconnection)
         for (slot_id, held), verdict in zip(valid.items(), reply.rows, strict=True):
@@ -254,7 +283,7 @@ class SlotTable:
 
     async def holders(self) -> list[Holder]:
         """Return who holds the slots, oldest lapse first."""
-        return [_holder(row) for row in (await self._ask("list")).rows]
+        return [holder_from(row) for row in (await self._ask("list")).rows]
 
     async def usage(self) -> tuple[int, int]:
         """Return how many slots are in use, and the cap in force."""
@@ -292,7 +321,7 @@ class SlotTable:
     def _granted(self, slot_id: str, reply: Reply, kbps: int = 0) -> Lease:
         """Return the lease in a reply, or raise what the reply says instead."""
         if reply.status == "full":
-            raise SlotsTaken(reply.used, reply.cap, tuple(_holder(row) for row in reply.rows))
+            raise slots_taken(reply.used, reply.cap, reply.rows)
         if reply.status == "held back":
             raise StateStoreUnavailable(
                 "L'état partagé vient d'être rétabli : les Flux en cours y reprennent leur place.",
@@ -322,23 +351,14 @@ class SlotTable:
 
 
 def _as_asked(slot_id: str, held: _Held) -> dict[str, Any]:
-    return {
+    asked = {
         "slot": slot_id,
         "term": held.term,
         "since": held.since_ms,
         "holder": held.holder,
         "kbps": held.kbps,
     }
-
-
-def _holder_text(holder: HolderInfo) -> str:
-    text = json.dumps(dict(holder), separators=(",", ":"))
-    if len(text) > MAX_HOLDER_BYTES:
-        raise ValueError(f"a holder of {len(text)} bytes")
-    return text
-
-
-def _holder(row: Any) -> Holder:
-    slot_id, node, since_ms, lapses_in_ms, holder = row
-    since = datetime.fromtimestamp(since_ms / 1000, UTC)
-    return Holder(slot_id.decode(), node.decode(), since, lapses_in_ms / 1000, json.loads(holder))
+    if held.activity is not None:
+        asked["doing"] = holder_text(held.activity.shown)
+        asked["idle"] = math.floor(held.activity.idle_s * 1000)
+    return asked

@@ -12,10 +12,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from camera_registry.clock import rfc3339
 from halfgateway.control.access import AccessRequest
 from halfgateway.control.endings import Ending, NotPlayed
+from halfgateway.control.holders import Activity
 from halfgateway.control.tickets import Ticket
-from halfgateway.downstream.door import Viewer
+from halfgateway.downstream.door import EndOfTransmission, Viewer
 from halfgateway.errors import InvalidRequest, Refusal, StateStoreUnavailable
 from halfgateway.relay.hub import STUCK_LIMIT_S
 from halfgateway.relay.reader import Gate
@@ -39,6 +41,7 @@ class Timings:
     paused_s: float = 600.0
     ticket_grace_s: float = 10.0
     trace_grace_s: float = 5.0
+    login_grace_s: float = 300.0
     stuck_reader_s: float = STUCK_LIMIT_S
     lease_s: float = 15.0
     renew_s: float = 5.0
@@ -67,11 +70,22 @@ class Occupant(Protocol):
     def traffic(self) -> Traffic:
         """What it has been sent."""
 
-    def evict(self, cause: Refusal) -> None:
-        """End the viewer, synchronously."""
+    def evict(self, cause: Refusal) -> EndOfTransmission | None:
+        """End the viewer, synchronously; what can be said of the end of its media."""
 
     def give_way(self, viewer: Viewer) -> None:
         """Leave the stream to the same holder's new session."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginAsked:
+    """The login of a stream's agent has ended: they log in again before then, or the stream ends (S15).
+
+    ``before`` is for people, ``before_s`` the same on the monotonic clock.
+    """
+
+    before: datetime
+    before_s: float
 
 
 class Stream:
@@ -88,6 +102,11 @@ class Stream:
         self.expiry: type[Ending] = NotPlayed
         self.ever_played = False
         self.parked = False
+        self.ends: list[EndOfTransmission] = []
+        self.ticket_changed = False
+        self.login_asked: LoginAsked | None = None
+        self._packets_seen = 0
+        self._went_at_s = 0.0
         self._past = Traffic()
 
     @property
@@ -114,6 +133,30 @@ class Stream:
         if seat in self.seats:
             self.seats.remove(seat)
             _add(self._past, seat.traffic())
+
+    def look(self, now: float) -> float:
+        """For how long, in seconds, nothing has gone to a reader: since the grant, or since it was last seen to."""
+        packets = self.traffic().packets
+        if packets != self._packets_seen:
+            self._packets_seen, self._went_at_s = packets, now
+        return now - self._went_at_s
+
+    def activity(self, now: float) -> Activity:
+        """What it is doing, as all nodes are told; ``now`` in monotonic seconds."""
+        idle_s, traffic = self.look(now), self.traffic()
+        shown = {
+            "state": self.state.value,
+            "bytes": traffic.bytes,
+            "packets": traffic.packets,
+            "lost": traffic.lost,
+            "slot": self.slot,
+            "login_before": rfc3339(self.login_asked.before) if self.login_asked is not None else None,
+        }
+        return Activity(shown, idle_s)
+
+    def granted(self, now: float) -> None:
+        """From now on it is served, and idle until something has gone to a reader."""
+        self._went_at_s = now
 
     def end_unless(self, ending: type[Ending], within_s: float, now: float) -> None:
         """Give the holder ``within_s`` seconds to do what keeps the stream; ``ending`` is not doing it."""
@@ -150,6 +193,7 @@ class StreamTable:
         if stream.id in self._streams:
             raise InvalidRequest("Ce Flux est déjà ouvert.")
         self._streams[stream.id] = stream
+        stream.granted(self._now())
 
     def of_ticket(self, ticket: str) -> Stream | None:
         """The stream that a ticket opened."""
@@ -195,8 +239,10 @@ class StreamTable:
         del self._streams[stream.id]
         stream.gate.close()
         for seat in tuple(stream.seats):
-            seat.evict(cause)
+            end = seat.evict(cause)
             stream.unseat(seat)
+            if end is not None:
+                stream.ends.append(end)
         return True
 
 

@@ -65,6 +65,11 @@ class Tracer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._refusals: dict[tuple[object, ...], _Told] = {}
+        self._listener: Callable[[Draft], None] | None = None
+
+    def tell_of_refusals(self, listener: Callable[[Draft], None]) -> None:
+        """Have whoever watches over the node hear of each refusal, the repeated ones too."""
+        self._listener = listener
 
     async def durable(self, draft: Draft) -> Entry:
         """Write an entry that what follows depends on. Raises TraceUnavailable."""
@@ -85,6 +90,8 @@ class Tracer:
 
     def refusal(self, draft: Draft) -> None:
         """Write a refusal; identical ones are one entry a second, with their count."""
+        if self._listener is not None:
+            self._listener(draft)
         key = (draft.kind, draft.account, draft.camera, draft.refusal, draft.source, repr(draft.detail))
         told = self._refusals.get(key)
         if told is None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
-from auth.trace import Draft, Entry, Journal, Kind, SignedCheckpoint, TraceFilter
-from auth.trace.notes import key_name, read_keys
+from auth.trace import Draft, Entry, Journal, Kind, SignedCheckpoint, TraceFilter, TraceReader
+from auth.trace.notes import handover_notes, key_name, read_keys
 from auth.trace.retention import Retention, RetentionClass, kinds_of
 from auth.trace.scopes import Scope, seen
 from camera_registry.clock import rfc3339
@@ -63,10 +65,28 @@ def _plain(value: Any) -> Any:
     return sorted(value) if isinstance(value, frozenset) else value
 
 
-class History:
-    """One node's journal, open for writing; whoever calls has recorded who reads, and why."""
+class ReadableTrace(Protocol):
+    """A journal as its readers need it: the node's own, or what a command has beside a running node."""
 
-    def __init__(self, journal: Journal) -> None:
+    @property
+    def node(self) -> str:
+        """The node's name."""
+
+    @property
+    def folder(self) -> Path:
+        """The journal's folder."""
+
+    def reader(self) -> TraceReader:
+        """Return a reader of what is durable."""
+
+    async def write_checkpoint(self) -> object:
+        """Have what was recorded signed. Raises TraceUnavailable."""
+
+
+class History:
+    """One node's journal; whoever calls has recorded who reads, and why."""
+
+    def __init__(self, journal: ReadableTrace) -> None:
         self._journal = journal
         self._reader = journal.reader()
 
@@ -98,31 +118,15 @@ class History:
         if at is None:
             await self._journal.write_checkpoint()
         keys = tuple(read_keys(self._journal.folder / key_name(self._journal.node)))
+        handovers = await asyncio.to_thread(handover_notes, self._journal.folder)
         older = await self._checkpoint(earlier) if earlier is not None else None
         head = await self._checkpoint(at)
         try:
-            return await entry_dossier(self._reader, n, head, keys, opened=opened, earlier=older)
+            return await entry_dossier(self._reader, n, head, keys, opened=opened, earlier=older, handovers=handovers)
         except ValueError as error:
             raise HalfGatewayError(
                 f"l'entrée n° {n} n'est pas sous un point de contrôle de {head.checkpoint.size} entrées"
             ) from error
-
-    async def purge(
-        self,
-        draft: Draft,
-        wanted: RetentionClass,
-        *,
-        older_than_days: int,
-        visa: str,
-        retention: Retention,
-        now: datetime,
-    ) -> Elimination | None:
-        """Eliminate a class past its time; None where there is nothing. Raises PurgeRefused, TraceUnavailable."""
-        before = now - timedelta(days=older_than_days)
-        retention.check(wanted, before, now)
-        order = purge_order(draft, wanted, visa=visa, decision=retention.decision or "")
-        entry = await self._journal.purge(order, frozenset(kind.code for kind in kinds_of(wanted)), before)
-        return None if entry is None else Elimination.of(entry)
 
     async def _fitting(self, request: Request) -> AsyncIterator[Entry]:
         """Yield what fits and is seen, as it was written."""
@@ -147,6 +151,24 @@ class History:
             if page.next is None:
                 raise HalfGatewayError(f"aucun point de contrôle de {size} entrées")
             cursor = page.next
+
+
+async def eliminate(
+    journal: Journal,
+    draft: Draft,
+    wanted: RetentionClass,
+    *,
+    older_than_days: int,
+    visa: str,
+    retention: Retention,
+    now: datetime,
+) -> Elimination | None:
+    """Eliminate a class past its time; None where there is nothing. Raises PurgeRefused, TraceUnavailable."""
+    before = now - timedelta(days=older_than_days)
+    retention.check(wanted, before, now)
+    order = purge_order(draft, wanted, visa=visa, decision=retention.decision or "")
+    entry = await journal.purge(order, frozenset(kind.code for kind in kinds_of(wanted)), before)
+    return None if entry is None else Elimination.of(entry)
 
 
 def purge_order(draft: Draft, wanted: RetentionClass, *, visa: str, decision: str) -> Draft:

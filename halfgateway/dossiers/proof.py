@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from auth.trace import ConsistencyProof, Entry, InclusionProof, SignedCheckpoint, TraceReader
 from auth.trace.checkpoint import parse_note, verifier_key
-from auth.trace.dossier import CONSISTENCY, EARLIER, ENTRY, INCLUSION, LEAF_RECORD, README, SALT, VERIFIER
+from auth.trace.dossier import CONSISTENCY, EARLIER, ENTRY, HANDOVER, INCLUSION, LEAF_RECORD, README, SALT, VERIFIER
 from auth.trace.layout import origin
 from auth.trace.notes import key_name, write_key
 from auth.trace.proofs import ConsistencyFile
@@ -28,7 +28,8 @@ _READABLE = 0o644 << 16
 class EntryDossier:
     """One entry under one head; ``earlier`` and ``consistency`` where the head is to be tied to an older one.
 
-    ``opening`` without salt and payload shows that the entry is there, and nothing of what it says.
+    ``handovers`` are the notes by which the log's key was changed. ``opening`` without salt and payload shows that
+    the entry is there, and nothing of what it says.
     """
 
     entry: Entry
@@ -38,6 +39,7 @@ class EntryDossier:
     keys: tuple[Ed25519PublicKey, ...]
     earlier: SignedCheckpoint | None = None
     consistency: ConsistencyProof | None = None
+    handovers: tuple[bytes, ...] = ()
 
 
 async def entry_dossier(
@@ -48,6 +50,7 @@ async def entry_dossier(
     *,
     opened: bool,
     earlier: SignedCheckpoint | None = None,
+    handovers: tuple[bytes, ...] = (),
 ) -> EntryDossier:
     """Collect what a dossier needs. Raises ValueError where the head does not cover the entry, TraceUnavailable."""
     opening = await reader.opening(n)
@@ -62,6 +65,7 @@ async def entry_dossier(
         keys=keys,
         earlier=earlier,
         consistency=consistency,
+        handovers=handovers,
     )
 
 
@@ -75,6 +79,8 @@ def dossier_files(dossier: EntryDossier) -> dict[str, bytes]:
         INCLUSION: inclusion_file(dossier.inclusion, dossier.head).encode(),
         LEAF_RECORD: dossier.opening.leaf,
     }
+    if dossier.handovers:
+        files[HANDOVER] = b"".join(note + b"\n" for note in dossier.handovers)
     if dossier.opening.salt is not None and dossier.opening.payload is not None:
         files |= {SALT: dossier.opening.salt, ENTRY: dossier.opening.payload}
     if dossier.earlier is not None and dossier.consistency is not None:
@@ -142,7 +148,7 @@ Codes de retour : 0 valide, 3 invalide, 4 divergent, 5 incomplet, 6 valide mais 
 
 Clé du journal, à comparer avec celle que vous tenez d'ailleurs :
 
-    {verifier_key(origin(entry.node), dossier.keys[-1])}
+    {verifier_key(origin(entry.node), dossier.keys[0])}
 
 À LA MAIN
 {checks}    (printf '\\0'; cat {LEAF_RECORD}) | sha256sum        (l'empreinte de la feuille)

@@ -237,6 +237,12 @@ class RtspConnection(asyncio.Protocol):
         self.sessions.clear()
         return sessions
 
+    def queued_bytes(self) -> tuple[int, int]:
+        """What the event loop holds for this connection, and what the kernel does that is not acknowledged."""
+        if self._transport is None or self._transport.is_closing():
+            return 0, 0
+        return self._transport.get_write_buffer_size(), sockets.unacknowledged_bytes(self._transport)
+
     def end_session(self, session: RtspSession, cause: Refusal) -> None:
         """End one session for good: BYE where it can still go at a frame boundary; abort, unless others remain."""
         if self.sessions.pop(session.id, None) is None or self._transport is None:

@@ -12,7 +12,7 @@ from typing import Protocol
 from halfgateway.errors import Refusal
 from halfgateway.protocol.digest import Secrets
 from halfgateway.relay.gop import Opening
-from halfgateway.relay.reader import Gate, Reader
+from halfgateway.relay.reader import Gate, LastPacket, Reader
 from halfgateway.relay.source import Source
 
 MODERN_TLS = "TLSv1.3"
@@ -43,14 +43,31 @@ class StreamPath:
     track: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class EndOfTransmission:
+    """What can be said of the end of a session's media: the *attestation de fin de transmission* (N15).
+
+    ``last`` is the last packet that was handed to the kernel, None where none was. ``withheld_bytes`` were not handed
+    to it and never will be, ``discarded_bytes`` it held unacknowledged and threw away with the connection.
+    """
+
+    ssrc: int | None
+    last: LastPacket | None
+    withheld_bytes: int = 0
+    discarded_bytes: int = 0
+
+
 class Viewer(Protocol):
     """The RTSP session as the door sees it: something that can be made to stop."""
 
     async def choose_transport(self, source: Source) -> None:
         """Choose by what this camera's packets are to be sent. Raises TransportNotOffered."""
 
-    def end(self, cause: Refusal) -> None:
-        """Stop media, say BYE where it can still go, and abort. Synchronous: nothing is handed over after it."""
+    def end(self, cause: Refusal) -> EndOfTransmission | None:
+        """Stop media, say BYE where it can still go, and abort. Synchronous: nothing is handed over after it.
+
+        Returns what can be said of the end; None where nothing was ever sent.
+        """
 
     def give_way(self, other: Viewer) -> None:
         """End quietly for another session of the same holder: the connection lives if the other is on it too."""

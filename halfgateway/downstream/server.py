@@ -17,6 +17,7 @@ from halfgateway.downstream.session import SESSION_TIMEOUT_S
 from halfgateway.downstream.tunnel import Tunnels
 from halfgateway.net.listener import Balancers, Listener, Refused
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S, TlsListener
+from halfgateway.turns import Turns
 
 MAX_CONNECTIONS = 2_000
 """Connections a node accepts, authenticated or not, both of a tunnel over HTTP: memory is bounded before anyone has
@@ -25,6 +26,9 @@ slot (row 9)."""
 
 SESSION_GRACE_S = 10.0
 """How long after the announced timeout a reader over UDP is still waited for: a report may be late or lost."""
+
+DEAD_LOOKED_FOR_S = 1.0
+"""How often the kernel is asked whether a reader is gone without a word; it knows after seconds."""
 
 
 class RtspServer:
@@ -49,6 +53,7 @@ class RtspServer:
         self._max_connections = max_connections
         self._session_timeout_s = session_timeout_s
         self._listeners: list[Listener] = []
+        self._turns = Turns(lambda: self.connections, round_s=DEAD_LOOKED_FOR_S, now=now)
         self._tunnels: Tunnels | None = None
         if rtsp_over_http:
             self._tunnels = Tunnels(
@@ -92,6 +97,8 @@ class RtspServer:
                 connection.abort()
             elif isinstance(connection, RtspConnection) and connection.sessions:
                 connection.lose_silent_sessions(now - self._session_timeout_s)
+        for connection in self._turns.due():
+            if isinstance(connection, RtspConnection) and connection.sessions:
                 connection.abort_if_dead()
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from halfgateway.downstream.datagram_sink import DatagramSink
-from halfgateway.downstream.door import Seat, StreamPath, Viewer
+from halfgateway.downstream.door import EndOfTransmission, Seat, StreamPath, Viewer
 from halfgateway.downstream.paths import TRACK
 from halfgateway.downstream.transports import Offers
 from halfgateway.errors import Refusal, TransportNotOffered
@@ -124,9 +124,19 @@ class RtspSession:
         if self.datagrams is not None:
             self.datagrams.close(goodbye)
 
-    def end(self, cause: Refusal) -> None:
+    def end(self, cause: Refusal) -> EndOfTransmission | None:
         """See :class:`~halfgateway.downstream.door.Viewer`."""
+        queued = self._connection.queued_bytes() if self.channels is not None else (0, 0)
         self._connection.end_session(self, cause)
+        if self.reader is None:
+            return None
+        withheld, discarded = queued
+        return EndOfTransmission(
+            self.reader.ssrc,
+            self.reader.last_handed_over(withheld),
+            withheld + self.reader.queued_bytes,
+            discarded,
+        )
 
     def give_way(self, other: Viewer) -> None:
         """See :class:`~halfgateway.downstream.door.Viewer`."""

@@ -12,6 +12,7 @@ import fcntl
 import os
 import socket
 import struct
+import sys
 
 NOTSENT_LOWAT_BYTES = 64 * 1024
 """How much unsent video the kernel may hold for one reader: what is in it can still be delivered after a cut.
@@ -33,6 +34,7 @@ LAST_WORDS_BYTES = 64 * 1024
 UNANSWERED_PROBES = 3
 """Questions to a reader with a shut window that go unanswered before it is gone: one may be under way at any time."""
 
+_SIOCOUTQ = 0x5411
 _SIOCOUTQNSD = 0x894B
 _TCP_NOTSENT_LOWAT = 25
 _TCP_USER_TIMEOUT = 18
@@ -96,12 +98,22 @@ class BorrowedSocket:
 
 def is_all_sent(transport: asyncio.BaseTransport) -> bool:
     """Whether the kernel holds nothing that it has not sent yet: then the event loop, which fills it, holds nothing."""
-    unsent = bytearray(4)
+    return _queued(transport, _SIOCOUTQNSD) == 0
+
+
+def unacknowledged_bytes(transport: asyncio.BaseTransport) -> int:
+    """What the kernel holds that the peer has not acknowledged, sent or not; an abort throws it away (tcp(7))."""
+    return _queued(transport, _SIOCOUTQ) or 0
+
+
+def _queued(transport: asyncio.BaseTransport, which: int) -> int | None:
+    """The length of one of the kernel's queues; None where the connection is closed already."""
+    length = bytearray(4)
     try:
-        fcntl.ioctl(_socket_of(transport).fileno(), _SIOCOUTQNSD, unsent)
-    except OSError:  # closed already
-        return False
-    return not any(unsent)
+        fcntl.ioctl(_socket_of(transport).fileno(), which, length)
+    except OSError:
+        return None
+    return int.from_bytes(length, sys.byteorder)
 
 
 def write_now(transport: asyncio.BaseTransport, data: bytes) -> bool:

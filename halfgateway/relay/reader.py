@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from halfgateway.errors import Refusal
@@ -22,6 +23,20 @@ QUEUE_LIMIT_BYTES = 1 << 20
 
 PIECE_BYTES = 64 * 1024
 """How much of an opening is handed over at once: what waits in the event loop's own buffer escapes the gate."""
+
+
+REMEMBERED_CHUNKS = 4
+"""What was handed over last, remembered to tell at the end which packet was the last: more than a sink holds back."""
+
+_RTP_HEADER_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class LastPacket:
+    """An RTP packet's sequence number, and when it was handed over (monotonic seconds)."""
+
+    sequence: int
+    at_s: float
 
 
 class TooSlow(Refusal):
@@ -87,6 +102,9 @@ class Reader:
         self._exempt_bytes = 0
         self._waits_for_keyframe = True
         self._stuck_since_s: float | None = None
+        self._looked_at_s = -math.inf
+        self._handed_over: deque[bytes] = deque(maxlen=REMEMBERED_CHUNKS)
+        self._handed_over_at_s = -math.inf
         self.sent_bytes = 0
         self.sent_packets = 0
         self.lost_packets = 0
@@ -107,6 +125,18 @@ class Reader:
         """What waits for the sink to be writable again."""
         return self._queued_bytes
 
+    def last_handed_over(self, discarded_bytes: int = 0) -> LastPacket | None:
+        """The last RTP packet that went all the way to the kernel; None if none did, or that is not known any more.
+
+        ``discarded_bytes`` are those at the end of what the sink was given that it still held and threw away.
+        """
+        for data in reversed(self._handed_over):
+            sequence = _last_sequence(data[: max(0, len(data) - discarded_bytes)], self._channels[0])
+            if sequence is not None:
+                return LastPacket(sequence, self._handed_over_at_s)
+            discarded_bytes = max(0, discarded_bytes - len(data))
+        return None
+
     def stuck_s(self, now: float) -> float:
         """For how many seconds something has waited and the sink has taken nothing, at ``now`` (monotonic)."""
         return 0.0 if self._stuck_since_s is None else now - self._stuck_since_s
@@ -124,7 +154,8 @@ class Reader:
 
     def deliver(self, chunk: Chunk) -> None:
         """Hand one chunk over, queue it, or drop it: never wait."""
-        if not self._gate.allows(self._now()):
+        self._looked_at_s = self._now()
+        if not self._gate.allows(self._looked_at_s):
             self._discard()
             return
         if self._queued_bytes and self._queued_bytes + len(chunk.data) > self._limit_bytes + self._exempt_bytes:
@@ -150,7 +181,8 @@ class Reader:
     def drain(self) -> None:
         """Hand over what waits, as far as the sink takes it; called when it is writable again."""
         while self._queue and self._sink.writable:
-            if not self._gate.allows(self._now()):
+            self._looked_at_s = self._now()
+            if not self._gate.allows(self._looked_at_s):
                 self._discard()
                 return
             data, packets = self._queue.popleft()
@@ -182,6 +214,9 @@ class Reader:
         self._stuck_since_s = None
         self.sent_bytes += len(data)
         self.sent_packets += packets
+        if packets:
+            self._handed_over.append(data)
+            self._handed_over_at_s = self._looked_at_s
         self._sink.write(data)
 
     def _discard(self) -> None:
@@ -189,6 +224,19 @@ class Reader:
         self._queue.clear()
         self._queued_bytes = 0
         self._exempt_bytes = 0
+
+
+def _last_sequence(data: bytes, channel: int) -> int | None:
+    """The sequence number of the last whole RTP packet in interleaved frames; None if there is none."""
+    sequence, start = None, 0
+    while (payload := start + FRAME_HEADER_BYTES) + _RTP_HEADER_BYTES <= len(data):
+        end = payload + (data[start + 2] << 8 | data[start + 3])
+        if end > len(data):
+            break
+        if data[start + 1] == channel:
+            sequence = data[payload + 2] << 8 | data[payload + 3]
+        start = end
+    return sequence
 
 
 def _ssrc_at(chunk: Chunk, index: int) -> int:

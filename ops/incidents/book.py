@@ -6,6 +6,7 @@ under one lock, SQL rows and trace entries follow it. In the folder of an incide
 ==============  ====================================================================================================
 ``events``      one line an event: ``<SHA-256 of the digest before and the rest> <event as canonical JSON>``
 ``<hash>.eml``  the exact bytes of a notice, durable before the event that names their SHA-256
+``traced``      how many of its events the trace tells; lost, they are told again
 ==============  ====================================================================================================
 
 A line that was torn by a crash was never acknowledged: the next event takes its place. A line that is not as it was
@@ -19,7 +20,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +102,25 @@ class IncidentBooks:
     def unreadable(self) -> tuple[str, ...]:
         """The incidents of which not even the opening can be read."""
         return tuple(sorted(set(self.ids()) - {incident.id for incident in self.all()}))
+
+    def size_bytes(self, incident_id: str) -> int:
+        """How long a book is: it has grown if anything was said. 0 where there is none."""
+        try:
+            return (self._folder / incident_id / "events").stat().st_size
+        except OSError:
+            return 0
+
+    def told(self, incident_id: str) -> int:
+        """How many of its events the trace has been told of, at least."""
+        try:
+            return int((self._folder / incident_id / "traced").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0
+
+    def has_told(self, incident_id: str, events: int) -> None:
+        """Remember that the trace was told of so many; a crash before it makes the trace tell them twice."""
+        with suppress(OSError):
+            (self._folder / incident_id / "traced").write_text(str(events), encoding="ascii")
 
     def say(self, incident_id: str, who: str, *said: Said) -> Incident:
         """Write events of an incident that there is. Raises UnknownIncident, BookError."""

@@ -34,6 +34,7 @@ from ops.incidents.events import (
     Resolved,
     Revised,
     Said,
+    Source,
     StepTold,
     earliest,
 )
@@ -151,6 +152,11 @@ class Incident:
     def drill(self) -> bool:
         """Whether it is an exercise (N14)."""
         return self.opened.drill
+
+    @property
+    def t0_source(self) -> Source:
+        """How the earliest T0 was found: an earlier one than the first is always a person's."""
+        return Source.DECLARED if self.t0 < self.opened.t0 else self.opened.t0_source
 
     @property
     def deadline(self) -> datetime:

@@ -37,21 +37,30 @@ ROUND_S: Final = 5.0
 SILENT_AFTER: Final = timedelta(minutes=2)
 """How old the notifier's last sign of life may be. It goes round each second, and is restarted within seconds."""
 
-LOST_AFTER: Final = timedelta(seconds=60)
-"""How old the gateway's last proven-good instant may be before an incident is opened; well under ``critical_after``,
-which decides whether anybody is told (N03)."""
+LOST_AFTER: Final = timedelta(seconds=150)
+"""How old the gateway's last sign of life may be before an incident is opened: two heartbeats and a half (T07). It is
+well under ``critical_after``, which decides whether anybody is told (N03)."""
 
-LastGood = Callable[[], datetime | None]
-"""Gives the last instant at which the gateway is proven to have worked; None where it is not to be watched: it has
-never run, or was stopped in good order. Blocks on the disk."""
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What a gateway's trace proves: when it last lived, and when it last could serve (N02), which is never later."""
+
+    alive: datetime
+    good: datetime
+
+
+LastSigns = Callable[[], Signs | None]
+"""Gives the newest signs; None where there is nothing to watch: it has never run, or was stopped in good order. Blocks
+on the disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """What is known of the node that is watched."""
+    """The node that is watched."""
 
     node: str
-    last_good: LastGood
+    last_signs: LastSigns
     lost_after: timedelta = LOST_AFTER
 
 
@@ -135,26 +144,24 @@ def watch_gateway(books: IncidentBooks, record: LocalRecord, gateway: Gateway, *
 
     None is opened while the interconnection is cut: nothing more has stopped. Raises BookError.
     """
-    good = gateway.last_good()
-    if good is None:
+    signs = gateway.last_signs()
+    if signs is None:
         return
-    current = _its_own(books, gateway)
-    if now - good >= gateway.lost_after:
-        if current is not None and relapses(current, rules, good):
-            _say(books, current, lambda one: _fell_again(one, good))
+    current = _found(books)
+    if now - signs.alive >= gateway.lost_after:
+        if current is not None and relapses(current, rules, signs.alive):
+            _say(books, current, lambda one: _fell_again(one, signs.good))
         elif not record.load().closed:
-            books.update(
-                _name(gateway, good), WHO, lambda known: () if known is not None else (_opening(gateway, good),)
-            )
+            beginning = _opening(gateway, signs.good)
+            books.update(_name(gateway.node, signs.good), WHO, lambda known: () if known is not None else (beginning,))
     elif current is not None:
-        _say(books, current, lambda one: _is_back(one, good))
+        _say(books, current, lambda one: _is_back(one, signs.alive))
 
 
-def _its_own(books: IncidentBooks, gateway: Gateway) -> Incident | None:
-    """The gateway's newest incident that is not resolved."""
-    ours = [one for one in books.ids() if one.endswith(f"-{_suffix(gateway)}")]
-    found = [books.read(one) for one in ours[-1:]]
-    return next((one for one in found if one.resolved_at is None), None)
+def _found(books: IncidentBooks) -> Incident | None:
+    """The newest stop that was found, by the node itself or by us, and is not resolved."""
+    found = [one for one in books.all() if one.opened.by is Author.DETECTION and one.resolved_at is None]
+    return max(found, key=lambda one: one.t0, default=None)
 
 
 def _opening(gateway: Gateway, good: datetime) -> Opened:
@@ -170,10 +177,11 @@ def _fell_again(incident: Incident, good: datetime) -> tuple[Said, ...]:
     return (Relapsed(at=good, reason="plus aucun signe de fonctionnement, de nouveau"),)
 
 
-def _is_back(incident: Incident, good: datetime) -> tuple[Said, ...]:
-    if incident.recovered_at is not None or good <= incident.t0:
-        return ()
-    return (Recovered(at=good, reason="le nœud fonctionne de nouveau"),)
+def _is_back(incident: Incident, alive: datetime) -> tuple[Said, ...]:
+    stops = [event.who for event in incident.timeline if isinstance(event.said, Opened | Relapsed)]
+    if incident.recovered_at is not None or stops[-1] != WHO or alive <= incident.t0:
+        return ()  # what the node found while it lived is the node's to end
+    return (Recovered(at=alive, reason="le nœud fonctionne de nouveau"),)
 
 
 def _say(books: IncidentBooks, incident: Incident, change: Callable[[Incident], tuple[Said, ...]]) -> None:
@@ -181,10 +189,6 @@ def _say(books: IncidentBooks, incident: Incident, change: Callable[[Incident], 
         books.update(incident.id, WHO, lambda current: () if current is None else change(current))
 
 
-def _name(gateway: Gateway, good: datetime) -> str:
+def _name(node: str, good: datetime) -> str:
     """The incident's id, by its T0: whoever finds the same silence finds the same incident."""
-    return f"{good.astimezone(UTC):%Y%m%dT%H%M%SZ}-{_suffix(gateway)}"
-
-
-def _suffix(gateway: Gateway) -> str:
-    return f"silence-{gateway.node}"
+    return f"{good.astimezone(UTC):%Y%m%dT%H%M%SZ}-silence-{node}"

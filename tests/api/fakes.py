@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -23,26 +25,24 @@ from auth.trace.retention import RetentionClass
 from camera_registry.cameras import Camera, CameraState, Profile
 from halfgateway.api.application import Ports
 from halfgateway.api.ports import CutOutcome, Page, ReloadOutcome, TraceFilter
-from halfgateway.api.shapes import (
-    Checkpoint,
-    InterconnectionView,
-    Interval,
-    NodeCut,
-    Proof,
-    Recordings,
-    Slots,
+from halfgateway.api.shapes import Checkpoint, InterconnectionView, Interval, NodeCut, Proof, Recordings, Slots, Window
+from halfgateway.api.stream_shapes import (
+    PassRequest,
+    ReservationRequest,
+    ReservationShape,
     StreamRequest,
     StreamView,
     Ticket,
-    Window,
 )
-from halfgateway.api.trace_shapes import Consistency
+from halfgateway.api.trace_shapes import Consistency, Cosignature, KeyRotation
 from halfgateway.config import ConfigurationError
 from halfgateway.control.custody import Actor, KeyDeclaration
 from halfgateway.control.streams import StreamState
 from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.tables import TableFormat
-from halfgateway.errors import NoRecording, Refusal, UnknownCamera
+from halfgateway.errors import InvalidRequest, NoRecording, Refusal, UnknownCamera
+from ops.incidents.book import IncidentBooks
+from ops.incidents.desk import IncidentDesk
 from ops.interconnection import Author, Ground, Status
 from tests.api.fake_office import FakeGatekeeper, FakeOrders, FakePersonnel
 from tests.held_clock import HeldClock
@@ -101,6 +101,7 @@ def stream_of(owner: Principal, stream_id: str = "stream-1", *, age_s: int = 0) 
     """A live stream that ``owner`` watches."""
     return StreamView(
         id=stream_id,
+        node="node-1",
         camera=CAMERA.id,
         mode=Mode.LIVE,
         account=owner.account,
@@ -112,6 +113,8 @@ def stream_of(owner: Principal, stream_id: str = "stream-1", *, age_s: int = 0) 
         reference="PP-2026-17",
         state=StreamState.PLAYING,
         since=NOW - timedelta(seconds=age_s),
+        idle_since=None,
+        login_before=None,
         position=None,
         bytes=1000,
         packets=10,
@@ -215,6 +218,7 @@ class FakeStreams:
     wishes: list[StreamRequest] = field(default_factory=list)
     running: list[StreamView] = field(default_factory=lambda: [stream_of(principal(Role.OPERATOR))])
     closed: list[tuple[str, str, str | None]] = field(default_factory=list)
+    handed_over: list[tuple[str, str, str | None]] = field(default_factory=list)
 
     async def open(
         self, requester: Principal, wish: StreamRequest, *, source: str, certificate_der: bytes | None
@@ -243,6 +247,41 @@ class FakeStreams:
     async def close(self, stream_id: str, *, by: Principal, reason: str | None, source: str) -> None:
         self.closed.append((stream_id, by.account, reason))
 
+    async def hand_over(
+        self, stream_id: str, *, by: Principal, assertion: str | None, source: str, certificate_der: bytes | None
+    ) -> bool:
+        if self.refusal:
+            raise self.refusal
+        self.handed_over.append((stream_id, by.account, assertion))
+        return await self.find(stream_id) is not None
+
+
+@dataclass
+class FakeReservations:
+    """Two services' slots; keeps what was asked."""
+
+    acts: list[tuple[str, str]] = field(default_factory=list)
+    kept: list[ReservationShape] = field(
+        default_factory=lambda: [
+            ReservationShape(id=f"r-{n}", service=service, slots=n, until=NOW, made_at=NOW, passed_from=None)
+            for n, service in ((1, "DOPC"), (2, "DRPJ"))
+        ]
+    )
+
+    async def list_open(self) -> Sequence[ReservationShape]:
+        return self.kept
+
+    async def make(self, wish: ReservationRequest, *, by: Principal, source: str) -> ReservationShape:
+        self.acts.append((f"make {wish.service} {wish.slots}", by.account))
+        return self.kept[0]
+
+    async def pass_on(self, reservation_id: str, wish: PassRequest, *, by: Principal, source: str) -> ReservationShape:
+        self.acts.append((f"pass {reservation_id} {wish.service} {wish.slots}", by.account))
+        return self.kept[1]
+
+    async def end(self, reservation_id: str, *, reason: str | None, by: Principal, source: str) -> None:
+        self.acts.append((f"end {reservation_id}", by.account))
+
 
 @dataclass
 class FakeInterconnection:
@@ -250,6 +289,7 @@ class FakeInterconnection:
 
     state: Status = Status.OPEN
     failure: Exception | None = None
+    mode: str | None = None
 
     async def view(self) -> InterconnectionView:
         is_cut = self.state is Status.CUT
@@ -259,6 +299,7 @@ class FakeInterconnection:
             by=Author.OPS,
             ground=Ground.SECURITY if is_cut else None,
             incident="incident-1" if is_cut else None,
+            mode=self.mode,
             slots=Slots(used=0, cap=10),
         )
 
@@ -270,6 +311,11 @@ class FakeInterconnection:
         if ground is not Ground.DRILL:
             self.state = Status.CUT
         return CutOutcome("incident-1", NOW, [NodeCut(id="node-1", streams_closed=3)])
+
+    async def degrade(self, *, by: Principal, mode: str | None, reason: str, source: str) -> None:
+        if mode is not None and mode != "live-only":
+            raise InvalidRequest("La Préfecture de police n'a donné son accord à aucun mode dégradé de ce nom.")
+        self.mode = mode
 
     async def restore(self, *, by: Principal, incident: str, reason: str, source: str) -> None:
         if self.failure:
@@ -380,6 +426,35 @@ class FakeCustody:
 
 
 @dataclass
+class FakeAnchors:
+    """Takes every cosignature; keeps what was brought."""
+
+    brought: list[tuple[str, Draft]] = field(default_factory=list)
+
+    async def cosign(self, note: str, draft: Draft) -> Cosignature:
+        self.brought.append((note, draft))
+        return Cosignature(node="node-1", size=5, cosigner="pp.example", at=1_790_000_000)
+
+    async def statement(self) -> str:
+        return "JOURNAL DES ACCÈS\n"
+
+
+@dataclass
+class FakeTraceCustody:
+    """Keeps what was asked."""
+
+    drafts: list[Draft] = field(default_factory=list)
+
+    async def rotate_key(self, draft: Draft) -> KeyRotation:
+        self.drafts.append(draft)
+        return KeyRotation(node="node-1", n=7, old="old", new="new")
+
+    async def disclose(self, draft: Draft) -> int:
+        self.drafts.append(draft)
+        return 8
+
+
+@dataclass
 class FakeHealth:
     """Waits for what it is told to."""
 
@@ -387,6 +462,12 @@ class FakeHealth:
 
     async def missing(self) -> Sequence[str]:
         return self.waiting_for
+
+
+def _incident_desk() -> IncidentDesk:
+    """The real desk, over books that last as long as the tests."""
+    clock = HeldClock()
+    return IncidentDesk(IncidentBooks(Path(tempfile.mkdtemp(prefix="halfgateway-incidents-")), clock=clock), clock)
 
 
 @dataclass
@@ -398,10 +479,14 @@ class FakeHouse:
     trace: FakeTrace = field(default_factory=FakeTrace)
     cameras: FakeCatalogue = field(default_factory=FakeCatalogue)
     streams: FakeStreams = field(default_factory=FakeStreams)
+    reservations: FakeReservations = field(default_factory=FakeReservations)
     interconnection: FakeInterconnection = field(default_factory=FakeInterconnection)
+    incidents: IncidentDesk = field(default_factory=_incident_desk)
     history: FakeHistory = field(default_factory=FakeHistory)
     administration: FakeAdministration = field(default_factory=FakeAdministration)
     custody: FakeCustody = field(default_factory=FakeCustody)
+    anchors: FakeAnchors = field(default_factory=FakeAnchors)
+    trace_custody: FakeTraceCustody = field(default_factory=FakeTraceCustody)
     health: FakeHealth = field(default_factory=FakeHealth)
     gatekeeper: FakeGatekeeper = field(default_factory=FakeGatekeeper)
     personnel: FakePersonnel = field(default_factory=FakePersonnel)
@@ -416,11 +501,15 @@ class FakeHouse:
             trace=self.trace,
             cameras=self.cameras,
             streams=self.streams,
+            reservations=self.reservations,
             interconnection=self.interconnection,
+            incidents=self.incidents,
             history=self.history,
             administration=self.administration,
             purges=FakePurges(),
             custody=self.custody,
+            anchors=self.anchors,
+            trace_custody=self.trace_custody,
             health=self.health,
             gatekeeper=self.gatekeeper,
             personnel=self.personnel,

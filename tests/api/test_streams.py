@@ -140,6 +140,8 @@ async def test_syn_sees_slots_and_not_who_watches_what(client: Client, role: str
         "reason",
         "reference",
         "position",
+        "idle_since",
+        "login_before",
     }
     assert (stream["camera"], stream["slot"], stream["bytes"]) == ("cam-1", "1/10", 1000)
 
@@ -232,3 +234,50 @@ async def test_a_stream_is_closed_by_its_owner_the_supervisor_or_operations(
         assert answer.status == status
     assert fakes.streams.closed == ([(stream, token, "fin")] if status == 204 else [])
     assert fakes.trace.kinds() == (["action.refused"] if status == 403 else [])
+
+
+@pytest.mark.parametrize(
+    ("token", "stream", "body", "status"),
+    [
+        ("operator", "stream-1", {}, 204),
+        ("machine", "stream-1", {"assertion": "a.b.c"}, 204),
+        ("machine", "stream-1", {}, 403),
+        ("supervisor", "stream-1", {}, 403),
+        ("operator", "stream-9", {}, 404),
+        ("operator", "stream-1", {"agent": "pp-1"}, 422),
+    ],
+)
+async def test_a_stream_is_handed_over_to_who_asks_or_is_asserted(
+    client: Client, fakes: FakeHouse, token: str, stream: str, body: dict[str, Any], status: int
+) -> None:  # S15
+    bearer = {"Authorization": f"Bearer {token}"}
+    async with client.post(f"/api/v1/streams/{stream}/handover", json=body, headers=bearer) as answer:
+        assert answer.status == status
+    asked = [(stream, token, body.get("assertion"))] if status in {204, 404} else []
+    assert fakes.streams.handed_over == asked
+    assert fakes.trace.kinds() == (["action.refused"] if status in {403, 422} else [])
+
+
+@pytest.mark.parametrize(
+    ("role", "services"),
+    [("supervisor", {"DOPC", "DRPJ"}), ("ops", {None}), ("officer", {None}), ("auditor", {None})],
+)
+async def test_syn_sees_how_many_slots_are_reserved_and_not_for_whom(
+    client: Client, role: str, services: set[str | None]
+) -> None:  # S16, L19
+    async with client.get("/api/v1/reservations", headers={"Authorization": f"Bearer {role}"}) as answer:
+        listed = await answer.json()
+    assert {each["service"] for each in listed["items"]} == services
+    assert sorted(each["slots"] for each in listed["items"]) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "change", [{"slots": 0}, {"slots": "two"}, {"until": "tomorrow"}, {"service": ""}, {"service": "a\nb"}, {"cap": 11}]
+)
+async def test_a_malformed_reservation_is_refused(client: Client, fakes: FakeHouse, change: dict[str, Any]) -> None:
+    # S16
+    wish = {"service": "DOPC", "slots": 2, "until": "2026-11-21T12:00:00Z", **change}
+    bearer = {"Authorization": "Bearer supervisor"}
+    async with client.post("/api/v1/reservations", json=wish, headers=bearer) as answer:
+        assert answer.status == 422
+    assert fakes.reservations.acts == []

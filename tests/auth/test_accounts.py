@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -214,10 +215,30 @@ async def test_expired_sessions_are_forgotten_at_the_next_login(
     account = _account("ops-1")
     await accounts.add(account)
     await sessions.open(account, FACTORS)
-    clock.advance(IDLE)
+    clock.advance(ABSOLUTE)
     await sessions.open(account, FACTORS)
     async with database.sessions() as session:
         assert await session.scalar(select(func.count(LoginSessionRow.token_sha256))) == 1
+
+
+async def test_a_login_stands_until_its_absolute_expiry_or_its_end_idle_or_not(
+    accounts: AccountRepository, sessions: Sessions, clock: HeldClock
+) -> None:
+    # S15: whoever watches is not idle
+    watcher, other = (replace(_account(f"pp-{n}"), agent=f"agent-{n}") for n in (1, 2))
+    for account in (watcher, other):
+        await accounts.add(account)
+    agents = ["agent-1", "agent-2", "agent-3"]
+    opened = await sessions.open(watcher, FACTORS)
+    clock.advance(IDLE)
+    await sessions.open(other, FACTORS)
+    assert await _reason(sessions, opened.token) is FailureReason.SESSION_EXPIRED
+    assert await sessions.agents_logged_in(agents) == {"agent-1", "agent-2"}
+    assert await sessions.agents_logged_in([]) == frozenset()
+    clock.advance(ABSOLUTE - IDLE)
+    assert await sessions.agents_logged_in(agents) == {"agent-2"}
+    await sessions.close_all("pp-2")
+    assert await sessions.agents_logged_in(agents) == frozenset()
 
 
 @pytest.mark.parametrize("token", ["", "unknown", "x" * 100_000, "é\0"])

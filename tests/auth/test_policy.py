@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from auth.policy import CONDITIONS, Convention, Decision, decide, may_know_of, standing
+from auth.policy import CONDITIONS, Convention, Decision, DegradedMode, decide, may_know_of, standing
 from auth.principals import Attribution, Principal, Role
 from auth.rights import Action, Block, BlockKind, Designation, Habilitation, Rights
 from camera_registry.cameras import Camera
@@ -55,6 +55,7 @@ class Question:
     revoked_keys: frozenset[str] = frozenset()
     source: str = "203.0.113.9"
     start: datetime | None = NOW - DAY
+    mode: DegradedMode | None = None
 
     def ask(self, **changes: Any) -> None:
         self.requester = replace(self.requester, **changes)
@@ -67,6 +68,9 @@ class Question:
 
     def reorder(self, **changes: Any) -> None:
         self.order = replace(self.order, **changes) if self.order is not None else None
+
+    def degrade(self, **changes: Any) -> None:
+        self.mode = replace(self.mode or DegradedMode("less", "PP-1"), **changes)
 
     def block(self, kind: BlockKind, subject: str) -> None:
         self.blocks.append(
@@ -96,6 +100,7 @@ class Question:
             source=self.source,
             start=self.start,
             number="r-1",
+            mode=self.mode,
         )
 
 
@@ -139,6 +144,8 @@ BROKEN: dict[str, Callable[[Question], None]] = {
     "unknown-camera": set_to(camera=None),
     "outside-territory": lambda question: question.habilitate(territory=Perimeter(communes=frozenset({"Trappes"}))),
     "camera-blocked": lambda question: question.block(BlockKind.CAMERA, CAMERA),
+    "mode-without-camera": lambda question: question.degrade(perimeter=Perimeter(sites=frozenset({"Gare"}))),
+    "mode-live-only": lambda question: question.degrade(live_only=True),
     "no-order": set_to(order=None),
     "recipient-not-authorised": lambda question: question.reorder(recipients=frozenset({"Gendarmerie"})),
     "order-withdrawn": lambda question: question.reorder(withdrawn_at=NOW),
@@ -276,8 +283,8 @@ def test_refusals_say_what_syn_wrote() -> None:
     assert question.decided().detail == (
         "Caméra non mise à disposition. L'arrêté préfectoral d'autorisation n° 78-2025-01 du 21 octobre 2025 couvrant "
         "la caméra Mairie a expiré le 20 novembre 2026 ; ses images ne peuvent être transmises (articles L. 252-1 et "
-        "L. 252-4 du code de la sécurité intérieure ; article 1 et annexe 8 de la convention). Le point de contact de "
-        "Seine-et-Yvelines Numérique a été informé de votre demande. Demande enregistrée sous le n° r-1."
+        "L. 252-4 du code de la sécurité intérieure ; article 1 et annexe 8 de la convention). Votre demande est "
+        "tenue à la disposition du point de contact de Seine-et-Yvelines Numérique. Demande enregistrée sous le n° r-1."
     )
 
 

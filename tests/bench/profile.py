@@ -1,4 +1,4 @@
-"""Where our process spends its time at 10 cameras and 10 readers: ``python -m tests.bench.profile [rtsps]``."""
+"""Where our process spends its time: ``python -m tests.bench.profile [SCENE] [rtsps]``, or ten of ten cameras."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from typing import Any, Final
 
 from tests.bench.rig import Rig, Stream, rig
 from tests.bench.sampled import FILE_VARIABLE
-from tests.bench.scenes import TEN
+from tests.bench.scenes import MANY, ONE, SOME, TEN, Scene
 from tests.bench.subjects import Peer
 
 SECONDS: Final = 30.0
 SHOWN: Final = 30
+SCENES: Final = {scene.name: scene for scene in (ONE, SOME, MANY, TEN)}
 EVERYWHERE: Final = 0.95
 """What is in so many of the samples is the way from the command to the loop, and not told."""
 
 
-async def profile(transport: str, file: Path) -> dict[str, Any]:
-    """Sample the gateway while ten readers watch ten cameras."""
-    async with rig(Stream(4, 2), TEN.cameras, with_gst=False, module="tests.bench.sampled") as house:
-        return await _sampled(house, house.ours.rtsps if transport == "rtsps" else house.ours.rtsp, file)
+async def profile(scene: Scene, transport: str, file: Path) -> dict[str, Any]:
+    """Sample the gateway while readers watch, as many of so many cameras as the scene says."""
+    async with rig(Stream(4, 2), scene.cameras, with_gst=False, module="tests.bench.sampled") as house:
+        return await _sampled(house, scene, house.ours.rtsps if transport == "rtsps" else house.ours.rtsp, file)
 
 
-async def _sampled(house: Rig, peer: Peer, file: Path) -> dict[str, Any]:
+async def _sampled(house: Rig, scene: Scene, peer: Peer, file: Path) -> dict[str, Any]:
     assert peer.process is not None
-    await house.open([peer.target(camera) for camera in range(TEN.cameras)])
+    await house.open([peer.target(reader % scene.cameras) for reader in range(scene.readers)])
     os.kill(peer.process.pid, signal.SIGRTMIN)
     await house.readers.ask({"do": "measure", "seconds": SECONDS})
     os.kill(peer.process.pid, signal.SIGRTMIN + 1)
@@ -43,9 +44,10 @@ async def _sampled(house: Rig, peer: Peer, file: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Sample and print: share of all samples in the function itself, and in what it calls too."""
+    scene = next((SCENES[word] for word in sys.argv[1:] if word in SCENES), TEN)
     with tempfile.TemporaryDirectory() as folder:
         os.environ[FILE_VARIABLE] = f"{folder}/profile.json"
-        told = asyncio.run(profile("rtsps" if "rtsps" in sys.argv[1:] else "rtsp", Path(folder, "profile.json")))
+        told = asyncio.run(profile(scene, "rtsps" if "rtsps" in sys.argv[1:] else "rtsp", Path(folder, "profile.json")))
     samples = told["samples"]
     print(f"{'itself':>8}{'in all':>8}  function, of {samples} samples")
     below = [(name, count) for name, count in told["total"].items() if count < EVERYWHERE * samples]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import tempfile
 import time
@@ -13,7 +14,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from auth.trace import Checkpoint, Draft, Journal, Kind, Status, verify_folder
+from auth.trace import Checkpoint, Draft, Journal, Kind, Status, SystemStorage, verify_folder
 from auth.trace.checkpoint import sign_checkpoint
 from auth.trace.layout import (
     CHECKPOINTS,
@@ -38,6 +39,8 @@ from tests.bench.results import Results, Setting
 CALLERS: Final = 64
 VERIFIED_ENTRIES: Final = 1_000_000
 ENTRIES_A_CHECKPOINT: Final = 1_000
+BLOCK_BYTES: Final = 4_096
+BARE_SYNCS_S: Final = 2.0
 NODE: Final = "bench"
 TRACE: Final = Setting("trace", "none", "none", 0, 0, "none", "halfgateway")
 
@@ -74,21 +77,47 @@ def _folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+class CountedStorage(SystemStorage):
+    """The disk, and how often it was asked to keep what it was given."""
+
+    def __init__(self) -> None:
+        self.syncs = 0
+
+    def sync(self, descriptor: int) -> None:
+        self.syncs += 1
+        super().sync(descriptor)
+
+
 async def durable_entries(results: Results, *, runs: int, seconds: float) -> None:
-    """How many entries 64 concurrent callers get made durable, and how long the slowest wait."""
+    """How many entries 64 concurrent callers get made durable, how long the slowest wait, and what the disk gives."""
     for _ in range(runs):
         with _folder() as folder:
-            key = Ed25519PrivateKey.generate()
-            async with await Journal.open(folder, node=NODE, key=key, clock=SystemClock()) as journal:
-                waits_s: list[float] = []
-                began_s = time.perf_counter()
+            results.add(TRACE, "trace_disk_fsyncs_per_s", await asyncio.to_thread(_bare_syncs_per_s, folder))
+            key, storage, waits_s = Ed25519PrivateKey.generate(), CountedStorage(), list[float]()
+            async with await Journal.open(folder, node=NODE, key=key, clock=SystemClock(), storage=storage) as journal:
+                began_s, before = time.perf_counter(), storage.syncs
                 await asyncio.gather(*(_call(journal, began_s + seconds, waits_s) for _ in range(CALLERS)))
-                took_s = time.perf_counter() - began_s
+                took_s, syncs = time.perf_counter() - began_s, storage.syncs - before
             stored = sum(path.stat().st_size for path in folder.iterdir())
         waits_s.sort()
         results.add(TRACE, "trace_entries_per_s", len(waits_s) / took_s)
+        results.add(TRACE, "trace_entries_per_fsync", len(waits_s) / syncs)
         results.add(TRACE, "trace_entry_p99_ms", waits_s[len(waits_s) * 99 // 100] * 1000)
         results.add(TRACE, "trace_bytes_per_entry", stored / len(waits_s))
+
+
+def _bare_syncs_per_s(folder: Path) -> float:
+    """What the disk gives to anyone, at that moment: a block appended and synced, by one thread, again and again."""
+    path, syncs = folder / "bare", 0
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    began_s = time.perf_counter()
+    while (took_s := time.perf_counter() - began_s) < BARE_SYNCS_S:
+        os.pwrite(descriptor, bytes(BLOCK_BYTES), syncs * BLOCK_BYTES)
+        os.fdatasync(descriptor)
+        syncs += 1
+    os.close(descriptor)
+    path.unlink()
+    return syncs / took_s
 
 
 async def _call(journal: Journal, until_s: float, waits_s: list[float]) -> None:

@@ -29,8 +29,12 @@ from halfgateway.control.closing import Closer
 from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.desk import Desk
 from halfgateway.control.endings import ClosedOnRequest, MovedToAnotherNode
+from halfgateway.control.errands import Errands
 from halfgateway.control.freshness import Freshness
 from halfgateway.control.handover import Handover
+from halfgateway.control.open_streams import OpenStreams
+from halfgateway.control.reclaim import IdleReclaim
+from halfgateway.control.relief import Relief
 from halfgateway.control.rtsp_door import MachineAccount, RtspDoor
 from halfgateway.control.seat import House
 from halfgateway.control.slots import SlotTable
@@ -38,7 +42,7 @@ from halfgateway.control.streams import Stream, StreamTable, Timings
 from halfgateway.control.terms import Terms
 from halfgateway.control.tickets import TicketKey, TicketStore
 from halfgateway.control.tracing import Tracer
-from halfgateway.downstream.door import Caller, StreamPath, Viewer
+from halfgateway.downstream.door import Caller, EndOfTransmission, StreamPath, Viewer
 from halfgateway.errors import Refusal
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.digest import Secrets
@@ -55,6 +59,7 @@ SOURCE = "198.51.100.7"
 LEASE_S = 10.0
 HOUR_S = 3600.0
 REALM = "halfgateway"
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 SDP = b"v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
 
 
@@ -102,8 +107,9 @@ class Player:
         if self.refuses is not None:
             raise self.refuses
 
-    def end(self, cause: Refusal) -> None:
+    def end(self, cause: Refusal) -> EndOfTransmission | None:
         self.ended_by = cause
+        return None
 
     def give_way(self, other: Viewer) -> None:
         self.gave_way_to = other
@@ -146,6 +152,7 @@ class State:
     """The interconnection, as the door asks for it."""
 
     closed_by: Refusal | None = None
+    mode: str | None = None
 
     def require_open(self) -> None:
         if self.closed_by is not None:
@@ -209,6 +216,9 @@ class Place:
     admission: Admission
     desk: Desk
     door: RtspDoor
+    errands: Errands
+    relief: Relief
+    open_streams: OpenStreams
 
     async def open(self) -> tuple[Stream, Caller]:
         """A ticket's reserved stream, and its holder."""
@@ -228,7 +238,8 @@ class Place:
 
     async def renew(self) -> None:
         """What the node's enforcement does every few seconds."""
-        renewal = await self.slots.renew([stream.id for stream in self.table])
+        doing = {stream.id: stream.activity(time.monotonic()) for stream in self.table}
+        renewal = await self.slots.renew(doing.keys(), doing=doing)
         for stream in self.table:
             if stream.id in renewal.moved | renewal.lost:
                 self.closer.end(stream, MovedToAnotherNode())
@@ -293,7 +304,7 @@ async def open_place(
     timings = timings or Timings(lease_s=LEASE_S, play_before_s=600, setup_to_play_s=600, resume_s=600)
     clock, now = SystemClock(), time.monotonic
     async with AsyncExitStack() as life:
-        journal = await Journal.open(folder / node, node=node, key=Ed25519PrivateKey.generate(), clock=clock)
+        journal = await Journal.open(folder / node, node=node, key=KEY, clock=clock)
         life.push_async_callback(journal.close)
         tracer = Tracer(journal, now=now, retry_s=0.01)
         writing = asyncio.create_task(tracer.run())
@@ -313,11 +324,14 @@ async def open_place(
         state, freshness = State(), Freshness(now=now, max_age_s=math.inf)
         freshness.seen()
         who_may = WhoMay()
-        handover = Handover(nodes.store(), slots, table, node=node)
+        errands = Errands(nodes.store(), node=node)
+        handover = Handover(errands, slots, table)
+        reclaim = IdleReclaim(node=node, table=table, slots=slots, closer=closer, errands=errands, terms=terms, now=now)
         admission = Admission(
             state=state,
             rights=freshness,
             who_may=lambda: who_may.rights,
+            reclaim=reclaim,
             handover=handover,
             terms=terms,
             find_camera=cameras.find,
@@ -327,6 +341,7 @@ async def open_place(
             closer=closer,
             clock=clock,
         )
+        relief = Relief(table=table, slots=slots, tickets=tickets, admission=admission, tracer=tracer, terms=terms)
         key = TicketKey(b"k" * 32)
         desk = Desk(house=house, admission=admission, key=key, tickets=tickets, find_camera=cameras.find, clock=clock)
         door = RtspDoor(
@@ -339,6 +354,18 @@ async def open_place(
             descriptions=Descriptions(cameras.describe),
             realm=REALM,
             throttle=Throttle(SystemClock()),
+        )
+        open_streams = OpenStreams(
+            node=node,
+            table=table,
+            slots=slots,
+            holder_of=admission.holder_of,
+            desk=desk,
+            relief=relief,
+            errands=errands,
+            terms=terms,
+            clock=clock,
+            now=now,
         )
         yield Place(
             state,
@@ -357,6 +384,9 @@ async def open_place(
             admission,
             desk,
             door,
+            errands,
+            relief,
+            open_streams,
         )
 
 

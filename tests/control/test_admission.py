@@ -110,6 +110,8 @@ async def test_a_cut_refuses_and_each_intent_has_its_own_result(place: Place) ->
         def __init__(self) -> None:
             self.asked = 0
 
+        mode: str | None = None
+
         def require_open(self) -> None:
             self.asked += 1
             if self.asked > 5:

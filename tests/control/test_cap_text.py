@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from halfgateway.control.cap_text import cap_reached
-from halfgateway.control.slots import Holder, SlotsTaken
+from halfgateway.control.holders import Holder, SlotsTaken
 
 SINCE = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -17,7 +17,7 @@ def holder(number: int, mode: str, service: str | None) -> Holder:
 def test_it_says_how_many_are_live_recorded_and_idle_and_who_holds_them() -> None:
     # C01 S16
     holders = tuple(holder(n, "live" if n < 7 else "recorded", ("DRPJ", "DOPC", None)[n % 3]) for n in range(10))
-    refusal = cap_reached(SlotsTaken(10, 10, holders), "abc123", {"s-1", "s-2"}.__contains__)
+    refusal = cap_reached(SlotsTaken(10, 10, holders), "abc123", lambda each: each.slot_id in {"s-1", "s-2"})
     assert (refusal.code, refusal.rtsp_status, refusal.http_status) == ("cap-reached", 453, 409)
     assert refusal.retry_after_s == 5
     assert refusal.detail == (

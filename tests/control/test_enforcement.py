@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -19,9 +22,11 @@ from halfgateway.control.freshness import Freshness
 from halfgateway.control.slots import Renewal
 from halfgateway.control.streams import Timings
 from halfgateway.errors import StateStoreUnavailable
+from halfgateway.metrics import NodeCollector
 from ops.interconnection import InterconnectionState
 from tests.control.doors import Place, Player, open_place
 from tests.control.valkeys import Nodes, until
+from tests.trace.journals import FaultyStorage, open_journal
 
 TIMINGS = Timings(lease_s=10, renew_s=0.01, trace_grace_s=5, play_before_s=600)
 
@@ -57,7 +62,7 @@ class Answers:
     def __init__(self, *, lost: Collection[str] = (), moved: Collection[str] = ()) -> None:
         self.lost, self.moved = frozenset(lost), frozenset(moved)
 
-    async def renew(self, slot_ids: Collection[str], *, kbps: Mapping[str, int]) -> Renewal:
+    async def renew(self, slot_ids: Collection[str], **_: object) -> Renewal:
         kept = {slot_id: time.monotonic() + 100 for slot_id in slot_ids if slot_id not in self.lost | self.moved}
         return Renewal(0.0, kept, self.lost, self.moved, None, 0.0, len(kept), 10)
 
@@ -186,6 +191,57 @@ async def test_an_unwritable_trace_closes_what_plays_after_the_grace(
     await enforced.probe_trace()
     assert len(place.table) == 0
     assert set((await causes(place)).values()) == {"trace-unavailable"}
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [("write", errno.ENOSPC), ("write", errno.EIO), ("sync", errno.EIO), ("write", errno.EROFS), ("gate", 0)],
+    ids=["full", "broken", "fsync fails", "read-only", "slow"],
+)
+async def test_a_disk_that_fails_is_an_alarm_on_stderr_and_by_a_gauge(
+    enforced: Enforcement, around: Surroundings, tmp_path: Path, caplog: pytest.LogCaptureFixture, call: str, error: int
+) -> None:
+    # T01, S06: whether anybody writes an entry or not, and once for as long as it lasts
+    storage = FaultyStorage()
+    async with await open_journal(tmp_path / "faulty", storage=storage, write_deadline_s=0.2) as journal:
+        house: dict[str, Any] = {
+            "table": (),
+            "hub": (),
+            "rtsp": SimpleNamespace(connections=()),
+            "interconnection": SimpleNamespace(state=SimpleNamespace(closed=False)),
+        }
+        collector = NodeCollector(
+            **house,
+            trace_size=lambda: journal.size,
+            trace_writable=lambda: journal.unwritable_since_s is None,
+            reports_due=lambda: 0,
+        )
+
+        def gauge() -> float:
+            (metric,) = [each for each in collector.collect() if each.name == "halfgateway_trace_writable"]
+            return metric.samples[0].value
+
+        around.probe = journal.probe  # type: ignore[method-assign]
+        await enforced.probe_trace()
+        assert (gauge(), caplog.text.count("trace.unwritable")) == (1.0, 0)
+        if call == "gate":
+            storage.gate.clear()
+        else:
+            storage.break_(call, "", error)
+        for _ in range(2):
+            await enforced.probe_trace()
+        assert (gauge(), caplog.text.count("trace.unwritable")) == (0.0, 1)
+        assert "CRITICAL" in {each.levelname for each in caplog.records if "trace.unwritable" in each.message}
+        storage.gate.set()
+        storage.mend()
+
+        async def healed() -> bool:
+            await enforced.probe_trace()
+            return gauge() == 1.0
+
+        while not await healed():
+            await asyncio.sleep(0.01)
+        assert caplog.text.count("trace.writable_again") == 1
 
 
 async def test_records_are_fresh_only_while_they_answer(

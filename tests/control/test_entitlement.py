@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,7 +32,9 @@ def machines() -> Machines:
 
 @pytest.fixture
 def entitlement(place: Place, machines: Machines) -> Entitlement:
-    return Entitlement(table=place.table, closer=place.closer, admission=place.admission, machines=machines)
+    return Entitlement(
+        table=place.table, closer=place.closer, admission=place.admission, machines=machines, now=time.monotonic
+    )
 
 
 async def three_streams(place: Place) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from auth.trace import Kind
-from halfgateway.control import handover
+from halfgateway.control import errands
 from halfgateway.downstream.door import Caller
 from halfgateway.errors import StateStoreUnavailable
 from tests.control.doors import LEASE_S, Place, Player, open_place
@@ -208,7 +208,7 @@ async def test_listening_outlives_the_store(
     here: Place, there: Place, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # C01: failure table, Valkey down
-    monkeypatch.setattr(handover, "RETRY_S", 0.01)
+    monkeypatch.setattr(errands, "RETRY_S", 0.01)
     async with listening(here):
         await nodes.killed()
         await nodes.server.start()
@@ -221,8 +221,8 @@ async def test_listening_outlives_the_store(
 
 async def test_a_frozen_store_ends_no_listening(here: Place, nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     # C01: failure table, Valkey down
-    monkeypatch.setattr(handover, "RETRY_S", 0.01)
-    here.handover._store.call_limit_s = 0.05
+    monkeypatch.setattr(errands, "RETRY_S", 0.01)
+    here.errands._store.call_limit_s = 0.05
     renewed: list[None] = []
 
     async def renew() -> None:
@@ -233,6 +233,8 @@ async def test_a_frozen_store_ends_no_listening(here: Place, nodes: Nodes, monke
         os.kill(nodes.server.pid, signal.SIGSTOP)
         await asyncio.sleep(0.09)
         os.kill(nodes.server.pid, signal.SIGCONT)
-        here.handover._store.call_limit_s = 2.0
-        await here.handover._leave_message(here.handover._questions_for("a"), "s answer")
+        here.errands._store.call_limit_s = 2.0
+        await here.errands._leave(
+            here.errands._errands_for("a"), {"verb": "let-go", "about": {"slot": "s"}, "answer_to": "answer"}
+        )
         await until(lambda: bool(renewed))

@@ -16,7 +16,7 @@ from auth.trace import Draft, Kind
 from halfgateway.control.interconnection import ANOTHER_NODE, COMMAND_LINE, Interconnection
 from halfgateway.control.streams import Stream, StreamTable
 from halfgateway.errors import ConventionNotInForce, InterconnectionCut, Refusal, StateStoreUnavailable
-from ops.errors import LocalRecordError, WrongIncident
+from ops.errors import DegradationRefused, LocalRecordError, WrongIncident
 from ops.interconnection import Author, Ground, InterconnectionState, cut, first_open, merge, restore
 from ops.local_record import LocalRecord
 from tests.control.doors import wish
@@ -238,6 +238,22 @@ async def test_a_restoration_names_its_incident_and_opens_once_it_is_durable(nod
     assert node.shared.state == state
     told = node.ledger.told[-1]
     assert (told.kind, told.detail["incident"]) == (Kind.INTERCONNECTION_RESTORED, cutting.incident)
+
+
+async def test_a_degraded_mode_is_durable_told_and_shared_and_closes_nothing(node: NodeView) -> None:
+    # P01
+    node.interconnection.observe(None)
+    await node.interconnection.degrade(mode="live-only", reason="enregistreur en panne", **BY_SYN)
+    assert (node.interconnection.mode, node.grants()) == ("live-only", True)
+    assert node.record.load().mode == "live-only"
+    await node.interconnection.settle()
+    assert node.shared.state is not None
+    assert node.shared.state.mode == "live-only"
+    with pytest.raises(DegradationRefused):
+        await node.interconnection.degrade(mode="live-only", reason="encore", **BY_SYN)
+    await node.interconnection.degrade(mode=None, reason="réparé", **BY_SYN)
+    assert node.interconnection.mode is None
+    assert node.kinds() == [Kind.INTERCONNECTION_DEGRADED, Kind.INTERCONNECTION_RESTORED]
 
 
 async def test_the_conventions_end_is_its_own_refusal(node: NodeView) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -50,7 +51,9 @@ async def place(nodes: Nodes, tmp_path: Path) -> AsyncIterator[Place]:
 
 def watch_of(place: Place, clock: HeldClock) -> Entitlement:
     place.admission._clock = clock
-    return Entitlement(table=place.table, closer=place.closer, admission=place.admission, machines=Machines())
+    return Entitlement(
+        table=place.table, closer=place.closer, admission=place.admission, machines=Machines(), now=time.monotonic
+    )
 
 
 async def two_streams(place: Place) -> tuple[Stream, Player, Stream]:

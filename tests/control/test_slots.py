@@ -9,8 +9,9 @@ import time
 import pytest
 
 from camera_registry.clock import SystemClock
+from halfgateway.control.holders import MAX_HOLDER_BYTES, HolderInfo, SlotsTaken
 from halfgateway.control.lease_script import Limits
-from halfgateway.control.slots import MAX_HOLDER_BYTES, HolderInfo, Lease, Moving, SlotsTaken, SlotTable
+from halfgateway.control.slots import Lease, Moving, SlotTable
 from halfgateway.errors import CapReached, StateStoreUnavailable
 from tests.control.valkeys import LEASE_S, LONG_S, Nodes, until
 

@@ -15,7 +15,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from halfgateway.control.slots import Lease, SlotsTaken, SlotTable
+from halfgateway.control.holders import SlotsTaken
+from halfgateway.control.slots import Heir, Lease, SlotTable
 from halfgateway.errors import StateStoreUnavailable
 from halfgateway.net.valkey import EmbeddedValkey
 from tests.control.valkeys import Nodes
@@ -101,6 +102,13 @@ class Cap(RuleBasedStateMachine):
     def release(self, node: str, slot: str) -> None:
         self.in_use.pop((node, slot), None)
         self.run(self.tables[node].release(slot))
+
+    @rule(node=NODES, slot=SLOTS, to=NODES, heir=SLOTS)
+    def bequeath(self, node: str, slot: str, to: str, heir: str) -> None:
+        self.in_use.pop((node, slot), None)
+        with contextlib.suppress(StateStoreUnavailable):
+            if self.run(self.tables[node].bequeath(slot, Heir(heir, to, {"mode": "live"}, 0))):
+                self.acquire(to, heir)
 
     @rule(node=NODES)
     def node_restarts(self, node: str) -> None:

@@ -56,14 +56,18 @@ class Pki:
         return None
 
     async def renew(self, path: Path, content: bytes) -> None:
-        """Replace a file, and wait until the gateway has read it."""
-        seen = len(await self.entries(Kind.CONFIG_CHANGED))
+        """Replace a file, and wait until the gateway has read it; what it says of other files comes when it comes."""
+
+        async def times_read() -> int:
+            return sum(path.name in entry.detail.get("files", ()) for entry in await self.entries(Kind.CONFIG_CHANGED))
+
+        seen = await times_read()
         new = path.with_suffix(".new")
         new.write_bytes(content)
         os.replace(new, path)
 
         async def is_read() -> bool:
-            return len(await self.entries(Kind.CONFIG_CHANGED)) > seen
+            return await times_read() > seen
 
         await until(is_read)
 

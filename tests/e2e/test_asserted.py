@@ -22,7 +22,7 @@ from auth.assertions import read_header
 from auth.trace import Entry, Kind
 from halfgateway.control.enforcement import RECORDS_EVERY_S
 from tests.asserting import Signer, public_pem
-from tests.e2e.conftest import SWIFT, Gateway, credentials_of, open_gateway
+from tests.e2e.conftest import SWIFT, WAIT_S, Gateway, credentials_of, open_gateway, until
 from tests.e2e.people import order_of
 from tests.raw_player import RawPlayer
 from tests.rights import SERVICE
@@ -30,6 +30,7 @@ from tests.rights import SERVICE
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 REVOKED_WITHIN_S = 5.0
+OVER_TCP = {"Transport": "RTP/AVP/TCP;interleaved=0-1"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -96,14 +97,16 @@ async def test_the_trace_tells_two_operators_of_one_machine_apart(gateway: Gatew
         "pp-agent-17": {"service": "DOPC", "site": "PP-CITE", "purpose": "L251-2-5", "reference": "PP-2026-17"},
         "pp-agent-42": {"service": "DRPJ", "site": "PP-BESSIERES", "purpose": "L251-2-6", "reference": "PP-2026-18"},
     }
-    sent, tickets = {}, {}
+    sent, tickets, players = {}, {}, []
     async with AsyncExitStack() as life:
         for agent, claims in operators.items():
             sent[agent] = vms.signer.assertion(sub=agent, **claims)
             status, tickets[agent] = await vms.ask(camera, sent[agent], claims["purpose"])
             assert status == 201, tickets[agent]
-            player = await life.enter_async_context(vms.player(tickets[agent]))
-            await plays(player, camera)
+            players.append(await life.enter_async_context(vms.player(tickets[agent])))
+            await plays(players[-1], camera)
+        for player in players:
+            await player.packets_until(len(player.packets) + 5)
             assert (await player.tear_down(f"/live/{camera}")).status == 200
     for agent, claims in operators.items():
         stream = tickets[agent]["id"]
@@ -122,6 +125,63 @@ async def test_the_trace_tells_two_operators_of_one_machine_apart(gateway: Gatew
         assert (kept.node, kept.kind, kept.agent) == (node, Kind.ASSERTION_ACCEPTED, agent)
         assert kept.detail["assertion"] == sent[agent], "the exact text that was signed"
         assert read_header(kept.detail["assertion"]).kid == kept.detail["key"]
+
+
+async def test_what_two_operators_of_one_machine_are_refused_names_each_with_their_purpose(gateway: Gateway) -> None:
+    # T5
+    vms, camera = Vms(gateway), "no-such-camera"
+    operators = {("pp-agent-17", "DOPC", "PP-CITE", "L251-2-5"), ("pp-agent-42", "DRPJ", "PP-BESSIERES", "L251-2-6")}
+    for agent, service, site, purpose in operators:
+        assertion = vms.signer.assertion(sub=agent, service=service, site=site, purpose=purpose)
+        assert (await vms.ask(camera, assertion, purpose))[0] == 404
+
+    async def refused() -> list[Entry]:
+        return [entry for entry in await gateway.trace() if (entry.kind, entry.camera) == (Kind.STREAM_REFUSED, camera)]
+
+    async with asyncio.timeout(WAIT_S):
+        while len(await refused()) < len(operators):
+            await asyncio.sleep(0.02)
+    told = {(entry.agent, entry.detail["service"], entry.detail["site"], entry.reason) for entry in await refused()}
+    assert told == operators
+    assert {(entry.account, entry.attribution) for entry in await refused()} == {
+        (gateway.machine.username, "agent-asserted")
+    }
+
+
+READINGS = {
+    "operator": ("/cameras/{camera}/recordings",),
+    "officer": ("/streams?unmask=essai", "/agents", "/habilitations", "/blocks"),
+    "auditor": ("/trace", "/trace/checkpoints", "/trace/demo/1/proof", "/trace/demo/consistency?from=1&to=2",
+                "/trace/export", "/streams?unmask=essai"),
+}  # fmt: skip
+"""What is shown only once it is on record that it was."""
+
+
+async def test_with_the_trace_gone_nobody_watches_and_nobody_reads(gateway: Gateway) -> None:
+    # T5: by assertion, by the machine's account, or in the history itself
+    vms, camera, folder = Vms(gateway), gateway.cameras[1], gateway.node.journal.folder
+    for role in ("machine", *READINGS):
+        await gateway.token(role)
+    away = folder.with_name("moved")
+    folder.rename(away)
+    try:
+        status, problem = await vms.ask(camera, vms.signer.assertion())
+        assert (status, problem["type"]) == (503, "urn:halfgateway:problem:trace-unavailable")
+        for role, path in ((role, path.format(camera=camera)) for role, paths in READINGS.items() for path in paths):
+            status, problem = await gateway.call(role, "GET", path)
+            assert (status, problem["type"]) == (503, "urn:halfgateway:problem:trace-unavailable"), path
+        async with gateway.player(gateway.machine) as player:
+            for method in ("DESCRIBE", "SETUP"):
+                answer = await player.ask(method, player.url(f"/live/{camera}/trackID=0"), OVER_TCP)
+                assert (answer.status, answer.header("x-refusal")) == (503, "trace-unavailable"), method
+    finally:
+        away.rename(folder)
+
+    async def is_written_again() -> bool:
+        return (await gateway.call("auditor", "GET", "/trace/checkpoints"))[0] == 200
+
+    await until(is_written_again)
+    assert await gateway.slots_used() == 0
 
 
 async def test_an_assertion_that_was_kept_can_be_checked_by_openssl_alone(gateway: Gateway, tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import secrets
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 
@@ -15,7 +17,7 @@ import pytest
 from auth.trace import Kind
 from halfgateway.control.tracing import REPEAT_WINDOW_S
 from tests.e2e.cluster import CAP, WAIT_S, Cluster, open_cluster, two_nodes, until
-from tests.e2e.nodes import LEASE_S, TIMINGS, Estate, ServedNode, kinds_of
+from tests.e2e.nodes import LEASE_S, RESPONSIBLE, TIMINGS, Estate, ServedNode, kinds_of
 from tests.e2e.watching import SKEW_S, Watcher, most_at_once
 from tests.raw_player import Answer, Credentials
 
@@ -203,6 +205,28 @@ async def test_a_vanished_client_gives_its_slot_back(cluster: Cluster) -> None:
     await until(cluster.free)
     assert time.monotonic() - gone_s < TIMINGS["resume_s"] + WAIT_S / 3
     await cluster.grants_ten_and_no_more(node)
+
+
+async def test_a_machines_new_secret_counts_on_every_node_while_it_runs(cluster: Cluster) -> None:
+    # C08, S12: drawn by a command beside one node, learned by the other as all other rights are
+    a, b = cluster.nodes
+    shared, before = cluster.estate, cluster.estate.machine
+    command = ("agent", "enrol-machine", RESPONSIBLE, "--config", str(a.config), "--json")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "halfgateway", *command, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    shared.machine = Credentials(before.username, json.loads(said)["machine_secret"])
+
+    async def status(credentials: Credentials) -> int:
+        async with b.watcher(credentials, shared.camera_ids[0]) as player:
+            return (await player.ask("DESCRIBE", player.url(player.path))).status
+
+    async def counts() -> bool:
+        return await status(shared.machine) == 200
+
+    await until(counts)
+    assert await status(before) == 401
 
 
 async def test_a_ticket_plays_on_another_node_and_the_first_lets_go(cluster: Cluster) -> None:

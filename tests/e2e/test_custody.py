@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 import auth.break_glass
-import halfgateway.app.node
+import halfgateway.app.watching
 from auth.trace import Entry, Kind
 from auth.trace.reader import TraceReader
 from halfgateway.cli import common
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pki(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pki]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(halfgateway.app.node, "CHECK_BREAK_GLASS_S", 0.1)
+        patch.setattr(halfgateway.app.watching, "CHECK_BREAK_GLASS_S", 0.1)
         async with open_pki(tmp_path_factory.mktemp("custody")) as opened:
             yield opened
 
@@ -207,6 +207,33 @@ async def test_the_commands_leave_their_entries_under_the_os_accounts_name(tmp_p
     assert {entry.source for entry in entries} == {"local"}
     assert told[Kind.ASSERTION_KEY_DECLARED].detail["interventions"] == [], "nobody had declared one"
     assert told[Kind.ASSERTION_KEY_REVOKED].detail["interventions"] == [begun["number"]]
+
+
+async def test_the_commands_go_through_the_running_node(pki: Pki, tmp_path: Path) -> None:  # C21, S04, T10
+    gateway, key = pki.gateway, tmp_path / "pp.pub"
+    key.write_text(public_pem(read(pki.gateway.data / "ca" / "ca.pem", pki.gateway.data / "ca" / "ca.key").key))  # type: ignore[arg-type]
+    size = len(await gateway.trace())
+    code, declared = await run(gateway.data, "assertion-key", "add", str(key), "--reference", "PP-9", "--kid", "pp-9")
+    assert (code, declared["kid"]) == (0, "pp-9")
+    _, begun = await run(gateway.data, "intervention", "start", "--by", "technicien-5", "--reason", "câble")
+    code, sealed = await run(gateway.data, "break-glass", "issue", "--for", "auditor")
+    assert (code, len(sealed["password"]), sealed["role"]) == (0, 32, "auditor")
+    assert (await run(gateway.data, "assertion-key", "revoke", "pp-9", "--reason", "essai"))[0] == 0
+    assert (await run(gateway.data, "assertion-key", "revoke", "pp-9", "--reason", "essai"))[0] == 1
+    assert (await run(gateway.data, "break-glass", "report", "999", "--text", "rien"))[0] == 1
+    _, ended = await run(gateway.data, "intervention", "end", str(begun["number"]))
+    assert ended["ended_at"] is not None
+    entries = [entry for entry in (await gateway.trace())[size:] if entry.source == "local"]
+    assert [entry.kind for entry in entries] == [
+        Kind.ASSERTION_KEY_DECLARED,
+        Kind.INTERVENTION_STARTED,
+        Kind.BREAK_GLASS_ISSUED,
+        Kind.ASSERTION_KEY_REVOKED,
+        Kind.INTERVENTION_ENDED,
+    ]
+    assert {entry.account for entry in entries} == {common.account_name()}
+    assert entries[3].detail["interventions"] == [begun["number"]]
+    assert sealed["password"] not in repr(entries)
 
 
 async def test_a_cut_by_command_names_the_os_account(tmp_path: Path) -> None:  # C21

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -67,6 +68,10 @@ async def test_a_cut_ends_ten_streams_at_once_and_hands_over_nothing_more(gatewa
 
     results = await all_results(gateway, 10)
     assert {entry.detail["cause"] for entry in results} == {"interconnection-cut"}
+    # N15: the attestation tells the very last packet that each reader had
+    attested = Counter((end["ssrc"], end["sequence"]) for r in results for end in r.detail["end_of_transmission"])
+    assert attested == Counter(last_packet(player) for player in players)
+    assert all(end["withheld_bytes"] == 0 for r in results for end in r.detail["end_of_transmission"])
     received = sum(4 + len(data) for player in players for channel, data, _ in player.packets)
     goodbye_bytes = sum(
         4 + len(data)
@@ -81,6 +86,12 @@ async def test_a_cut_ends_ten_streams_at_once_and_hands_over_nothing_more(gatewa
 
     await until(all_free)
     await refused_everywhere(gateway)
+
+
+def last_packet(player: RawPlayer) -> tuple[int, int]:
+    """The source and the sequence number of the last RTP packet that came."""
+    packet = next(data for channel, data, _ in reversed(player.packets) if channel == 0)
+    return int.from_bytes(packet[8:12], "big"), int.from_bytes(packet[2:4], "big")
 
 
 async def all_results(gateway: Gateway, count: int) -> list[Any]:

@@ -115,7 +115,20 @@ def test_the_readme_says_what_is_tested_here() -> None:
     assert (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8").rstrip().endswith("make test")
 
 
-async def test_make_demo_serves_and_leaves_nothing_behind(tmp_path: Path) -> None:
+async def refused_beside(data: Path) -> bytes:
+    """What a second demo in one folder says; it does not begin."""
+    second = await asyncio.create_subprocess_exec(
+        str(REPOSITORY / ".venv/bin/halfgateway"),
+        *f"demo --json --data {data} --http-port 0 --https-port 0 --rtsp-port 0 --rtsps-port 0".split(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, complaint = await second.communicate()
+    assert (second.returncode, output) == (1, b"")
+    return complaint
+
+
+async def test_make_demo_serves_alone_and_leaves_nothing_behind(tmp_path: Path) -> None:
     data = tmp_path / "demo"
     async with made_demo(data) as demo:
         family = family_of(data)
@@ -128,6 +141,7 @@ async def test_make_demo_serves_and_leaves_nothing_behind(tmp_path: Path) -> Non
         player = f"ffmpeg -nostdin -loglevel error -rtsp_transport tcp -i {url}/live/{demo.ready['cameras'][0]}"
         playing = await asyncio.create_subprocess_exec(*player.split(), "-frames:v", "5", "-f", "null", "-")
         assert await playing.wait() == 0
+        assert b"another node serves" in await refused_beside(data)
         outcomes = await readme_outcomes(data)
         assert [code for _, code, _ in outcomes] == [0, 6], outcomes
         assert "Interconnexion interrompue" in outcomes[0][2]
@@ -167,17 +181,3 @@ async def test_a_folder_used_again_keeps_its_accounts_and_stays_cut_even_after_k
         assert second.ready["accounts"] == first.ready["accounts"]
         assert await second.stopped_by(signal.SIGHUP) == 0
     await until(lambda: not processes_of(data))
-
-
-async def test_a_second_demo_in_one_folder_is_refused(tmp_path: Path) -> None:
-    data = tmp_path / "demo"
-    async with made_demo(data):
-        second = await asyncio.create_subprocess_exec(
-            str(REPOSITORY / ".venv/bin/halfgateway"),
-            *f"demo --json --data {data} --http-port 0 --https-port 0 --rtsp-port 0 --rtsps-port 0".split(),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        output, complaint = await second.communicate()
-        assert (second.returncode, output) == (1, b"")
-        assert b"another node serves" in complaint

@@ -193,6 +193,9 @@ async def lose_the_trace(
         assert (answer.status, answer.header("x-refusal")) == TRACE_GONE
         await all_ended(players)
         assert await cluster.asked(node) == TRACE_GONE
+        async with cluster.http.get(f"{node.ready.http}/metrics") as answer:
+            assert "halfgateway_trace_writable 0.0" in await answer.text()
+        assert "CRITICAL halfgateway.control.enforcement trace.unwritable" in node.log()
     assert newcomer.media_packets == 0
     for player in players:
         assert player.deliveries[-1].last_s - failed_s < TIMINGS["trace_grace_s"] + SOON_S

@@ -11,13 +11,15 @@ from pathlib import Path
 from auth.assertions import KNOWN_METHODS, MAX_ASSERTION_CHARS
 from auth.trace import Kind
 from tests.e2e.conftest import Gateway
+from tests.e2e.test_asserted import admit
+from tests.rights import SERVICE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "integration-pp.md").read_text(encoding="utf-8")
 
 
 async def test_an_assertion_made_by_openssl_gets_a_ticket(gateway: Gateway, tmp_path: Path) -> None:  # C08
     ready = gateway.ready
-    machine = ready["accounts"]["machine"]
+    machine, room = ready["accounts"]["machine"], ready["accounts"]["supervisor"]
     agreed = {
         "GATEWAY": ready["https"],
         "CA": ready["ca"],
@@ -29,18 +31,29 @@ async def test_an_assertion_made_by_openssl_gets_a_ticket(gateway: Gateway, tmp_
         "ISSUER": ready["assertions"]["issuer"],
         "AUDIENCE": ready["assertions"]["audience"],
         "CAMERA": gateway.cameras[0],
+        "ROOM_CERT": room["certificate"],
+        "ROOM_KEY": room["key"],
+        "ROOM_ID": room["id"],
+        "ROOM_PASSWORD": room["password"],
     }
+    await admit(gateway, "pp-agent-18", SERVICE)
     blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-    script = "set -euo pipefail\n" + "\n".join([*blocks, blocks[-1].replace("ticket.json", "again.json")])
+    (asking,) = [block for block in blocks if "--output ticket.json" in block]
+    script = "set -euo pipefail\n" + "\n".join([*blocks, asking.replace("ticket.json", "again.json")])
     process = await asyncio.create_subprocess_exec(
         "bash", "-c", script, cwd=tmp_path, env=os.environ | agreed, stdout=asyncio.subprocess.PIPE
     )
     output, _ = await process.communicate()
-    assert output.decode().split() == ["201", "403"], "a ticket, and no second one for the same assertion"
+    assert output.decode().split() == ["201", "204", "201", "200", "204", "403"], "and no second one by one assertion"
     ticket, again = (json.loads((tmp_path / name).read_text()) for name in ("ticket.json", "again.json"))
     assert ticket["camera"] == gateway.cameras[0]
     assert again["type"].endswith(":assertion-invalid")
-    (accepted,) = await gateway.traced(lambda entry: entry.kind is Kind.ASSERTION_ACCEPTED)
+    accepted, of_relief = await gateway.traced(lambda entry: entry.kind is Kind.ASSERTION_ACCEPTED)
+    assert of_relief.agent == "pp-agent-18"
+    (handed,) = await gateway.traced(lambda entry: entry.kind is Kind.STREAM_HANDED_OVER)  # S15
+    assert (handed.stream, handed.agent, handed.detail["from_agent"]) == (ticket["id"], "pp-agent-18", "pp-agent-17")
+    _, listed = await gateway.call("supervisor", "GET", "/reservations")  # S16
+    assert [(each["service"], each["slots"]) for each in listed["items"]] == [("DOPC", 1)]
     assert (accepted.agent, accepted.detail["key"]) == ("pp-agent-17", machine["assertion_kid"])
 
 

@@ -221,6 +221,20 @@ async def test_orders_are_recorded_suspended_and_withdrawn(shared: Gateway, tmp_
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="sudo is root's: nobody else's word is taken for whom they act")
+async def test_a_block_is_set_listed_and_lifted(shared: Gateway) -> None:
+    # S12, C21: told by the list and by the trace, with its ground, term and reason
+    folder, why = shared.data, ("--ground", "securite", "--reason", "essai de blocage")
+    set_ = await done(folder, "block", "camera", "no-camera", *why, "--expires", "2099-12-31")
+    code, said, _ = await typed(folder, "block", "list")
+    assert code == 0
+    assert f"{set_['id']}  caméra no-camera, jusqu'au 2099-12-31 00:00 UTC (securite : essai de blocage)" in said
+    assert (await done(folder, "block", "lift", set_["id"], "--reason", "fin"))["lifted"]
+    assert (await typed(folder, "block", "lift", set_["id"], "--reason", "fin"))[0] == 1
+    told = [entry for entry in await shared.trace() if entry.detail.get("block") == set_["id"]]
+    assert [entry.kind for entry in told] == [Kind.BLOCK_SET, Kind.BLOCK_LIFTED]
+    assert {(entry.account, entry.detail["ground"]) for entry in told} == {(LOCAL, "securite")}
+
+
 async def test_roots_commands_are_those_of_who_is_behind_sudo(shared: Gateway) -> None:
     # C21
     for sudoer, account in (("nobody", "local:nobody"), ("no-such-user", "local:root")):

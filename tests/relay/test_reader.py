@@ -193,3 +193,20 @@ def test_an_opening_is_handed_over_in_pieces_that_a_gate_can_stop() -> None:
     Reader(sink, gate, now=lambda: 0.0).open(opening(*range(200), size=1400))
     assert len(sink.written) == 1
     assert len(sink.written[0]) <= PIECE_BYTES + 1404
+
+
+def test_the_last_packet_is_the_one_that_went_all_the_way() -> None:
+    # N15: what the sink still held and threw away was never handed over
+    sink = RecordingSink()
+    ended = reader(sink, channels=(2, 3))
+    assert ended.last_handed_over() is None
+    ended.deliver(chunk(65_534, 65_535, keyframe=0))
+    ended.deliver(chunk(0, 1, 2))
+    size = len(frame(2, 0))
+
+    def last(discarded_bytes: int) -> int | None:
+        packet = ended.last_handed_over(discarded_bytes)
+        return packet.sequence if packet is not None else None
+
+    assert [last(0), last(1), last(size), last(size + 1), last(2 * size)] == [2, 1, 1, 0, 0]
+    assert [last(3 * size), last(4 * size), last(5 * size), last(9 * size)] == [65_535, 65_534, None, None]

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ops.local_record import LocalRecord
 from ops.notices.escalation import EscalationPlan, Step
 from ops.notices.notifier import OnCall
 from ops.notices.shouting import Alarms, MailVoice, MetricsFile, Pulse, StderrVoice, Voice, WebhookVoice
-from ops.notices.watchdog import Gateway, Watchdog
+from ops.notices.watchdog import Gateway, Signs, Watchdog
 from tests.held_clock import HeldClock
 from tests.sending.stage import DOMAIN, ESCALATION, PP, RULES, SENDER, black_hole, mail_server, opened, stage_of
 
@@ -182,11 +182,11 @@ async def test_a_gateway_that_falls_silent_is_an_incident_from_its_last_good_ins
 ) -> None:
     # N02, C12: found three hours late, it is from three hours ago; back, silent again within the hold-down, back
     books = IncidentBooks(tmp_path / "incidents", clock=clock)
-    good: list[datetime | None] = [None]
+    good: list[Signs | None] = [None]
     watchdog = watching(tmp_path, clock, gateway=Gateway("node-1", lambda: good[-1]))
     await watchdog.once()
     assert books.ids() == ()
-    good.append(clock.now())
+    good.append(Signs(clock.now(), clock.now()))
     await watchdog.once()
     assert books.ids() == ()
     t0 = clock.now()
@@ -195,22 +195,22 @@ async def test_a_gateway_that_falls_silent_is_an_incident_from_its_last_good_ins
     await watchdog.once()
     (name,) = books.ids()
     assert books.read(name).deadline == t0 + 8 * HOUR
-    good.append(clock.now())
+    good.append(Signs(clock.now(), clock.now()))
     await watchdog.once()
     assert books.read(name).recovered_at == clock.now()
-    clock.advance(2 * MINUTE)
+    clock.advance(3 * MINUTE)
     await watchdog.once()
     incident = books.read(name)
     assert books.ids() == (name,)
     assert incident.recovered_at is None
-    good.append(clock.now())
+    good.append(Signs(clock.now(), clock.now()))
     await watchdog.once()
     kinds = [type(event.said) for event in books.read(name).timeline[1:]]
     assert kinds == [Recovered, Relapsed, Recovered]
 
 
 async def test_silence_while_cut_is_no_second_incident(tmp_path: Path, clock: HeldClock) -> None:
-    good = clock.now()
+    good = Signs(clock.now(), clock.now())
     watchdog = watching(tmp_path, clock, gateway=Gateway("node-1", lambda: good))
     LocalRecord(tmp_path / "record", clock=clock).update(
         lambda state: cut(
@@ -276,3 +276,20 @@ async def test_a_call_that_nobody_hears_is_made_again_and_not_written(tmp_path: 
         post.status = 204
         await stage.pass_time(2 * MINUTE, step=MINUTE)
         assert len(post.heard) == len(stage.events(Escalated)) == 1
+
+
+async def test_what_the_node_found_is_the_nodes_to_end_and_its_death_is_no_second_incident(
+    tmp_path: Path, clock: HeldClock
+) -> None:
+    books = IncidentBooks(tmp_path / "incidents", clock=clock)
+    signs = [Signs(clock.now(), clock.now())]
+    watchdog = watching(tmp_path, clock, gateway=Gateway("node-1", lambda: signs[-1]))
+    books.update("i1", "detection", lambda _: [opened(clock.now(), by=Author.DETECTION)])
+    clock.advance(MINUTE)
+    signs.append(Signs(clock.now(), clock.now() - MINUTE))  # it lives, and cannot serve
+    await watchdog.once()
+    assert books.read("i1").recovered_at is None
+    clock.advance(HOUR)  # and dies
+    await watchdog.once()
+    assert books.ids() == ("i1",)
+    assert len(books.read("i1").timeline) == 1

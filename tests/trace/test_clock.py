@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from auth.trace import Entry, Journal, Kind, Status, TraceUnavailable, verify_folder
 from auth.trace.stamp import Stamper
+from camera_registry.clock import rfc3339
 from tests.trace.journals import NODE, FaultyStorage, draft, open_journal
 
 START = datetime(2026, 11, 21, 10, 15, tzinfo=UTC)
@@ -59,7 +60,9 @@ async def test_a_step_is_an_entry_before_the_entries_it_concerns(
         assert [entry.n for entry in entries] == [2, 3, 4]
         noted = await journal.reader().entry(1)
         assert (noted.kind, noted.at) == (Kind.CLOCK_STEPPED, stepping.wall)
-        assert noted.detail == {"after": "2026-11-21T10:15:00.000000Z", "step_us": round(step * SECOND_US)}
+        old, new = (rfc3339(stepping.wall - timedelta(seconds=by)) for by in (step, 0))
+        told = {"after": "2026-11-21T10:15:00.000000Z", "old": old, "new": new, "step_us": round(step * SECOND_US)}
+        assert noted.detail == told
         stepping.pass_(10)
         assert (await journal.record(draft())).n == 5
     assert verify_folder(tmp_path / "trace").status is Status.UNANCHORED

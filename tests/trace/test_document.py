@@ -13,10 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from held_clock import HeldClock
 
 from auth.trace import Draft, Journal, Kind
+from auth.trace.verifier import judge
 
 REPOSITORY = Path(__file__).parents[2]
 DOCUMENT = REPOSITORY / "docs" / "trace.md"
 EXAMPLE = REPOSITORY / "examples" / "journal"
+ANCHORED = REPOSITORY / "examples" / "anchored"
 KEY = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"a key for an example, and for nothing else").digest())
 _EXAMPLE = re.compile(r"```sh\n(.*?)```\n+```text\n(.*?)```", re.DOTALL)
 
@@ -60,12 +62,23 @@ def test_the_commands_say_what_the_document_says(tmp_path: Path) -> None:
     examples = _EXAMPLE.findall(text)
     assert len(examples) >= 8
     shutil.copytree(EXAMPLE, tmp_path / "examples" / "journal")
+    shutil.copytree(ANCHORED, tmp_path / "examples" / "anchored")
     script = "\n".join(f"{commands}echo ----" for commands, _ in examples)
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.split("----\n")[:-1] == [said for _, said in examples]
+
+
+def test_the_examples_token_anchors_the_example(tmp_path: Path) -> None:
+    # T04, T06: what openssl verifies, the verifier does
+    shutil.copytree(EXAMPLE, tmp_path / "journal")
+    assert judge(tmp_path / "journal").verification.exit_code == 6
+    shutil.copytree(ANCHORED / "anchors", tmp_path / "journal" / "anchors")
+    assert judge(tmp_path / "journal").unchecked_tokens == 1
+    found = judge(tmp_path / "journal", authorities=[ANCHORED / "authority.pem"])
+    assert (found.verification.exit_code, found.verification.anchored) == (0, 3)
 
 
 def test_every_kind_has_its_number_in_the_document() -> None:

@@ -19,14 +19,15 @@ from auth.trace.layout import MAX_PAYLOAD_BYTES
 AT = datetime(2026, 11, 21, 10, 15, 0, 42, tzinfo=UTC)
 FAMILIES = {
     "agent", "annex", "block", "break-glass", "change", "habilitation", "hold", "incident", "intervention",
-    "notice", "request",
+    "notice", "request", "reservation",
 }  # fmt: skip
 DECLARED = {
     "action.refused", "assertion.accepted", "assertion.key-declared", "assertion.key-revoked", "assertion.refused",
     "auth.failed", "auth.locked", "auth.succeeded",
-    "clock.stepped", "config.changed", "export.made", "heartbeat", "interconnection.cut",
+    "clock.reference", "clock.stepped", "config.changed", "export.made", "heartbeat", "interconnection.cut",
     "interconnection.degraded", "interconnection.restored", "node.recovered", "node.started", "node.stopped",
-    "recording.searched", "registry.changed", "session.closed", "session.opened", "stream.described",
+    "recording.searched", "registry.changed", "session.closed", "session.opened", "siem.caught-up", "siem.lagging",
+    "siem.opened", "stream.described",
     "stream.granted", "stream.handed-over", "stream.moved", "stream.refused", "stream.requested",
     "stream.resumed", "stream.started", "stream.stopped", "stream.unmasked", "trace.anchored", "trace.exported",
     "trace.purged", "trace.read",

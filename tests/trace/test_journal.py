@@ -56,6 +56,33 @@ async def test_200_callers_share_few_syncs_and_get_200_numbers(tmp_path: Path) -
     assert (found.status, found.entries, found.unsigned_tail) == (Status.UNANCHORED, 400, 0)
 
 
+class HurryingClock(HeldClock):
+    """A clock by which every write takes long."""
+
+    def monotonic(self) -> float:
+        self.advance(timedelta(minutes=1))
+        return super().monotonic()
+
+
+async def test_callers_that_come_back_are_one_group_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # T03: a crowd does not part into two halves that wait for one another's syncs; and one that has gone is no delay
+    monkeypatch.setattr(groups_module, "GATHER_LIMIT_S", 20.0)
+    callers, rounds, storage = 40, 5, FaultyStorage()
+    async with await open_journal(tmp_path / "trace", storage=storage, clock=HurryingClock()) as journal:
+
+        async def come_back(number: int) -> None:
+            for _ in range(rounds):
+                await journal.record(draft(f"s-{number}"))
+
+        before = storage.syncs
+        await asyncio.gather(*(come_back(number) for number in range(callers)))
+        assert storage.syncs - before <= 2 * (rounds + 2)
+        alone = asyncio.create_task(journal.record(draft("alone")))
+        await asyncio.sleep(0)
+        await journal.probe()
+        assert (await alone).n == callers * rounds
+
+
 async def test_calls_of_one_task_keep_their_order(tmp_path: Path) -> None:
     async with await open_journal(tmp_path / "trace") as journal:
         tasks = [asyncio.create_task(journal.record(draft(f"s-{n}"))) for n in range(50)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -11,9 +10,10 @@ from pathlib import Path
 from auth.trace import Kind, Status, TraceFilter, verify_folder
 from auth.trace.layout import LEAF, leaves_header
 from auth.trace.reader import MAX_PAGE
+from tests.conftest import uncounted_environment
 from tests.trace.journals import LEAVES, NODE, open_journal
 
-KILLS = 10
+KILLS = 6
 ROOT = Path(__file__).parents[2]
 
 
@@ -22,7 +22,7 @@ def write_and_kill(folder: Path, run: int, after: int) -> dict[int, str]:
     writer = subprocess.Popen(
         [sys.executable, "-m", "tests.trace.killed_writer", str(folder), str(run)],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+        env=uncounted_environment() | {"PYTHONPATH": str(ROOT / "tests")},
         stdout=subprocess.PIPE,
     )
     assert writer.stdout is not None

@@ -26,7 +26,8 @@ SYN_ACT: dict[str, Any] = {"account": "syn-ops-01", "source": "10.78.0.5", "deta
 
 # kind, members, what SYN's auditor sees, what PP's sees
 MATRIX: list[tuple[Kind, dict[str, Any], str, str]] = [
-    *((kind, PP_ACCESS, MASKED, WHOLE) for kind in Kind if kind.value.startswith(("stream.", "recording.", "export."))
+    *((kind, PP_ACCESS, MASKED, WHOLE) for kind in Kind
+      if kind.value.startswith(("stream.", "reservation.", "recording.", "export."))
       and kind is not Kind.STREAM_UNMASKED),
     (Kind.ASSERTION_REFUSED, PP_ACCESS, MASKED, WHOLE),
     (Kind.AUTH_SUCCEEDED, PP_ACCESS, MASKED, WHOLE),
@@ -84,6 +85,15 @@ def test_a_personal_account_is_masked_with_its_agent() -> None:
     masked = seen(entry(Kind.STREAM_GRANTED, members), Scope.SYN)
     assert masked is not None
     assert (masked.account, masked.camera) == (None, "mairie")
+
+
+def test_who_was_relieved_and_whose_slots_were_passed_on_is_masked_too() -> None:
+    # L19, S15, S16
+    detail = {"from_agent": "pp-0002", "from_account": "pp-0002", "from_service": "DRPJ", "motive": "G7", "slots": 2}
+    for kind in (Kind.STREAM_HANDED_OVER, Kind.RESERVATION_PASSED):
+        masked = seen(entry(kind, {**PP_ACCESS, "detail": detail}), Scope.SYN)
+        assert masked is not None
+        assert masked.detail == {"slots": 2}
 
 
 def test_pp_does_not_read_who_of_syn_ended_its_stream() -> None:

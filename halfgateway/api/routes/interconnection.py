@@ -11,9 +11,10 @@ from halfgateway.api.operation import EVERYONE, Call, Forbidden, operation
 from halfgateway.api.paths import API
 from halfgateway.api.ports import Interconnection
 from halfgateway.api.problems import Fault, InvalidCall
-from halfgateway.api.shapes import CutAnswer, CutRequest, InterconnectionView, RestoreRequest
+from halfgateway.api.shapes import CutAnswer, CutRequest, DegradeRequest, InterconnectionView, RestoreRequest
 from halfgateway.errors import Refusal, StateStoreUnavailable, TraceUnavailable
 from ops.errors import (
+    DegradationRefused,
     DrillRefused,
     LocalRecordError,
     NothingToRestore,
@@ -30,6 +31,7 @@ _WORDS: dict[type[OpsError], str] = {
     NothingToRestore: "L'Interconnexion n'est pas interrompue.",
     WrongIncident: "L'interruption en cours relève d'un autre incident.",
     DrillRefused: "L'Interconnexion est interrompue : aucun exercice n'est possible.",
+    DegradationRefused: "Ce mode ne peut être pris : l'Interconnexion y est déjà, est interrompue ou en exercice.",
 }
 
 
@@ -90,6 +92,24 @@ class InterconnectionRoutes:
             await self._interconnection.restore(
                 by=principal, incident=body.incident, reason=body.reason, source=call.source
             )
+        except OpsError as error:
+            raise _refusal(error) from error
+        return await self._interconnection.view()
+
+    @operation(
+        "POST",
+        f"{API}/interconnection/degrade",
+        summary="Go on with less, in a mode that PP has agreed to, or with everything again",
+        roles={Role.OPS, Role.OFFICER},
+        errors=(TraceUnavailable,),
+        traces=(Kind.INTERCONNECTION_DEGRADED, Kind.INTERCONNECTION_RESTORED),
+    )
+    async def degrade_interconnection(
+        self, call: Call, principal: Principal, body: DegradeRequest
+    ) -> InterconnectionView:
+        """Change the mode, and tell the state."""
+        try:
+            await self._interconnection.degrade(by=principal, mode=body.mode, reason=body.reason, source=call.source)
         except OpsError as error:
             raise _refusal(error) from error
         return await self._interconnection.view()

@@ -9,9 +9,10 @@ from halfgateway.api.paging import page_of
 from halfgateway.api.paths import API
 from halfgateway.api.ports import AccessTrace, Streams
 from halfgateway.api.problems import UnknownStream
-from halfgateway.api.shapes import (
-    ById,
+from halfgateway.api.shapes import ById
+from halfgateway.api.stream_shapes import (
     CloseQuery,
+    HandoverRequest,
     StreamList,
     StreamRequest,
     StreamsQuery,
@@ -105,7 +106,7 @@ class StreamRoutes:
         summary="Close a stream: its owner, the supervisor, or SYN's operations",
         roles={Role.OPERATOR, Role.MACHINE, Role.SUPERVISOR, Role.OPS},
         status=204,
-        errors=(UnknownStream, TraceUnavailable),
+        errors=(UnknownStream, StateStoreUnavailable, TraceUnavailable),
         traces=(Kind.STREAM_STOPPED,),
     )
     async def close_stream(self, call: Call, principal: Principal, path: ById, query: CloseQuery) -> None:
@@ -116,6 +117,42 @@ class StreamRoutes:
         if principal.role in {Role.OPERATOR, Role.MACHINE} and not _owns(principal, stream):
             raise Forbidden("Ce Flux a été ouvert par un autre agent.")
         await self._streams.close(path.id, by=principal, reason=query.reason, source=call.source)
+
+    @operation(
+        "POST",
+        f"{API}/streams/{{id}}/handover",
+        summary="Hand a stream over to the relief: the picture goes on",
+        roles={Role.OPERATOR, Role.MACHINE},
+        status=204,
+        errors=(
+            UnknownStream,
+            AssertionInvalid,
+            CameraNotAuthorised,
+            ConventionNotInForce,
+            InterconnectionCut,
+            StateStoreUnavailable,
+            TraceUnavailable,
+        ),
+        traces=(
+            Kind.ASSERTION_ACCEPTED,
+            Kind.ASSERTION_REFUSED,
+            Kind.STREAM_HANDED_OVER,
+            Kind.STREAM_REFUSED,
+        ),
+    )
+    async def hand_over(self, call: Call, principal: Principal, path: ById, body: HandoverRequest) -> None:
+        """The agent asserted by the stream's machine, or the operator who asks, answers for it from now on."""
+        if principal.role is Role.MACHINE and body.assertion is None:
+            raise Forbidden("Une machine joint l'attestation de l'agent qui prend la relève.")
+        handed_over = await self._streams.hand_over(
+            path.id,
+            by=principal,
+            assertion=body.assertion,
+            source=call.source,
+            certificate_der=call.certificate_der,
+        )
+        if not handed_over:
+            raise UnknownStream("Ce Flux n'est pas ouvert.")
 
     async def _trace_unmasking(
         self, call: Call, principal: Principal, motive: str, shown: tuple[StreamView, ...]

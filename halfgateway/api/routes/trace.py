@@ -59,7 +59,7 @@ class TraceRoutes:
         "GET",
         f"{API}/trace/checkpoints",
         summary="Show the latest signed head of each node",
-        roles={Role.AUDITOR},
+        roles={Role.AUDITOR, Role.MACHINE},
         errors=(TraceUnavailable,),
         traces=(Kind.TRACE_READ,),
     )
@@ -89,7 +89,7 @@ class TraceRoutes:
         "GET",
         f"{API}/trace/{{node}}/consistency",
         summary="Prove that a later tree of the journal extends an earlier one",
-        roles={Role.AUDITOR},
+        roles={Role.AUDITOR, Role.MACHINE},
         errors=(UnknownEntry, TraceUnavailable),
         traces=(Kind.TRACE_READ,),
     )

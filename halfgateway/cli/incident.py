@@ -1,0 +1,341 @@
+"""``halfgateway incident``: what happened, by when the prefecture is told, what was done (article 8).
+
+Like a cut, it needs the node's disk and nothing else that could be down; a running node traces it within a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from camera_registry.clock import SystemClock
+from camera_registry.paris import PARIS
+from halfgateway.cli.common import (
+    REFUSED,
+    WRONG_USAGE,
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    account_name,
+    node_folder,
+    say,
+    stop,
+)
+from ops.errors import OpsError, UnknownIncident
+from ops.incidents.book import IncidentBooks
+from ops.incidents.desk import About, IncidentDesk, Means
+from ops.incidents.duties import has_deadline
+from ops.incidents.following import follow_record
+from ops.incidents.incident import Incident
+from ops.interconnection import Author
+from ops.local_record import LocalRecord
+
+incident = typer.Typer(help="Incidents: what happened, by when PP is told, what was done.", no_args_is_help=True)
+
+IncidentId = Annotated[str, typer.Argument(metavar="ID", help="The incident's id.")]
+Why = Annotated[str, typer.Option(help="Why, in one short sentence.")]
+When = Annotated[
+    datetime | None,
+    typer.Option(
+        formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"],
+        help="An instant, in Paris where it names no zone: 2026-11-21T03:12.",
+    ),
+]
+Contact = Annotated[str | None, typer.Option(help="The function that was spoken to; never a name.")]
+
+_STATES = {"open": "ouvert", "acknowledged": "accusé de réception", "resolved": "résolu"}
+_LEVELS = {
+    "queued": "en attente",
+    "submitted": "remis au serveur",
+    "relayed": "relayé",
+    "delivered": "distribué",
+    "acknowledged": "accusé de réception",
+    "failed": "échec",
+}
+
+
+@incident.command("list")
+def list_incidents(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Every incident, newest first."""
+    found = _at_the_desk(config, data, lambda desk, _: desk.all())
+    say(
+        {"incidents": [_document(one) for one in found]},
+        "\n".join(map(_line, found)) or "Aucun incident.",
+        as_json=as_json,
+    )
+
+
+@incident.command("show")
+def show(
+    incident_id: IncidentId, config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """One incident: T0 and its revisions, the deadline, each notice and how far it came, everything done."""
+    _say_one(config, data, lambda desk, _: desk.find(incident_id), as_json=as_json, whole=True)
+
+
+@incident.command("declare")
+def declare(
+    reason: Why,
+    critical: Annotated[bool, typer.Option(help="Whether article 8 asks for the mail within eight hours.")] = True,
+    occurred_at: When = None,
+    scope: Annotated[str | None, typer.Option(help="What is touched, where that is not everything.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Declare an incident that has cut nothing; to cut, use ``halfgateway cut``."""
+    _say_one(
+        config,
+        data,
+        lambda desk, who: desk.declare(
+            who, by=Author.OPS, reason=reason, critical=critical, occurred_at=_instant(occurred_at), scope=scope
+        ),
+        as_json=as_json,
+    )
+
+
+@incident.command("report")
+def report(
+    reported_by: Annotated[str, typer.Option(help="The function of PP that reports; never a name.")],
+    reason: Why,
+    occurred_at: When = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Enter what PP reports by mail or telephone: the incident's id is the reference that it is given."""
+    _say_one(
+        config,
+        data,
+        lambda desk, who: desk.report(who, reported_by=reported_by, reason=reason, occurred_at=_instant(occurred_at)),
+        as_json=as_json,
+    )
+
+
+@incident.command("revise")
+def revise(
+    incident_id: IncidentId,
+    t0: Annotated[datetime, typer.Option(formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%z"], help="The other T0.")],
+    reason: Why,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add another T0: an earlier one moves the deadline, a later one does not."""
+    _say_one(
+        config,
+        data,
+        lambda desk, who: desk.revise(incident_id, who, t0=_in_paris(t0), reason=reason),
+        as_json=as_json,
+    )
+
+
+@incident.command("note")
+def note(
+    incident_id: IncidentId,
+    text: Annotated[str, typer.Option(help="What was done or found.")],
+    about: Annotated[str, typer.Option(help="timeline, nature, cause, recordings, lessons or report.")] = "timeline",
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a line of the timeline."""
+    what = _one_of(about, About)
+    _say_one(config, data, lambda desk, who: desk.note(incident_id, who, about=what, text=text), as_json=as_json)
+
+
+@incident.command("step")
+def step(
+    incident_id: IncidentId,
+    text: Annotated[str, typer.Option(help="Where things stand.")],
+    next_in: Annotated[float, typer.Option(min=0.1, max=240, help="Hours until the next one.")] = 2.0,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Point d'étape: tell PP where things stand, and when it hears next."""
+
+    def work(desk: IncidentDesk, who: str) -> Incident:
+        next_by = SystemClock().now() + timedelta(hours=next_in)
+        return desk.tell_step(incident_id, who, text=text, next_by=next_by)
+
+    _say_one(config, data, work, as_json=as_json)
+
+
+@incident.command("classify")
+def classify(
+    incident_id: IncidentId,
+    critical: Annotated[bool, typer.Option("--critical/--not-critical", help="What was found.")],
+    reason: Why,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find an incident critical, or not."""
+    _say_one(
+        config,
+        data,
+        lambda desk, who: desk.classify(incident_id, who, critical=critical, reason=reason),
+        as_json=as_json,
+    )
+
+
+@incident.command("acknowledge")
+def acknowledge(
+    incident_id: IncidentId,
+    contact: Contact = None,
+    recipient: Annotated[str | None, typer.Option(help="The address whose notices that acknowledges.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Enter that PP acknowledged by telephone."""
+    _say_one(
+        config,
+        data,
+        lambda desk, who: desk.acknowledge(incident_id, who, means="telephone", contact=contact, recipient=recipient),
+        as_json=as_json,
+    )
+
+
+@incident.command("escalate")
+def escalate(
+    incident_id: IncidentId,
+    level: Annotated[int, typer.Option(min=1, max=20, help="The level that is called upon.")],
+    contact: Annotated[str, typer.Option(help="The function that is called upon; never a name.")],
+    means: Annotated[str, typer.Option(help="mail, phone, on-call or webhook.")] = "phone",
+    by_pp: Annotated[bool, typer.Option("--by-pp", help="PP asks for it.")] = False,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record that the next level was called upon, by either party."""
+    how = _one_of(means, Means)
+    _say_one(
+        config,
+        data,
+        lambda desk, who: desk.escalate(
+            incident_id, who, level=level, contact=contact, means=how, by_party="PP" if by_pp else "SYN"
+        ),
+        as_json=as_json,
+    )
+
+
+@incident.command("clock")
+def clock(
+    incident_id: IncidentId,
+    name: Annotated[str, typer.Argument(metavar="CLOCK", help="cnil-72h, nis2-24h, or another name.")],
+    start: When = None,
+    hours: Annotated[int, typer.Option(min=1, max=1488, help="How long it runs.")] = 72,
+    done: Annotated[str | None, typer.Option(help="What was done: stops it.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start another legal clock from the instant of awareness, or stop it."""
+
+    def work(desk: IncidentDesk, who: str) -> Incident:
+        if done is not None:
+            return desk.stop_clock(incident_id, who, clock=name, done=done)
+        began = _instant(start) or SystemClock().now()
+        return desk.start_clock(incident_id, who, clock=name, start=began, within=timedelta(hours=hours))
+
+    _say_one(config, data, work, as_json=as_json)
+
+
+@incident.command("resolve")
+def resolve(
+    incident_id: IncidentId,
+    reason: Why,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Resolve an incident; what is still owed of it stays owed."""
+    _say_one(config, data, lambda desk, who: desk.resolve(incident_id, who, reason=reason), as_json=as_json)
+
+
+def _at_the_desk(config: Path | None, data: Path | None, work: Callable[[IncidentDesk, str], Any]) -> Any:
+    """Do some work at the desk, every cut of the record having its book; exits with 1 where it is refused."""
+    folder, clock = node_folder(config, data), SystemClock()
+    books = IncidentBooks(folder.incidents, clock=clock)
+    try:
+        if folder.interconnection.exists():
+            follow_record(books, LocalRecord(folder.interconnection, clock=clock).history())
+        return work(IncidentDesk(books, clock), account_name())
+    except UnknownIncident as error:
+        stop(REFUSED, f"aucun incident {error}")
+    except (OpsError, ValueError) as error:
+        stop(REFUSED, str(error))
+
+
+def _say_one(
+    config: Path | None,
+    data: Path | None,
+    work: Callable[[IncidentDesk, str], Incident],
+    *,
+    as_json: bool,
+    whole: bool = False,
+) -> None:
+    found: Incident = _at_the_desk(config, data, work)
+    say(_document(found, whole=whole), _text(found) if whole else _line(found), as_json=as_json)
+
+
+def _document(found: Incident, *, whole: bool = False) -> dict[str, Any]:
+    from halfgateway.api.incident_shapes import incident_detail, incident_shape  # noqa: PLC0415 - slow to load
+
+    shape = incident_detail(found) if whole else incident_shape(found)
+    document: dict[str, Any] = shape.model_dump(mode="json")
+    return document
+
+
+def _line(found: Incident) -> str:
+    kind = "[EXERCICE] " if found.drill else ""
+    weight = "Incident critique" if found.critical else "incident"
+    told = "" if not has_deadline(found) else f", {_told(found)}"
+    stands = f"{kind}{weight} {_STATES[found.state]}"
+    return f"{found.id}  {stands}, survenance {_paris(found.t0)}{told} : {found.opened.reason}"
+
+
+def _told(found: Incident) -> str:
+    if found.informed_at is not None:
+        return f"Préfecture de police informée le {_paris(found.informed_at)}"
+    return f"à signaler au plus tard le {_paris(found.deadline)}"
+
+
+def _text(found: Incident) -> str:
+    lines = [_line(found), ""]
+    for notice in found.notices:
+        lines.append(f"Courriel {notice.id} ({notice.tells}) {notice.message_id}")
+        lines += [
+            f"  {known.address} : {_LEVELS[known.level]} le {_paris(known.at)}  {known.evidence}"
+            for known in notice.recipients
+        ]
+    for running in found.clocks.values():
+        state = "échéance" if running.done_at is None else f"fait le {_paris(running.done_at)}, échéance"
+        lines.append(f"Délai {running.name} : {state} {_paris(running.deadline)}")
+    lines += [f"{_paris(event.at)}  {event.said.kind}  par {event.who}" for event in found.timeline]
+    return "\n".join(lines)
+
+
+def _paris(instant: datetime) -> str:
+    return instant.astimezone(PARIS).strftime("%d/%m/%Y à %H h %M")
+
+
+def _instant(given: datetime | None) -> datetime | None:
+    return None if given is None else _in_paris(given)
+
+
+def _in_paris(given: datetime) -> datetime:
+    return (given if given.tzinfo is not None else given.replace(tzinfo=PARIS)).astimezone(UTC)
+
+
+def _one_of(given: str, kind: Any) -> Any:
+    known = kind.__args__
+    if given not in known:
+        stop(WRONG_USAGE, f"{given} : {', '.join(known)}")
+    return given

@@ -1,0 +1,66 @@
+"""What a section of the configuration is, and the trace's, which says who anchors it and where its key lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from auth.errors import NoteError
+from auth.trace.token_key import TokenPlace
+from auth.trace.witness import Cosigner
+
+
+class Section(BaseModel):
+    """A table of the file: no key but those that it names, and frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TokenSection(Section):
+    """Where the trace's key lies in a PKCS#11 token: the module, the token's label, the key's, the PIN's file."""
+
+    module: Path
+    token: Annotated[str, Field(min_length=1, max_length=32)]
+    label: Annotated[str, Field(min_length=1, max_length=64)]
+    pin_file: Path
+
+    def place(self) -> TokenPlace:
+        """As the key is opened by it."""
+        return TokenPlace(self.module, self.token, self.label, self.pin_file)
+
+
+class TraceSection(Section):
+    """Who anchors the trace (T04), and where its key lies.
+
+    ``timestamp_urls`` are time-stamping authorities (RFC 3161), ``timestamp_ca`` the certificates (PEM) that they or
+    their issuers have, ``timestamp_every_s`` the seconds between two tokens. ``cosigners`` are the C2SP vkeys of those
+    whose cosignature is taken. With ``pkcs11`` the key never leaves its token.
+    """
+
+    timestamp_urls: tuple[Annotated[str, Field(pattern=r"^https?://")], ...] = ()
+    timestamp_ca: Path | None = None
+    timestamp_every_s: Annotated[float, Field(ge=1, le=86_400)] = 3600.0
+    cosigners: tuple[str, ...] = ()
+    pkcs11: TokenSection | None = None
+
+    def token_place(self) -> TokenPlace | None:
+        """Where the key lies, if in a token."""
+        return self.pkcs11.place() if self.pkcs11 is not None else None
+
+    @field_validator("cosigners")
+    @classmethod
+    def _are_vkeys(cls, cosigners: tuple[str, ...]) -> tuple[str, ...]:
+        for vkey in cosigners:
+            try:
+                Cosigner.parse(vkey)
+            except NoteError as error:
+                raise ValueError(str(error)) from error
+        return cosigners
+
+    @model_validator(mode="after")
+    def _knows_whom_to_believe(self) -> TraceSection:
+        if self.timestamp_urls and self.timestamp_ca is None:
+            raise ValueError("timestamp_ca is missing: no token could be believed")
+        return self

@@ -1,0 +1,210 @@
+"""No unaudited path from the command line: each that acts is run, and leaves its entry under the OS account (T10).
+
+The commands are enumerated from the command line itself, down to the last subcommand. One that is neither run here nor
+said to do nothing fails the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.testing import CliRunner
+
+from auth.demo_authority import DemoAuthority
+from auth.trace import Entry, Kind
+from auth.trace.reader import TraceReader
+from halfgateway.cli import build
+from halfgateway.cli.common import account_name
+from tests.asserting import public_pem
+from tests.dossiers.stopped_node import NODE, StoppedNode, drafts
+from tests.dossiers.test_commands import CONFIG
+from tests.e2e.conftest import SWIFT, Gateway, open_gateway
+from tests.e2e.forging import read, revocation_list
+from tests.e2e.test_every_route import signed_list
+
+UNTRACED = {
+    "check": "reads a configuration file; touches no node",
+    "simulate": "is not a gateway",
+    "notifier": "writes the books of incidents, which the node's entries follow; sends mail, shows no picture",
+    "watchdog": "writes the books of incidents, which the node's entries follow; shows no picture",
+    "doctor": "pulls a camera beside the node, takes no slot and shows nobody its picture; see its help",
+    "camera scan": "asks the network for devices; no node",
+    "camera import": "checks a list of devices and writes it anew; no node",
+    "camera list": "reads the inventory; no stream, nobody's access",
+    "camera show": "reads the inventory; no stream, nobody's access",
+    "trace verify": "reads a copy with the rights of whoever holds it; the node's own copy is guarded by the OS",
+    "trace verifier": "writes a program, and nothing of any trace",
+    "assertion-key list": "reads a register of keys, each of which is traced",
+    "break-glass list": "reads a register of acts, each of which is traced",
+    "intervention list": "reads a register of acts, each of which is traced",
+    "order list": "reads administrative acts: no person, no stream",
+}
+"""The commands that act on nothing, and why."""
+
+STARTED = ("demo", "serve")
+"""The two that start a node: the node of this test says so in its first entry, and is started as ``demo`` starts its
+own; ``serve`` is run in most other modules of this folder (:class:`tests.e2e.nodes.ServedNode`)."""
+
+BY = ("--authority", "préfet de police", "--reference", "PP-17")
+ORDER = ("--recipient", "DOPC", "--commune", "Trappes", "--signed-on", "2026-01-01", "--last-day", "2099-12-31")
+
+
+def leaves(command: Any, name: tuple[str, ...] = ()) -> Iterator[str]:
+    """Every command that can be typed, groups opened."""
+    subcommands = getattr(command, "commands", None)
+    if subcommands is None:
+        yield " ".join(name)
+        return
+    for word, each in subcommands.items():
+        yield from leaves(each, (*name, word))
+
+
+class Typist:
+    """Types commands against one folder; what each leaves in its trace is asserted at once and remembered."""
+
+    def __init__(self, trace: Path, where: Sequence[str], node: str) -> None:
+        self._trace = trace
+        self._where = where
+        self._node = node
+        self.shown: dict[str, set[Kind]] = {}
+
+    async def type(self, command: str, *arguments: str | Path, leaves: tuple[Kind, ...] = ()) -> Any:
+        """Run a command that succeeds and leaves entries of these kinds; its JSON."""
+        size = len(await self.entries())
+        words = [*command.split(), *map(str, arguments), *self._where, "--json"]
+        done = await asyncio.to_thread(CliRunner().invoke, build(words), words)
+        assert done.exit_code == 0, (words, done.output)
+        new = [entry for entry in (await self.entries())[size:] if entry.account is not None]
+        assert {entry.kind for entry in new} == set(leaves), command
+        assert {entry.account for entry in new} <= {account_name()}, command
+        self.shown.setdefault(command, set()).update(leaves)
+        return json.loads(done.stdout)
+
+    async def entries(self) -> list[Entry]:
+        """All there are, oldest first; none where no journal was begun."""
+        if not any(self._trace.glob("*.leaves")):
+            return []
+        page = await TraceReader.of(self._trace, self._node).entries(limit=1000)
+        return page.items[::-1]
+
+
+async def test_every_command_that_acts_leaves_its_entry(tmp_path: Path) -> None:
+    # T10, C21
+    demo = tmp_path / "demo"
+    typist = Typist(demo / "trace", ("--data", str(demo)), "demo")
+    async with open_gateway(demo, SWIFT) as gateway:
+        assert Kind.NODE_STARTED in {entry.kind for entry in await typist.entries()}
+        await beside_a_running_node(typist, gateway, tmp_path)
+        sealed = await use_a_sealed_credential(gateway)
+    await at_rest(typist, demo, tmp_path, sealed)
+    first = tmp_path / "first"
+    first.mkdir()
+    beginner = Typist(first / "trace", ("--data", str(first)), "demo")
+    await beginner.type("agent bootstrap", leaves=(Kind.AGENT_ADDED, Kind.HABILITATION_GRANTED, Kind.AGENT_ENROLLED))
+    archivist = await purge_what_is_due(tmp_path)
+    acted = {name for each in (typist, beginner, archivist) for name, kinds in each.shown.items() if kinds}
+    did_nothing = {name for name, kinds in typist.shown.items() if not kinds}
+    assert did_nothing <= set(UNTRACED)
+    assert sorted([*acted, *UNTRACED, *STARTED]) == sorted(leaves(typer.main.get_command(build([]))))
+
+
+async def beside_a_running_node(typist: Typist, gateway: Gateway, folder: Path) -> None:
+    card = DemoAuthority.open(gateway.data / "ca", datetime.now(UTC)).client("pp-cli", datetime.now(UTC))
+    certificate = ("--certificate", card.certificate_path)
+    for name, administration in (("pp-cli", "PP"), ("pp-vms-2", "PP"), ("syn-cli", "SYN")):
+        service = ("--administration", administration, "--service", "DOPC", *BY)
+        await typist.type("agent add", name, *service, leaves=(Kind.AGENT_ADDED,))
+    granted = await typist.type(
+        "agent habilitate", "pp-cli", "--role", "operator", *BY, leaves=(Kind.HABILITATION_GRANTED,)
+    )
+    enrolled = (Kind.AGENT_ENROLLED,)
+    await typist.type(
+        "agent enrol-card", "pp-cli", "--role", "operator", "--site", "PP-CITE", *certificate, leaves=enrolled
+    )
+    await typist.type("agent enrol-totp", "syn-cli", "--role", "ops", leaves=enrolled)
+    await typist.type("agent enrol-machine", "pp-vms-2", "--site", "PP-CITE", leaves=enrolled)
+    for reading in ("agent list", "agent show pp-cli", "agent on 2026-11-21"):
+        words = reading.split()
+        await typist.type(" ".join(words[:2]), *words[2:], leaves=(Kind.TRACE_READ,))
+    await typist.type("agent review", leaves=(Kind.TRACE_READ,))
+    await typist.type(
+        "agent review", "--confirm", granted["id"], "--reference", "revue-1",
+        leaves=(Kind.HABILITATION_CONFIRMED, Kind.TRACE_READ),
+    )  # fmt: skip
+    wish = signed_list()
+    (folder / "list.csv").write_text(wish["list"])
+    (folder / "list.sig").write_bytes(base64.b64decode(wish["signature"]))
+    (folder / "list.pem").write_text(wish["key"])
+    signed = ("--signature", folder / "list.sig", "--key", folder / "list.pem", *BY)
+    await typist.type(
+        "agent import", folder / "list.csv", *signed, leaves=(Kind.AGENT_ADDED, Kind.HABILITATION_GRANTED)
+    )
+    ended = (Kind.AGENT_ENDED, Kind.HABILITATION_ENDED)
+    await typist.type("agent end", "pp-cli", "--reason", "départ", "--reference", "PP-18", leaves=ended)
+    await orders(typist, folder)
+    cut = await typist.type("cut", "--reason", "essai", leaves=(Kind.INTERCONNECTION_CUT,))
+    again = ("--incident", cut["incident"], "--reason", "fin")
+    await typist.type("restore", *again, leaves=(Kind.INTERCONNECTION_RESTORED,))
+
+
+async def orders(typist: Typist, folder: Path) -> None:
+    changed = (Kind.REGISTRY_CHANGED,)
+    await typist.type("order add", "78-cli-1", *ORDER, "--retention-max", "30", leaves=changed)
+    for change in ("suspend", "resume", "withdraw"):
+        await typist.type(f"order {change}", "78-cli-1", "--reason", "essai", leaves=changed)
+    listed = folder / "orders.csv"
+    listed.write_text(
+        "reference;type;communes;place;recipients;live;recorded;retention_min_days;retention_max_days;signed_on;last_day\n"
+        "78-cli-2;normal;Trappes;gare;DOPC;oui;non;0;30;2026-01-01;2099-12-31\n"
+    )
+    await typist.type("order import", listed, leaves=changed)
+    await typist.type("order list")
+
+
+async def use_a_sealed_credential(gateway: Gateway) -> int:
+    """Its number; a report of its use is then due."""
+    _, sealed = await gateway.call("officer", "POST", "/break-glass", {"role": "ops"})
+    body = {"id": sealed["account"], "password": sealed["password"]}
+    async with gateway.http.post(gateway.ready["http"] + "/api/v1/login", json=body) as answer:
+        assert answer.status == 200
+    return int(sealed["number"])
+
+
+async def at_rest(typist: Typist, demo: Path, folder: Path, sealed: int) -> None:
+    root = read(demo / "ca" / "ca.pem", demo / "ca" / "ca.key")
+    (folder / "pp.pub").write_text(public_pem(root.key))  # type: ignore[arg-type]
+    (folder / "crl.pem").write_bytes(revocation_list(root, begins=timedelta(0)))
+    declared = ("--reference", "PP-2", "--kid", "pp-2")
+    await typist.type("assertion-key add", folder / "pp.pub", *declared, leaves=(Kind.ASSERTION_KEY_DECLARED,))
+    await typist.type("assertion-key revoke", "pp-2", "--reason", "perte", leaves=(Kind.ASSERTION_KEY_REVOKED,))
+    await typist.type("crl import", folder / "crl.pem", leaves=(Kind.CONFIG_CHANGED,))
+    await typist.type("break-glass issue", "--for", "ops", leaves=(Kind.BREAK_GLASS_ISSUED,))
+    await typist.type("break-glass report", str(sealed), "--text", "Panne.", leaves=(Kind.BREAK_GLASS_REPORTED,))
+    begun = await typist.type(
+        "intervention start", "--by", "technicien-4", "--reason", "disque", leaves=(Kind.INTERVENTION_STARTED,)
+    )
+    await typist.type("intervention end", str(begun["number"]), leaves=(Kind.INTERVENTION_ENDED,))
+    for register in ("assertion-key list", "break-glass list", "intervention list"):
+        await typist.type(register)
+    await typist.type("trace list", leaves=(Kind.TRACE_READ,))
+    exported = (Kind.TRACE_EXPORTED,)
+    await typist.type("trace export", "--output", folder / "extrait.csv", leaves=exported)
+    await typist.type("trace prove", "demo", "1", "--output", folder / "preuve", leaves=exported)
+
+
+async def purge_what_is_due(folder: Path) -> Typist:
+    node = StoppedNode(folder / "old")
+    await node.write(drafts())
+    config = folder / "gateway.toml"
+    config.write_text(CONFIG.replace('"data"', '"old"') + 'decision = "décision n° 2026-12"\n')
+    archivist = Typist(node.folder.trace, ("--config", str(config)), NODE)
+    due = ("--older-than", "400", "--visa", "AD78-2028-3", "--output", folder / "bordereaux")
+    await archivist.type("trace purge", *due, leaves=(Kind.TRACE_PURGED,))
+    return archivist

@@ -1,0 +1,295 @@
+"""No unaudited path over HTTP: a tour calls every operation on a real node, and names what each leaves (T10).
+
+The tour is written by hand, call by call, with the kinds of entry that it must leave and no other. It is then held
+against the operations that the application declares: one that the tour does not call fails the test, and so does a
+kind that is declared and never shown, or shown and never declared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyotp
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+
+import halfgateway.app.listening
+from auth.demo_authority import DemoAuthority
+from auth.throttle import FAILURES_PER_MINUTE_OF_STRANGERS
+from auth.trace import Entry, Kind
+from auth.trace.reader import TraceReader
+from auth.trace.retention import Retention
+from camera_registry.clock import SystemClock
+from halfgateway.api.application import OPERATIONS, build_application
+from halfgateway.api.history import PurgeService
+from halfgateway.api.paths import API
+from halfgateway.cli.office import Office
+from halfgateway.config import ConfigurationFile
+from tests.api.fakes import FakeHouse
+from tests.asserting import Signer, public_pem
+from tests.e2e.conftest import SWIFT, Gateway, open_gateway
+from tests.e2e.forging import read, revocation_list
+from tests.e2e.people import order_of
+
+DECLARED = {
+    (operation.method, operation.path): frozenset(operation.traces)
+    for operation in build_application(FakeHouse().ports())[OPERATIONS]
+}
+"""Every operation of the application, and the kinds that it says it leaves."""
+
+START = "2026-01-01T00:00:00Z"
+BY = {"authority": "préfet de police", "reference": "PP-17"}
+A_YEAR = timedelta(days=365)
+
+
+def route_of(method: str, path: str) -> tuple[str, str]:
+    """The declared operation that a call reaches: a literal path before one with names in it."""
+    path = path.partition("?")[0]
+    for template in (each for verb, each in sorted(DECLARED) if verb == method):
+        if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template)), path):
+            literal = (method, path) in DECLARED
+            return (method, path) if literal else (method, template)
+    raise AssertionError(f"{method} {path} is no operation")
+
+
+class Tour:
+    """Calls one after the other; what each has left in the trace is asserted at once, and remembered by its route."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.shown: dict[tuple[str, str], set[Kind]] = {}
+        self._size = 0
+
+    async def call(
+        self, who: str | None, method: str, path: str, body: object = None, leaves: tuple[Kind, ...] = (), **how: Any
+    ) -> dict[str, Any]:
+        """One call as ``who``, which must succeed unless ``status`` says otherwise; its JSON."""
+        path = path if path.startswith(("/health", "/ready", "/metrics")) else API + path
+        token = how.pop("token", None) or (await self.gateway.token(who) if who is not None else None)
+        await self._forget_the_past()
+        wanted, port = how.pop("status", None), how.pop("port", "http")
+        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        async with self.gateway.http.request(
+            method, self.gateway.ready[port] + path, json=body, headers=headers, **how
+        ) as answer:
+            said = await answer.text()
+            assert answer.status < 300 if wanted is None else answer.status == wanted, (method, path, said)
+            document = await answer.json() if "json" in answer.content_type and said else {}
+        await self.told(method, path, leaves)
+        return document if isinstance(document, dict) else {}
+
+    async def told(self, method: str, path: str, leaves: tuple[Kind, ...]) -> None:
+        """Wait for the entries of these kinds, and for no others."""
+        left: set[Kind] = set()
+        async with asyncio.timeout(20):
+            while not (left := {entry.kind for entry in await self._new()}) >= set(leaves):
+                await asyncio.sleep(0.01)
+        assert left == set(leaves), (method, path)
+        self.shown.setdefault(route_of(method, path), set()).update(left)
+
+    async def _forget_the_past(self) -> None:
+        self._size = self.gateway.node.journal.size
+
+    async def _new(self) -> list[Entry]:
+        """What was recorded since of someone's acts: the node's own life has neither account nor source."""
+        page = await TraceReader.of(self.gateway.node.journal.folder, self.gateway.node.journal.node).entries(limit=50)
+        return [entry for entry in page.items if entry.n >= self._size and (entry.account is not None or entry.source)]
+
+
+class InTwoYears(SystemClock):
+    """For whom what was just recorded has been kept long enough."""
+
+    def now(self) -> Any:
+        return super().now() + 2 * A_YEAR
+
+
+def purges_in_two_years(journal: Any, _retention: Any, _clock: Any) -> PurgeService:
+    decided = Retention(A_YEAR, A_YEAR, A_YEAR, A_YEAR, "décision n° 1", None)
+    return PurgeService(journal, lambda: decided, InTwoYears())
+
+
+@asynccontextmanager
+async def on_tour(folder: Path) -> AsyncIterator[Tour]:
+    """A gateway that can be asked for anything: it reads a configuration again, and something is due for a purge."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(halfgateway.app.listening, "PurgeService", purges_in_two_years)
+        async with open_gateway(folder, SWIFT) as gateway:
+            in_force = ConfigurationFile(folder / "gateway.toml", "0" * 64, gateway.node.configuration)
+            patch.setattr(gateway.node.in_force, "_file", in_force)
+            patch.setattr(ConfigurationFile, "read", lambda _path: in_force)
+            yield Tour(gateway)
+
+
+async def test_every_operation_leaves_what_it_declares_or_does_nothing(tmp_path: Path) -> None:
+    # T10
+    async with on_tour(tmp_path / "demo") as tour:
+        await logins(tour)
+        await what_is_read(tour)
+        await designations(tour)
+        await orders(tour)
+        await streams(tour)
+        await custody(tour)
+        await the_interconnection(tour)
+        await the_trace(tour)
+        await goodbyes(tour)
+    await the_first_officer(tour, tmp_path / "empty")
+    assert {route: set(kinds) for route, kinds in DECLARED.items()} == tour.shown
+
+
+async def logins(tour: Tour) -> None:
+    for role in ("operator", "supervisor", "machine", "ops", "officer", "auditor"):
+        await tour._forget_the_past()
+        await tour.gateway.token(role)
+        await tour.told("POST", f"{API}/login", (Kind.AUTH_SUCCEEDED,))
+    await tour.call("ops", "GET", "/sessions")
+    wrong = {"id": tour.gateway.ready["accounts"]["ops"]["id"], "password": "wrong", "totp": "000000"}
+    await tour.call(None, "POST", "/login", wrong, (Kind.AUTH_FAILED,), status=401)
+
+
+async def what_is_read(tour: Tour) -> None:
+    camera = tour.gateway.cameras[0]
+    for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"):
+        await tour.call(None, "GET", path)
+    for path in ("/cameras", f"/cameras/{camera}", "/interconnection"):
+        await tour.call("operator", "GET", path)
+    for path in ("/assertion-keys", "/break-glass", "/interventions", "/orders"):
+        await tour.call("officer", "GET", path)
+    period = "?start=2026-11-20T10:00:00Z&end=2026-11-20T11:00:00Z"
+    await tour.call(
+        "operator", "GET", f"/cameras/{camera}/recordings{period}", None, (Kind.RECORDING_SEARCHED,), status=404
+    )
+
+
+async def designations(tour: Tour) -> None:
+    async def officer(method: str, path: str, body: object, *leaves: Kind) -> dict[str, Any]:
+        return await tour.call("officer", method, path, body, leaves)
+
+    agent = {"id": "pp-tour", "administration": "PP", "service": "DOPC", "start": START, **BY}
+    right = {"agent": "pp-tour", "role": "operator", "start": START, **BY}
+    await officer("POST", "/agents", agent, Kind.AGENT_ADDED)
+    granted = await officer("POST", "/habilitations", right, Kind.HABILITATION_GRANTED)
+    path = f"/habilitations/{granted['id']}"
+    await officer("POST", f"{path}/confirm", {"reference": "revue-1"}, Kind.HABILITATION_CONFIRMED)
+    await officer("POST", f"{path}/end", {"reason": "fin", "reference": "PP-18"}, Kind.HABILITATION_ENDED)
+    await officer("POST", "/habilitations", right, Kind.HABILITATION_GRANTED)
+    card = DemoAuthority.open(tour.gateway.data / "ca", SystemClock().now()).client("pp-tour", SystemClock().now())
+    factor = {"kind": "card", "role": "operator", "site": "PP-CITE", "certificate": card.certificate_path.read_text()}
+    await officer("POST", "/agents/pp-tour/factors", factor, Kind.AGENT_ENROLLED)
+    for path in ("/agents", "/agents/pp-tour", "/habilitations?on=2026-11-21", "/blocks"):
+        await officer("GET", path, None, Kind.TRACE_READ)
+    block = {"kind": "agent", "subject": "pp-tour", "ground": "security", "reason": "doute"}
+    blocked = await officer("POST", "/blocks", block, Kind.BLOCK_SET)
+    await officer("POST", f"/blocks/{blocked['id']}/lift", {"reason": "levé"}, Kind.BLOCK_LIFTED)
+    await officer("POST", "/agents/import", signed_list(), Kind.AGENT_ADDED, Kind.HABILITATION_GRANTED)
+    ended = {"reason": "départ", "reference": "PP-19"}
+    await officer("POST", "/agents/pp-tour/end", ended, Kind.AGENT_ENDED, Kind.HABILITATION_ENDED)
+
+
+def signed_list() -> dict[str, Any]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    text = "agent,service,role,start\npp-list-1,PJ,operator,2026-01-01\n"
+    signature = base64.b64encode(key.sign(text.encode(), ec.ECDSA(SHA256()))).decode()
+    return {"list": text, "signature": signature, "key": public_pem(key), **BY}
+
+
+async def orders(tour: Tour) -> None:
+    camera = tour.gateway.cameras[0]
+    first, second = order_of("78-tour-1", camera, "DOPC"), order_of("78-tour-2", camera, "DOPC")
+    for path, body in (
+        ("/orders", first),
+        ("/orders/import", {"orders": [second]}),
+        ("/orders/78-tour-1/suspend", {"reason": "recours"}),
+        ("/orders/78-tour-1/resume", {"reason": "rejet"}),
+        ("/orders/78-tour-1/withdraw", {"reason": "abrogation"}),
+    ):
+        await tour.call("officer", "POST", path, body, (Kind.REGISTRY_CHANGED,))
+
+
+async def streams(tour: Tour) -> None:
+    gateway, granted = tour.gateway, (Kind.STREAM_REQUESTED, Kind.STREAM_GRANTED)
+    wish = {"camera": gateway.cameras[0], "mode": "live", "reason": "L251-2-5"}
+    ticket = await tour.call("operator", "POST", "/streams", wish, granted)
+    await tour.call("officer", "GET", "/streams?unmask=essai", None, (Kind.STREAM_UNMASKED,))
+    await tour.call("supervisor", "DELETE", f"/streams/{ticket['id']}", None, (Kind.STREAM_STOPPED,))
+    unknown = wish | {"camera": "no-such-camera"}
+    await tour.call("operator", "POST", "/streams", unknown, (Kind.STREAM_REFUSED,), status=404)
+    account = gateway.ready["accounts"]["machine"]
+    tls = ssl.create_default_context(cafile=gateway.ready["ca"])
+    tls.load_cert_chain(account["certificate"], account["key"])
+    asserted = wish | {"assertion": Signer.of_demo(gateway.ready).assertion()}
+    over_tls = {"port": "https", "ssl": tls}
+    ticket = await tour.call("machine", "POST", "/streams", asserted, (Kind.ASSERTION_ACCEPTED, *granted), **over_tls)
+    await tour.call("machine", "POST", "/streams", asserted, (Kind.ASSERTION_REFUSED,), status=403, **over_tls)
+    await tour.call("machine", "DELETE", f"/streams/{ticket['id']}", None, (Kind.STREAM_STOPPED,))
+
+
+async def custody(tour: Tour) -> None:
+    key = {"public_key": public_pem(ec.generate_private_key(ec.SECP256R1())), "reference": "PP-2026-2", "kid": "tour"}
+    await tour.call("officer", "POST", "/assertion-keys", key, (Kind.ASSERTION_KEY_DECLARED,))
+    lost = {"reason": "perte"}
+    await tour.call("officer", "POST", "/assertion-keys/tour/revoke", lost, (Kind.ASSERTION_KEY_REVOKED,))
+    root = read(tour.gateway.data / "ca" / "ca.pem", tour.gateway.data / "ca" / "ca.key")
+    newer = {"pem": revocation_list(root, begins=timedelta(0)).decode()}
+    await tour.call("officer", "PUT", "/admin/crl", newer, (Kind.CONFIG_CHANGED,))
+    await tour.call("auditor", "POST", "/recovery-codes", None, (Kind.AGENT_ENROLLED,))
+    sealed = await tour.call("officer", "POST", "/break-glass", {"role": "ops"}, (Kind.BREAK_GLASS_ISSUED,))
+    opening = {"id": sealed["account"], "password": sealed["password"]}
+    await tour.call(None, "POST", "/login", opening, (Kind.AUTH_SUCCEEDED, Kind.BREAK_GLASS_USED))
+    report = {"text": "Panne de l'annuaire."}
+    path = f"/break-glass/{sealed['number']}/report"
+    await tour.call("officer", "POST", path, report, (Kind.BREAK_GLASS_REPORTED,))
+    disk = {"person": "technicien-4", "reason": "remplacement d'un disque"}
+    begun = await tour.call("ops", "POST", "/interventions", disk, (Kind.INTERVENTION_STARTED,))
+    await tour.call("ops", "POST", f"/interventions/{begun['number']}/end", None, (Kind.INTERVENTION_ENDED,))
+
+
+async def the_interconnection(tour: Tour) -> None:
+    cut = {"ground": "critical-incident", "reason": "essai"}
+    told = await tour.call("ops", "POST", "/interconnection/cut", cut, (Kind.INTERCONNECTION_CUT,))
+    restore = {"incident": told["incident"], "reason": "fin de l'essai"}
+    await tour.call("ops", "POST", "/interconnection/restore", restore, (Kind.INTERCONNECTION_RESTORED,))
+    await tour.call("ops", "POST", "/admin/reload", None, (Kind.CONFIG_CHANGED,))
+
+
+async def the_trace(tour: Tour) -> None:
+    node = tour.gateway.node.journal.node
+    for path in ("", "/checkpoints", f"/{node}/1/proof", f"/{node}/consistency?from=1&to=2"):
+        await tour.call("auditor", "GET", f"/trace{path}", None, (Kind.TRACE_READ,))
+    await tour.call("auditor", "GET", "/trace/export", None, (Kind.TRACE_EXPORTED,))
+    purge = {"class": "technical", "older_than_days": 400, "visa": "AD78-1"}
+    await tour.call("officer", "POST", "/trace/purges", purge, (Kind.TRACE_PURGED,))
+
+
+async def goodbyes(tour: Tour) -> None:
+    account = tour.gateway.ready["accounts"]["auditor"]
+    drawn = await tour.call("auditor", "POST", "/recovery-codes", None, (Kind.AGENT_ENROLLED,))
+    again = {"id": account["id"], "password": account["password"], "totp": drawn["codes"][0]}
+    other = await tour.call(None, "POST", "/login", again, (Kind.AUTH_SUCCEEDED,))
+    sessions = await tour.call("auditor", "GET", "/sessions")
+    (mine,) = [each["id"] for each in sessions["items"] if each["current"]]
+    await tour.call(None, "DELETE", f"/sessions/{mine}", None, (Kind.SESSION_CLOSED,), token=other["token"])
+    await tour.call(None, "POST", "/logout", None, (Kind.SESSION_CLOSED,), token=other["token"])
+    guess = {"id": "nobody", "password": "guess", "totp": pyotp.TOTP(pyotp.random_base32()).now()}
+    for _ in range(FAILURES_PER_MINUTE_OF_STRANGERS):
+        await tour.call(None, "POST", "/login", guess, (Kind.AUTH_FAILED,), status=401)
+    await tour.call(None, "POST", "/login", guess, (Kind.AUTH_LOCKED,), status=429)
+
+
+async def the_first_officer(tour: Tour, folder: Path) -> None:
+    """The one operation that a node in use refuses: through the socket of a folder where there is no officer yet."""
+    folder.mkdir()
+    async with Office(None, folder) as office:
+        await office.call("POST", "/agents/bootstrap", {"id": "syn-first", **BY})
+    page = await TraceReader.of(folder / "trace", "demo").entries(limit=50)
+    left = [entry.kind for entry in page.items[::-1] if entry.account is not None]
+    assert left == [Kind.AGENT_ADDED, Kind.HABILITATION_GRANTED, Kind.AGENT_ENROLLED]
+    tour.shown["POST", f"{API}/agents/bootstrap"] = set(left)

@@ -1,0 +1,104 @@
+"""Incidents as operations, PP and the auditor meet them: by the command line, by the API, in the trace (article 8)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import pytest_asyncio
+
+import halfgateway.app.incidents
+from auth.trace import Kind
+from camera_registry.cameras import CameraState
+from ops.incidents.detecting import StopDetector
+from tests.e2e.conftest import SWIFT, Gateway, open_gateway
+from tests.e2e.test_cut import run_command
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class QuickDetector(StopDetector):
+    """One that opens an incident after the first second."""
+
+    def __init__(self, *arguments: object, **named: object) -> None:
+        super().__init__(*arguments, lasting=timedelta(seconds=0.5), **named)  # type: ignore[arg-type]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(halfgateway.app.incidents, "StopDetector", QuickDetector)
+        async with open_gateway(tmp_path_factory.mktemp("incidents"), SWIFT) as opened:
+            yield opened
+
+
+async def test_a_cut_has_its_incident_for_every_role_that_may_read_it(gateway: Gateway) -> None:
+    # C10, C11, C12, N02
+    occurred = datetime.now(UTC) - timedelta(minutes=20)
+    body = {"ground": "critical-incident", "reason": "essai", "occurred_at": occurred.isoformat()}
+    _, cut = await gateway.call("ops", "POST", "/interconnection/cut", body)
+    incident = cut["incident"]
+    await gateway.traced(lambda e: e.kind is Kind.INCIDENT_OPENED and e.detail["incident"] == incident)
+    for role in ("ops", "officer", "auditor"):
+        status, shown = await gateway.call(role, "GET", f"/incidents/{incident}")
+        assert status == 200
+        assert datetime.fromisoformat(shown["deadline"]) == occurred + timedelta(hours=8)
+        assert (shown["critical"], shown["state"], shown["ground"]) == (True, "open", "critical-incident")
+    assert (await gateway.call("operator", "GET", f"/incidents/{incident}"))[0] == 403
+    assert (await gateway.call("ops", "POST", f"/incidents/{incident}/resolve", {"reason": "x"}))[0] == 422
+
+    restored = {"incident": incident, "reason": "fini"}
+    assert (await gateway.call("ops", "POST", "/interconnection/restore", restored))[0] == 200
+    await gateway.traced(lambda e: e.kind is Kind.INCIDENT_RECOVERED and e.detail["incident"] == incident)
+    assert (await gateway.call("ops", "POST", f"/incidents/{incident}/resolve", {"reason": "fini"}))[0] == 200
+    (resolved,) = await gateway.traced(lambda e: e.kind is Kind.INCIDENT_RESOLVED and e.detail["incident"] == incident)
+    assert resolved.account == gateway.ready["accounts"]["ops"]["id"]
+
+
+async def test_the_command_line_does_it_all_by_the_account_of_who_types(gateway: Gateway) -> None:
+    # C13, N02, N08, C21, L22
+    code, reported = await run_command(
+        gateway, "incident", "report", "--reported-by", "salle de commandement", "--reason", "plus d'image"
+    )
+    assert (code, reported["critical"]) == (0, False)
+    incident = reported["id"]
+    before = datetime.fromisoformat(reported["t0"]) - timedelta(hours=1)
+    steps = (
+        ("classify", incident, "--critical", "--reason", "panne générale"),
+        ("revise", incident, "--t0", before.strftime("%Y-%m-%dT%H:%M:%S%z"), "--reason", "journal du commutateur"),
+        ("clock", incident, "cnil-72h"),
+        ("resolve", incident, "--reason", "rétabli"),
+    )
+    for step in steps:
+        assert (await run_command(gateway, "incident", *step))[0] == 0, step
+    code, shown = await run_command(gateway, "incident", "show", incident)
+    assert datetime.fromisoformat(shown["deadline"]) == before.replace(microsecond=0) + timedelta(hours=8)
+    assert (shown["critical"], shown["state"], len(shown["clocks"])) == (True, "resolved", 1)
+
+    traced = await gateway.traced(lambda e: e.detail.get("incident") == incident and e.kind is Kind.INCIDENT_RESOLVED)
+    assert traced[0].account is not None
+    assert traced[0].account.startswith("local:")
+    kinds = {e.kind for e in await gateway.trace() if e.detail.get("incident") == incident}
+    assert {Kind.INCIDENT_REVISED, Kind.INCIDENT_CLOCK_STARTED, Kind.INCIDENT_CLASSIFIED} <= kinds
+    assert (await run_command(gateway, "incident", "show", "nope"))[0] == 1
+
+
+async def test_every_camera_gone_is_an_incident_and_their_return_its_end(gateway: Gateway) -> None:
+    # article 8, N02, N03
+    cameras = gateway.node.records.cameras
+
+    async def in_state(state: CameraState, cause: str | None) -> None:
+        for record in tuple(cameras.snapshot.records.values()):
+            await cameras.upsert(replace(record, camera=replace(record.camera, state=state, cause=cause)))
+
+    await in_state(CameraState.UNAVAILABLE, "unreachable")
+    (found,) = await gateway.traced(
+        lambda e: e.kind is Kind.INCIDENT_OPENED and e.account == "detection" and "caméra" in e.detail["reason"]
+    )
+    await in_state(CameraState.AVAILABLE, None)
+    incident = found.detail["incident"]
+    await gateway.traced(lambda e: e.kind is Kind.INCIDENT_RECOVERED and e.detail["incident"] == incident)
+    _, shown = await gateway.call("ops", "GET", f"/incidents/{incident}")
+    assert (shown["t0_source"], shown["critical"]) == ("heartbeat", True)
