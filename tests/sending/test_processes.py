@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from halfgateway.net.attendants import AttendantRunsError, only_one
 from ops.interconnection import Author, Ground, cut, first_open, new_incident
 from ops.local_record import LocalRecord
 from tests.contacts import CONTACTS
@@ -124,12 +125,8 @@ async def test_they_outlive_a_killed_node_and_end_with_one_that_stops(place: Pla
     await until(place.mails)
     assert [name.startswith(f"{incident}.cut-1.") for name in place.mails()] == [True]
 
-    again = subprocess.run(
-        [sys.executable, "-m", "halfgateway", "notifier", "--config", str(place.config)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert again.returncode == 1
-    assert "notifier runs already" in again.stderr
+    with pytest.raises(AttendantRunsError), only_one(place.root / "run", "notifier"):
+        raise AssertionError("there is one of each")
 
     second = place.node()
     assert second.stdin is not None
