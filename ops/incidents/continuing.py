@@ -6,12 +6,11 @@ of them is not known, and may be told again. The damaged book stays as it is, fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 
 from ops.errors import BookError
 from ops.incidents.book import IncidentBooks
-from ops.incidents.events import Noted, Said
+from ops.incidents.events import Noted
 from ops.incidents.incident import Incident
 
 _SUFFIX = ".2"
@@ -25,16 +24,11 @@ def continuation(incident_id: str) -> str:
 def carry_on(books: IncidentBooks, incident: Incident, who: str) -> Incident:
     """Return an incident's continuation, begun if there is none yet. Raises BookError."""
     name = continuation(incident.id)
-
-    def change(known: Incident | None) -> Sequence[Said]:
-        if known is not None:
-            return ()
-        note = Noted(about="report", text=f"Suite du registre {incident.id}, endommagé après {len(told)} lignes")
-        return (*told, note)
-
+    if books.stamp(name) is not None:
+        return books.read(name)
+    for sha256 in {notice.sha256 for notice in incident.notices}:
+        with suppress(BookError):
+            books.keep_message(name, books.message(incident.id, sha256))
     told = [event.said for event in incident.timeline]
-    if books.stamp(name) is None:
-        for sha256 in {notice.sha256 for notice in incident.notices}:
-            with suppress(BookError):
-                books.keep_message(name, books.message(incident.id, sha256))
-    return books.update(name, who, change)
+    note = Noted(about="report", text=f"Suite du registre {incident.id}, endommagé après {len(told)} lignes")
+    return books.update(name, who, lambda known: () if known is not None else (*told, note))

@@ -116,6 +116,7 @@ class Notifier:
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._unwritten: dict[str, list[Said]] = {}
         self._called_at: dict[str, float] = {}
+        self._stuck: dict[str, str] = {}
         self._began = clock.now()
 
     async def run(self, changing: Iterable[Path] = ()) -> NoReturn:
@@ -140,7 +141,8 @@ class Notifier:
         if self._mailbox is not None:
             self._begin(("", "returns"), self._take_in(self._mailbox, incidents))
         for incident in incidents:
-            await self._attend(incident)
+            if not self._queue.is_settled(incident, now):
+                await self._attend(incident)
         await self._neighbours.alarms.stand(self._alarms(incidents), now)
         pulse = self._neighbours.pulse
         if pulse is not None:
@@ -182,8 +184,10 @@ class Notifier:
         now = self._clock.now()
         try:
             incident = await asyncio.to_thread(self._queue.keep_up, incident, now, busy)
+            self._stuck.pop(incident.id, None)
         except OpsError as error:
             log.error("notifier.not_queued incident=%s error=%s", incident.id, error)
+            self._stuck[incident.id] = f"{type(error).__name__}: {error}"
         for sending in self._due(incident):
             self._begin((incident.id, sending.notice.id), self._send(incident.id, sending.notice.id))
         if self._step(incident) is not None and self._may_call(incident.id):
@@ -271,13 +275,17 @@ class Notifier:
         return True
 
     def _alarms(self, incidents: Sequence[Incident]) -> list[Alarm]:
-        """What the notifier itself has to shout: that the watchdog is silent."""
+        """What the notifier itself has to shout: that it cannot write a notice, that the watchdog is silent."""
         watchdog, now = self._neighbours.watchdog, self._clock.now()
-        if watchdog is None or now < max(self._began, watchdog.last() or self._began) + SILENT_AFTER:
-            return []
-        open_ones = sum(incident.resolved_at is None for incident in incidents)
-        text = f"La surveillance des courriels ne répond plus ; incidents ouverts : {open_ones}"
-        return [Alarm(AlarmKind.WATCHDOG_SILENT, "watchdog", text)]
+        alarms = [
+            Alarm(AlarmKind.NOT_WRITTEN, name, f"Le courriel d'information ne peut être établi : {why}")
+            for name, why in self._stuck.items()
+        ]
+        if watchdog is not None and now >= max(self._began, watchdog.last() or self._began) + SILENT_AFTER:
+            open_ones = sum(incident.resolved_at is None for incident in incidents)
+            text = f"La surveillance des courriels ne répond plus ; incidents ouverts : {open_ones}"
+            alarms.append(Alarm(AlarmKind.WATCHDOG_SILENT, "watchdog", text))
+        return alarms
 
     def _begin(self, key: tuple[str, str], work: Coroutine[Any, Any, None]) -> None:
         """Begin what is not under way already."""

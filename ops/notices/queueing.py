@@ -16,6 +16,7 @@ from ops.incidents.book import IncidentBooks
 from ops.incidents.duties import Duty, Rules, deadline_missed, next_duty, over
 from ops.incidents.events import (
     DeadlineMissed,
+    Level,
     NoticeFailed,
     NoticeKind,
     NoticeQueued,
@@ -117,6 +118,13 @@ class Queue:
         if over(incident, self._rules, now) and not any(notice.unsent for notice in incident.notices):
             incident = self._say(incident, lambda current: self._over(current, now))
         return incident
+
+    def is_settled(self, incident: Incident, now: datetime) -> bool:
+        """Whether nothing will ever be written of an incident here: cheap, for there are years of them."""
+        if incident.resolved_at is None or _untold_steps(incident):
+            return False
+        levels = {one.level for notice in incident.notices if not notice.withdrawn for one in notice.recipients}
+        return not levels & {Level.QUEUED, Level.FAILED} and next_duty(incident, self._rules, now) is None
 
     def add_next_contact(self, incident: Incident, now: datetime) -> Incident:
         """Send the notice of the stop to PP's next level too: nobody has answered (C13)."""

@@ -44,6 +44,7 @@ class AlarmKind(StrEnum):
 
     NOTICE_LATE = "notice-late"
     DEADLINE_MISSED = "deadline-missed"
+    NOT_WRITTEN = "notice-not-written"
     NOTIFIER_SILENT = "notifier-silent"
     WATCHDOG_SILENT = "watchdog-silent"
     BOOK_DAMAGED = "book-damaged"

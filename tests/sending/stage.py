@@ -22,7 +22,7 @@ from ops.incidents.events import NoticeQueued, Opened, Source
 from ops.incidents.incident import TELL_OF_THE_STOP, Incident
 from ops.interconnection import Author, Ground
 from ops.notices.conversation import Route
-from ops.notices.notifier import Notifier, OnCall, Post
+from ops.notices.notifier import Neighbours, Notifier, OnCall, Post
 from ops.notices.queueing import Queue, StandIn
 from ops.notices.returns import Mailbox
 from ops.notices.sending import Pace
@@ -221,6 +221,7 @@ def stage_of(
     on_call: OnCall | None = None,
     stand_in: StandIn | None = None,
     writes: Callable[[Incident, Duty, str, datetime], Written] = compose,
+    neighbours: Neighbours | None = None,
 ) -> Stage:
     books = IncidentBooks(folder / "incidents", clock=clock)
     queue = Queue(
@@ -232,5 +233,7 @@ def stage_of(
         stand_in=stand_in or StandIn(),
     )
     post = Post(SENDER, tuple(routes), pace)
-    notifier = Notifier(books, None, queue, post, rules=RULES, clock=clock, mailbox=mailbox, on_call=on_call)
+    notifier = Notifier(
+        books, None, queue, post, rules=RULES, clock=clock, mailbox=mailbox, on_call=on_call, neighbours=neighbours
+    )
     return Stage(books, clock, notifier)

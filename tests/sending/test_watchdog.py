@@ -13,17 +13,29 @@ from typing import Any
 
 from aiohttp import web
 
+from ops.errors import NoContact
 from ops.incidents.book import IncidentBooks
 from ops.incidents.events import Escalated, NoticeSubmitted, Recovered, Relapsed
 from ops.incidents.incident import State
 from ops.interconnection import Author, Ground, cut, first_open
 from ops.local_record import LocalRecord
 from ops.notices.escalation import EscalationPlan, Step
-from ops.notices.notifier import OnCall
+from ops.notices.notifier import Neighbours, OnCall
 from ops.notices.shouting import Alarms, MailVoice, MetricsFile, Pulse, StderrVoice, Voice, WebhookVoice
 from ops.notices.watchdog import Gateway, Signs, Watchdog
 from tests.held_clock import HeldClock
-from tests.sending.stage import DOMAIN, ESCALATION, PP, RULES, SENDER, black_hole, mail_server, opened, stage_of
+from tests.sending.stage import (
+    DOMAIN,
+    ESCALATION,
+    PP,
+    RULES,
+    SENDER,
+    Written,
+    black_hole,
+    mail_server,
+    opened,
+    stage_of,
+)
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -293,3 +305,20 @@ async def test_what_the_node_found_is_the_nodes_to_end_and_its_death_is_no_secon
     await watchdog.once()
     assert books.ids() == ("i1",)
     assert len(books.read("i1").timeline) == 1
+
+
+async def test_the_notifier_shouts_what_it_cannot_write_and_that_the_watchdog_is_silent(
+    tmp_path: Path, clock: HeldClock
+) -> None:
+    def refused(*_: object) -> Written:
+        raise NoContact("annexe 2 : aucun contact")
+
+    said = io.StringIO()
+    neighbours = Neighbours(Pulse(tmp_path / "own"), Pulse(tmp_path / "watchdog"), Alarms([StderrVoice(said)]))
+    async with mail_server() as server:
+        stage = stage_of(tmp_path, clock, server.route(), writes=refused, neighbours=neighbours)
+        stage.books.update("i1", "ops", lambda _: [opened(clock.now())])
+        await stage.pass_time(4 * MINUTE, step=MINUTE)
+    alarms = [line.split()[2] for line in said.getvalue().splitlines()]
+    assert alarms == ["notice-not-written", "watchdog-silent"]
+    assert Pulse(tmp_path / "own").last() == clock.now()
