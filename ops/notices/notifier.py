@@ -24,7 +24,7 @@ from ops.incidents.book import IncidentBooks
 from ops.incidents.continuing import carry_on
 from ops.incidents.duties import Rules
 from ops.incidents.events import Said
-from ops.incidents.following import follow_record
+from ops.incidents.following import RecordFollower
 from ops.incidents.incident import Incident
 from ops.local_record import LocalRecord
 from ops.notices.conversation import Letter, Route
@@ -104,7 +104,7 @@ class Notifier:
         neighbours: Neighbours | None = None,
     ) -> None:
         self._books = books
-        self._record = record
+        self._follower = None if record is None else RecordFollower(books, record)
         self._queue = queue
         self._post = post
         self._rules = rules
@@ -136,7 +136,8 @@ class Notifier:
         What it begins goes on after it: see :meth:`settle`.
         """
         now = self._clock.now()
-        await self._attempted("follow", self._follow)
+        if self._follower is not None:
+            await self._attempted("follow", self._follower.follow)
         incidents = await asyncio.to_thread(self._shelf.look)
         if self._mailbox is not None:
             self._begin(("", "returns"), self._take_in(self._mailbox, incidents))
@@ -165,10 +166,6 @@ class Notifier:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-
-    def _follow(self) -> None:
-        if self._record is not None:
-            follow_record(self._books, self._record.history())
 
     async def _take_in(self, mailbox: Mailbox, incidents: Sequence[Incident]) -> None:
         await self._attempted("returns", lambda: take_in(mailbox, self._books, incidents))

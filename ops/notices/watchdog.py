@@ -19,7 +19,7 @@ from ops.errors import CallFailed, OpsError
 from ops.incidents.book import IncidentBooks
 from ops.incidents.duties import Rules, relapses, to_be_shouted
 from ops.incidents.events import Opened, Recovered, Relapsed, Said, Source
-from ops.incidents.following import follow_record
+from ops.incidents.following import RecordFollower
 from ops.incidents.incident import Incident
 from ops.interconnection import Author
 from ops.local_record import LocalRecord
@@ -83,6 +83,7 @@ class Watchdog:
         """``notifier`` is the notifier's sign of life, ``pulse`` our own."""
         self._books = books
         self._record = record
+        self._follower = RecordFollower(books, record)
         self._alarms = alarms
         self._rules = rules
         self._clock = clock
@@ -107,7 +108,7 @@ class Watchdog:
 
     def _look(self, now: datetime) -> tuple[Incident, ...]:
         try:
-            follow_record(self._books, self._record.history())
+            self._follower.follow()
             if self._gateway is not None:
                 watch_gateway(self._books, self._record, self._gateway, rules=self._rules, now=now)
             if self._pulse is not None:
