@@ -48,6 +48,7 @@ from halfgateway.config import (
     Configuration,
     ConventionSection,
     DatabaseSection,
+    DegradedModeSection,
     ListenSection,
     MachineSection,
     NodeSection,
@@ -193,6 +194,9 @@ def _configuration(
         ),
         database=DatabaseSection(url=database_url),
         timings=timings,
+        degraded_modes=(
+            DegradedModeSection(name="live-only", agreement="accord de démonstration", live_only=True, cap=5),
+        ),
         cameras=tuple(_camera_section(folder, camera) for camera in cameras),
         assertions=AssertionSection(issuer=ASSERTION_ISSUER, audience=ASSERTION_AUDIENCE),
         machines=(MachineSection(id=MACHINE, agent=RESPONSIBLE, reason="L251-2-5", over_plain_rtsp=True),),

@@ -78,6 +78,10 @@ class CallFailed(OpsError):
     """Nobody could be called, or shouted at, by this means."""
 
 
+class IncidentRefused(OpsError):
+    """What was asked of an incident does not fit where it stands; the message says so in French."""
+
+
 class CopyingRefused(OpsError):
     """A message would go over the border without both parties in copy, or PP into an internal one (C14, C16)."""
 
@@ -92,7 +96,3 @@ class WordingError(OpsError):
 
 class SigningError(OpsError):
     """The S/MIME certificate or its key cannot be used, or a message cannot be signed with it."""
-
-
-class IncidentRefused(OpsError):
-    """What was asked of an incident does not fit where it stands; the message says so in French."""

@@ -17,10 +17,10 @@ FIXED_KEYS = (
     "tls.handshake_timeout_s",
     "tls.ocsp_responders",
     "assertions",
-    "mail",
-    "on_call",
     "siem",
     "trace.pkcs11",
+    "mail",
+    "on_call",
 )
 """What is read once, at start: where the node keeps its own, where it listens and how it greets there, how mail
 leaves and who is called, and what all nodes of a convention must have in common."""

@@ -171,8 +171,9 @@ async def _start(
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
     survey = await _begin_survey(configuration, records, control, onvif)
     watch = CertificateWatch(tls, certificates, proof, control, sessions) if tls is not None else None
-    parts = Parts(records, control, onvif, survey, tls, watch, clock, enforcement.renew)
-    in_force = ConfigurationInForce(configuration, file, parts)
+    in_force = ConfigurationInForce(
+        configuration, file, Parts(records, control, onvif, survey, tls, watch, clock, enforcement.renew)
+    )
     control.records_watch.adopt(in_force.read_machines_again)
     custody = open_custody(lambda: in_force.current, records, tracer.durable, clock)
     office = open_office(

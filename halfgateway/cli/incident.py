@@ -5,6 +5,7 @@ Like a cut, it needs the node's disk and nothing else that could be down; a runn
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +34,11 @@ from ops.incidents.following import follow_record
 from ops.incidents.incident import Incident
 from ops.interconnection import Author
 from ops.local_record import LocalRecord
+
+TRACED_WITHIN_S = 3.0
+"""How long a command waits for its node's trace: the node looks once a second."""
+
+LOOK_S = 0.05
 
 incident = typer.Typer(help="Incidents: what happened, by when PP is told, what was done.", no_args_is_help=True)
 
@@ -266,11 +272,21 @@ def _at_the_desk(config: Path | None, data: Path | None, work: Callable[[Inciden
     try:
         if folder.interconnection.exists():
             follow_record(books, LocalRecord(folder.interconnection, clock=clock).history())
-        return work(IncidentDesk(books, clock), account_name())
+        done = work(IncidentDesk(books, clock), account_name())
     except UnknownIncident as error:
         stop(REFUSED, f"aucun incident {error}")
     except (OpsError, ValueError) as error:
         stop(REFUSED, str(error))
+    if isinstance(done, Incident) and folder.socket.exists():
+        _wait_until_traced(books, done)
+    return done
+
+
+def _wait_until_traced(books: IncidentBooks, incident: Incident) -> None:
+    """Give the running node the time to trace what was said; what it does not trace now, it does once it can."""
+    deadline = time.monotonic() + TRACED_WITHIN_S
+    while books.told(incident.id) < len(incident.timeline) and time.monotonic() < deadline:
+        time.sleep(LOOK_S)
 
 
 def _say_one(

@@ -20,7 +20,6 @@ from halfgateway.cli.common import (
     say,
     stop,
 )
-from halfgateway.config import read_configuration
 from halfgateway.control.beacon import Followed, make_node_follow, sign_command
 from halfgateway.folder import DataFolder
 from ops import interconnection as states
@@ -85,8 +84,10 @@ def degrade(
     """Mode dégradé : go on with less, in a mode that PP has agreed to."""
     if end == (mode is not None):
         stop(WRONG_USAGE, "name a --mode, or --end the one in force")
+    from halfgateway.cli.office import configuration_of  # noqa: PLC0415 - a cut does not wait for it
+
     folder = node_folder(config, data)
-    agreed = {each.name for each in read_configuration(config).degraded_modes} if config is not None else set()
+    agreed = {each.name for each in configuration_of(config, data).degraded_modes} if mode is not None else set()
     if mode is not None and mode not in agreed:
         stop(REFUSED, f"{mode} : aucun accord de la Préfecture de police n'est enregistré pour ce mode")
     at = SystemClock().now()

@@ -135,10 +135,9 @@ def continue_trace(
 
 async def _continue(config: Path | None, data: Path | None, reason: str, known: list[KnownHead]) -> tuple[Gap, Entry]:
     from halfgateway.app.keeping import open_state_store, taken  # noqa: PLC0415 - all of a node: seconds to load
-    from halfgateway.cli.office import configuration_of  # noqa: PLC0415
     from halfgateway.control.heads import SharedHeads  # noqa: PLC0415
 
-    configuration, clock = configuration_of(config, data), SystemClock()
+    configuration, clock = office.configuration_of(config, data), SystemClock()
     folder = DataFolder(configuration.node.data.absolute())
     node = node_of(folder.trace) if any(folder.trace.glob("*.pem")) else configuration.node.id
     async with AsyncExitStack() as life:

@@ -16,8 +16,9 @@ from auth.trace import Draft, Kind
 from halfgateway.errors import TraceUnavailable
 from ops.errors import DamagedBook, OpsError
 from ops.incidents.book import IncidentBooks
+from ops.incidents.detecting import DETECTOR
 from ops.incidents.events import Event
-from ops.incidents.following import follow_record
+from ops.incidents.following import FOLLOWER, follow_record
 from ops.interconnection import InterconnectionState
 
 LOOK_S = 1.0
@@ -25,6 +26,9 @@ LOOK_S = 1.0
 
 LONG_CHARS = 600
 """Characters of a text that an entry repeats. A longer one is in the book; the entry has its SHA-256."""
+
+OUR_PARTS = frozenset({FOLLOWER, DETECTOR, "notifier", "watchdog", "node"})
+"""Who writes books and is no account: an entry of theirs names no person."""
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +96,9 @@ def entry_of(incident_id: str, event: Event) -> Draft:
     said = event.said.model_dump(mode="json", exclude_none=True)
     kind = Kind(said.pop("kind"))
     detail = {name: _shortened(value) for name, value in said.items()}
-    return Draft(kind=kind, account=event.who, detail={**detail, "incident": incident_id, "event": event.n})
+    account = None if event.who in OUR_PARTS else event.who
+    about = {"incident": incident_id, "event": event.n, "who": event.who}
+    return Draft(kind=kind, account=account, detail={**detail, **about})
 
 
 def _shortened(value: Any) -> Any:

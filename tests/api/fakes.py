@@ -43,6 +43,7 @@ from halfgateway.dossiers.tables import TableFormat
 from halfgateway.errors import InvalidRequest, NoRecording, Refusal, UnknownCamera
 from ops.incidents.book import IncidentBooks
 from ops.incidents.desk import IncidentDesk
+from ops.incidents.events import ClockStarted, Opened, Source
 from ops.interconnection import Author, Ground, Status
 from tests.api.fake_office import FakeGatekeeper, FakeOrders, FakePersonnel
 from tests.held_clock import HeldClock
@@ -467,7 +468,11 @@ class FakeHealth:
 def _incident_desk() -> IncidentDesk:
     """The real desk, over books that last as long as the tests."""
     clock = HeldClock()
-    return IncidentDesk(IncidentBooks(Path(tempfile.mkdtemp(prefix="halfgateway-incidents-")), clock=clock), clock)
+    books = IncidentBooks(Path(tempfile.mkdtemp(prefix="halfgateway-incidents-")), clock=clock)
+    opened = Opened(t0=clock.now(), t0_source=Source.DECLARED, critical=True, by=Author.OPS, reason="panne")
+    cnil = ClockStarted(clock="cnil-72h", start=clock.now(), deadline=clock.now() + timedelta(hours=72))
+    books.update("incident-1", "ops", lambda _: (opened, cnil))
+    return IncidentDesk(books, clock)
 
 
 @dataclass

@@ -16,6 +16,8 @@ ALL = set(Role)
 WATCHERS = {Role.OPERATOR, Role.MACHINE}
 CODE_ROLES = {Role.OPS, Role.OFFICER, Role.AUDITOR}
 KEEPERS = {Role.OFFICER, Role.AUDITOR}
+KEEPING_ORDER = {Role.OPS, Role.OFFICER}
+_INCIDENT = "/api/v1/incidents/incident-1"
 _START = "2026-11-21T00:00:00Z"
 _BY = {"authority": "préfet de police", "reference": "PP-17"}
 _AGENT = {"id": "pp-1", "administration": "PP", "service": "DOPC", "start": _START, **_BY}
@@ -57,6 +59,25 @@ MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
         {"incident": "incident-1", "reason": "fin"},
         {Role.OPS, Role.OFFICER},
     ),
+    ("POST", "/api/v1/interconnection/degrade", {"mode": "live-only", "reason": "panne"}, KEEPING_ORDER),
+    ("GET", "/api/v1/incidents", None, CODE_ROLES),
+    ("GET", "/api/v1/incidents/incident-1", None, CODE_ROLES),
+    ("POST", "/api/v1/incidents", {"reason": "panne"}, KEEPING_ORDER),
+    (
+        "POST",
+        "/api/v1/incidents/report",
+        {"reported_by": "salle", "reason": "panne"},
+        {*KEEPING_ORDER, Role.SUPERVISOR, Role.MACHINE},
+    ),
+    ("POST", f"{_INCIDENT}/revise", {"t0": _START, "reason": "journal"}, KEEPING_ORDER),
+    ("POST", f"{_INCIDENT}/note", {"text": "onduleur"}, KEEPING_ORDER),
+    ("POST", f"{_INCIDENT}/step", {"text": "en cours", "next_by": "2026-11-22T00:00:00Z"}, KEEPING_ORDER),
+    ("POST", f"{_INCIDENT}/classify", {"critical": False, "reason": "non"}, KEEPING_ORDER),
+    ("POST", f"{_INCIDENT}/acknowledge", {"contact": "permanence"}, KEEPING_ORDER),
+    ("POST", f"{_INCIDENT}/escalate", {"level": 2, "contact": "astreinte"}, KEEPING_ORDER),
+    ("POST", f"{_INCIDENT}/clock", {"clock": "nis2-24h", "start": _START, "hours": 24}, KEEPING_ORDER),
+    ("POST", f"{_INCIDENT}/clock/stop", {"clock": "cnil-72h", "done": "notifié"}, KEEPING_ORDER),
+    ("POST", f"{_INCIDENT}/resolve", {"reason": "fin"}, KEEPING_ORDER),
     ("POST", "/api/v1/admin/reload", None, {Role.OPS}),
     ("GET", "/api/v1/sessions", None, ALL),
     ("DELETE", "/api/v1/sessions/session-1", None, ALL),

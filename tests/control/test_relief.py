@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -66,7 +67,13 @@ async def place(nodes: Nodes, tmp_path: Path) -> AsyncIterator[Place]:
 
 
 def sweep(place: Place) -> None:
-    Entitlement(table=place.table, closer=place.closer, admission=place.admission, machines=Machines()).sweep()
+    Entitlement(
+        table=place.table,
+        closer=place.closer,
+        admission=place.admission,
+        machines=Machines(),
+        now=time.monotonic,
+    ).sweep()
 
 
 def without(place: Place, agent: str) -> None:

@@ -20,12 +20,15 @@ from typing import Any
 import pyotp
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 import halfgateway.app.listening
 from auth.demo_authority import DemoAuthority
+from auth.policy import DegradedMode
 from auth.throttle import FAILURES_PER_MINUTE_OF_STRANGERS
 from auth.trace import Entry, Kind
+from auth.trace.cosigner import CosigningKey
 from auth.trace.reader import TraceReader
 from auth.trace.retention import Retention
 from camera_registry.clock import SystemClock
@@ -34,11 +37,14 @@ from halfgateway.api.history import PurgeService
 from halfgateway.api.paths import API
 from halfgateway.cli.office import Office
 from halfgateway.config import ConfigurationFile
+from halfgateway.sections import TraceSection
 from tests.api.fakes import FakeHouse
 from tests.asserting import Signer, public_pem
 from tests.e2e.conftest import SWIFT, Gateway, open_gateway
 from tests.e2e.forging import read, revocation_list
 from tests.e2e.people import order_of
+from tests.e2e.test_asserted import admit
+from tests.rights import SERVICE
 
 DECLARED = {
     (operation.method, operation.path): frozenset(operation.traces)
@@ -97,7 +103,8 @@ class Tour:
         self.shown.setdefault(route_of(method, path), set()).update(left)
 
     async def _forget_the_past(self) -> None:
-        self._size = self.gateway.node.journal.size
+        seen = await self._new()  # what is read may be durable before the journal counts it
+        self._size = max([self.gateway.node.journal.size, *(entry.n + 1 for entry in seen)])
 
     async def _new(self) -> list[Entry]:
         """What was recorded since of someone's acts: the node's own life has neither account nor source."""
@@ -137,8 +144,10 @@ async def test_every_operation_leaves_what_it_declares_or_does_nothing(tmp_path:
         await designations(tour)
         await orders(tour)
         await streams(tour)
+        await reservations(tour)
         await custody(tour)
         await the_interconnection(tour)
+        await incidents(tour)
         await the_trace(tour)
         await goodbyes(tour)
     await the_first_officer(tour, tmp_path / "empty")
@@ -228,8 +237,29 @@ async def streams(tour: Tour) -> None:
     asserted = wish | {"assertion": Signer.of_demo(gateway.ready).assertion()}
     over_tls = {"port": "https", "ssl": tls}
     ticket = await tour.call("machine", "POST", "/streams", asserted, (Kind.ASSERTION_ACCEPTED, *granted), **over_tls)
+    await admit(gateway, "pp-relief", SERVICE)
+    relief = {"assertion": Signer.of_demo(gateway.ready).assertion(sub="pp-relief", service=SERVICE)}
+    taken_over = (Kind.ASSERTION_ACCEPTED, Kind.STREAM_HANDED_OVER)
+    await tour.call("machine", "POST", f"/streams/{ticket['id']}/handover", relief, taken_over, **over_tls)
+    refused = {"status": 403, **over_tls}
+    await tour.call(
+        "machine", "POST", f"/streams/{ticket['id']}/handover", relief, (Kind.ASSERTION_REFUSED,), **refused
+    )
+    nobody = {"assertion": Signer.of_demo(gateway.ready).assertion(sub="pp-nobody", service=SERVICE)}
+    not_his = (Kind.ASSERTION_ACCEPTED, Kind.STREAM_REFUSED)
+    await tour.call("machine", "POST", f"/streams/{ticket['id']}/handover", nobody, not_his, **refused)
     await tour.call("machine", "POST", "/streams", asserted, (Kind.ASSERTION_REFUSED,), status=403, **over_tls)
     await tour.call("machine", "DELETE", f"/streams/{ticket['id']}", None, (Kind.STREAM_STOPPED,))
+
+
+async def reservations(tour: Tour) -> None:
+    until = (SystemClock().now() + timedelta(hours=1)).isoformat()
+    wish = {"service": "DRPJ", "slots": 2, "until": until}
+    made = await tour.call("supervisor", "POST", "/reservations", wish, (Kind.RESERVATION_MADE,))
+    await tour.call("supervisor", "GET", "/reservations")
+    passed = (Kind.RESERVATION_PASSED,)
+    await tour.call("supervisor", "POST", f"/reservations/{made['id']}/pass", {"service": "DOPC", "slots": 1}, passed)
+    await tour.call("supervisor", "DELETE", f"/reservations/{made['id']}", None, (Kind.RESERVATION_ENDED,))
 
 
 async def custody(tour: Tour) -> None:
@@ -258,13 +288,56 @@ async def the_interconnection(tour: Tour) -> None:
     restore = {"incident": told["incident"], "reason": "fin de l'essai"}
     await tour.call("ops", "POST", "/interconnection/restore", restore, (Kind.INTERCONNECTION_RESTORED,))
     await tour.call("ops", "POST", "/admin/reload", None, (Kind.CONFIG_CHANGED,))
+    tour.gateway.node.control.terms.modes = {"live-only": DegradedMode("live-only", "PP-3", live_only=True)}
+    for mode, left in (("live-only", Kind.INTERCONNECTION_DEGRADED), (None, Kind.INTERCONNECTION_RESTORED)):
+        body = {"mode": mode, "reason": "essai"}
+        await tour.call("ops", "POST", "/interconnection/degrade", body, (left,))
+
+
+async def incidents(tour: Tour) -> None:
+    report = {"reported_by": "salle de commandement", "reason": "plus d'image"}
+    told = await tour.call("supervisor", "POST", "/incidents/report", report, (Kind.INCIDENT_OPENED,))
+    await tour.call("ops", "POST", "/incidents", {"reason": "essai"}, (Kind.INCIDENT_OPENED,))
+    of_it = f"/incidents/{told['id']}"
+    tomorrow = (SystemClock().now() + timedelta(days=1)).isoformat()
+    for path, body, left in (
+        ("revise", {"t0": START, "reason": "journal"}, Kind.INCIDENT_REVISED),
+        ("note", {"text": "onduleur"}, Kind.INCIDENT_NOTED),
+        ("step", {"text": "en cours", "next_by": tomorrow}, Kind.INCIDENT_STEP_TOLD),
+        ("classify", {"critical": True, "reason": "panne générale"}, Kind.INCIDENT_CLASSIFIED),
+        ("acknowledge", {"contact": "permanence"}, Kind.INCIDENT_ACKNOWLEDGED),
+        ("escalate", {"level": 2, "contact": "astreinte"}, Kind.INCIDENT_ESCALATED),
+        ("clock", {"clock": "nis2-24h", "start": START, "hours": 24}, Kind.INCIDENT_CLOCK_STARTED),
+        ("clock/stop", {"clock": "nis2-24h", "done": "notifié"}, Kind.INCIDENT_CLOCK_STOPPED),
+    ):
+        await tour.call("ops", "POST", f"{of_it}/{path}", body, (left,))
+    await tour.call("ops", "GET", "/incidents")
+    await tour.call("ops", "GET", of_it)
+    over = (Kind.INCIDENT_RECOVERED, Kind.INCIDENT_RESOLVED)
+    await tour.call("ops", "POST", f"{of_it}/resolve", {"reason": "fin"}, over)
 
 
 async def the_trace(tour: Tour) -> None:
     node = tour.gateway.node.journal.node
     for path in ("", "/checkpoints", f"/{node}/1/proof", f"/{node}/consistency?from=1&to=2"):
         await tour.call("auditor", "GET", f"/trace{path}", None, (Kind.TRACE_READ,))
+    await tour.call("auditor", "GET", "/trace/statement", None, (Kind.TRACE_READ,))
     await tour.call("auditor", "GET", "/trace/export", None, (Kind.TRACE_EXPORTED,))
+    cosigner = CosigningKey("pp.example/half-gateway", Ed25519PrivateKey.generate())
+    in_force = tour.gateway.node.in_force
+    in_force.current = in_force.current.model_copy(update={"trace": TraceSection(cosigners=(cosigner.vkey,))})
+    head = await tour.gateway.node.outside.anchoring.head()
+    note = {"note": head.note + str(cosigner.sign(head.checkpoint.text(), 1_790_000_000))}
+    await tour.call("machine", "POST", "/trace/cosign", note, (Kind.TRACE_ANCHORED,))
+    async with Office(None, tour.gateway.data) as office:
+        for path, body, left in (
+            ("/trace/disclosures", {"kind": "trace.read", "detail": {}}, Kind.TRACE_READ),
+            ("/trace/disclosures", {"kind": "trace.exported", "detail": {}}, Kind.TRACE_EXPORTED),
+            ("/trace/keys", {"reason": "terme"}, Kind.TRACE_KEY_ROTATED),
+        ):
+            await tour._forget_the_past()
+            await office.call("POST", path, body)
+            await tour.told("POST", API + path, (left,))
     purge = {"class": "technical", "older_than_days": 400, "visa": "AD78-1"}
     await tour.call("officer", "POST", "/trace/purges", purge, (Kind.TRACE_PURGED,))
 

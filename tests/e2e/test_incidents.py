@@ -95,7 +95,7 @@ async def test_every_camera_gone_is_an_incident_and_their_return_its_end(gateway
 
     await in_state(CameraState.UNAVAILABLE, "unreachable")
     (found,) = await gateway.traced(
-        lambda e: e.kind is Kind.INCIDENT_OPENED and e.account == "detection" and "caméra" in e.detail["reason"]
+        lambda e: e.kind is Kind.INCIDENT_OPENED and e.detail["who"] == "detection" and "caméra" in e.detail["reason"]
     )
     await in_state(CameraState.AVAILABLE, None)
     incident = found.detail["incident"]

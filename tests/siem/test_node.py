@@ -19,9 +19,11 @@ from halfgateway.config import (
     ListenSection,
     NodeSection,
 )
+from halfgateway.config_ops import ContactSection
 from halfgateway.control.heartbeat import last_proven_good
 from halfgateway.siem.link import TAKE_LIMIT_S
 from halfgateway.siem.settings import SiemSection
+from tests.contacts import CONTACTS
 from tests.e2e.cluster import until
 from tests.siem.collector import Rsyslog, eventually, in_order, running_collector
 
@@ -34,6 +36,7 @@ def configuration(folder: Path, collector: Rsyslog) -> Configuration:
         node=NodeSection(data=folder / "data"),
         convention=ConventionSection(in_force_from=datetime(2025, 10, 21, tzinfo=UTC)),
         listen=ListenSection(http_port=0, https_port=None, rtsps_port=None),
+        contacts=tuple(ContactSection(**contact) for contact in CONTACTS),
         heartbeat=HeartbeatSection(period_s=1),
         siem=SiemSection(
             host=address.host,

@@ -29,7 +29,8 @@ DECLARED = {
     "recording.searched", "registry.changed", "session.closed", "session.opened", "siem.caught-up", "siem.lagging",
     "siem.opened", "stream.described",
     "stream.granted", "stream.handed-over", "stream.moved", "stream.refused", "stream.requested",
-    "stream.resumed", "stream.started", "stream.stopped", "stream.unmasked", "trace.anchored", "trace.exported",
+    "stream.resumed", "stream.started", "stream.stopped", "stream.unmasked", "trace.anchored",
+    "trace.continued", "trace.exported", "trace.key-rotated",
     "trace.purged", "trace.read",
 }  # fmt: skip
 

@@ -237,7 +237,7 @@ class IncidentRoutes:
         summary="Resolve an incident",
         roles=WRITERS,
         errors=_ERRORS,
-        traces=(Kind.INCIDENT_RESOLVED,),
+        traces=(Kind.INCIDENT_RECOVERED, Kind.INCIDENT_RESOLVED),
     )
     async def resolve_incident(
         self, call: Call, principal: Principal, path: ById, body: ReasonRequest
