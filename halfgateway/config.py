@@ -30,7 +30,7 @@ from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention, D
 from auth.trace.retention import LONGEST_ACCESS_DAYS, Retention
 from camera_registry.connections import Connection
 from camera_registry.orders import Perimeter
-from halfgateway.config_ops import MAX_CONTACTS, ContactSection, MailSection, mail_files
+from halfgateway.config_ops import MAX_CONTACTS, ContactSection, MailSection, OnCallSection, mail_files
 from halfgateway.control.bandwidth import Line
 from halfgateway.control.streams import Timings
 from halfgateway.control.terms import IdleRule
@@ -413,6 +413,7 @@ class Configuration(Section):
     sites: tuple[SiteSection, ...] = ()
     mail: MailSection | None = None
     contacts: Annotated[tuple[ContactSection, ...], Field(max_length=MAX_CONTACTS)] = ()
+    on_call: OnCallSection = OnCallSection()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")
@@ -503,6 +504,8 @@ def _files(configuration: Configuration) -> list[tuple[str, Path]]:
     trace = configuration.trace
     files += [("trace.timestamp_ca", trace.timestamp_ca)] if trace.timestamp_ca is not None else []
     files += [("trace.pkcs11.pin_file", trace.pkcs11.pin_file)] if trace.pkcs11 is not None else []
+    token = configuration.on_call.webhook_token_file
+    files += [("on_call.webhook_token_file", token)] if token is not None else []
     return files + mail_files(configuration.mail)
 
 

@@ -111,6 +111,7 @@ class MailSection(_Section):
 
     ``bounces`` is the envelope's sender, where reports shall not come to ``sender``. ``mailbox`` is a folder that gets
     each mail as a file and stands for a server: the demo's, and nobody is told by it.
+    ``stand_in_after_s`` is how long this node leaves each notice to the convention's other nodes: 0 for the first one.
     """
 
     sender: Mailbox
@@ -124,6 +125,7 @@ class MailSection(_Section):
     returns: ReturnsSection | None = None
     connect_timeout_s: Seconds = 20.0
     reply_timeout_s: Seconds = 60.0
+    stand_in_after_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
 
     @model_validator(mode="after")
     def _has_a_way_out(self) -> MailSection:
@@ -166,6 +168,27 @@ class ContactSection(_Section):
     def record(self) -> Contact:
         """The contact as the notices read it."""
         return Contact(**self.model_dump())
+
+
+class OnCallSection(_Section):
+    """How SYN's own on-call is reached, where a notice is late or nobody at PP answers (N08, N09).
+
+    ``emails`` may be of a gateway to SMS; SYN's single point of contact where there is none. ``webhook`` gets each
+    alarm as JSON. ``metrics_file`` is for the node exporter's textfile collector. ``escalate_after_min`` is how long
+    each step of the escalation waits for PP's acknowledgement.
+    """
+
+    emails: Annotated[tuple[Mailbox, ...], Field(max_length=10)] = ()
+    webhook: Annotated[str, Field(max_length=500, pattern=r"^https://|^http://(127\.0\.0\.1|\[::1\])[:/]")] | None = (
+        None
+    )
+    webhook_token_file: Path | None = None
+    metrics_file: Path | None = None
+    escalate_after_min: Annotated[int, Field(ge=5, le=240)] = 30
+
+    def token(self) -> str | None:
+        """Return the webhook's token, never to be shown. Raises OSError where its file cannot be read."""
+        return None if self.webhook_token_file is None else self.webhook_token_file.read_text(encoding="utf-8").strip()
 
 
 def directory_of(contacts: tuple[ContactSection, ...]) -> Directory:

@@ -16,3 +16,12 @@ def set_level(level: str) -> None:
     logging.getLogger().setLevel(max(logging.INFO, number))
     for package in OUR_PACKAGES:
         logging.getLogger(package).setLevel(number)
+
+
+def log_to_stderr(level: str) -> None:
+    """Log to stderr from this level on, a line each, with its instant."""
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S%z",
+    )
+    set_level(level)

@@ -70,6 +70,14 @@ class UnknownIncident(OpsError):
     """There is no incident of that id."""
 
 
+class ReturnsUnavailable(OpsError):
+    """The mailbox of returns could not be read: what lies in it is read later."""
+
+
+class CallFailed(OpsError):
+    """Nobody could be called, or shouted at, by this means."""
+
+
 class IncidentRefused(OpsError):
     """What was asked of an incident does not fit where it stands; the message says so in French."""
 

@@ -116,6 +116,14 @@ class LocalRecord:
             lines = []
         return [*(state for line in lines if (state := _state_of(line)) and state != in_force), in_force]
 
+    def stamp(self) -> tuple[int, int, int] | None:
+        """What changes whenever the file does, to know without reading it; None where it cannot be looked at."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
     def append(self, state: InterconnectionState) -> InterconnectionState:
         """Make a state durable; return the one in force, which is ``merge`` of it and the last one.
 

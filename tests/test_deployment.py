@@ -241,9 +241,16 @@ def test_nodes_share_three_keys_and_no_other(tmp_path: Path) -> None:
 
 
 @needs_systemd
-def test_the_unit_is_one_and_leaves_little_open(tmp_path: Path) -> None:
-    unit = tmp_path / "halfgateway.service"
-    text = (EXAMPLES / "systemd" / "halfgateway.service").read_text()
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("halfgateway.service", "halfgateway.service"),
+        ("halfgateway-attendant@.service", "halfgateway-attendant@notifier.service"),
+    ],
+)
+def test_the_unit_is_one_and_leaves_little_open(tmp_path: Path, file: str, name: str) -> None:
+    unit = tmp_path / name
+    text = (EXAMPLES / "systemd" / file).read_text()
     unit.write_text(text.replace("/opt/halfgateway/bin/halfgateway", "/bin/true"))  # which need not be installed here
     verified = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False

@@ -20,9 +20,10 @@ FIXED_KEYS = (
     "siem",
     "trace.pkcs11",
     "mail",
+    "on_call",
 )
 """What is read once, at start: where the node keeps its own, where it listens and how it greets there, how mail
-leaves, and what all nodes of a convention must have in common."""
+leaves and who is called, and what all nodes of a convention must have in common."""
 
 _ABSENT = object()
 

@@ -12,6 +12,8 @@ MODULES = {
     "demo": "node",
     "serve": "node",
     "check": "node",
+    "notifier": "attendants",
+    "watchdog": "attendants",
     "simulate": "simulator",
     "cut": "interconnection",
     "restore": "interconnection",

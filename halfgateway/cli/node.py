@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 import os
 import resource
 import signal
@@ -23,6 +22,7 @@ from camera_registry.clock import SystemClock
 from camera_registry.errors import RegistryError
 from halfgateway.app import Node, running_node
 from halfgateway.app.keeping import EMBEDDED, database_at
+from halfgateway.cli.attendants import commands_of
 from halfgateway.cli.common import REFUSED, WRONG_USAGE, JsonOption, say, stop
 from halfgateway.cli.demo_text import demo_text
 from halfgateway.config import (
@@ -38,7 +38,8 @@ from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.errors import HalfGatewayError
 from halfgateway.folder import DataFolder
 from halfgateway.inspection.orders import order_warnings
-from halfgateway.logs import set_level
+from halfgateway.logs import log_to_stderr
+from halfgateway.net.attendants import attended
 from halfgateway.net.supervisor import supervised
 from ops.errors import OpsError
 
@@ -58,18 +59,19 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """The whole product on embedded defaults, with simulated cameras, until Ctrl-C."""
-    _log_to_stderr("warning")
+    log_to_stderr("warning")
     _run(_demo(data.absolute(), host, DemoPorts(http_port, https_port, rtsp_port, rtsps_port), as_json=as_json))
 
 
 def serve(
     config: Annotated[Path, typer.Option(envvar="HALFGATEWAY_CONFIG", help="The node's gateway.toml.")],
+    attendants: Annotated[bool, typer.Option(help="Run the notifier and the watchdog beside it.")] = True,
     as_json: JsonOption = False,
 ) -> None:
     """One node: relay and API, until SIGINT or SIGTERM. Says where, once it listens. SIGHUP: reads its file again."""
     file = _read(config)
-    _log_to_stderr(file.configuration.log_level)
-    _run(_serve(file, as_json=as_json))
+    log_to_stderr(file.configuration.log_level)
+    _run(_serve(file, attendants=attendants, as_json=as_json))
 
 
 def check(
@@ -122,16 +124,25 @@ def _reports_due(configuration: Configuration) -> list[int]:
 
 async def _demo(data: Path, host: str, ports: DemoPorts, *, as_json: bool) -> None:
     ended = _ended_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    async with running_demo(data, host, ports) as (node, ready):
+    folder = DataFolder(data)
+    async with (
+        running_demo(data, host, ports) as (node, ready),
+        attended(folder.root, folder.run, commands_of(["--data", str(data)], node.configuration)),
+    ):
         _spare_the_collector()
         say(ready, demo_text(ready), as_json=as_json)
         await _until(node, ended)
 
 
-async def _serve(file: ConfigurationFile, *, as_json: bool) -> None:
+async def _serve(file: ConfigurationFile, *, attendants: bool, as_json: bool) -> None:
     ended, configuration = _ended_by(signal.SIGINT, signal.SIGTERM), file.configuration
+    folder = DataFolder(configuration.node.data.absolute())
+    wanted = commands_of(["--config", str(file.path.absolute())], configuration) if attendants else {}
     with _hung_up() as hung_up:
-        async with running_node(configuration, file=file, hung_up=hung_up) as node:
+        async with (
+            running_node(configuration, file=file, hung_up=hung_up) as node,
+            attended(folder.root, folder.run, wanted),
+        ):
             _spare_the_collector()
             urls = node.endpoints.urls(configuration.listen.host)
             listening = "  ".join(url for url in urls.values() if url is not None)
@@ -195,11 +206,3 @@ def _read(config: Path) -> ConfigurationFile:
         return ConfigurationFile.read(config)
     except ConfigurationError as error:
         stop(WRONG_USAGE, *error.faults)
-
-
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S%z",
-    )
-    set_level(level)

@@ -83,6 +83,14 @@ class IncidentBooks:
             raise UnknownIncident(incident_id)
         return incident
 
+    def stamp(self, incident_id: str) -> tuple[int, int] | None:
+        """What changes whenever a book does, to know without reading it; None where there is none."""
+        try:
+            found = (self._folder / incident_id / "events").stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size
+
     def all(self) -> Iterator[Incident]:
         """Every incident that can be read, the oldest first; what cannot be is told by :meth:`unreadable`."""
         for incident_id in self.ids():

@@ -190,7 +190,13 @@ class DeadlineMissed(_Said):
 
 
 class NoticeQueued(_Said):
-    """A notice is due: its Message-ID, its exact bytes (kept beside the book by their hash), its recipients (N01)."""
+    """A notice is due: its Message-ID, its exact bytes (kept beside the book by their hash), its recipients (N01).
+
+    Said again of the same notice where its text has become late (C11), or where another contact takes the place of one
+    that it cannot reach (N04): the bytes are then the newest, and the recipients those of all times.
+
+    ``in_copy`` are recipients whom it tells nothing: our own.
+    """
 
     kind: Literal["notice.queued"] = "notice.queued"
     notice: Id
@@ -199,6 +205,7 @@ class NoticeQueued(_Said):
     sha256: Sha256
     recipients: Annotated[tuple[Address, ...], Field(min_length=1, max_length=MAX_RECIPIENTS)]
     late: bool = False
+    in_copy: Annotated[tuple[Address, ...], Field(max_length=MAX_RECIPIENTS)] = ()
 
 
 class NoticeWithdrawn(_Said):
@@ -217,7 +224,7 @@ class NoticeAttempted(_Said):
     route: Text
     sha256: Sha256
     server: Text
-    tls: Text | None
+    tls: Text | None = None
     dialogue: Text
     outcome: Literal["taken", "partly-taken", "deferred", "refused", "unreachable"]
 

@@ -8,12 +8,16 @@ over before that one is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
+from ops.errors import DamagedBook
 from ops.incidents.book import IncidentBooks
+from ops.incidents.continuing import continuation
 from ops.incidents.events import Opened, Recovered, Said, Source
 from ops.incidents.incident import Incident
 from ops.interconnection import Ground, InterconnectionState
+from ops.local_record import LocalRecord
 
 FOLLOWER = "record"
 """Who says what was read in the record, where nobody said it before."""
@@ -31,11 +35,29 @@ def follow_record(books: IncidentBooks, history: Sequence[InterconnectionState])
             books.update(state.incident, FOLLOWER, partial(_opening, state))
             known.add(state.incident)
             opened.append(state.incident)
-        over = () if state.closed else [one for one in state.settled if one in known and one not in ended]
-        for incident_id in over:
-            books.update(incident_id, FOLLOWER, partial(_ending, state))
-            ended.add(incident_id)
+        settled = () if state.closed else [name for one in state.settled for name in (one, continuation(one))]
+        for incident_id in settled:
+            if incident_id in known and incident_id not in ended:
+                with suppress(DamagedBook):  # its continuation is told
+                    books.update(incident_id, FOLLOWER, partial(_ending, state))
+                ended.add(incident_id)
     return tuple(opened)
+
+
+class RecordFollower:
+    """Follows one record for as long as it lives: its history is read again when the file has changed."""
+
+    def __init__(self, books: IncidentBooks, record: LocalRecord) -> None:
+        self._books = books
+        self._record = record
+        self._followed: tuple[int, int, int] | None = None
+
+    def follow(self) -> None:
+        """Bring the books up to the record. Blocks on the disk. Raises BookError: the next call goes on."""
+        stamp = self._record.stamp()
+        if stamp is None or stamp != self._followed:
+            follow_record(self._books, self._record.history())
+            self._followed = stamp
 
 
 def opening(state: InterconnectionState, streams_closed: int | None = None) -> Opened:

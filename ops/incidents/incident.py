@@ -79,7 +79,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One logical notice: one Message-ID, however often it is sent."""
+    """One logical notice: one Message-ID, however often it is sent.
+
+    ``first_recipients`` are those it was written for; others may have taken a failed one's place since (N04).
+    ``in_copy`` are our own: that they have it tells PP nothing.
+    """
 
     id: str
     tells: NoticeKind
@@ -90,11 +94,14 @@ class Notice:
     recipients: tuple[Recipient, ...]
     attempts: tuple[Attempt, ...] = ()
     withdrawn: bool = False
+    first_recipients: tuple[str, ...] = ()
+    in_copy: tuple[str, ...] = ()
 
     @property
     def submitted_at(self) -> datetime | None:
-        """When a server first took it for anybody whom it has not failed since."""
-        taken = [recipient.at for recipient in self.recipients if recipient.reached(Level.SUBMITTED)]
+        """When a server first took it for anybody who is told by it, and whom it has not failed since."""
+        told = [recipient for recipient in self.recipients if recipient.address not in self.in_copy]
+        taken = [recipient.at for recipient in told if recipient.reached(Level.SUBMITTED)]
         return min(taken, default=None)
 
     @property
@@ -250,6 +257,8 @@ def _with_clock(incident: Incident, clock: RunningClock) -> dict[str, Any]:
 
 def _notices_after(notices: tuple[Notice, ...], at: datetime, said: Said) -> tuple[Notice, ...]:
     match said:
+        case NoticeQueued() if any(notice.id == said.notice for notice in notices):
+            return tuple(_again(notice, at, said) if notice.id == said.notice else notice for notice in notices)
         case NoticeQueued():
             return (*notices, _queued(at, said))
         case NoticeWithdrawn():
@@ -267,7 +276,24 @@ def _notices_after(notices: tuple[Notice, ...], at: datetime, said: Said) -> tup
 
 def _queued(at: datetime, said: NoticeQueued) -> Notice:
     recipients = tuple(Recipient(address, Level.QUEUED, at) for address in said.recipients)
-    return Notice(said.notice, said.tells, said.message_id, said.sha256, at, said.late, recipients)
+    return Notice(
+        said.notice,
+        said.tells,
+        said.message_id,
+        said.sha256,
+        at,
+        said.late,
+        recipients,
+        first_recipients=said.recipients,
+        in_copy=said.in_copy,
+    )
+
+
+def _again(notice: Notice, at: datetime, said: NoticeQueued) -> Notice:
+    """One that is queued again, its text now late or for one more recipient, is the same: what is proven stays."""
+    known = {recipient.address.lower() for recipient in notice.recipients}
+    added = tuple(Recipient(one, Level.QUEUED, at) for one in said.recipients if one.lower() not in known)
+    return replace(notice, sha256=said.sha256, late=notice.late or said.late, recipients=(*notice.recipients, *added))
 
 
 def _changed(notices: tuple[Notice, ...], notice_id: str, *, withdrawn: bool) -> tuple[Notice, ...]:

@@ -41,11 +41,15 @@ _NTH = re.compile(r"-([1-9][0-9]{0,3})$")
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """One mail: its exact bytes, its Message-ID in angle brackets, and whom its envelope names."""
+    """One mail: its exact bytes, its Message-ID in angle brackets, and whom its envelope names.
+
+    ``in_copy`` are those of the recipients who only have a copy: of a notice, ours.
+    """
 
     content: bytes
     message_id: str
     recipients: tuple[str, ...]
+    in_copy: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +125,14 @@ class Composer:
         message_id = self._message_id(local_part)
         headers = _headers(self.sender, words.subject, addressed, now) + _thread(message_id, thread)
         recipients = tuple(dict.fromkeys(addressed.addresses))
+        in_copy = tuple(contact.email for contact in addressed.cc)
         entity = _entity(words, terms.checkpoint, message_id)
         if self.signer is None:
-            return Composed(headers + _VERSION + entity.as_bytes(), message_id, recipients)
+            return Composed(headers + _VERSION + entity.as_bytes(), message_id, recipients, in_copy)
         entity.set_param("hp", HEADER_PROTECTION)
         content_type, body = self.signer.signed(headers + entity.as_bytes())
         outer = f"Content-Type: {content_type}\r\n\r\n".encode("ascii")
-        return Composed(headers + _VERSION + outer + body, message_id, recipients)
+        return Composed(headers + _VERSION + outer + body, message_id, recipients, in_copy)
 
 
 def first_notice(incident: Incident, notice_id: str) -> Notice | None:

@@ -123,7 +123,7 @@ async def gateway(folder: Path, onvif_urls: Sequence[str], *, module: str, log_l
     config = folder / "gateway.toml"
     document = _configuration(folder, data, authority, onvif_urls) | {"log_level": log_level}
     config.write_text("\n".join(toml_lines(document)))
-    serve = [sys.executable, "-m", module, "serve", "--config", str(config), "--json"]
+    serve = [sys.executable, "-m", module, "serve", "--config", str(config), "--no-attendants", "--json"]
     async with child(serve, folder / "gateway.log") as process:
         paths = [f"/live/{bench_identity(index).id}" for index in range(len(onvif_urls))]
         rtsp, rtsps = (

@@ -215,7 +215,16 @@ class ServedNode(Process):
         self.folder = DataFolder(data or estate.folder / name)
         self.config = estate.folder / f"{name}.toml"
         self.ready = Ready("", "", "", "")
-        serve = [sys.executable, "-m", "halfgateway", "serve", "--config", str(self.config), "--json"]
+        serve = [
+            sys.executable,
+            "-m",
+            "halfgateway",
+            "serve",
+            "--config",
+            str(self.config),
+            "--no-attendants",
+            "--json",
+        ]
         super().__init__(serve, estate.folder / f"{name}.log", piped=True)
 
     def start(self) -> None:

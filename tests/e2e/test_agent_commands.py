@@ -51,7 +51,16 @@ class Site:
             },
         }
         self.config.write_text("\n".join(toml_lines(document)))
-        serve = [sys.executable, "-m", "halfgateway", "serve", "--config", str(self.config), "--json"]
+        serve = [
+            sys.executable,
+            "-m",
+            "halfgateway",
+            "serve",
+            "--config",
+            str(self.config),
+            "--no-attendants",
+            "--json",
+        ]
         self.node = Process(serve, folder / "node.log", piped=True)
 
     def card(self, name: str) -> str:

@@ -132,7 +132,7 @@ async def test_make_demo_serves_alone_and_leaves_nothing_behind(tmp_path: Path) 
     data = tmp_path / "demo"
     async with made_demo(data) as demo:
         family = family_of(data)
-        assert len(family) == 4, "the node, its simulated cameras, its Valkey, what asks the cameras by ONVIF"
+        assert len(family) == 6, "the node, its cameras, its Valkey, what asks by ONVIF, what sends, what watches"
         assert demo.ready["ready"] is True
         assert len(demo.ready["cameras"]) == 12
         assert processes_of(data), "the embedded Valkey runs in the demo's folder"
@@ -145,6 +145,7 @@ async def test_make_demo_serves_alone_and_leaves_nothing_behind(tmp_path: Path) 
         outcomes = await readme_outcomes(data)
         assert [code for _, code, _ in outcomes] == [0, 6], outcomes
         assert "Interconnexion interrompue" in outcomes[0][2]
+        await until(lambda: any(Path(demo.ready["mailbox"]).glob("*.cut-1.*.eml")))  # C11
         assert await demo.stopped_by(signal.SIGTERM) == 0
     await until(lambda: not processes_of(data))
     await until(lambda: not living(family))

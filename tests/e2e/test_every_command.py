@@ -32,6 +32,8 @@ from tests.e2e.test_every_route import signed_list
 UNTRACED = {
     "check": "reads a configuration file; touches no node",
     "simulate": "is not a gateway",
+    "notifier": "writes the books of incidents, which the node's entries follow; sends mail, shows no picture",
+    "watchdog": "writes the books of incidents, which the node's entries follow; shows no picture",
     "doctor": "pulls a camera beside the node, takes no slot and shows nobody its picture; see its help",
     "camera scan": "asks the network for devices; no node",
     "camera import": "checks a list of devices and writes it anew; no node",

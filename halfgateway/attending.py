@@ -1,0 +1,282 @@
+"""What a node's notifier and watchdog are made of, from the configuration and the data folder alone.
+
+Neither needs SQL, Valkey or the node (N01). Contacts that change in the file count from then on; the rest is read once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import ssl
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from auth.trace import Kind, TraceDamaged, TraceUnavailable
+from auth.trace.layout import CHECKPOINTS, origin
+from auth.trace.notes import last_notes
+from auth.trace.reader import TraceFilter, TraceReader
+from camera_registry.clock import Clock
+from halfgateway.config import Configuration, ConfigurationError, read_configuration
+from halfgateway.config_ops import ImapSection, MailSection, OnCallSection, RouteSection, directory_of
+from halfgateway.control.heartbeat import last_proven_good
+from halfgateway.folder import DataFolder
+from ops.contacts import Contact, ContactRole, Directory, Party
+from ops.errors import NoContact
+from ops.incidents.book import IncidentBooks
+from ops.incidents.duties import Rules
+from ops.local_record import LocalRecord
+from ops.notices.conversation import Route
+from ops.notices.escalation import EscalationPlan, Step
+from ops.notices.folder_route import FolderRoute
+from ops.notices.mailboxes import ImapMailbox, Maildir
+from ops.notices.message import Composer
+from ops.notices.notifier import Neighbours, Notifier, OnCall, Post
+from ops.notices.queueing import Queue, StandIn
+from ops.notices.returns import Mailbox
+from ops.notices.shouting import Alarms, MailVoice, MetricsFile, Pulse, StderrVoice, Voice, WebhookVoice
+from ops.notices.smtp import Login, Security, SmtpRoute
+from ops.notices.watchdog import LOST_AFTER, Gateway, Signs, Watchdog
+
+log = logging.getLogger(__name__)
+
+NOTIFIER: Final = "notifier"
+WATCHDOG: Final = "watchdog"
+
+LOST_BEATS: Final = 2.5
+"""Heartbeats that a node may owe: one may come late, and one be lost."""
+
+_LIFE: Final = frozenset({Kind.HEARTBEAT, Kind.STREAM_GRANTED, Kind.NODE_STARTED, Kind.NODE_STOPPED})
+
+_SECURITY: Final[dict[str, Security]] = {"starttls": "starttls", "tls": "tls", "none-loopback-only": "none"}
+
+
+def notifier_of(
+    configuration: Configuration,
+    folder: DataFolder,
+    clock: Clock,
+    *,
+    file: Path | None = None,
+) -> Notifier:
+    """Return the notifier of a node that has ``[mail]``; contacts are read again from ``file`` when it changes.
+
+    Raises OSError for a secret that cannot be read, SigningError.
+    """
+    mail = _mail_of(configuration)
+    contacts, rules = _Contacts(configuration, file), Rules()
+    books = IncidentBooks(folder.incidents, clock=clock)
+    composer = Composer(
+        mail.writer(),
+        contacts.directory,
+        contacts.cap,
+        signer=None if mail.smime is None else mail.smime.signer(),
+        checkpoint=lambda: newest_checkpoint(folder, configuration.node.id),
+    )
+    queue = Queue(
+        books,
+        composer.compose,
+        rules=rules,
+        escalation=lambda at: _escalation_addresses(contacts.directory(), at),
+        stand_in=StandIn(timedelta(seconds=mail.stand_in_after_s)),
+    )
+    voices = _voices(configuration, contacts.directory(), clock, first_route_first=True)
+    plan = plan_of(contacts.directory(), configuration.on_call, clock.now())
+    return Notifier(
+        books,
+        LocalRecord(folder.interconnection, clock=clock),
+        queue,
+        Post(mail.return_path, routes_of(mail)),
+        rules=rules,
+        clock=clock,
+        mailbox=_mailbox_of(mail),
+        on_call=OnCall(plan, tuple(voice for voice in voices if not isinstance(voice, StderrVoice)) or voices),
+        neighbours=Neighbours(_pulse(folder, NOTIFIER), _pulse(folder, WATCHDOG), Alarms(voices)),
+    )
+
+
+def watchdog_of(configuration: Configuration, folder: DataFolder, clock: Clock) -> Watchdog:
+    """Return the watchdog of a node. Raises OSError for a secret that cannot be read."""
+    directory, on_call = directory_of(configuration.contacts), configuration.on_call
+    node = configuration.node.id
+    lost_after = max(LOST_AFTER, LOST_BEATS * timedelta(seconds=configuration.heartbeat.period_s))
+    metrics = None if on_call.metrics_file is None else MetricsFile(on_call.metrics_file)
+    return Watchdog(
+        IncidentBooks(folder.incidents, clock=clock),
+        LocalRecord(folder.interconnection, clock=clock),
+        Alarms(_voices(configuration, directory, clock, first_route_first=False), metrics),
+        rules=Rules(),
+        clock=clock,
+        plan=plan_of(directory, on_call, clock.now()),
+        notifier=_pulse(folder, NOTIFIER) if configuration.mail is not None else None,
+        pulse=_pulse(folder, WATCHDOG),
+        gateway=Gateway(node, lambda: last_signs(folder, node), lost_after),
+    )
+
+
+def last_signs(folder: DataFolder, node: str) -> Signs | None:
+    """Return what a node's trace proves of its life; None where it has none, or stopped in good order.
+
+    For a thread without an event loop. A trace that cannot be read proves nothing either way: the node finds that.
+    """
+    try:
+        return asyncio.run(_signs(TraceReader.of(folder.trace, node)))
+    except (TraceUnavailable, TraceDamaged, OSError) as error:
+        log.warning("watchdog.no_signs error=%s", error)
+        return None
+
+
+async def _signs(reader: TraceReader) -> Signs | None:
+    newest = (await reader.entries(TraceFilter(kinds=_LIFE), limit=1)).items
+    if not newest or newest[0].kind is Kind.NODE_STOPPED:
+        return None
+    alive = newest[0].at
+    good = await last_proven_good(reader)
+    return Signs(alive, alive if good is None else min(alive, good.at))
+
+
+def paths_that_change(folder: DataFolder) -> tuple[Path, ...]:
+    """What the notifier does not wait a second for: a cut, and a new incident."""
+    return folder.interconnection, folder.incidents
+
+
+def routes_of(mail: MailSection) -> tuple[Route, ...]:
+    """Return the ways that mail leaves by, the preferred one first. Raises OSError."""
+    if mail.mailbox is not None:
+        return (FolderRoute("mailbox", mail.mailbox),)
+    named = (("primary", mail.primary), ("secondary", mail.secondary))
+    return tuple(_route(name, section, mail) for name, section in named if section is not None)
+
+
+def plan_of(directory: Directory, on_call: OnCallSection, at: datetime) -> EscalationPlan:
+    """Return who is called in turn (P01): PP's next levels by mail, PP by telephone, SYN's own levels."""
+    after = timedelta(minutes=on_call.escalate_after_min)
+    pp = _contacts_of(directory, Party.PP, ContactRole.ESCALATION, at)
+    reachable = (*_contacts_of(directory, Party.PP, ContactRole.SINGLE_POINT, at), *pp)
+    steps = [Step("mail", contact.function, after) for contact in pp]
+    steps += [Step("phone", f"{one.function} ({one.phone})", after) for one in reachable if one.phone is not None]
+    ours = _contacts_of(directory, Party.SYN, ContactRole.ESCALATION, at)
+    steps += [Step("on-call", f"{one.function} ({one.phone})", after) for one in ours if one.phone is not None]
+    return EscalationPlan(tuple(steps))
+
+
+def newest_checkpoint(folder: DataFolder, node: str) -> str | None:
+    """Return the newest signed checkpoint of a node's trace (T04), None where there is none that can be read."""
+    try:
+        with (folder.trace / CHECKPOINTS).open("rb") as file:
+            notes = last_notes(file, file.seek(0, os.SEEK_END), origin(node))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("notifier.no_checkpoint error=%s", error)
+        return None
+    return notes[-1][1].decode("utf-8", errors="replace") if notes else None
+
+
+class _Contacts:
+    """The annexes and the cap as the file says them now; as it last said them where it cannot be used."""
+
+    def __init__(self, configuration: Configuration, file: Path | None) -> None:
+        self._configuration = configuration
+        self._file = file
+        self._stamp = self._stamped()
+
+    def directory(self) -> Directory:
+        """Both annexes."""
+        return directory_of(self._current().contacts)
+
+    def cap(self) -> int:
+        """The streams that PP may have open."""
+        return self._current().convention.cap
+
+    def _current(self) -> Configuration:
+        stamp = self._stamped()
+        if self._file is not None and stamp != self._stamp:
+            self._stamp = stamp
+            try:
+                self._configuration = read_configuration(self._file)
+            except ConfigurationError as error:
+                log.error("notifier.configuration_not_read error=%s", error)
+        return self._configuration
+
+    def _stamped(self) -> int:
+        try:
+            return 0 if self._file is None else self._file.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+
+def _mail_of(configuration: Configuration) -> MailSection:
+    if configuration.mail is None:
+        raise ConfigurationError(["mail: nothing can be sent without it"])
+    return configuration.mail
+
+
+def _route(name: str, section: RouteSection, mail: MailSection) -> SmtpRoute:
+    return SmtpRoute(
+        name,
+        section.host,
+        section.port,
+        mail.domain,
+        _SECURITY[section.tls],
+        _tls(section),
+        _login(section),
+        mail.connect_timeout_s,
+        mail.reply_timeout_s,
+    )
+
+
+def _mailbox_of(mail: MailSection) -> Mailbox | None:
+    if mail.returns is None:
+        return None
+    if mail.returns.maildir is not None:
+        return Maildir(mail.returns.maildir)
+    imap = mail.returns.imap
+    login = None if imap is None else _login(imap)
+    if imap is None or login is None:
+        raise ConfigurationError(["mail.returns.imap: username and password_file are wanted"])
+    return ImapMailbox(imap.host, imap.port, login, _tls(imap), _SECURITY[imap.tls], imap.folder)
+
+
+def _tls(section: RouteSection | ImapSection) -> ssl.SSLContext | None:
+    if section.tls == "none-loopback-only":
+        return None
+    return ssl.create_default_context(cafile=None if section.ca is None else str(section.ca))
+
+
+def _login(section: RouteSection | ImapSection) -> Login | None:
+    password = section.password()
+    return None if section.username is None or password is None else Login(section.username, password)
+
+
+def _voices(
+    configuration: Configuration, directory: Directory, clock: Clock, *, first_route_first: bool
+) -> tuple[Voice, ...]:
+    """How SYN's own are called. The watchdog takes the second way first: the notifier may have lost the other."""
+    on_call, mail = configuration.on_call, configuration.mail
+    voices: list[Voice] = [StderrVoice()]
+    if on_call.webhook is not None:
+        voices.append(WebhookVoice(on_call.webhook, on_call.token()))
+    points = _contacts_of(directory, Party.SYN, ContactRole.SINGLE_POINT, clock.now())
+    recipients = on_call.emails or tuple(contact.email for contact in points)
+    if mail is not None and recipients:
+        routes = routes_of(mail)
+        ways = routes if first_route_first else routes[::-1]
+        voices.append(MailVoice(ways, mail.return_path, recipients, mail.domain))
+    return tuple(voices)
+
+
+def _escalation_addresses(directory: Directory, at: datetime) -> Sequence[str]:
+    return [contact.email for contact in _contacts_of(directory, Party.PP, ContactRole.ESCALATION, at)]
+
+
+def _contacts_of(directory: Directory, party: Party, role: ContactRole, at: datetime) -> tuple[Contact, ...]:
+    try:
+        return directory.of_role(party, role, at)
+    except NoContact:
+        return ()
+
+
+def _pulse(folder: DataFolder, name: str) -> Pulse:
+    return Pulse(folder.run / f"{name}.alive")
