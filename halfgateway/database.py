@@ -18,7 +18,13 @@ from camera_registry.sql import Base
 from halfgateway.errors import HalfGatewayError
 from halfgateway.migrations import HEAD
 
-TABLE_MODULES = ("auth.tables", "auth.assertion_tables", "auth.credential_tables", "camera_registry.tables")
+TABLE_MODULES = (
+    "auth.tables",
+    "auth.assertion_tables",
+    "auth.credential_tables",
+    "camera_registry.tables",
+    "ops.life_tables",
+)
 """Every module that declares tables; a migration covers them all."""
 
 SQLITE_BUSY_TIMEOUT_S = 5.0

@@ -61,6 +61,7 @@ class Decision:
 ALLOWED = Decision()
 
 _GENERAL = tuple(condition for condition in CONDITIONS if condition.about is not About.ORDER)
+_OF_WHAT_RUNS = tuple(condition for condition in _GENERAL if not condition.entering)
 _OF_ORDER = tuple(condition for condition in CONDITIONS if condition.about is About.ORDER)
 _SEEING_ALL = frozenset({Role.OPS, Role.OFFICER, Role.AUDITOR})
 
@@ -76,6 +77,7 @@ def decide(
     source: str | None = None,
     start: datetime | None = None,
     number: str = "",
+    running: bool = False,
 ) -> Decision:
     """Whether ``requester`` may do this with the camera's images at ``now``.
 
@@ -83,6 +85,7 @@ def decide(
         source: the requester's address; None where it does not matter.
         start: where footage is to begin, an aware instant; None for live images, or not known yet.
         number: under which the request is recorded; the answer names it.
+        running: the stream was granted before and is asked about again.
     """
     case = Case(
         requester=requester,
@@ -95,7 +98,7 @@ def decide(
         start=start,
         number=number,
     )
-    return _decided(case, _GENERAL)
+    return _decided(case, _OF_WHAT_RUNS if running else _GENERAL)
 
 
 def standing(
