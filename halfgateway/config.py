@@ -30,6 +30,7 @@ from auth.assertions import MAX_AUTHENTICATION_AGE, MAX_TEXT_CHARS, MAX_VALIDITY
 from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention
 from auth.trace.retention import LONGEST_ACCESS_DAYS, Retention
 from camera_registry.connections import Connection
+from halfgateway.config_ops import AnnexesSection, EquipmentSection
 from halfgateway.control.bandwidth import Line
 from halfgateway.control.streams import Timings
 from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
@@ -365,6 +366,8 @@ class Configuration(_Section):
     machines: tuple[MachineSection, ...] = ()
     assertions: AssertionSection | None = None
     sites: tuple[SiteSection, ...] = ()
+    annexes: AnnexesSection = AnnexesSection()
+    equipment: tuple[EquipmentSection, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")
@@ -376,6 +379,7 @@ class Configuration(_Section):
             "cameras": [camera.id for camera in self.cameras],
             "machines": [machine.id for machine in self.machines],
             "sites": [site.id for site in self.sites],
+            "equipment": [each.id for each in self.equipment],
         }
         for kind, ids in named.items():
             faults += [f"{kind}: {name} appears twice" for name in sorted({i for i in ids if ids.count(i) > 1})]

@@ -35,7 +35,7 @@ CHECKS = (
     Check("trace", "Le journal des accès est inscriptible et sa chaîne est valide.", automatic=True),
     Check("state-store", "Le décompte des Flux répond (article 4 : dix Flux simultanés au plus).", automatic=True),
     Check("records", "Les habilitations et le référentiel peuvent être lus.", automatic=True),
-    Check("cameras", "Chaque caméra déclarée a été atteinte et décrite.", automatic=True),
+    Check("cameras", "Des caméras déclarées ont été atteintes et décrites.", automatic=True),
     Check("orders", "Un arrêté préfectoral d'autorisation en vigueur couvre des caméras (annexe 8).", automatic=True),
     Check(
         "designations", "Des agents de la Préfecture de police sont désignés et habilités (article 6).", automatic=True

@@ -12,7 +12,7 @@ from camera_registry.clock import Clock
 from camera_registry.records import SessionMaker, count_change, settle, transaction
 from ops import annexes
 from ops import announcement_texts as texts
-from ops.annexes import Annex, AnnexVersion, Document
+from ops.annexes import Annex, AnnexVersion, Document, MediaType
 from ops.convention_store import announce
 from ops.errors import AnnexRefused, UnknownItem
 from ops.life_tables import AnnexRow, CharterRow
@@ -123,7 +123,7 @@ class AnnexStore:
         """What a version says. Raises UnknownItem."""
         async with transaction(self._sessions) as session:
             row = await _one(session, annex, version)
-            return Document(await _content(session, annex, version), row.media_type)
+            return Document(await _content(session, annex, version), MediaType(row.media_type))
 
     async def in_force(self, annex: Annex) -> tuple[AnnexVersion, Document] | None:
         """The version that is served, and what it says; None where there is none."""
@@ -168,7 +168,7 @@ def _row(version: AnnexVersion, content: bytes) -> AnnexRow:
         party=version.party.value,
         summary=version.summary,
         reference=version.reference,
-        media_type=version.media_type,
+        media_type=version.media_type.value,
         sha256=version.sha256,
         size_bytes=version.size_bytes,
         content=content,
@@ -185,7 +185,7 @@ def _version(row: AnnexRow) -> AnnexVersion:
         party=Party(row.party),
         summary=row.summary,
         reference=row.reference,
-        media_type=row.media_type,
+        media_type=MediaType(row.media_type),
         sha256=row.sha256,
         size_bytes=row.size_bytes,
         informed_at=row.informed_at,

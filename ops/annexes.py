@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from ops.errors import AnnexRefused
@@ -26,8 +26,16 @@ MAX_DOCUMENT_BYTES = 2 * 1024 * 1024
 LONGEST_DELAY = timedelta(days=90)
 """How long a party may be given to oppose, at most; the convention gives no number."""
 
-MEDIA_TYPES = ("application/json", "application/pdf", "image/svg+xml", "text/csv", "text/plain")
-"""What an annex may be: open formats that are kept for ten years (P08)."""
+
+class MediaType(StrEnum):
+    """What an annex may be: open formats that can be read in ten years (P08)."""
+
+    JSON = "application/json"
+    PDF = "application/pdf"
+    SVG = "image/svg+xml"
+    CSV = "text/csv"
+    TEXT = "text/plain"
+
 
 _SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -69,10 +77,10 @@ _TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a version says: bytes of one of :data:`MEDIA_TYPES`."""
+    """What a version says."""
 
     content: bytes
-    media_type: str
+    media_type: MediaType
 
     @property
     def sha256(self) -> str:
@@ -92,7 +100,7 @@ class AnnexVersion:
     party: Party
     summary: str
     reference: str | None
-    media_type: str
+    media_type: MediaType
     sha256: str
     size_bytes: int
     informed_at: datetime
@@ -126,8 +134,8 @@ def propose(
 
     Raises AnnexRefused.
     """
-    if document.media_type not in MEDIA_TYPES or not document.content:
-        raise AnnexRefused("Une annexe est un document non vide, dans un format ouvert.")
+    if not document.content:
+        raise AnnexRefused("Une annexe est un document non vide.")
     if len(document.content) > MAX_DOCUMENT_BYTES:
         raise AnnexRefused("Le document dépasse 2 Mio.")
     if any(each.is_pending for each in versions):
@@ -200,7 +208,7 @@ def orders_of(content: bytes) -> frozenset[str]:
 
 def _json_document(value: Mapping[str, Any]) -> Document:
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1)
-    return Document(text.encode() + b"\n", "application/json")
+    return Document(text.encode() + b"\n", MediaType.JSON)
 
 
 def _members(content: bytes, key: str, member: str | None) -> list[str]:

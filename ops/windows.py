@@ -12,6 +12,7 @@ somebody else has cut meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -126,3 +127,9 @@ def next_step(window: MaintenanceWindow, state: InterconnectionState, now: datet
         return Step.DRAIN
     has_been_cut = is_ours or window.incident in state.settled
     return Step.WAIT if has_been_cut or state.closed else Step.CUT
+
+
+def drains_until(windows: Iterable[MaintenanceWindow], state: InterconnectionState, now: datetime) -> datetime | None:
+    """When the window is over that lets no new stream begin now; None where none does."""
+    closing = {Step.DRAIN, Step.CUT}
+    return max((each.ends_at for each in windows if next_step(each, state, now) in closing), default=None)

@@ -46,6 +46,7 @@ from halfgateway.survey import target_of
 from halfgateway.upstream.client import Target
 from halfgateway.upstream.pull import Puller
 from ops.local_record import LocalRecord
+from ops.windows import drains_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ async def open_control(
         table=table,
         closer=closer,
         clock=clock,
+        drains_until=lambda: drains_until(view.life().windows, interconnection.state, clock.now()),
     )
     machines = MachineDirectory(records.accounts, certificates, proof=proof)
     machines.adopt(await machines.read(machine_uses(configuration)), all_show_one=tickets_show_one(configuration))

@@ -72,6 +72,7 @@ async def listen(
     tls: TlsFiles | None,
     in_force: ConfigurationInForce,
     custody: Custody,
+    health: HealthService,
     clock: Clock,
     life: AsyncExitStack,
 ) -> Endpoints:
@@ -99,7 +100,19 @@ async def listen(
         rtsps=listen.public_rtsps or (f"rtsps://{_shown(host)}:{rtsps_port}" if rtsps_port is not None else ""),
     )
     ports = _ports(
-        configuration, records, control, office, journal, rtsp, addresses, sessions, proof, in_force, custody, clock
+        configuration,
+        records,
+        control,
+        office,
+        journal,
+        rtsp,
+        addresses,
+        sessions,
+        proof,
+        in_force,
+        custody,
+        health,
+        clock,
     )
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
     await runner.setup()
@@ -136,6 +149,7 @@ def _ports(
     proof: CertificateProof,
     in_force: ConfigurationInForce,
     custody: Custody,
+    health: HealthService,
     clock: Clock,
 ) -> Ports:
     registry = CollectorRegistry()
@@ -160,14 +174,6 @@ def _ports(
         throttle=control.throttle,
         clock=clock,
     )
-    health = HealthService(
-        [
-            ("trace", journal.probe),
-            ("state-store", control.slots.usage),
-            ("records", lambda: records.accounts.find("")),
-        ],
-        (JournalUnavailable, HalfGatewayError, RecordsUnavailableError),
-    )
     return Ports(
         authenticator=login,
         sessions=sessions,
@@ -191,8 +197,23 @@ def _ports(
         gatekeeper=Standing(control.view.current, control.terms, clock),
         personnel=office.personnel,
         orders=office.orders,
+        changes=office.life.changes,
+        annexes=office.life.annexes,
+        convention=office.life.convention,
         registry=registry,
         clock=clock,
+    )
+
+
+def health_of(journal: Journal, control: Control, records: Records) -> HealthService:
+    """What must answer for the node to serve, and before an interruption ends by itself."""
+    return HealthService(
+        [
+            ("trace", journal.probe),
+            ("state-store", control.slots.usage),
+            ("records", lambda: records.accounts.find("")),
+        ],
+        (JournalUnavailable, HalfGatewayError, RecordsUnavailableError),
     )
 
 

@@ -22,6 +22,7 @@ from auth.trace.reader import TraceFilter
 from camera_registry.clock import Clock, SystemClock
 from camera_registry.guard import CredentialGuard
 from camera_registry.onvif_process import OnvifProcess
+from halfgateway.api.services import HealthService
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
 from halfgateway.app.keeping import (
@@ -33,12 +34,14 @@ from halfgateway.app.keeping import (
     open_state_store,
     taken,
 )
-from halfgateway.app.listening import Endpoints, listen
+from halfgateway.app.life import Inspection, Stores, open_life
+from halfgateway.app.listening import Endpoints, health_of, listen
 from halfgateway.app.office import Office, open_office
 from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.tls import CertificateWatch, TlsFiles
 from halfgateway.config import Configuration, ConfigurationFile
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, command_author
+from halfgateway.control.calendar import ConventionCalendar, Preflight
 from halfgateway.control.custody import Custody
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
@@ -54,6 +57,7 @@ from halfgateway.keys import NodeKeys
 from halfgateway.net.responder import ask_responder
 from halfgateway.protocol.digest import DigestVerifier
 from halfgateway.survey import Survey, hosts_of
+from ops.announcements import Announcements
 from ops.interconnection import InterconnectionState
 from ops.local_record import LocalRecord
 
@@ -182,9 +186,10 @@ async def _start(
     parts = Parts(records, control, onvif, survey, tls, watch, enforcement.renew)
     in_force = ConfigurationInForce(configuration, file, parts)
     custody = open_custody(lambda: in_force.current, records, tracer.durable, clock)
-    office = open_office(
-        records, tracer, clock, changed=control.view.refresh, machines_changed=in_force.read_machines_again
-    )
+    health = health_of(journal, control, records)
+    office = _open_office(records, control, keys, health, in_force, clock)
+    stores = office.life.stores
+    await _keep_the_calendar(life, failed, configuration, folder, control, stores, health.missing, clock)
     endpoints = await listen(
         configuration,
         folder,
@@ -198,6 +203,7 @@ async def _start(
         tls,
         in_force,
         custody,
+        health,
         clock,
         life,
     )
@@ -224,6 +230,55 @@ async def _begin_survey(
     records.cameras.forget(records.cameras.snapshot.records.keys() - cameras_of(configuration).keys())
     await survey.withdraw_unproven(configuration.cameras)
     return survey
+
+
+def _open_office(
+    records: Records,
+    control: Control,
+    keys: NodeKeys,
+    health: HealthService,
+    in_force: ConfigurationInForce,
+    clock: Clock,
+) -> Office:
+    """Whoever keeps the registers beside the door, which sees at once what they change."""
+
+    def current() -> Configuration:
+        return in_force.current
+
+    seen, tracer = control.view.refresh, control.tracer
+    inspection = Inspection(
+        missing=health.missing, view=control.view, cameras=records.cameras, current=current, clock=clock
+    )
+    life_office = open_life(records, tracer, keys, clock, current=current, look=inspection.look, changed=seen)
+    return open_office(records, tracer, clock, life_office, changed=seen, machines_changed=in_force.read_machines_again)
+
+
+async def _keep_the_calendar(
+    life: AsyncExitStack,
+    failed: asyncio.Event,
+    configuration: Configuration,
+    folder: DataFolder,
+    control: Control,
+    stores: Stores,
+    preflight: Preflight,
+    clock: Clock,
+) -> None:
+    """Begin and end what has its time: maintenance windows, the convention, annexes; and have it announced."""
+    calendar = ConventionCalendar(
+        interconnection=control.interconnection,
+        view=control.view,
+        terms=control.terms,
+        conventions=stores.conventions,
+        annexes=stores.annexes,
+        windows=stores.windows,
+        announcements=Announcements(folder.announcements),
+        preflight=preflight,
+        record=control.tracer.durable,
+        node=configuration.node.id,
+        clock=clock,
+    )
+    await _keep_running(life, failed, "calendar", calendar.run())
+    await _keep_running(life, failed, "convention records", calendar.run_records())
 
 
 async def _keep_watch(

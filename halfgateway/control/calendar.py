@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 from typing import NoReturn
 
 from auth.trace import Draft, Kind
@@ -89,12 +88,6 @@ class ConventionCalendar:
         while True:
             await self.keep_records()
             await asyncio.sleep(RECORDS_EVERY_S)
-
-    def drains_until(self) -> datetime | None:
-        """When the window is over that lets no new stream begin now; None where none does."""
-        now, state = self._clock.now(), self._interconnection.state
-        steps = ((window, next_step(window, state, now)) for window in self._view.life().windows)
-        return max((window.ends_at for window, step in steps if step in {Step.DRAIN, Step.CUT}), default=None)
 
     async def keep_time(self) -> None:
         """Do what the clock asks for; what cannot be done now is tried again at the next look."""
