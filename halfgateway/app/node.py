@@ -34,7 +34,7 @@ from halfgateway.app.keeping import (
     open_state_store,
     taken,
 )
-from halfgateway.app.life import Inspection, Stores, open_life
+from halfgateway.app.life import Inspection, open_life
 from halfgateway.app.listening import Endpoints, health_of, listen
 from halfgateway.app.office import Office, open_office
 from halfgateway.app.reload import ConfigurationInForce, Parts
@@ -188,8 +188,7 @@ async def _start(
     custody = open_custody(lambda: in_force.current, records, tracer.durable, clock)
     health = health_of(journal, control, records)
     office = _open_office(records, control, keys, health, in_force, clock)
-    stores = office.life.stores
-    await _keep_the_calendar(life, failed, configuration, folder, control, stores, health.missing, clock)
+    await _keep_the_calendar(life, failed, configuration, folder, control, office, health.missing, clock)
     endpoints = await listen(
         configuration,
         folder,
@@ -207,8 +206,7 @@ async def _start(
         clock,
         life,
     )
-    calendar = BlockCalendar(view=control.view, register=office.register, clock=clock)
-    await _keep_watch(life, failed, custody, calendar, watch)
+    await _keep_watch(life, failed, custody, control, office, watch, clock)
     await _keep_running(life, failed, "survey", survey.run())
     if hung_up is not None:
         await _keep_running(life, failed, "reload", in_force.follow(hung_up))
@@ -259,11 +257,12 @@ async def _keep_the_calendar(
     configuration: Configuration,
     folder: DataFolder,
     control: Control,
-    stores: Stores,
+    office: Office,
     preflight: Preflight,
     clock: Clock,
 ) -> None:
     """Begin and end what has its time: maintenance windows, the convention, annexes; and have it announced."""
+    stores = office.life.stores
     calendar = ConventionCalendar(
         interconnection=control.interconnection,
         view=control.view,
@@ -285,14 +284,17 @@ async def _keep_watch(
     life: AsyncExitStack,
     failed: asyncio.Event,
     custody: Custody,
-    calendar: BlockCalendar,
+    control: Control,
+    office: Office,
     certificates: CertificateWatch | None,
+    clock: Clock,
 ) -> None:
     """Watch over what may fall, and what may pass, while the node runs: certificates, sealed credentials, blocks."""
     if certificates is not None:
         await _keep_running(life, failed, "certificates", certificates.run())
     await _keep_running(life, failed, "break glass", _end_break_glass(custody))
-    await _keep_running(life, failed, "blocks", calendar.run())
+    blocks = BlockCalendar(view=control.view, register=office.register, clock=clock)
+    await _keep_running(life, failed, "blocks", blocks.run())
 
 
 def _online_status(configuration: Configuration, clock: Clock) -> OnlineStatus | None:

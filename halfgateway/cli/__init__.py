@@ -24,6 +24,10 @@ MODULES = {
     "break-glass": "break_glass",
     "intervention": "intervention",
     "order": "order",
+    "change": "change",
+    "annex": "annex",
+    "calendar": "calendar",
+    "acceptance": "acceptance",
 }
 """The module of this package that holds each command, under the command's own name."""
 

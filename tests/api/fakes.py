@@ -44,6 +44,7 @@ from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.tables import TableFormat
 from halfgateway.errors import NoRecording, Refusal, UnknownCamera
 from ops.interconnection import Author, Ground, Status
+from tests.api.fake_life import FakeAnnexes, FakeChanges, FakeConvention
 from tests.api.fake_office import FakeGatekeeper, FakeOrders, FakePersonnel
 from tests.held_clock import HeldClock
 
@@ -406,6 +407,9 @@ class FakeHouse:
     gatekeeper: FakeGatekeeper = field(default_factory=FakeGatekeeper)
     personnel: FakePersonnel = field(default_factory=FakePersonnel)
     orders: FakeOrders = field(default_factory=FakeOrders)
+    changes: FakeChanges = field(default_factory=FakeChanges)
+    annexes: FakeAnnexes = field(default_factory=FakeAnnexes)
+    convention: FakeConvention = field(default_factory=FakeConvention)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     clock: HeldClock = field(default_factory=HeldClock)
 
@@ -425,6 +429,9 @@ class FakeHouse:
             gatekeeper=self.gatekeeper,
             personnel=self.personnel,
             orders=self.orders,
+            changes=self.changes,
+            annexes=self.annexes,
+            convention=self.convention,
             registry=self.registry,
             clock=self.clock,
         )
