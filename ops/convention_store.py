@@ -137,7 +137,11 @@ class ConventionStore:
 
     async def unfiled(self) -> list[Announcement]:
         """The announcements that no node has laid in a file yet, the oldest first."""
-        waiting = select(AnnouncementRow).where(AnnouncementRow.filed_by.is_(None)).order_by(AnnouncementRow.made_at)
+        waiting = (
+            select(AnnouncementRow)
+            .where(AnnouncementRow.filed_by.is_(None))
+            .order_by(AnnouncementRow.made_at, AnnouncementRow.id)
+        )
         async with transaction(self._sessions) as session:
             return [Announcement.model_validate_json(row.document) for row in await session.scalars(waiting)]
 

@@ -139,5 +139,6 @@ def _line(found: dict[str, Any]) -> str:
         state = f"du {shown_day(found['in_force_at'])}, remplacée"
     else:
         state = f"en vigueur le {shown_day(found['effective_at'])} sauf opposition"
-    informed = shown_day(found["informed_at"])
-    return f"annexe {found['annex']} v{found['version']:<3} {found['party']:<4} informée le {informed}  {state}  {found['summary']}"
+    name = f"annexe {found['annex']} v{found['version']}"
+    informed = f"informée par {found['party']} le {shown_day(found['informed_at'])}"
+    return f"{name:<13} {informed}  {state}  {found['summary']}"

@@ -47,10 +47,14 @@ COMMANDS = {
     "intervention": Kind.INTERVENTION_STARTED,
     "camera": "reads the inventory, finds and checks lists of devices; changes nothing that a node holds",
     "order": Kind.REGISTRY_CHANGED,
+    "change": Kind.CHANGE_ANNOUNCED,
+    "annex": Kind.ANNEX_INFORMED,
+    "calendar": Kind.REGISTRY_CHANGED,
+    "acceptance": Kind.REGISTRY_CHANGED,
     "trace": "reads a copy with the rights of whoever holds it; the node's own copy is guarded by the OS",
 }
 """The commands are run with these entries asserted in test_cut.py, test_demo.py, test_agent_commands.py,
-test_rights_commands.py and test_custody.py."""
+test_rights_commands.py, test_custody.py and test_life_commands.py."""
 
 
 async def acts(player: RawPlayer, path: str) -> dict[str, Callable[[], Awaitable[int]]]:
