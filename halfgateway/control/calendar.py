@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn
 
+from auth.errors import RecordsUnavailableError
 from auth.trace import Draft, Kind
 from camera_registry.clock import Clock, rfc3339
 from camera_registry.errors import StoreUnavailable
@@ -19,7 +20,7 @@ from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.life_entries import act_entry, annex_entry, reminder_entry, window_entry
 from halfgateway.control.rights_view import RightsView
 from halfgateway.control.terms import Terms
-from halfgateway.errors import HalfGatewayError, TraceUnavailable
+from halfgateway.errors import HalfGatewayError
 from ops.annex_store import AnnexStore
 from ops.announcements import Announcements
 from ops.change_store import WindowStore
@@ -104,13 +105,13 @@ class ConventionCalendar:
         try:
             begun = await self._annexes.bring_into_force(lambda version: self._tell(annex_entry(version)))
             renewed = await self._conventions.renew_if_due(convention, lambda act: self._tell(act_entry(act)))
+            if begun or renewed is not None:
+                await self._view.refresh()
             await self._conventions.remind(convention, lambda reminder: self._tell(reminder_entry(reminder)))
             for number in sorted(self.held):
                 await self._windows.hold(number, lambda window: self._tell(window_entry(window, "window-held")))
             await self._file_announcements()
-            if begun or renewed is not None:
-                await self._view.refresh()
-        except (StoreUnavailable, HalfGatewayError, TraceUnavailable, AnnouncementError) as error:
+        except (StoreUnavailable, RecordsUnavailableError, HalfGatewayError, AnnouncementError) as error:
             log.warning("calendar.not_recorded error=%s: tried again", error)
 
     async def _end_what_has_ended(self) -> None:

@@ -38,7 +38,7 @@ async def bare(tmp_path: Path) -> AsyncIterator[Path]:
 
 async def test_the_first_stream_is_preceded_by_a_record_that_openssl_verifies(shared: Gateway, tmp_path: Path) -> None:
     # C23: the demo has one; its bytes, its signature and the journal's own key agree
-    listed = (await done(shared.data, "acceptance", "show"))["acceptances"]
+    listed = (await shared.call("auditor", "GET", "/acceptance"))[1]["items"]
     assert [each["accepted"] for each in listed] == [True]
     files = {suffix: tmp_path / f"recette.{suffix}" for suffix in ("json", "sig", "pdf")}
     for file in files.values():
@@ -61,8 +61,7 @@ async def test_a_run_that_leaves_checks_open_is_refused_and_one_that_fails_opens
     bare: Path, tmp_path: Path
 ) -> None:
     # C23: where no node runs, the node's own checks cannot pass
-    plan = (await done(bare, "acceptance", "plan"))["checks"]
-    by_people = [each["check"] for each in plan if not each["automatic"]]
+    by_people = [check.id for check in CHECKS if not check.automatic]
     body: dict[str, Any] = {"place": "Versailles", "reference": "PV-1", "answers": []}
     body["signatories"] = [{"party": party, "name": "A", "function": "chef"} for party in ("PP", "SYN")]
     file = tmp_path / "answers.json"
@@ -80,19 +79,24 @@ async def test_a_change_is_announced_classified_and_scheduled(shared: Gateway) -
     # C15
     wished = (datetime.now(PARIS) + timedelta(days=5)).date().isoformat()
     about = ("--wished-on", wished, "--description", "Remplacement du pare-feu.")
-    number = str((await done(shared.data, "change", "announce", "Pare-feu", "--party", "SYN", *about))["number"])
-    decided = ("--major", "--project-structure", "--decided-by", "comité technique", "--reference", "CT-7")
-    await done(shared.data, "change", "classify", number, *decided)
-    code, _, complaint = await typed(shared.data, "change", "schedule", number, "--day", wished)
-    assert (code, "30 jours calendaires" in complaint) == (1, True)
+    number = (await done(shared.data, "change", "announce", "Pare-feu", "--party", "SYN", *about))["number"]
+
+    async def step(name: str, body: dict[str, Any], status: int = 200) -> dict[str, Any]:
+        got, answer = await shared.call("ops", "POST", f"/changes/{number}/{name}", body)
+        assert got == status, answer
+        return answer
+
+    decision = {"major": True, "project_structure": True, "decided_by": "comité technique", "reference": "CT-7"}
+    await step("classify", decision)
+    assert "30 jours calendaires" in (await step("schedule", {"day": wished}, 422))["detail"]
     for party in ("PP", "SYN"):
-        agreed = ("--party", party, "--not-before", wished, "--reference", f"{party}-3")
-        await done(shared.data, "change", "agree", number, *agreed)
-    scheduled = await done(shared.data, "change", "schedule", number, "--day", wished)
+        await step("agree", {"party": party, "not_before": wished, "reference": f"{party}-3"})
+    scheduled = await step("schedule", {"day": wished})
     assert (scheduled["state"], scheduled["scheduled_on"]) == ("scheduled", wished)
     kinds = [entry.kind.value for entry in await shared.trace() if entry.kind.value.startswith("change.")]
     assert kinds == ["change.announced", "change.classified", "change.agreed", "change.agreed", "change.scheduled"]
-    assert {entry.account for entry in await shared.trace() if entry.kind is Kind.CHANGE_AGREED} == {LOCAL}
+    accounts = [entry.account for entry in await shared.trace() if entry.kind.value.startswith("change.")]
+    assert accounts == [LOCAL, *[shared.ready["accounts"]["ops"]["id"]] * 4]
 
 
 async def test_a_window_is_planned_announced_and_given_up(shared: Gateway) -> None:
@@ -105,8 +109,8 @@ async def test_a_window_is_planned_announced_and_given_up(shared: Gateway) -> No
     told = json.loads(file.read_bytes())
     assert "interruption programmée" in told["text"]
     assert told["to"] == ["PP", "SYN"]
-    withdrawn = await done(shared.data, "change", "withdraw-window", str(planned["number"]), "--reason", "reportée")
-    assert withdrawn["state"] == "withdrawn"
+    path = f"/windows/{planned['number']}/withdraw"
+    assert (await shared.call("ops", "POST", path, {"reason": "reportée"}))[1]["state"] == "withdrawn"
 
 
 async def test_the_charter_is_read_before_a_first_stream_at_our_own_door(shared: Gateway, tmp_path: Path) -> None:
@@ -118,10 +122,7 @@ async def test_the_charter_is_read_before_a_first_stream_at_our_own_door(shared:
     about = ("--party", "PP", "--summary", "version signée", "--avenant", "avenant n° 1")
     await done(shared.data, "annex", "inform", "7", str(charter), *about)
 
-    async def is_in_force() -> bool:
-        return (await shared.call("operator", "GET", "/charter"))[0] == 200
-
-    await until(is_in_force)
+    await until(lambda: shared.node.control.view.life().on_record.charter == 1)
     wish = {"camera": camera, "mode": "live", "reason": "L251-2-5"}
     status, problem = await shared.call("operator", "POST", "/streams", wish)
     assert (status, problem["type"]) == (403, "urn:halfgateway:problem:charter-not-acknowledged")
@@ -147,11 +148,11 @@ async def test_viewing_sites_that_pp_informs_of_wait_for_silence_and_may_be_oppo
     informed = await done(shared.data, "annex", "inform", "6", str(sites), "--party", "PP", "--summary", "un site")
     delay = datetime.fromisoformat(informed["effective_at"]) - datetime.fromisoformat(informed["informed_at"])
     assert delay == timedelta(days=15)
-    code, _, complaint = await typed(
-        shared.data, "annex", "inform", "8", str(sites), "--party", "SYN", "--summary", "x"
-    )
-    assert (code, "avenant" in complaint) == (1, True)
-    await done(shared.data, "annex", "oppose", "6", "1", "--party", "SYN", "--reason", "site inconnu")
+    without_avenant = {"party": "SYN", "summary": "x", "orders": ["78-2025-01"]}
+    status, problem = await shared.call("ops", "POST", "/annexes/8", without_avenant)
+    assert (status, "avenant" in problem["detail"]) == (422, True)
+    opposition = {"party": "SYN", "reason": "site inconnu"}
+    assert (await shared.call("ops", "POST", "/annexes/6/1/oppose", opposition))[0] == 200
     kinds = {entry.kind for entry in await shared.trace() if entry.detail.get("annex") == 6}
     assert kinds == {Kind.ANNEX_INFORMED, Kind.ANNEX_OPPOSED}
 
@@ -175,20 +176,20 @@ async def test_annex_1_is_drawn_without_a_secret_or_an_address(shared: Gateway, 
 
 async def test_an_end_is_recorded_with_its_reference_and_undone_by_a_person(shared: Gateway) -> None:
     # C18
-    today = datetime.now(PARIS).date()
-    denounced = ("--party", "PP", "--reference", "LRAR 1A 234", "--day", today.isoformat())
+    today = datetime.now(PARIS).date().isoformat()
+    denounced = ("--party", "PP", "--reference", "LRAR 1A 234", "--day", today)
     found = await done(shared.data, "calendar", "record", "denounced", *denounced)
     assert (found["in_force"], found["ended_at"], found["to_be_recorded"]) == (True, None, False)
-    effect = at(datetime.now(UTC) + timedelta(days=9))
-    end = ("--party", "PP", "--reference", "fin", "--day", today.isoformat(), "--effect", effect)
-    code, _, complaint = await typed(
-        shared.data, "calendar", "record", "end-recorded", *end, "--ground", "denunciation"
-    )
-    assert (code, "trois mois" in complaint) == (1, True)
-    found = await done(shared.data, "calendar", "record", "end-recorded", *end, "--ground", "agreement")
-    assert found["ended_at"] is not None
-    undone = ("--party", "PP", "--reference", "erreur", "--day", today.isoformat())
-    found = await done(shared.data, "calendar", "record", "end-withdrawn", *undone)
+    effect = (datetime.now(UTC) + timedelta(days=9)).isoformat()
+    end = {"kind": "end-recorded", "party": "PP", "reference": "fin", "day": today, "effect": effect}
+
+    async def record(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        return await shared.call("officer", "POST", "/convention/acts", body)
+
+    status, problem = await record({**end, "ground": "denunciation"})
+    assert (status, "trois mois" in problem["detail"]) == (422, True)
+    assert (await record({**end, "ground": "agreement"}))[1]["ended_at"] is not None
+    _, found = await record({"kind": "end-withdrawn", "party": "PP", "reference": "erreur", "day": today})
     assert found["ended_at"] is None
     assert (await shared.call("supervisor", "GET", "/convention"))[1]["acts"] == found["acts"]
     told = [each.detail["change"] for each in await shared.trace() if each.detail.get("act")]
