@@ -27,6 +27,7 @@ class NodeCollector(Collector):
         trace_size: Callable[[], int],
         trace_writable: Callable[[], bool],
         reports_due: Callable[[], int],
+        windows_held: Callable[[], int],
     ) -> None:
         self._table = table
         self._hub = hub
@@ -35,6 +36,7 @@ class NodeCollector(Collector):
         self._trace_size = trace_size
         self._trace_writable = trace_writable
         self._reports_due = reports_due
+        self._windows_held = windows_held
 
     def collect(self) -> Iterator[Metric]:
         """See :class:`prometheus_client.registry.Collector`."""
@@ -54,6 +56,7 @@ class NodeCollector(Collector):
         yield _gauge("interconnection_open", "1 while streams may run.", not self._interconnection.state.closed)
         yield _gauge("trace_entries", "Durable trace entries.", self._trace_size())
         yield _gauge("break_glass_due", "Sealed credentials that were used and not reported.", self._reports_due())
+        yield _gauge("windows_held", "Maintenance windows that are over and stay cut.", self._windows_held())
         yield _gauge("trace_writable", "1 while the trace can be written.", self._trace_writable())
 
 

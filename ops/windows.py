@@ -133,3 +133,8 @@ def drains_until(windows: Iterable[MaintenanceWindow], state: InterconnectionSta
     """When the window is over that lets no new stream begin now; None where none does."""
     closing = {Step.DRAIN, Step.CUT}
     return max((each.ends_at for each in windows if next_step(each, state, now) in closing), default=None)
+
+
+def held(windows: Iterable[MaintenanceWindow], state: InterconnectionState, now: datetime) -> int:
+    """How many windows are over and still cut: their pre-flight failed, and a person has to look."""
+    return sum(each.ends_at <= now and each.incident == state.incident for each in windows)

@@ -42,6 +42,7 @@ from halfgateway.folder import DataFolder
 from halfgateway.metrics import NodeCollector
 from halfgateway.net.listener import Balancers, Listener
 from halfgateway.net.tls import TlsListener
+from ops.windows import held
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,7 @@ def _ports(
             trace_size=lambda: journal.size,
             trace_writable=lambda: journal.unwritable_since_s is None,
             reports_due=lambda: custody.reports_due,
+            windows_held=lambda: held(control.view.life().windows, control.interconnection.state, clock.now()),
         )
     )
     login = Login(

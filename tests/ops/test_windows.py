@@ -9,7 +9,7 @@ import pytest
 
 from ops.errors import WindowRefused
 from ops.interconnection import Author, Ground, InterconnectionState, cut, first_open, restore
-from ops.windows import MaintenanceWindow, Step, WindowState, drains_until, next_step, plan, withdraw
+from ops.windows import MaintenanceWindow, Step, WindowState, drains_until, held, next_step, plan, withdraw
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -43,9 +43,10 @@ def test_a_window_drains_cuts_and_reopens_in_its_time() -> None:
     assert next_step(planned, ours, NOON + HOUR) is Step.WAIT
     assert next_step(planned, ours, NOON + 2 * HOUR) is Step.REOPEN
     assert next_step(planned, OPEN, NOON + 2 * HOUR) is Step.WAIT  # a node that was down all the while
-    held = replace(planned, held_at=NOON + 2 * HOUR)
-    assert next_step(held, ours, NOON + 3 * HOUR) is Step.WAIT
-    assert held.state(NOON + 3 * HOUR) is WindowState.HELD
+    failed = replace(planned, held_at=NOON + 2 * HOUR)
+    assert next_step(failed, ours, NOON + 3 * HOUR) is Step.WAIT
+    assert failed.state(NOON + 3 * HOUR) is WindowState.HELD
+    assert [held([failed], state, NOON + 3 * HOUR) for state in (ours, OPEN)] == [1, 0]
 
 
 def test_what_somebody_else_has_cut_is_neither_cut_again_nor_reopened() -> None:
