@@ -178,6 +178,24 @@ class Reservation:
         return now < self.until
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConventionOnRecord:
+    """What the parties have recorded of the convention itself, as far as an access depends on it.
+
+    ``accepted``: an acceptance record opened it (C23). ``ended_at`` is the end that a person recorded (C18).
+    ``charter`` is the version of annex 7 in force, ``charter_read_by`` the agents who have acknowledged it (L25).
+    ``orders`` are those that annex 8 in force lists (C07). ``pvpp_until`` is when the PVPP's own authorisation is over
+    (C22). None is "nothing on record", and forbids nothing by itself.
+    """
+
+    accepted: bool = False
+    ended_at: datetime | None = None
+    charter: int | None = None
+    charter_read_by: frozenset[str] = frozenset()
+    orders: frozenset[str] | None = None
+    pvpp_until: datetime | None = None
+
+
 @dataclass(frozen=True)
 class Rights:
     """All of it at one instant. ``sites`` are the viewing sites that PP has declared (annex 6).
@@ -194,6 +212,7 @@ class Rights:
     ended_accounts: frozenset[str] = frozenset()
     revoked_assertion_keys: frozenset[str] = frozenset()
     reservations: tuple[Reservation, ...] = ()
+    on_record: ConventionOnRecord = field(default_factory=ConventionOnRecord)
     revision: int = 0
 
     def designation(self, agent: str | None) -> Designation | None:

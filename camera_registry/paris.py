@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -31,3 +32,14 @@ def days_before(instant: datetime, days: int) -> datetime:
     """
     wall = instant.astimezone(PARIS).replace(tzinfo=None) - timedelta(days=days)
     return wall.replace(tzinfo=PARIS).astimezone(UTC)
+
+
+def months_after(day: date, months: int) -> date:
+    """The day so many months after (before, if negative): the same number, or the month's last where it has none.
+
+    Raises ValueError past the years that a date can tell.
+    """
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    if not date.min.year <= year <= date.max.year:
+        raise ValueError(f"{months} months from {day} is no date")
+    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))

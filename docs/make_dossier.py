@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from auth.demo_authority import DemoAuthority
 from auth.trace import Draft, Journal, Kind
 from halfgateway.dossiers.incident import incident_proofs, write_incident_dossier
-from ops.contacts import Contact, ContactRole, Directory, Party, Sender
+from ops.contacts import Contact, ContactRole, Directory, Sender
 from ops.incidents.book import IncidentBooks
 from ops.incidents.duties import Duty
 from ops.incidents.events import (
@@ -39,6 +39,7 @@ from ops.incidents.events import (
 from ops.interconnection import Author, Ground
 from ops.notices.message import Composer
 from ops.notices.smime import SmimeSigner
+from ops.parties import Party
 
 TARGET = Path(__file__).parent / "examples" / "dossier-exercice"
 INCIDENT = "20261121T021200Z-e0e0e0"

@@ -23,7 +23,7 @@ from halfgateway.config import Configuration, ConfigurationError, read_configura
 from halfgateway.config_ops import ImapSection, MailSection, OnCallSection, RouteSection, directory_of
 from halfgateway.control.heartbeat import last_proven_good
 from halfgateway.folder import DataFolder
-from ops.contacts import Contact, ContactRole, Directory, Party
+from ops.contacts import Contact, ContactRole, Directory
 from ops.errors import NoContact
 from ops.incidents.book import IncidentBooks
 from ops.incidents.duties import Rules
@@ -39,6 +39,7 @@ from ops.notices.returns import Mailbox
 from ops.notices.shouting import Alarms, MailVoice, MetricsFile, Pulse, StderrVoice, Voice, WebhookVoice
 from ops.notices.smtp import Login, Security, SmtpRoute
 from ops.notices.watchdog import LOST_AFTER, Gateway, Signs, Watchdog
+from ops.parties import Party
 
 log = logging.getLogger(__name__)
 

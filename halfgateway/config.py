@@ -30,6 +30,7 @@ from auth.policy import CONVENTION_CAP, CONVENTION_RETENTION_DAYS, Convention, D
 from auth.trace.retention import LONGEST_ACCESS_DAYS, Retention
 from camera_registry.connections import Connection
 from camera_registry.orders import Perimeter
+from halfgateway.config_life import AnnexesSection, EquipmentSection
 from halfgateway.config_ops import MAX_CONTACTS, ContactSection, MailSection, OnCallSection, mail_files
 from halfgateway.control.bandwidth import Line
 from halfgateway.control.streams import Timings
@@ -414,6 +415,8 @@ class Configuration(Section):
     mail: MailSection | None = None
     contacts: Annotated[tuple[ContactSection, ...], Field(max_length=MAX_CONTACTS)] = ()
     on_call: OnCallSection = OnCallSection()
+    annexes: AnnexesSection = AnnexesSection()
+    equipment: tuple[EquipmentSection, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")
@@ -426,6 +429,7 @@ class Configuration(Section):
             "machines": [machine.id for machine in self.machines],
             "sites": [site.id for site in self.sites],
             "degraded_modes": [mode.name for mode in self.degraded_modes],
+            "equipment": [each.id for each in self.equipment],
         }
         for kind, ids in named.items():
             faults += [f"{kind}: {name} appears twice" for name in sorted({i for i in ids if ids.count(i) > 1})]

@@ -12,10 +12,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from ops.contacts import MAILBOX, MAX_FUNCTION_CHARS, Contact, ContactRole, Directory, Party, Sender
+from ops.contacts import MAILBOX, MAX_FUNCTION_CHARS, Contact, ContactRole, Directory, Sender
 from ops.errors import SigningError
 from ops.incidents.events import MAX_RECIPIENTS
 from ops.notices.smime import SmimeSigner
+from ops.parties import Party
 
 CERTIFICATE_WARNING = timedelta(days=30)
 """How long before its end ``check`` calls the signing certificate to mind: as long as a new one may take to come."""

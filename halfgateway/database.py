@@ -24,6 +24,7 @@ TABLE_MODULES = (
     "auth.credential_tables",
     "auth.reservation_tables",
     "camera_registry.tables",
+    "ops.life_tables",
 )
 """Every module that declares tables; a migration covers them all."""
 

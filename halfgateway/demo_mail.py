@@ -7,7 +7,8 @@ from pathlib import Path
 
 from auth.demo_authority import DemoAuthority
 from halfgateway.config_ops import ContactSection, MailSection, SmimeSection
-from ops.contacts import ContactRole, Party
+from ops.contacts import ContactRole
+from ops.parties import Party
 
 MAILBOX = "dpp@syn.example"
 """From which the demo writes, and to which it is answered: a domain that nobody has (RFC 2606)."""

@@ -116,6 +116,13 @@ class ModeDegraded(Refusal):
     article = "article 8"
 
 
+class CharterNotAcknowledged(Refusal):
+    """The agent has not acknowledged the version of the charter that is in force (annex 7)."""
+
+    code, http_status, rtsp_status = "charter-not-acknowledged", 403, 403
+    article = "article 12"
+
+
 class UnknownCamera(Refusal):
     """No such camera, or none that the requester may know of."""
 

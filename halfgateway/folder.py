@@ -49,6 +49,11 @@ class DataFolder:
         return self.root / "incidents"
 
     @property
+    def announcements(self) -> Path:
+        """What the notifier is to mail that is no incident's notice (:mod:`ops.announcements`)."""
+        return self.root / "announcements"
+
+    @property
     def socket(self) -> Path:
         """Where the node's own door is (:mod:`halfgateway.app.local_door`); to be reached by its :func:`short_path`."""
         return self.run / "office.sock"

@@ -30,6 +30,7 @@ class NodeCollector(Collector):
         trace_writable: Callable[[], bool],
         reports_due: Callable[[], int],
         anchors: Anchoring,
+        windows_held: Callable[[], int],
     ) -> None:
         self._table = table
         self._hub = hub
@@ -39,6 +40,7 @@ class NodeCollector(Collector):
         self._trace_writable = trace_writable
         self._reports_due = reports_due
         self._anchors = anchors
+        self._windows_held = windows_held
 
     def collect(self) -> Iterator[Metric]:
         """See :class:`prometheus_client.registry.Collector`."""
@@ -61,6 +63,7 @@ class NodeCollector(Collector):
         yield _gauge("trace_anchored_entries", "Entries under the last anchor since the start.", anchored)
         yield _gauge("trace_timestamp_failing", "Time-stamping authorities that gave no good token.", failing)
         yield _gauge("break_glass_due", "Sealed credentials that were used and not reported.", self._reports_due())
+        yield _gauge("windows_held", "Maintenance windows that are over and stay cut.", self._windows_held())
         yield _gauge("trace_writable", "1 while the trace can be written.", self._trace_writable())
 
 

@@ -16,6 +16,7 @@ from enum import StrEnum
 
 from camera_registry.paris import day_of
 from ops.errors import CopyingRefused, NoContact
+from ops.parties import Party
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -26,23 +27,6 @@ _PHONE = re.compile(r"\+?[0-9][0-9 ().-]{2,28}[0-9]")
 
 MAX_FUNCTION_CHARS = 100
 """Characters of what a contact is called: it stands in a header of a mail, and in its text."""
-
-
-class Party(StrEnum):
-    """The convention's two sides."""
-
-    PP = "PP"
-    SYN = "SYN"
-
-    @property
-    def other(self) -> Party:
-        """The side across the border."""
-        return Party.SYN if self is Party.PP else Party.PP
-
-    @property
-    def annex(self) -> int:
-        """The annex that lists its contacts (article 3; C19 on the slip in article 8)."""
-        return 2 if self is Party.PP else 3
 
 
 class ContactRole(StrEnum):

@@ -96,3 +96,35 @@ class WordingError(OpsError):
 
 class SigningError(OpsError):
     """The S/MIME certificate or its key cannot be used, or a message cannot be signed with it."""
+
+
+class RecordRefused(OpsError):
+    """What is to be put on record of the convention's life is not allowed; the text says why, in French."""
+
+
+class ChangeRefused(RecordRefused):
+    """A change cannot take this step now (article 8)."""
+
+
+class WindowRefused(RecordRefused):
+    """A maintenance window cannot be planned or withdrawn like this (P07)."""
+
+
+class AnnexRefused(RecordRefused):
+    """An annex cannot be brought up to date like this (article 11)."""
+
+
+class ActRefused(RecordRefused):
+    """An act on the convention itself is not allowed, or not yet (article 11)."""
+
+
+class AcceptanceRefused(RecordRefused):
+    """An acceptance record is not complete (C23)."""
+
+
+class UnknownItem(OpsError):
+    """There is no such change, window or version on record."""
+
+
+class AnnouncementError(OpsError):
+    """An announcement could not be made durable, or read."""

@@ -9,13 +9,15 @@ from typing import Any
 
 from auth.principals import Role
 from auth.register import Actor, Register, new_habilitation_id
-from auth.rights import LOCAL, Administration, Designation, Habilitation, Rights
+from auth.rights import LOCAL, Administration, ConventionOnRecord, Designation, Habilitation, Rights
 from auth.trace import Draft
 from camera_registry.clock import Clock, SystemClock
 from camera_registry.order_store import OrderStore
 from camera_registry.orders import Order, OrderType, Perimeter
 from halfgateway.api.rights_shapes import OrderRequest, PerimeterShape
 from halfgateway.database import Database
+from ops.acceptance import SignedAcceptance
+from ops.convention_store import ConventionStore
 
 SERVICE, SITE = "DOPC", "PP-CITE"
 LONG_AGO = datetime(2025, 10, 21, tzinfo=UTC)
@@ -95,6 +97,7 @@ def rights(people: Mapping[str, Role], cameras: Iterable[str], **changes: Any) -
         habilitations=tuple(habilitation(agent, role) for agent, role in people.items()),
         orders=(order(cameras),),
         sites=frozenset({SITE}),
+        on_record=ConventionOnRecord(accepted=True),
     )
     return replace(usual, **changes)
 
@@ -120,8 +123,27 @@ async def authorise(database: Database, people: Mapping[str, Role], *orders: Ord
     designations = [designation(agent, administration=_administration(role)) for agent, role in people.items()]
     habilitations = [habilitation(agent, role, start=since) for agent, role in people.items()]
     await register_of(database, clock).designate(designations, habilitations, by=BY)
+    await accept(database)
     if orders:
         await OrderStore(database.sessions, clock).add(orders, by=BY.account, witness=witness)
+
+
+async def accept(database: Database) -> None:
+    """Put an acceptance record into a database, as if both parties had signed one (C23)."""
+
+    async def traced(signed: SignedAcceptance) -> None:
+        """Nobody's trace is open."""
+
+    signed = SignedAcceptance(
+        number=0,
+        accepted=True,
+        held_at=LONG_AGO,
+        recorded_by=BY.account,
+        document=b"{}",
+        signature=b"",
+        public_key_pem="",
+    )
+    await ConventionStore(database.sessions, SystemClock()).accept(signed, traced)
 
 
 def _administration(role: Role) -> Administration:

@@ -62,6 +62,7 @@ class Decision:
 ALLOWED = Decision()
 
 _GENERAL = tuple(condition for condition in CONDITIONS if condition.about is not About.ORDER)
+_OF_WHAT_RUNS = tuple(condition for condition in _GENERAL if not condition.entering)
 _OF_ORDER = tuple(condition for condition in CONDITIONS if condition.about is About.ORDER)
 _SEEING_ALL = frozenset({Role.OPS, Role.OFFICER, Role.AUDITOR})
 
@@ -78,6 +79,7 @@ def decide(
     start: datetime | None = None,
     number: str = "",
     mode: DegradedMode | None = None,
+    running: bool = False,
 ) -> Decision:
     """Whether ``requester`` may do this with the camera's images at ``now``.
 
@@ -86,6 +88,7 @@ def decide(
         start: where footage is to begin, an aware instant; None for live images, or not known yet.
         number: under which the request is recorded; the answer names it.
         mode: the degraded mode in force, if any.
+        running: the stream was granted before and is asked about again.
     """
     case = Case(
         requester=requester,
@@ -99,7 +102,7 @@ def decide(
         number=number,
         mode=mode,
     )
-    return _decided(case, _GENERAL)
+    return _decided(case, _OF_WHAT_RUNS if running else _GENERAL)
 
 
 def standing(

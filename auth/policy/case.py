@@ -85,7 +85,8 @@ class Condition:
     """One line. ``reason`` is what the trace says when it fails, ``refusal`` the code that the requester is told.
 
     ``standing``: also asked of everybody who logs in or calls. ``listing``: also asked before a camera is listed.
-    ``personal``: not asked where a machine comes for its agents and none is named yet.
+    ``personal``: not asked where a machine comes for its agents and none is named yet. ``entering``: asked before a
+    stream begins, and not again while it runs.
     """
 
     about: About
@@ -98,3 +99,4 @@ class Condition:
     standing: bool = False
     listing: bool = True
     personal: bool = False
+    entering: bool = False

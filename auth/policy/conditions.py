@@ -36,6 +36,28 @@ _NOT_DESIGNATED = _text("Vous ne faites pas l'objet d'une désignation en vigueu
 _NOT_HABILITATED = _text("Votre habilitation ne permet pas cet accès (article 6).")
 
 
+def _is_in_force(case: Case) -> bool:
+    ended_at = case.rights.on_record.ended_at
+    return case.convention.in_force(case.now) and (ended_at is None or case.now < ended_at)
+
+
+def _is_pvpp_authorised(case: Case) -> bool:
+    until = case.rights.on_record.pvpp_until
+    return until is None or case.now < until
+
+
+def _has_read_the_charter(case: Case) -> bool:
+    """Who comes by our own door answers here; for an agent whom PP asserts, and for a machine, PP does (L25)."""
+    on_record, requester = case.rights.on_record, case.requester
+    at_our_door = requester.attribution is Attribution.AGENT_AUTHENTICATED
+    return not at_our_door or on_record.charter is None or requester.agent in on_record.charter_read_by
+
+
+def _is_in_annex_8(case: Case) -> bool:
+    listed = case.rights.on_record.orders
+    return listed is None or (case.order is not None and case.order.reference in listed)
+
+
 def _is_designated(case: Case) -> bool:
     designation = case.designation
     return designation is not None and designation.start <= case.now
@@ -108,8 +130,29 @@ CONDITIONS: tuple[Condition, ...] = (
         "convention-not-in-force",
         "convention-not-in-force",
         "C18, article 11",
-        lambda case: case.convention.in_force(case.now),
+        _is_in_force,
         _text("La convention n'est pas en vigueur (article 11)."),
+    ),
+    Condition(
+        About.REQUESTER,
+        "both parties have signed an acceptance record",
+        "not-accepted",
+        "convention-not-in-force",
+        "C23, article 4",
+        lambda case: case.rights.on_record.accepted,
+        _text(
+            "L'accès aux Flux s'ouvre après installation (article 4) : aucun procès-verbal de recette n'est enregistré."
+        ),
+        listing=False,
+    ),
+    Condition(
+        About.REQUESTER,
+        "the PVPP's own order, if one is on record, is not over",
+        "pvpp-order-over",
+        "convention-not-in-force",
+        "C22, article 1",
+        _is_pvpp_authorised,
+        _text("L'arrêté qui autorise le PVPP a expiré (article 1 de la convention)."),
     ),
     Condition(
         About.REQUESTER,
@@ -253,6 +296,21 @@ CONDITIONS: tuple[Condition, ...] = (
         personal=True,
     ),
     Condition(
+        About.REQUESTER,
+        "an agent at our own door has acknowledged the charter in force",
+        "charter-not-acknowledged",
+        "charter-not-acknowledged",
+        "L25, annex 7",
+        _has_read_the_charter,
+        _text(
+            "La Charte éthique de la vidéoprotection (annexe 7) doit être lue, et sa version en vigueur acceptée, "
+            "avant un premier Flux."
+        ),
+        listing=False,
+        personal=True,
+        entering=True,
+    ),
+    Condition(
         About.CAMERA,
         "the camera exists",
         "unknown-camera",
@@ -308,6 +366,15 @@ CONDITIONS: tuple[Condition, ...] = (
         "L06, CSI L252-1",
         lambda case: case.order is not None,
         _not_exposed(lambda _: _NO_ORDER),
+    ),
+    Condition(
+        About.ORDER,
+        "annex 8, if one is on record, lists the order",
+        "order-not-in-annex",
+        "camera-not-authorised",
+        "C07, annex 8",
+        _is_in_annex_8,
+        _not_exposed(lambda _: "ne figure pas à l'annexe 8 de la convention"),
     ),
     Condition(
         About.ORDER,

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from camera_registry.orders import CONVENTION_RETENTION_DAYS, Order, Perimeter
-from camera_registry.paris import days_before
+from camera_registry.paris import day_of, days_before, months_after, start_of_day
 
 CONVENTION_CAP = 10
 """Streams that PP may have open at once (article 4); more takes an avenant (article 11)."""
+
+TERM_MONTHS = 60
+"""Months that the convention is concluded for, and tacitly renewed for, once (article 11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,24 @@ class Convention:
         if not 1 <= self.retention_days <= CONVENTION_RETENTION_DAYS:
             raise ValueError(f"convention.retention_days must be between 1 and {CONVENTION_RETENTION_DAYS} (article 6)")
 
+    @property
+    def first_term(self) -> datetime:
+        """The instant at which five years are full, in Paris: renewed, unless it was denounced (article 11)."""
+        return self._after(TERM_MONTHS)
+
+    @property
+    def last_term(self) -> datetime:
+        """The instant at which ten years are full, in Paris: no renewal goes past it (article 11)."""
+        return self._after(2 * TERM_MONTHS)
+
     def in_force(self, now: datetime) -> bool:
-        """Whether the convention has begun and no one has recorded its end."""
-        return self.in_force_from <= now and (self.ended_at is None or now < self.ended_at)
+        """Whether the convention has begun, no one has recorded its end, and ten years are not full."""
+        return self.in_force_from <= now < self.last_term and (self.ended_at is None or now < self.ended_at)
 
     def accessible_from(self, now: datetime, order: Order | None = None) -> datetime:
         """The oldest instant whose footage may be reached: ten days back, or the order's maximum if shorter (C03)."""
         days = self.retention_days if order is None else min(self.retention_days, order.retention_max_days)
         return days_before(now, days)
+
+    def _after(self, months: int) -> datetime:
+        return start_of_day(months_after(day_of(self.in_force_from), months))

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from camera_registry.clock import Clock
 from halfgateway import __version__
 from halfgateway.api.dispatch import Dispatcher
+from halfgateway.api.life_ports import Annexes, Changes, ConventionLife
 from halfgateway.api.local import local_account
 from halfgateway.api.openapi import openapi_document
 from halfgateway.api.operation import Operation, operations_of
@@ -38,7 +39,10 @@ from halfgateway.api.rights_ports import Gatekeeper, Orders, Personnel
 from halfgateway.api.routes.administration import AdministrationRoutes
 from halfgateway.api.routes.agents import AgentRoutes
 from halfgateway.api.routes.anchors import AnchorRoutes
+from halfgateway.api.routes.annexes import AnnexRoutes, CharterRoutes
 from halfgateway.api.routes.cameras import CameraRoutes
+from halfgateway.api.routes.changes import ChangeRoutes, WindowRoutes
+from halfgateway.api.routes.convention import AcceptanceRoutes, ConventionRoutes
 from halfgateway.api.routes.custody import BreakGlassRoutes, InterventionRoutes, KeyRoutes
 from halfgateway.api.routes.documents import DocumentRoutes
 from halfgateway.api.routes.health import HEALTH_PATH, METRICS_PATH, READINESS_PATH, HealthRoutes
@@ -101,6 +105,9 @@ class Ports:
     gatekeeper: Gatekeeper
     personnel: Personnel
     orders: Orders
+    changes: Changes
+    annexes: Annexes
+    convention: ConventionLife
     registry: CollectorRegistry
     clock: Clock
 
@@ -125,6 +132,7 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         InterventionRoutes(ports.custody),
         AgentRoutes(ports.personnel, ports.trace),
         OrderRoutes(ports.orders),
+        *_life_routes(ports.changes, ports.annexes, ports.convention),
         HealthRoutes(ports.health, ports.registry),
     ]
     declared = [operation for group in groups for operation in operations_of(group)]
@@ -149,6 +157,9 @@ def build_office(
     personnel: Personnel,
     orders: Orders,
     custody: Custody,
+    changes: Changes,
+    annexes: Annexes,
+    convention: ConventionLife,
     trace: AccessTrace,
 ) -> web.Application:
     """Build what the command line needs of the API where no node runs: the registers alone, for this machine alone."""
@@ -159,9 +170,21 @@ def build_office(
         KeyRoutes(custody),
         BreakGlassRoutes(custody),
         InterventionRoutes(custody),
+        *_life_routes(changes, annexes, convention),
     ]
     _serve(application, groups, Dispatcher(sessions, gatekeeper, trace))
     return application
+
+
+def _life_routes(changes: Changes, annexes: Annexes, convention: ConventionLife) -> list[object]:
+    return [
+        ChangeRoutes(changes),
+        WindowRoutes(changes),
+        AnnexRoutes(annexes),
+        CharterRoutes(annexes),
+        ConventionRoutes(convention),
+        AcceptanceRoutes(convention),
+    ]
 
 
 def _serve(application: web.Application, groups: Sequence[object], dispatcher: Dispatcher) -> None:

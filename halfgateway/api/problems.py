@@ -34,6 +34,7 @@ TITLES = {
     "site-not-declared": "Site de visualisation non déclaré",
     "assertion-invalid": "Attestation d'agent invalide",
     "convention-not-in-force": "Convention non en vigueur",
+    "charter-not-acknowledged": "Charte éthique non acceptée",
     "unknown-camera": "Caméra inconnue",
     "unknown-stream": "Flux inconnu",
     "unknown-session": "Session inconnue",

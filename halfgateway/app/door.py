@@ -51,6 +51,7 @@ from halfgateway.survey import target_of
 from halfgateway.upstream.client import Target
 from halfgateway.upstream.pull import Puller
 from ops.local_record import LocalRecord
+from ops.windows import drains_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,7 @@ async def open_control(
         table=table,
         closer=closer,
         clock=clock,
+        drains_until=lambda: drains_until(view.life().windows, interconnection.state, clock.now()),
     )
     relief = Relief(table=table, slots=slots, tickets=tickets, admission=admission, tracer=tracer, terms=terms)
     machines = MachineDirectory(records.accounts, certificates, proof=proof)

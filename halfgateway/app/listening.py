@@ -47,6 +47,7 @@ from halfgateway.net.tls import TlsListener
 from halfgateway.siem.forwarder import Forwarder
 from ops.incidents.book import IncidentBooks
 from ops.incidents.desk import IncidentDesk
+from ops.windows import held
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ async def listen(
     reservations: ReservationService,
     forwarder: Forwarder | None,
     outside: Outside,
+    health: HealthService,
     clock: Clock,
     life: AsyncExitStack,
 ) -> Endpoints:
@@ -122,6 +124,7 @@ async def listen(
         reservations,
         forwarder,
         outside,
+        health,
         clock,
     )
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
@@ -163,6 +166,7 @@ def _ports(
     reservations: ReservationService,
     forwarder: Forwarder | None,
     outside: Outside,
+    health: HealthService,
     clock: Clock,
 ) -> Ports:
     registry = CollectorRegistry()
@@ -176,6 +180,7 @@ def _ports(
             trace_writable=lambda: journal.unwritable_since_s is None,
             reports_due=lambda: custody.reports_due,
             anchors=outside.anchoring,
+            windows_held=lambda: held(control.view.life().windows, control.interconnection.state, clock.now()),
         )
     )
     if forwarder is not None:
@@ -189,14 +194,6 @@ def _ports(
         break_glass=records.break_glass,
         throttle=control.throttle,
         clock=clock,
-    )
-    health = HealthService(
-        [
-            ("trace", journal.probe),
-            ("state-store", control.slots.usage),
-            ("records", lambda: records.accounts.find("")),
-        ],
-        (JournalUnavailable, HalfGatewayError, RecordsUnavailableError),
     )
     return Ports(
         authenticator=login,
@@ -225,8 +222,23 @@ def _ports(
         gatekeeper=Standing(control.view.current, control.terms, clock),
         personnel=office.personnel,
         orders=office.orders,
+        changes=office.life.changes,
+        annexes=office.life.annexes,
+        convention=office.life.convention,
         registry=registry,
         clock=clock,
+    )
+
+
+def health_of(journal: Journal, control: Control, records: Records) -> HealthService:
+    """What must answer for the node to serve, and before an interruption ends by itself."""
+    return HealthService(
+        [
+            ("trace", journal.probe),
+            ("state-store", control.slots.usage),
+            ("records", lambda: records.accounts.find("")),
+        ],
+        (JournalUnavailable, HalfGatewayError, RecordsUnavailableError),
     )
 
 

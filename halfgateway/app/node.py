@@ -21,6 +21,7 @@ from camera_registry.clock import Clock, SystemClock
 from camera_registry.guard import CredentialGuard
 from camera_registry.onvif_process import OnvifProcess
 from halfgateway.api.reservation_service import ReservationService
+from halfgateway.api.services import HealthService
 from halfgateway.app.anchoring import Outside, open_anchoring
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
@@ -35,7 +36,8 @@ from halfgateway.app.keeping import (
     open_state_store,
     taken,
 )
-from halfgateway.app.listening import Endpoints, listen
+from halfgateway.app.life import Inspection, open_life
+from halfgateway.app.listening import Endpoints, health_of, listen
 from halfgateway.app.office import Office, open_office
 from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.siem import open_forwarder
@@ -44,6 +46,7 @@ from halfgateway.app.watching import Loops, keep_calendars, keep_telling, keep_w
 from halfgateway.config import Configuration, ConfigurationError, ConfigurationFile
 from halfgateway.config_ops import faults_at_start
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, command_author
+from halfgateway.control.calendar import ConventionCalendar, Preflight
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
 from halfgateway.control.heads import SharedHeads
@@ -57,6 +60,7 @@ from halfgateway.keys import NodeKeys
 from halfgateway.net.responder import ask_responder
 from halfgateway.protocol.digest import DigestVerifier
 from halfgateway.survey import Survey, hosts_of
+from ops.announcements import Announcements
 from ops.interconnection import InterconnectionState
 from ops.local_record import LocalRecord
 
@@ -176,9 +180,9 @@ async def _start(
     )
     control.records_watch.adopt(in_force.read_machines_again)
     custody = open_custody(lambda: in_force.current, records, tracer.durable, clock)
-    office = open_office(
-        records, tracer, clock, changed=control.view.refresh, machines_changed=in_force.read_machines_again
-    )
+    health = health_of(journal, control, records)
+    office = _open_office(records, control, keys, health, in_force, clock)
+    await _keep_the_calendar(loops, configuration, folder, control, office, health.missing, clock)
     forwarder = open_forwarder(configuration, folder, journal, tracer)
     outside = await open_anchoring(
         journal, keys, folder, SharedHeads(shared.store), lambda: in_force.current.trace, tracer, clock
@@ -203,6 +207,7 @@ async def _start(
         ),
         forwarder,
         outside,
+        health,
         clock,
         life,
     )
@@ -249,6 +254,55 @@ async def _begin_survey(
     records.cameras.forget(records.cameras.snapshot.records.keys() - cameras_of(configuration).keys())
     await survey.withdraw_unproven(configuration.cameras)
     return survey
+
+
+def _open_office(
+    records: Records,
+    control: Control,
+    keys: NodeKeys,
+    health: HealthService,
+    in_force: ConfigurationInForce,
+    clock: Clock,
+) -> Office:
+    """Whoever keeps the registers beside the door, which sees at once what they change."""
+
+    def current() -> Configuration:
+        return in_force.current
+
+    seen, tracer = control.view.refresh, control.tracer
+    inspection = Inspection(
+        missing=health.missing, view=control.view, cameras=records.cameras, current=current, clock=clock
+    )
+    life_office = open_life(records, tracer, keys, clock, current=current, look=inspection.look, changed=seen)
+    return open_office(records, tracer, clock, life_office, changed=seen, machines_changed=in_force.read_machines_again)
+
+
+async def _keep_the_calendar(
+    loops: Loops,
+    configuration: Configuration,
+    folder: DataFolder,
+    control: Control,
+    office: Office,
+    preflight: Preflight,
+    clock: Clock,
+) -> None:
+    """Begin and end what has its time: maintenance windows, the convention, annexes; and have it announced."""
+    stores = office.life.stores
+    calendar = ConventionCalendar(
+        interconnection=control.interconnection,
+        view=control.view,
+        terms=control.terms,
+        conventions=stores.conventions,
+        annexes=stores.annexes,
+        windows=stores.windows,
+        announcements=Announcements(folder.announcements),
+        preflight=preflight,
+        record=control.tracer.durable,
+        node=configuration.node.id,
+        clock=clock,
+    )
+    await loops.keep("calendar", calendar.run())
+    await loops.keep("convention records", calendar.run_records())
 
 
 async def _see_everywhere(control: Control, enforcement: Enforcement) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -22,8 +22,10 @@ from halfgateway.api.order_service import OrderService
 from halfgateway.api.personnel import PersonnelService
 from halfgateway.app.door import terms_of
 from halfgateway.app.keeping import Records, borrow_journal, open_custody, open_records, taken
+from halfgateway.app.life import Inspection, LifeOffice, open_life
 from halfgateway.app.local_door import listen_locally
 from halfgateway.config import Configuration
+from halfgateway.control.rights_view import RightsView
 from halfgateway.control.standing import Standing
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM
@@ -41,12 +43,14 @@ class Office:
     register: Register
     personnel: PersonnelService
     orders: OrderService
+    life: LifeOffice
 
 
 def open_office(
     records: Records,
     tracer: Tracer,
     clock: Clock,
+    life: LifeOffice,
     *,
     changed: Callable[[], Awaitable[None]],
     machines_changed: Callable[[], Awaitable[None]],
@@ -71,7 +75,7 @@ def open_office(
         machines_changed=machines_changed,
     )
     orders = OrderService(store=OrderStore(sessions, clock), clock=clock, record=tracer.durable, changed=changed)
-    return Office(register, personnel, orders)
+    return Office(register, personnel, orders, life)
 
 
 @asynccontextmanager
@@ -87,13 +91,35 @@ async def office_without_a_node(configuration: Configuration) -> AsyncIterator[N
         records = await open_records(configuration, folder, keys, clock, life)
         journal = await borrow_journal(folder, configuration.node.id, keys, clock, life)
         tracer = Tracer(journal, now=time.monotonic)
-        office = open_office(records, tracer, clock, changed=_nothing_to_do, machines_changed=_nothing_to_do)
+        terms = terms_of(configuration)
+        inspection = Inspection(
+            missing=_without_a_node,
+            view=RightsView(records.database.sessions, clock, sites=lambda: terms.sites),
+            cameras=records.cameras,
+            current=lambda: configuration,
+            clock=clock,
+        )
+        life_office = open_life(
+            records,
+            tracer,
+            keys,
+            clock,
+            current=lambda: configuration,
+            look=inspection.look,
+            changed=_nothing_to_do,
+        )
+        office = open_office(
+            records, tracer, clock, life_office, changed=_nothing_to_do, machines_changed=_nothing_to_do
+        )
         application = build_office(
             sessions=Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes),
-            gatekeeper=Standing(lambda: None, terms_of(configuration), clock),
+            gatekeeper=Standing(lambda: None, terms, clock),
             personnel=office.personnel,
             orders=office.orders,
             custody=open_custody(lambda: configuration, records, tracer.durable, clock),
+            changes=office.life.changes,
+            annexes=office.life.annexes,
+            convention=office.life.convention,
             trace=tracer,
         )
         writing = asyncio.create_task(tracer.run(), name="tracer")
@@ -107,6 +133,11 @@ async def office_without_a_node(configuration: Configuration) -> AsyncIterator[N
 
 async def _nothing_to_do() -> None:
     """No node runs: the next one reads the records when it starts."""
+
+
+async def _without_a_node() -> Sequence[str]:
+    """What is not well where no node runs: nobody counts slots."""
+    return ("state-store",)
 
 
 async def _end(writing: asyncio.Task[None], tracer: Tracer) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from auth.errors import RecordsUnavailableError
+from auth.rights import earliest
 from auth.trace import Draft, Kind
 from auth.trace.retention import Retention
 from camera_registry.clock import Clock
@@ -79,8 +80,9 @@ class ConfigurationInForce:
         self._one_at_a_time = asyncio.Lock()
 
     def retention(self) -> Retention:
-        """How long the entries of the trace are kept, as the configuration in force has it."""
-        return self.current.retention.record(self.current.convention.ended_at)
+        """How long the entries of the trace are kept, as the configuration in force and the recorded end have it."""
+        on_record = self._parts.control.view.life().on_record
+        return self.current.retention.record(earliest(self.current.convention.ended_at, on_record.ended_at))
 
     async def reload(self, *, account: str, source: str) -> ReloadOutcome:
         """See the port.

@@ -29,6 +29,10 @@ MODULES = {
     "order": "order",
     "incident": "incident",
     "block": "block",
+    "change": "change",
+    "annex": "annex",
+    "calendar": "calendar",
+    "acceptance": "acceptance",
 }
 """The module of this package that holds each command, under the command's own name."""
 

@@ -18,7 +18,7 @@ from auth.errors import AuthError
 from camera_registry.errors import RegistryError
 from camera_registry.paris import day_of, end_of_day, start_of_day
 from halfgateway.api.paths import API, BEHIND_SUDO
-from halfgateway.cli.common import REFUSED, account_name, configuration_in, named_folder, node_folder, stop
+from halfgateway.cli.common import REFUSED, account_name, configuration_in, named_folder, node_folder, say, stop
 from halfgateway.errors import HalfGatewayError
 from halfgateway.folder import DEMO_NODE, short_path
 from ops.errors import OpsError
@@ -74,8 +74,14 @@ class Office:
             document: Any = await answer.json(content_type=None) if answer.status != 204 else {}
         if answer.status < 300:
             return document
-        faults = [fault["message"] for fault in document.get("faults", ())]
-        raise Refused(faults or [document.get("detail") or document["title"]])
+        raise _refusal(document)
+
+    async def fetch(self, path: str) -> bytes:
+        """The bytes of a file. Raises Refused."""
+        async with self._session.get(API + path) as answer:
+            if answer.status < 300:
+                return await answer.read()
+            raise _refusal(await answer.json(content_type=None))
 
     async def every(self, path: str, **query: str) -> list[dict[str, Any]]:
         """Every item of a list, page after page. Raises Refused."""
@@ -135,6 +141,21 @@ def run(config: Path | None, data: Path | None, work: Any) -> Any:
         stop(REFUSED, str(error))
 
 
+def save(config: Path | None, data: Path | None, path: str, output: Path, *, as_json: bool) -> None:
+    """Write a file of the office into a new one; exits with 1 where it is refused, or is there already."""
+
+    async def work(office: Office) -> bytes:
+        return await office.fetch(path)
+
+    content: bytes = run(config, data, work)
+    try:
+        with output.open("xb") as file:
+            file.write(content)
+    except OSError as error:
+        stop(REFUSED, f"{output} : {error.strerror}")
+    say({"file": str(output), "bytes": len(content)}, f"{output} : {len(content)} octets", as_json=as_json)
+
+
 def begins(day: datetime | None) -> str:
     """The instant at which a day given on the command line begins in Paris; now where none is given."""
     return (start_of_day(day.date()) if day is not None else datetime.now(UTC)).isoformat()
@@ -159,6 +180,11 @@ def shown_last_day(end: str) -> str:
 def shown_instant(instant: str | None) -> str:
     """An instant of an answer, or nothing, as a table for people shows it."""
     return "" if instant is None else f"{datetime.fromisoformat(instant).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _refusal(problem: Any) -> Refused:
+    faults = [fault["message"] for fault in problem.get("faults", ())]
+    return Refused(faults or [problem.get("detail") or problem["title"]])
 
 
 def _refused(refused: Refused) -> NoReturn:

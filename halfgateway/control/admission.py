@@ -8,8 +8,10 @@ authenticated and comes through here. Reserve before dialling, record before gra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Protocol
 
 from auth.policy import Action, decide
@@ -29,12 +31,13 @@ from halfgateway.control.slots import Lease, SlotTable
 from halfgateway.control.streams import Stream, StreamState, StreamTable
 from halfgateway.control.terms import Terms
 from halfgateway.control.tracing import Tracer
-from halfgateway.errors import Refusal, StateStoreUnavailable
+from halfgateway.errors import InterconnectionCut, Refusal, StateStoreUnavailable
 
 POLICY_REFUSALS: dict[str, type[Refusal]] = {
     refusal.code: refusal
     for refusal in (
         errors.ConventionNotInForce,
+        errors.CharterNotAcknowledged,
         errors.NotHabilitated,
         errors.UnknownCamera,
         errors.NoRecording,
@@ -48,6 +51,11 @@ POLICY_REFUSALS: dict[str, type[Refusal]] = {
     )
 }
 """The refusal of each reason that the policy can give."""
+
+_IN_MAINTENANCE = (
+    "Une fenêtre de maintenance annoncée a commencé : aucun nouveau Flux n'est ouvert jusqu'à sa fin "
+    "(article 8 de la convention)."
+)
 
 
 class StateView(Protocol):
@@ -66,7 +74,8 @@ class StateView(Protocol):
 
 class Admission:
     """Grants streams. ``find_camera`` and ``who_may`` answer from memory, the latter None until the records were read;
-    ``rights`` is how fresh its answer is.
+    ``rights`` is how fresh its answer is. ``drains_until`` is when the maintenance window is over that lets no new
+    stream begin now (P07), None where none does; a stream that has its ticket is not new.
     """
 
     def __init__(
@@ -84,6 +93,7 @@ class Admission:
         table: StreamTable,
         closer: Closer,
         clock: Clock,
+        drains_until: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         self._state = state
         self._rights = rights
@@ -97,6 +107,7 @@ class Admission:
         self._table = table
         self._closer = closer
         self._clock = clock
+        self._drains_until = drains_until
 
     async def admit(self, request: AccessRequest) -> Stream:
         """A slot is held and the intent is durable when this returns a stream; else it raises a Refusal, traced.
@@ -142,18 +153,26 @@ class Admission:
     def no_longer(self, request: AccessRequest) -> Refusal | None:
         """Why what was granted would be refused now; None where it would not be, or where that cannot be known."""
         rights = self._who_may()
-        return self._refusal_of(replace(request, start=None), rights) if rights is not None else None
+        return self._refusal_of(replace(request, start=None), rights, running=True) if rights is not None else None
 
     def _check(self, request: AccessRequest) -> None:
         self._state.require_open()
+        if request.ticket is None:
+            self._require_no_drain()
         rights = self._who_may()
         if rights is None:
             raise _unknown_rights()
-        refusal = self._refusal_of(request, rights)
+        refusal = self._refusal_of(request, rights, running=request.ticket is not None)
         if refusal is not None:
             raise refusal
 
-    def _refusal_of(self, request: AccessRequest, rights: Rights) -> Refusal | None:
+    def _require_no_drain(self) -> None:
+        reopens_at = self._drains_until()
+        if reopens_at is not None:
+            left_s = math.ceil((reopens_at - self._clock.now()).total_seconds())
+            raise InterconnectionCut(_IN_MAINTENANCE, retry_after_s=max(1, left_s), reason="maintenance-window")
+
+    def _refusal_of(self, request: AccessRequest, rights: Rights, *, running: bool) -> Refusal | None:
         decision = decide(
             request.principal,
             self._find_camera(request.camera),
@@ -165,6 +184,7 @@ class Admission:
             start=request.start,
             number=request.stream,
             mode=self._terms.mode(self._state.mode),
+            running=running,
         )
         if decision.refusal is None:
             return None

@@ -155,8 +155,10 @@ class Interconnection:
         actor: str,
         source: str,
         occurred_at: datetime | None = None,
+        incident: str | None = None,
     ) -> Cutting:
-        """Cut now, durably. ``occurred_at`` is when the incident itself occurred, if that is known (N02).
+        """Cut now, durably. ``occurred_at`` is when the incident itself occurred, if that is known (N02); ``incident``
+        its id, where all nodes are to know it by the same.
 
         Raises ops.errors.TransitionRefused, or LocalRecordError: then the cut is enforced, but not durable.
         """
@@ -167,7 +169,7 @@ class Interconnection:
             reason=reason,
             by=by,
             since=at,
-            incident=new_incident(at),
+            incident=incident or new_incident(at),
             occurred_at=occurred_at,
         )
         closed = self.enforce(changed)

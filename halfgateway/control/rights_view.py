@@ -17,6 +17,7 @@ from auth.rights import Rights
 from camera_registry.clock import Clock
 from camera_registry.records import revision
 from halfgateway.errors import TraceUnavailable
+from ops.life import Life, read_life
 
 log = logging.getLogger(__name__)
 
@@ -25,28 +26,41 @@ LOOK_FOR_EXPIRED_S = 1.0
 
 
 class RightsView:
-    """The records of who may, in memory: one frozen value, replaced whole. ``sites`` are those declared now."""
+    """The records of who may, and of the convention's life, in memory: one frozen value each, replaced whole.
+
+    ``sites`` are those that the configuration declares; a version of annex 6 that is in force takes their place (C20).
+    """
 
     def __init__(self, sessions: SessionMaker, clock: Clock, *, sites: Callable[[], frozenset[str]]) -> None:
         self._sessions = sessions
         self._clock = clock
         self._sites = sites
         self._rights: Rights | None = None
+        self._life = Life()
         self._reading = asyncio.Lock()
 
     def current(self) -> Rights | None:
         """What was last read, with the sites declared now; None before the first time."""
-        if self._rights is not None and self._rights.sites != (sites := self._sites()):
+        if self._rights is not None and self._rights.sites != (sites := self._declared()):
             self._rights = replace(self._rights, sites=sites)
         return self._rights
+
+    def life(self) -> Life:
+        """What was last read of the convention's life; nothing before the first time."""
+        return self._life
 
     async def refresh(self) -> None:
         """Read again what has changed since; one small question where nothing has. Raises RecordsUnavailableError."""
         async with self._reading, transaction(self._sessions) as session:
             known = self._rights
             if known is None or known.revision != await revision(session):
-                self._rights = await read_rights(session, self._clock.now(), self._sites())
+                rights = await read_rights(session, self._clock.now(), self._sites())
+                self._life = await read_life(session, self._clock.now())
+                self._rights = replace(rights, on_record=self._life.on_record, sites=self._declared())
                 log.info("rights.read revision=%d", self._rights.revision)
+
+    def _declared(self) -> frozenset[str]:
+        return self._sites() if self._life.sites is None else self._life.sites
 
 
 class RecordsWatch:

@@ -1,4 +1,7 @@
-"""The prefectoral orders of a node, read beside it: what nears its end, or keeps recordings too briefly (C04, L06)."""
+"""The prefectoral orders of a node, read beside it: what nears its end, keeps too briefly, is in no annex (C04, L06).
+
+And whether an acceptance record opens the access at all (C23).
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,14 @@ from camera_registry.errors import StoreUnavailable
 from camera_registry.order_store import OrderStore
 from camera_registry.orders import warnings_of
 from camera_registry.paris import day_of
+from camera_registry.records import transaction
 from halfgateway.app.keeping import EMBEDDED, database_at
 from halfgateway.config import Configuration
+from halfgateway.database import Database
 from halfgateway.folder import DataFolder
+from ops.life import Life, read_life
 
+_NOT_ACCEPTED = "recette : aucun procès-verbal n'est enregistré (halfgateway acceptance run) ; aucun Flux n'est ouvert"
 _UNREADABLE = "arrêtés préfectoraux : les enregistrements ne peuvent être lus"
 
 
@@ -30,9 +37,28 @@ async def order_warnings(configuration: Configuration, now: datetime) -> list[st
         return [_UNREADABLE]
     try:
         recorded = await OrderStore(database.sessions, SystemClock()).list_all()
+        life = await _life(database, now)
     except StoreUnavailable:
         return [_UNREADABLE]
     finally:
         await database.close()
     in_use = [each.order for each in recorded if each.order.withdrawn_at is None]
-    return [warning for order in in_use for warning in warnings_of(order, day_of(now))]
+    listed = life.on_record.orders
+    absent = [] if listed is None else [order.reference for order in in_use if order.reference not in listed]
+    return [
+        *(warning for order in in_use for warning in warnings_of(order, day_of(now))),
+        *(
+            f"{reference} : ne figure pas à l'annexe 8, ses caméras ne sont pas mises à disposition"
+            for reference in absent
+        ),
+        *([] if life.on_record.accepted else [_NOT_ACCEPTED]),
+    ]
+
+
+async def _life(database: Database, now: datetime) -> Life:
+    """The convention's life on record; of a schema that no node has brought up to date yet, none."""
+    try:
+        async with transaction(database.sessions) as session:
+            return await read_life(session, now)
+    except StoreUnavailable:
+        return Life()

@@ -17,7 +17,7 @@ from email.policy import SMTP
 from typing import Any, Final
 
 from camera_registry.paris import PARIS
-from ops.contacts import Addressed, Contact, Directory, Party, Sender, check_copying
+from ops.contacts import Addressed, Contact, Directory, Sender, check_copying
 from ops.incidents.duties import Duty
 from ops.incidents.incident import TELL_OF_THE_STOP, Incident, Notice
 from ops.notices import letters
@@ -25,6 +25,7 @@ from ops.notices.letters import Measure, Window
 from ops.notices.rendering import Wording
 from ops.notices.smime import SmimeSigner
 from ops.notices.wording import Terms, wording_of
+from ops.parties import Party
 
 MAX_ENVELOPE_ID_CHARS: Final = 100
 """Characters of an ENVID (RFC 3461 section 4.4). A longer Message-ID is known by its hash."""

@@ -45,6 +45,7 @@ from ops.incidents.book import IncidentBooks
 from ops.incidents.desk import IncidentDesk
 from ops.incidents.events import ClockStarted, Opened, Source
 from ops.interconnection import Author, Ground, Status
+from tests.api.fake_life import FakeAnnexes, FakeChanges, FakeConvention
 from tests.api.fake_office import FakeGatekeeper, FakeOrders, FakePersonnel
 from tests.held_clock import HeldClock
 
@@ -496,6 +497,9 @@ class FakeHouse:
     gatekeeper: FakeGatekeeper = field(default_factory=FakeGatekeeper)
     personnel: FakePersonnel = field(default_factory=FakePersonnel)
     orders: FakeOrders = field(default_factory=FakeOrders)
+    changes: FakeChanges = field(default_factory=FakeChanges)
+    annexes: FakeAnnexes = field(default_factory=FakeAnnexes)
+    convention: FakeConvention = field(default_factory=FakeConvention)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     clock: HeldClock = field(default_factory=HeldClock)
 
@@ -519,6 +523,9 @@ class FakeHouse:
             gatekeeper=self.gatekeeper,
             personnel=self.personnel,
             orders=self.orders,
+            changes=self.changes,
+            annexes=self.annexes,
+            convention=self.convention,
             registry=self.registry,
             clock=self.clock,
         )

@@ -34,6 +34,18 @@ _ORDER = {
     "signed_on": "2026-01-01",
     "last_day": "2030-12-31",
 }
+_HANDS = {Role.OPS, Role.OFFICER}
+_TOLD = {*_HANDS, Role.AUDITOR, Role.SUPERVISOR}
+_CHANGE = {"party": "PP", "title": "Pare-feu", "description": "x", "wished_on": "2027-01-10"}
+_DECIDED = {"major": True, "project_structure": False, "decided_by": "comité", "reference": "CT-7"}
+_WINDOW = {"start": "2026-12-01T22:00:00Z", "end": "2026-12-02T02:00:00Z", "reason": "mise à jour"}
+_ACT = {"kind": "denounced", "party": "PP", "reference": "LRAR 1A", "day": "2026-11-20"}
+_RUN = {
+    "place": "Versailles",
+    "reference": "PV-1",
+    "answers": [],
+    "signatories": [{"party": "PP", "name": "A", "function": "chef de projet"}],
+}
 _CUT = {"ground": "drill", "reason": "essai"}
 _WISH = {"camera": "cam-1", "mode": "live", "reason": "L251-2-5"}
 
@@ -128,6 +140,29 @@ MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
     ("POST", "/api/v1/orders/78-1/suspend", {"reason": "recours"}, {Role.OFFICER}),
     ("POST", "/api/v1/orders/78-1/resume", {"reason": "rejet"}, {Role.OFFICER}),
     ("POST", "/api/v1/orders/78-1/withdraw", {"reason": "abrogation"}, {Role.OFFICER}),
+    ("GET", "/api/v1/changes", None, _TOLD),
+    ("POST", "/api/v1/changes", _CHANGE, _HANDS),
+    ("POST", "/api/v1/changes/1/classify", _DECIDED, _HANDS),
+    ("POST", "/api/v1/changes/1/agree", {"party": "PP", "not_before": "2026-12-01", "reference": "PP-3"}, _HANDS),
+    ("POST", "/api/v1/changes/1/schedule", {"day": "2027-01-10"}, _HANDS),
+    ("POST", "/api/v1/changes/1/live", None, _HANDS),
+    ("POST", "/api/v1/changes/1/withdraw", {"reason": "abandon"}, _HANDS),
+    ("GET", "/api/v1/windows", None, _TOLD),
+    ("POST", "/api/v1/windows", _WINDOW, _HANDS),
+    ("POST", "/api/v1/windows/1/withdraw", {"reason": "reportée"}, _HANDS),
+    ("GET", "/api/v1/annexes", None, CODE_ROLES),
+    ("GET", "/api/v1/annexes/diagram", None, CODE_ROLES),
+    ("POST", "/api/v1/annexes/1", {"party": "SYN", "summary": "schéma"}, _HANDS),
+    ("POST", "/api/v1/annexes/6/1/oppose", {"party": "SYN", "reason": "site inconnu"}, _HANDS),
+    ("GET", "/api/v1/annexes/6/1/document", None, CODE_ROLES),
+    ("GET", "/api/v1/charter", None, ALL),
+    ("POST", "/api/v1/charter/acknowledge", {"version": 1}, {Role.OPERATOR, Role.SUPERVISOR}),
+    ("GET", "/api/v1/convention", None, _TOLD),
+    ("POST", "/api/v1/convention/acts", _ACT, {Role.OFFICER}),
+    ("GET", "/api/v1/acceptance", None, CODE_ROLES),
+    ("GET", "/api/v1/acceptance/plan", None, CODE_ROLES),
+    ("POST", "/api/v1/acceptance", _RUN, {Role.OFFICER}),
+    ("GET", "/api/v1/acceptance/1", None, CODE_ROLES),
 ]
 PUBLIC = {"/api/v1/login", "/api/v1/openapi.json", "/api/v1/docs", "/healthz", "/readyz", "/metrics"}
 

@@ -32,6 +32,7 @@ FOOT = """## Where else
 - **Everybody who logs in or calls** is asked what is marked ¹: a right that has ended since the login opens nothing.
 - **A camera is listed** to PP's side only where all conditions hold that are not marked ², and for a machine, which
   asks for all its agents, not those marked ³.
+- **What runs** is not asked what is marked ⁴: a new version of the charter is read before the next stream.
 """
 
 
@@ -46,6 +47,7 @@ def section(about: About) -> str:
         if condition.about is about:
             refusal = POLICY_REFUSALS[condition.refusal]
             marks = "¹" * condition.standing + "²" * (not condition.listing) + "³" * condition.personal
+            marks += "⁴" * condition.entering
             lines.append(
                 f"| {condition.asks}{marks} | `{condition.refusal}` | {refusal.http_status} | {refusal.rtsp_status} "
                 f"| `{condition.reason}` | {condition.source} |"

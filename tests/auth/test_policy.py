@@ -13,7 +13,7 @@ import pytest
 
 from auth.policy import CONDITIONS, Convention, Decision, DegradedMode, decide, may_know_of, standing
 from auth.principals import Attribution, Principal, Role
-from auth.rights import Action, Block, BlockKind, Designation, Habilitation, Rights
+from auth.rights import Action, Block, BlockKind, ConventionOnRecord, Designation, Habilitation, Rights
 from camera_registry.cameras import Camera
 from camera_registry.orders import Order, Perimeter
 from camera_registry.paris import PARIS
@@ -53,6 +53,7 @@ class Question:
     sites: frozenset[str] = frozenset({SITE})
     ended: frozenset[str] = frozenset()
     revoked_keys: frozenset[str] = frozenset()
+    on_record: ConventionOnRecord = field(default_factory=lambda: ConventionOnRecord(accepted=True))
     source: str = "203.0.113.9"
     start: datetime | None = NOW - DAY
     mode: DegradedMode | None = None
@@ -72,6 +73,9 @@ class Question:
     def degrade(self, **changes: Any) -> None:
         self.mode = replace(self.mode or DegradedMode("less", "PP-1"), **changes)
 
+    def put_on_record(self, **changes: Any) -> None:
+        self.on_record = replace(self.on_record, **changes)
+
     def block(self, kind: BlockKind, subject: str) -> None:
         self.blocks.append(
             Block(id="b", kind=kind, subject=subject, ground="security", reason="r", set_at=LONG_AGO, set_by="o")
@@ -87,6 +91,7 @@ class Question:
             sites=self.sites,
             ended_accounts=self.ended,
             revoked_assertion_keys=self.revoked_keys,
+            on_record=self.on_record,
         )
 
     def decided(self, now: datetime = NOW) -> Decision:
@@ -127,6 +132,8 @@ def not_recorded(question: Question) -> None:
 
 BROKEN: dict[str, Callable[[Question], None]] = {
     "convention-not-in-force": set_to(convention=Convention("c", LONG_AGO, ended_at=NOW)),
+    "not-accepted": lambda question: question.put_on_record(accepted=False),
+    "pvpp-order-over": lambda question: question.put_on_record(pvpp_until=NOW),
     "role-does-not-watch": lambda question: question.ask(role=Role.SUPERVISOR),
     "account-ended": set_to(ended=frozenset({AGENT})),
     "assertion-key-revoked": key_revoked,
@@ -141,12 +148,14 @@ BROKEN: dict[str, Callable[[Question], None]] = {
     "not-habilitated": set_to(held=None),
     "action-not-granted": lambda question: question.habilitate(actions=frozenset({Action.EXPORT})),
     "source-not-allowed": lambda question: question.habilitate(sources=(ip_network("198.51.100.0/24"),)),
+    "charter-not-acknowledged": lambda question: question.put_on_record(charter=2),
     "unknown-camera": set_to(camera=None),
     "outside-territory": lambda question: question.habilitate(territory=Perimeter(communes=frozenset({"Trappes"}))),
     "camera-blocked": lambda question: question.block(BlockKind.CAMERA, CAMERA),
     "mode-without-camera": lambda question: question.degrade(perimeter=Perimeter(sites=frozenset({"Gare"}))),
     "mode-live-only": lambda question: question.degrade(live_only=True),
     "no-order": set_to(order=None),
+    "order-not-in-annex": lambda question: question.put_on_record(orders=frozenset({"78-2025-99"})),
     "recipient-not-authorised": lambda question: question.reorder(recipients=frozenset({"Gendarmerie"})),
     "order-withdrawn": lambda question: question.reorder(withdrawn_at=NOW),
     "order-not-begun": lambda question: question.reorder(signed_on=date(2026, 11, 22)),
@@ -274,6 +283,38 @@ def test_an_asserted_agent_watches_as_an_operator_whatever_machine_speaks() -> N
     question.ask(attribution=Attribution.MACHINE_ONLY)
     question.convention = replace(question.convention, machine_only_agreement="accord")
     assert question.decided().reason == "not-habilitated"
+
+
+def test_the_charter_is_read_at_our_own_door_before_a_stream_and_not_during_one() -> None:
+    # L25: for an agent whom PP asserts, PP answers
+    question = Question()
+    BROKEN["charter-not-acknowledged"](question)
+    at_our_door = question.requester
+    assert "annexe 7" in question.decided().detail
+    question.put_on_record(charter_read_by=frozenset({AGENT}))
+    assert question.decided().allowed
+    question.put_on_record(charter_read_by=frozenset())
+    question.ask(account="pvpp-vms", role=Role.MACHINE, attribution=Attribution.AGENT_ASSERTED)
+    assert question.decided().allowed
+    running = decide(
+        at_our_door, RECORDED, Action.LIVE, NOW, CONVENTION, question.rights, source=question.source, running=True
+    )
+    assert running.allowed
+
+
+def test_the_convention_ends_when_that_is_on_record_or_after_ten_years() -> None:
+    # C18: five years pass in silence; ten do not
+    question = Question(order=order([CAMERA], last_day=date(2099, 1, 1)), start=None, action=Action.LIVE)
+    question.put_on_record(ended_at=NOW + DAY)
+    assert question.decided().allowed
+    assert question.decided(NOW + DAY).reason == "convention-not-in-force"
+    question.put_on_record(ended_at=None)
+    begun = Convention("c", datetime(2025, 10, 21, 9, tzinfo=UTC))
+    question.convention = begun
+    assert begun.first_term == datetime(2030, 10, 20, 22, tzinfo=UTC)
+    assert question.decided(begun.first_term + DAY).allowed
+    assert question.decided(begun.last_term - timedelta(microseconds=1)).allowed
+    assert question.decided(begun.last_term).reason == "convention-not-in-force"
 
 
 def test_refusals_say_what_syn_wrote() -> None:

@@ -374,6 +374,18 @@ async def test_the_end_of_the_convention_ends_what_runs(site: Site) -> None:
     status, problem = await ask(site)
     assert (status, problem["type"]) == (403, "urn:halfgateway:problem:convention-not-in-force")
 
+    async def is_out_of_convention() -> bool:
+        return (await site.call("GET", "/interconnection"))[1]["state"] == "out-of-convention"
+
+    await until(is_out_of_convention)
+    incident = (await site.call("GET", "/interconnection"))[1]["incident"]
+    del site.document["convention"]["ended_at"]
+    assert await by_signal(site) == ["convention.ended_at"]
+    assert (await ask(site))[0] == 403  # an end that was undone is undone by a person, not by a file
+    wish = {"incident": incident, "reason": "fin enregistrée par erreur"}
+    status, state = await site.call("POST", "/interconnection/restore", wish, role="officer")
+    assert (status, state["state"]) == (200, "open")
+
 
 async def test_without_the_agreement_machines_go_and_agents_stay(site: Site) -> None:
     # C08

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.contacts import Contact, ContactRole, Directory, Party, check_copying
+from ops.contacts import Contact, ContactRole, Directory, check_copying
 from ops.errors import CopyingRefused, NoContact
+from ops.parties import Party
 
 SINCE = date(2025, 10, 21)
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
-from ops.contacts import Contact, ContactRole, Directory, Party, Sender
+from ops.contacts import Contact, ContactRole, Directory, Sender
 from ops.incidents.events import (
     DeadlineMissed,
     Event,
@@ -25,6 +25,7 @@ from ops.notices.message import Composer
 from ops.notices.rendering import Wording
 from ops.notices.smime import SmimeSigner
 from ops.notices.wording import Terms, wording_of
+from ops.parties import Party
 
 T0 = datetime(2026, 11, 21, 2, 12, tzinfo=UTC)
 """03 h 12 in Paris."""
