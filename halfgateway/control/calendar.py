@@ -171,4 +171,4 @@ class ConventionCalendar:
 
     async def _tell(self, entry: tuple[Kind, dict[str, object]]) -> None:
         kind, detail = entry
-        await self._record(Draft(kind=kind, account=CALENDAR, source=CALENDAR, detail=detail))
+        await self._record(Draft(kind=kind, detail={**detail, "by": CALENDAR}))

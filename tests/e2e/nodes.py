@@ -421,19 +421,19 @@ def _card(card: Issued, password: str) -> dict[str, Any]:
     return {"password": password, "certificate": str(card.certificate_path), "key": str(card.key_path)}
 
 
-def toml_lines(document: dict[str, Any]) -> Iterator[str]:
-    """The document as TOML: plain values first, then its tables, then its lists of tables."""
+def toml_lines(document: dict[str, Any], within: str = "") -> Iterator[str]:
+    """The document as TOML: plain values first, then its tables, then its lists of tables, all ``within`` a table."""
     for name, value in document.items():
         if not _is_table(value):
             yield f"{name} = {_value(value)}"
     for name, value in document.items():
         if isinstance(value, dict):
-            yield f"[{name}]"
-            yield from toml_lines(value)
+            yield f"[{within}{name}]"
+            yield from toml_lines(value, f"{within}{name}.")
         elif _is_table(value):
             for item in value:
-                yield f"[[{name}]]"
-                yield from toml_lines(item)
+                yield f"[[{within}{name}]]"
+                yield from toml_lines(item, f"{within}{name}.")
 
 
 def _is_table(value: object) -> bool:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -290,10 +289,3 @@ async def test_one_of_ones_own_sessions_is_ended_and_nobody_elses(gateway: Gatew
     assert (await gateway.call("operator", "GET", "/sessions"))[0] == 401
     gateway.tokens["operator"] = current
     assert len((await gateway.call("operator", "GET", "/sessions"))[1]["items"]) == 1
-
-
-async def test_a_command_on_a_running_node_is_sent_to_its_api(gateway: Gateway) -> None:
-    command = [sys.executable, "-m", "halfgateway", "assertion-key", "list", "--data", str(gateway.data)]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "API" in done.stderr

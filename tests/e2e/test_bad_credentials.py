@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from auth.trace import Kind
+from halfgateway.api.dispatch import LOG_IN_AGAIN
 from halfgateway.protocol.digest import Algorithm, ha1
 from tests.asserting import Signer
 from tests.bad_assertions import BAD_ASSERTIONS
@@ -38,6 +39,15 @@ async def unauthenticated(pki: Pki) -> Told:
     """What is told to who has no account at all, over TLS."""
     body = {"id": "nobody", "password": "nothing"}
     return await post(pki, "/login", body, source=new_source(), tls=pki.context(None))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def unopened(pki: Pki, unauthenticated: Told) -> Told:
+    """What is told to who has a token that opens nothing: to log in again, and not whether it ever opened anything."""
+    told = await post(pki, "/streams", {}, source=new_source(), tls=pki.context(None), token="1" * 43)
+    assert (told.status, told != unauthenticated) == (unauthenticated.status, True)
+    assert LOG_IN_AGAIN.encode() in told.body
+    return told
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -176,15 +186,15 @@ BEARERS = {
 
 @pytest.mark.parametrize("case", BEARERS)
 @pytest.mark.parametrize("path", ["/streams", "/logout"])
-async def test_a_token_that_opens_nothing(pki: Pki, unauthenticated: Told, case: str, path: str) -> None:
+async def test_a_token_that_opens_nothing(pki: Pki, unopened: Told, case: str, path: str) -> None:
     source = new_source()
     told = await post(pki, path, {}, source=source, tls=pki.context(None), token=BEARERS[case])
-    assert told == unauthenticated
+    assert told == unopened
     (entry,) = await refusals(pki, source)
     assert (entry.kind, entry.detail["reason"]) == (Kind.AUTH_FAILED, "session-unknown")
 
 
-async def test_a_session_that_was_ended(pki: Pki, unauthenticated: Told) -> None:
+async def test_a_session_that_was_ended(pki: Pki, unopened: Told) -> None:
     attempt = (account(pki, "supervisor"), pki.context(pki.supervisor))
     async with calling(new_source()) as http:
         url = pki.gateway.ready["https"] + "/api/v1"
@@ -198,7 +208,7 @@ async def test_a_session_that_was_ended(pki: Pki, unauthenticated: Told) -> None
         calling(source) as http,
         http.get(f"{pki.gateway.ready['https']}/api/v1/streams", headers=bearer, ssl=attempt[1]) as answer,
     ):
-        assert await told_of(answer) == unauthenticated
+        assert await told_of(answer) == unopened
     (entry,) = await refusals(pki, source)
     assert entry.detail["reason"] == "session-unknown"
 

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from auth.demo_authority import DemoAuthority
 from auth.trace import Entry, Kind
 from auth.trace.reader import TraceReader
+from camera_registry.paris import PARIS
 from halfgateway.cli import build
 from halfgateway.cli.common import account_name
 from tests.asserting import public_pem
@@ -27,7 +28,12 @@ from tests.dossiers.stopped_node import NODE, StoppedNode, drafts
 from tests.dossiers.test_commands import CONFIG
 from tests.e2e.conftest import SWIFT, Gateway, open_gateway
 from tests.e2e.forging import read, revocation_list
-from tests.e2e.test_every_route import signed_list
+from tests.e2e.test_every_route import acceptance_run, signed_list
+
+READINGS_OF_THE_CONTRACT = (
+    *("change list", "change windows", "annex list", "annex show", "annex draw"),
+    *("calendar show", "acceptance plan", "acceptance show"),
+)
 
 UNTRACED = {
     "check": "reads a configuration file; touches no node",
@@ -45,6 +51,7 @@ UNTRACED = {
     "break-glass list": "reads a register of acts, each of which is traced",
     "intervention list": "reads a register of acts, each of which is traced",
     "order list": "reads administrative acts: no person, no stream",
+    **dict.fromkeys(READINGS_OF_THE_CONTRACT, "reads the contract and its calendar: no person, no stream"),
     "incident list": "tells what became of the interconnection: no person, no stream",
     "incident show": "tells what became of the interconnection: no person, no stream",
 }
@@ -167,6 +174,7 @@ async def beside_a_running_node(typist: Typist, gateway: Gateway, folder: Path) 
     await typist.type("degrade", *less, leaves=(Kind.INTERCONNECTION_DEGRADED,))
     await typist.type("degrade", "--end", "--reason", "fin", leaves=(Kind.INTERCONNECTION_RESTORED,))
     await incidents(typist)
+    await the_conventions_life(typist, folder)
     await blocks(typist, gateway.cameras[0])
     await typist.type("trace statement", leaves=(Kind.TRACE_READ,))
     await typist.type("trace rotate-key", "--reason", "terme", leaves=(Kind.TRACE_KEY_ROTATED,))
@@ -192,6 +200,36 @@ async def incidents(typist: Typist) -> None:
     )
     over = (Kind.INCIDENT_RECOVERED, Kind.INCIDENT_RESOLVED)
     await typist.type("incident resolve", incident, "--reason", "fin", leaves=over)
+
+
+async def the_conventions_life(typist: Typist, folder: Path) -> None:
+    announced, withdrawn = (Kind.CHANGE_ANNOUNCED,), (Kind.CHANGE_WITHDRAWN,)
+    wished = ("--party", "SYN", "--wished-on", "2099-01-10", "--description", "Remplacement.")
+    change = str((await typist.type("change announce", "Pare-feu", *wished, leaves=announced))["number"])
+    decision = ("--minor", "--no-project-structure", "--decided-by", "comité", "--reference", "CT-7")
+    await typist.type("change classify", change, *decision, leaves=(Kind.CHANGE_CLASSIFIED,))
+    agreed = ("--party", "PP", "--not-before", "2026-01-01", "--reference", "PP-3")
+    await typist.type("change agree", change, *agreed, leaves=(Kind.CHANGE_AGREED,))
+    await typist.type(
+        "change schedule", change, "--day", datetime.now(PARIS).date().isoformat(), leaves=(Kind.CHANGE_SCHEDULED,)
+    )
+    await typist.type("change live", change, leaves=(Kind.CHANGE_WENT_LIVE,))
+    other = str((await typist.type("change announce", "Autre", *wished, leaves=announced))["number"])
+    await typist.type("change withdraw", other, "--reason", "abandon", leaves=withdrawn)
+    span = ("--start", "2098-01-10T22:00", "--end", "2098-01-10T23:00", "--reason", "essai")
+    window = str((await typist.type("change window", *span, leaves=announced))["number"])
+    await typist.type("change withdraw-window", window, "--reason", "reportée", leaves=withdrawn)
+    sites = folder / "sites.txt"
+    sites.write_text("PP-CITE;Cité\n", encoding="utf-8")
+    by_pp = ("--party", "PP", "--summary", "un site")
+    await typist.type("annex inform", "6", sites, *by_pp, leaves=(Kind.ANNEX_INFORMED,))
+    against = ("--party", "SYN", "--reason", "site inconnu")
+    await typist.type("annex oppose", "6", "1", *against, leaves=(Kind.ANNEX_OPPOSED,))
+    act = ("denounced", "--party", "PP", "--reference", "LRAR 1A", "--day", "2026-11-20")
+    await typist.type("calendar record", *act, leaves=(Kind.REGISTRY_CHANGED,))
+    answers = folder / "answers.json"
+    answers.write_text(json.dumps(acceptance_run()))
+    await typist.type("acceptance run", "--answers", answers, leaves=(Kind.REGISTRY_CHANGED,))
 
 
 async def blocks(typist: Typist, camera: str) -> None:

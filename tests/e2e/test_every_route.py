@@ -32,15 +32,17 @@ from auth.trace.cosigner import CosigningKey
 from auth.trace.reader import TraceReader
 from auth.trace.retention import Retention
 from camera_registry.clock import SystemClock
+from camera_registry.paris import day_of
 from halfgateway.api.application import OPERATIONS, build_application
 from halfgateway.api.history import PurgeService
 from halfgateway.api.paths import API
 from halfgateway.cli.office import Office
 from halfgateway.config import ConfigurationFile
 from halfgateway.sections import TraceSection
+from ops.acceptance import CHECKS
 from tests.api.fakes import FakeHouse
 from tests.asserting import Signer, public_pem
-from tests.e2e.conftest import SWIFT, Gateway, open_gateway
+from tests.e2e.conftest import SWIFT, Gateway, open_gateway, until
 from tests.e2e.forging import read, revocation_list
 from tests.e2e.people import order_of
 from tests.e2e.test_asserted import admit
@@ -87,7 +89,7 @@ class Tour:
         async with self.gateway.http.request(
             method, self.gateway.ready[port] + path, json=body, headers=headers, **how
         ) as answer:
-            said = await answer.text()
+            said = await answer.text(errors="replace")
             assert answer.status < 300 if wanted is None else answer.status == wanted, (method, path, said)
             document = await answer.json() if "json" in answer.content_type and said else {}
         await self.told(method, path, leaves)
@@ -148,6 +150,7 @@ async def test_every_operation_leaves_what_it_declares_or_does_nothing(tmp_path:
         await custody(tour)
         await the_interconnection(tour)
         await incidents(tour)
+        await the_conventions_life(tour)
         await the_trace(tour)
         await goodbyes(tour)
     await the_first_officer(tour, tmp_path / "empty")
@@ -315,6 +318,54 @@ async def incidents(tour: Tour) -> None:
     await tour.call("ops", "GET", of_it)
     over = (Kind.INCIDENT_RECOVERED, Kind.INCIDENT_RESOLVED)
     await tour.call("ops", "POST", f"{of_it}/resolve", {"reason": "fin"}, over)
+
+
+async def the_conventions_life(tour: Tour) -> None:
+    async def ops(method: str, path: str, body: object = None, *leaves: Kind) -> dict[str, Any]:
+        return await tour.call("ops", method, path, body, leaves)
+
+    wish = {"party": "SYN", "title": "Pare-feu", "description": "x", "wished_on": "2099-01-10"}
+    change = f"/changes/{(await ops('POST', '/changes', wish, Kind.CHANGE_ANNOUNCED))['number']}"
+    decided = {"major": False, "project_structure": False, "decided_by": "comité", "reference": "CT-7"}
+    agreed = {"party": "PP", "not_before": "2026-01-01", "reference": "PP-3"}
+    await ops("POST", f"{change}/classify", decided, Kind.CHANGE_CLASSIFIED)
+    await ops("POST", f"{change}/agree", agreed, Kind.CHANGE_AGREED)
+    today = day_of(SystemClock().now()).isoformat()
+    await ops("POST", f"{change}/schedule", {"day": today}, Kind.CHANGE_SCHEDULED)
+    await ops("POST", f"{change}/live", None, Kind.CHANGE_WENT_LIVE)
+    other = (await ops("POST", "/changes", wish, Kind.CHANGE_ANNOUNCED))["number"]
+    await ops("POST", f"/changes/{other}/withdraw", {"reason": "abandon"}, Kind.CHANGE_WITHDRAWN)
+    span = {"start": "2098-01-10T22:00:00Z", "end": "2098-01-10T23:00:00Z", "reason": "essai"}
+    window = (await ops("POST", "/windows", span, Kind.CHANGE_ANNOUNCED))["number"]
+    await ops("POST", f"/windows/{window}/withdraw", {"reason": "reportée"}, Kind.CHANGE_WITHDRAWN)
+    sites = {"party": "PP", "summary": "un site", "sites": [{"id": "PP-CITE", "label": "Cité"}]}
+    await ops("POST", "/annexes/6", sites, Kind.ANNEX_INFORMED)
+    await ops("POST", "/annexes/6/1/oppose", {"party": "SYN", "reason": "site inconnu"}, Kind.ANNEX_OPPOSED)
+    text = {"media_type": "text/plain", "content": base64.b64encode(b"Charte").decode()}
+    charter = {"party": "PP", "summary": "version", "reference": "avenant n° 1", "document": text}
+    await ops("POST", "/annexes/7", charter, Kind.ANNEX_INFORMED)
+    await until(lambda: tour.gateway.node.control.view.life().on_record.charter == 1)
+    await tour.call("operator", "POST", "/charter/acknowledge", {"version": 1}, (Kind.ANNEX_ACKNOWLEDGED,))
+    for path in ("/changes", "/windows", "/annexes", "/annexes/diagram", "/annexes/6/1/document", "/charter"):
+        await ops("GET", path)
+    for path in ("/convention", "/acceptance", "/acceptance/plan", "/acceptance/1"):
+        await ops("GET", path)
+    act = {"kind": "denounced", "party": "PP", "reference": "LRAR 1A", "day": "2026-11-20"}
+    recorded = (Kind.REGISTRY_CHANGED,)
+    await tour.call("officer", "POST", "/convention/acts", act, recorded)
+    await tour.call("officer", "POST", "/acceptance", acceptance_run(), recorded)
+
+
+def acceptance_run() -> dict[str, Any]:
+    """A run in which people answer that all is well."""
+    return {
+        "place": "Versailles",
+        "reference": "PV-2",
+        "answers": [
+            {"check": check.id, "passed": True, "observation": "vu"} for check in CHECKS if not check.automatic
+        ],
+        "signatories": [{"party": party, "name": "A", "function": "chef de projet"} for party in ("PP", "SYN")],
+    }
 
 
 async def the_trace(tour: Tour) -> None:

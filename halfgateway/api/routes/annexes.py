@@ -67,7 +67,7 @@ class AnnexRoutes:
         roles=WRITERS,
         status=201,
         errors=(TraceUnavailable,),
-        traces=(Kind.ANNEX_INFORMED, Kind.ANNEX_IN_FORCE),
+        traces=(Kind.ANNEX_INFORMED,),
     )
     async def inform_annex(self, call: Call, principal: Principal, path: ByAnnex, body: AnnexRequest) -> AnnexShape:
         """Record it; it comes into force by silence (1 to 6), or as its avenant says (7 and 8)."""
