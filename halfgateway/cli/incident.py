@@ -5,6 +5,7 @@ Like a cut, it needs the node's disk and nothing else that could be down; a runn
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
+from auth.errors import AuthError
+from auth.trace import Draft, Kind
 from camera_registry.clock import SystemClock
 from camera_registry.paris import PARIS
 from halfgateway.cli.common import (
@@ -26,6 +29,7 @@ from halfgateway.cli.common import (
     say,
     stop,
 )
+from halfgateway.errors import HalfGatewayError
 from ops.errors import OpsError, UnknownIncident
 from ops.incidents.book import IncidentBooks
 from ops.incidents.desk import About, IncidentDesk, Means
@@ -77,9 +81,17 @@ def list_incidents(config: ConfigOption = None, data: DataOption = None, as_json
 
 @incident.command("show")
 def show(
-    incident_id: IncidentId, config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False
+    incident_id: IncidentId,
+    dossier: Annotated[
+        Path | None, typer.Option(help="A new folder, or a new .zip, for the whole proof: PDF, mails, entries.")
+    ] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """One incident: T0 and its revisions, the deadline, each notice and how far it came, everything done."""
+    if dossier is not None:
+        _write_dossier(incident_id, dossier, config, data)
     _say_one(config, data, lambda desk, _: desk.find(incident_id), as_json=as_json, whole=True)
 
 
@@ -299,6 +311,32 @@ def _say_one(
 ) -> None:
     found: Incident = _at_the_desk(config, data, work)
     say(_document(found, whole=whole), _text(found) if whole else _line(found), as_json=as_json)
+
+
+def _write_dossier(incident_id: str, target: Path, config: Path | None, data: Path | None) -> None:
+    """Write the dossier, once the trace tells that it is taken out; exits with 1 where it cannot be."""
+    from halfgateway.cli.local_trace import readable_trace  # noqa: PLC0415 - slow to load
+    from halfgateway.dossiers.incident import write_incident_dossier  # noqa: PLC0415
+    from halfgateway.dossiers.local import History  # noqa: PLC0415
+
+    books = IncidentBooks(node_folder(config, data).incidents, clock=SystemClock())
+
+    async def write() -> None:
+        found = books.read(incident_id)
+        async with readable_trace(config, data) as journal:
+            detail = {"incident": incident_id, "what": "incident-dossier"}
+            await journal.record(Draft(kind=Kind.TRACE_EXPORTED, account=account_name(), source="local", detail=detail))
+            proofs = await History(journal).of_incident(incident_id)
+        await asyncio.to_thread(write_incident_dossier, found, books, target, proofs=proofs)
+
+    try:
+        asyncio.run(write())
+    except UnknownIncident as error:
+        stop(REFUSED, f"aucun incident {error}")
+    except (HalfGatewayError, AuthError, OpsError) as error:
+        stop(REFUSED, str(error))
+    except OSError as error:
+        stop(REFUSED, f"{error.filename}: {error.strerror}")
 
 
 def _document(found: Incident, *, whole: bool = False) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from auth.trace.scopes import Scope, seen
 from camera_registry.clock import rfc3339
 from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.extract import MAX_EXTRACT_ENTRIES, Extract, extract_document, proven
+from halfgateway.dossiers.incident import incident_proofs
 from halfgateway.dossiers.proof import EntryDossier, entry_dossier
 from halfgateway.dossiers.tables import Document
 from halfgateway.errors import HalfGatewayError
@@ -127,6 +128,12 @@ class History:
             raise HalfGatewayError(
                 f"l'entrée n° {n} n'est pas sous un point de contrôle de {head.checkpoint.size} entrées"
             ) from error
+
+    async def of_incident(self, incident: str) -> list[EntryDossier]:
+        """Prove every entry that names an incident. Raises TraceDamaged, TraceUnavailable, HalfGatewayError."""
+        await self._journal.write_checkpoint()
+        keys = tuple(read_keys(self._journal.folder / key_name(self._journal.node)))
+        return await incident_proofs(self._reader, incident, await self._checkpoint(None), keys)
 
     async def _fitting(self, request: Request) -> AsyncIterator[Entry]:
         """Yield what fits and is seen, as it was written."""

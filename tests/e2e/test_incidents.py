@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -34,7 +35,7 @@ async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gat
             yield opened
 
 
-async def test_a_cut_has_its_incident_for_every_role_that_may_read_it(gateway: Gateway) -> None:
+async def test_a_cut_has_its_incident_for_every_role_that_may_read_it(gateway: Gateway, tmp_path: Path) -> None:
     # C10, C11, C12, N02
     occurred = datetime.now(UTC) - timedelta(minutes=20)
     body = {"ground": "critical-incident", "reason": "essai", "occurred_at": occurred.isoformat()}
@@ -48,6 +49,11 @@ async def test_a_cut_has_its_incident_for_every_role_that_may_read_it(gateway: G
         assert (shown["critical"], shown["state"], shown["ground"]) == (True, "open", "critical-incident")
     assert (await gateway.call("operator", "GET", f"/incidents/{incident}"))[0] == 403
     assert (await gateway.call("ops", "POST", f"/incidents/{incident}/resolve", {"reason": "x"}))[0] == 422
+
+    code, shown = await run_command(gateway, "incident", "show", incident, "--dossier", str(tmp_path / "dossier"))
+    assert (code, shown["id"]) == (0, incident)
+    assert {"dossier.pdf", "LISEZMOI.txt"} <= {file.name for file in (tmp_path / "dossier").iterdir()}
+    await gateway.traced(lambda e: e.kind is Kind.TRACE_EXPORTED and e.detail["incident"] == incident)
 
     restored = {"incident": incident, "reason": "fini"}
     assert (await gateway.call("ops", "POST", "/interconnection/restore", restored))[0] == 200
