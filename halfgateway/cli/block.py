@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,17 @@ _SUBJECTS = {
     BlockKind.SITE.value: "site de consultation",
 }
 
+_HELP = {
+    BlockKind.AGENT: "Bloquer un agent : ses Flux prennent fin, aucun autre ne lui est ouvert.",
+    BlockKind.SERVICE: "Bloquer un service : les Flux de ses agents prennent fin.",
+    BlockKind.CAMERA: "Bloquer une caméra : ses Flux prennent fin.",
+    BlockKind.SITE: "Bloquer un site de consultation : les Flux qui y sont regardés prennent fin.",
+}
+
+Subject = Annotated[
+    str,
+    typer.Argument(metavar="SUJET", help="L'identifiant de l'agent ou de la caméra ; le nom du service ou du site."),
+]
 Ground = Annotated[str, typer.Option(help="Fondement, en un mot : securite, demande-pp, donnees-personnelles, …")]
 Why = Annotated[str, typer.Option(help="Motif, en une phrase.")]
 Until = Annotated[datetime | None, typer.Option(help="Terme, UTC ; sans terme, jusqu'à la levée.")]
@@ -27,60 +39,23 @@ Until = Annotated[datetime | None, typer.Option(help="Terme, UTC ; sans terme, j
 block = typer.Typer(help="Blocages : un agent, un service, une caméra ou un site, sans délai.", no_args_is_help=True)
 
 
-@block.command("agent")
-def block_agent(
-    subject: Annotated[str, typer.Argument(metavar="AGENT", help="Identifiant opaque de l'agent.")],
-    ground: Ground,
-    reason: Why,
-    expires: Until = None,
-    config: ConfigOption = None,
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Bloquer un agent : ses Flux prennent fin, aucun autre ne lui est ouvert."""
-    _set(BlockKind.AGENT, subject, ground, reason, expires, config, data, as_json=as_json)
+def _blocking(kind: BlockKind) -> Callable[..., None]:
+    def block_one(
+        subject: Subject,
+        ground: Ground,
+        reason: Why,
+        expires: Until = None,
+        config: ConfigOption = None,
+        data: DataOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        _set(kind, subject, ground, reason, expires, config, data, as_json=as_json)
+
+    return block_one
 
 
-@block.command("service")
-def block_service(
-    subject: Annotated[str, typer.Argument(metavar="SERVICE", help="Le service, tel que les désignations le nomment.")],
-    ground: Ground,
-    reason: Why,
-    expires: Until = None,
-    config: ConfigOption = None,
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Bloquer un service : les Flux de ses agents prennent fin."""
-    _set(BlockKind.SERVICE, subject, ground, reason, expires, config, data, as_json=as_json)
-
-
-@block.command("camera")
-def block_camera(
-    subject: Annotated[str, typer.Argument(metavar="CAMÉRA", help="Identifiant de la caméra.")],
-    ground: Ground,
-    reason: Why,
-    expires: Until = None,
-    config: ConfigOption = None,
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Bloquer une caméra : ses Flux prennent fin."""
-    _set(BlockKind.CAMERA, subject, ground, reason, expires, config, data, as_json=as_json)
-
-
-@block.command("site")
-def block_site(
-    subject: Annotated[str, typer.Argument(metavar="SITE", help="Le site de consultation, de l'annexe 6.")],
-    ground: Ground,
-    reason: Why,
-    expires: Until = None,
-    config: ConfigOption = None,
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Bloquer un site de consultation : les Flux qui y sont regardés prennent fin."""
-    _set(BlockKind.SITE, subject, ground, reason, expires, config, data, as_json=as_json)
+for _kind, _help in _HELP.items():
+    block.command(_kind.value, help=_help)(_blocking(_kind))
 
 
 @block.command("list")
