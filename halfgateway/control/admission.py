@@ -123,6 +123,12 @@ class Admission:
             raise
         return self._grant(request, lease)
 
+    @property
+    def records_revision(self) -> int | None:
+        """The revision of the records of who may that this node goes by; None until they were read."""
+        rights = self._who_may()
+        return rights.revision if rights is not None else None
+
     def require_open(self) -> None:
         """Return if streams may run at all, from memory alone. Raises a Refusal, not traced."""
         self._state.require_open()

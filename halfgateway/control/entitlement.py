@@ -38,10 +38,17 @@ class Entitlement:
         self._closer = closer
         self._admission = admission
         self._machines = machines
+        self._decided_at_revision: int | None = None
         self._turns = Turns(lambda: table, round_s=LOOK_AGAIN_S, now=now)
 
     def look(self) -> None:
-        """Decide again of the streams whose turn has come: each once in :data:`LOOK_AGAIN_S`."""
+        """Decide again of the streams whose turn has come, each once in :data:`LOOK_AGAIN_S`; of all of them at once
+        where the records of who may have changed.
+        """
+        revision = self._admission.records_revision
+        if revision != self._decided_at_revision:
+            self._decided_at_revision = revision
+            self.sweep()
         for stream in self._turns.due():
             if stream in self._table:
                 self._decide_again(stream)

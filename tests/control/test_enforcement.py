@@ -216,6 +216,7 @@ async def test_a_disk_that_fails_is_an_alarm_on_stderr_and_by_a_gauge(
             trace_writable=lambda: journal.unwritable_since_s is None,
             reports_due=lambda: 0,
             anchors=SimpleNamespace(anchored=0, failing=0),
+            windows_held=lambda: 0,
         )
 
         def gauge() -> float:

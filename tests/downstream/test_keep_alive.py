@@ -102,6 +102,7 @@ async def test_a_cable_that_is_pulled_is_noticed_whatever_was_going_on(swift_sta
         pulled_s = time.monotonic()
         while len(stage.server.connections) == 2:
             stage.send()
+            stage.clocks.monotonic_s += 0.01
             stage.server.sweep()
             await asyncio.sleep(0.01)
             assert time.monotonic() < pulled_s + 10 * DEAD_AFTER_S

@@ -281,7 +281,7 @@ def test_an_rsa_key_signs_as_well(tmp_path: Path) -> None:
     options = ["-newkey", "rsa:2048", "-nodes", "-subj", "/CN=dpp", "-addext", "extendedKeyUsage=emailProtection"]
     subprocess.run(["openssl", "req", "-x509", *options, *files], check=True, capture_output=True)
     signing = SmimeSigner.read(tmp_path / "c.pem", tmp_path / "k.pem")
-    assert signing.valid_at(NOW + timedelta(minutes=1))
+    assert signing.valid_at(datetime.now(UTC) + timedelta(minutes=1))
     (tmp_path / "mail.eml").write_bytes(composed(opened(), by=composer(signing)).content)
     command = ["openssl", "smime", "-verify", "-in", str(tmp_path / "mail.eml"), "-CAfile", str(tmp_path / "c.pem")]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
