@@ -17,9 +17,9 @@ from halfgateway.control.streams import Stream, StreamTable
 from halfgateway.errors import NotHabilitated, Refusal, UnknownCamera
 from halfgateway.turns import Turns
 
-LOOK_AGAIN_S = 1.0
-"""How long a stream whose right has ended may go on, twice at the most; 5 s are promised (S12). Each costs a tenth of a
-millisecond, so they are looked at in turn."""
+LOOK_AGAIN_S = 2.0
+"""How long a stream whose right has ended by the calendar may go on, twice at the most; 5 s are promised (S12). What is
+changed on record is decided of at once. A decision costs a quarter of a millisecond, so they are made in turn."""
 
 
 class Entitlement:

@@ -18,7 +18,7 @@ Every request for images, by whatever way it comes, is decided by one pure funct
 `decide(requester, camera, action, now, convention, rights, …)`. The conditions are asked in the order below; the first
 that fails is the answer. Who asks comes before what is asked for, so that a stranger learns nothing of cameras and
 orders. Nothing is allowed that is not on record: no designation, no habilitation, no order, no declared site means no.
-What runs is asked again each second, of the records as last read: it ends within five seconds, with the
+What runs is asked again every two seconds, and at once when the records change: it ends within five seconds, with the
 same reason. The requester is told the **refusal**; the **reason** is for the trace alone.
 """
 SUBJECTS = {
