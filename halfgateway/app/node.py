@@ -269,11 +269,7 @@ def _open_office(
     def current() -> Configuration:
         return in_force.current
 
-    async def seen() -> None:
-        await control.view.refresh()
-        control.entitlement.sweep()
-
-    tracer = control.tracer
+    seen, tracer = control.view.refresh, control.tracer
     inspection = Inspection(
         missing=health.missing, view=control.view, cameras=records.cameras, current=current, clock=clock
     )
@@ -312,7 +308,6 @@ async def _keep_the_calendar(
 async def _see_everywhere(control: Control, enforcement: Enforcement) -> None:
     """Have this node read what is reserved now, and every node be held to it. Raises RecordsUnavailableError."""
     await control.view.refresh()
-    control.entitlement.sweep()
     await enforcement.renew()
 
 

@@ -144,6 +144,11 @@ async def test_a_ticket_whose_right_has_ended_is_403_and_a_suspended_order_resum
     await order_is("suspend")(someone)
     refused = await someone.asks()
     assert (refused[0], refused[1]["type"]) == (403, "urn:halfgateway:problem:order-suspended")
+
+    async def is_over() -> bool:
+        return await shared.slots_used() == 0
+
+    await until(is_over)
     await order_is("resume")(someone)
     status, ticket = await someone.asks()
     assert status == 201, ticket
