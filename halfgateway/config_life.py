@@ -5,17 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from halfgateway.sections import Section
 from ops.annexes import LONGEST_DELAY
 from ops.diagram import Equipment
 from ops.errors import AnnexRefused
 from ops.parties import Party
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
 
 # The convention's life (:mod:`ops.annexes`)
 
@@ -23,7 +19,7 @@ _Text = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1
 _Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 
 
-class AnnexesSection(_Section):
+class AnnexesSection(Section):
     """How long a party has to oppose a new version of annexes 1 to 6; the convention gives no number (C07)."""
 
     opposition_days: Annotated[int, Field(ge=0, le=LONGEST_DELAY.days)] = 15
@@ -33,7 +29,7 @@ class AnnexesSection(_Section):
         return timedelta(days=self.opposition_days)
 
 
-class EquipmentSection(_Section):
+class EquipmentSection(Section):
     """A piece of equipment in annex 1 (C20): who owns it, who pays for it, who may work on it, what it leads to.
 
     Texts name functions and rooms; what looks like an address is refused.

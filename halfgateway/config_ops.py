@@ -10,8 +10,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from halfgateway.sections import Section
 from ops.contacts import MAILBOX, MAX_FUNCTION_CHARS, Contact, ContactRole, Directory, Sender
 from ops.errors import SigningError
 from ops.incidents.events import MAX_RECIPIENTS
@@ -26,10 +27,6 @@ MAX_CONTACTS = MAX_RECIPIENTS
 """Contacts of both annexes: all may be told at once. A file with more is refused; who has left may be left out."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 def _require_mailbox(text: str) -> str:
     if not MAILBOX.fullmatch(text):
         raise ValueError("an address like dpp@syn.example is wanted")
@@ -41,7 +38,7 @@ Seconds = Annotated[float, Field(ge=1, le=300)]
 Domain = Annotated[str, Field(max_length=120, pattern=r"^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$")]
 
 
-class _MailServerSection(_Section):
+class _MailServerSection(Section):
     """A mail server. ``tls``: by STARTTLS, from the first byte, or not at all, which only a loopback address may do.
 
     ``ca`` is the authority of its certificate, where that is not one of the system's (PEM). The password is the one
@@ -83,7 +80,7 @@ class ImapSection(_MailServerSection):
     folder: Annotated[str, Field(min_length=1, max_length=200)] = "INBOX"
 
 
-class ReturnsSection(_Section):
+class ReturnsSection(Section):
     """Where delivery reports and replies are read: a maildir, or a mailbox by IMAP (N06, N08)."""
 
     maildir: Path | None = None
@@ -96,7 +93,7 @@ class ReturnsSection(_Section):
         return self
 
 
-class SmimeSection(_Section):
+class SmimeSection(Section):
     """What signs: a certificate with emailProtection (its chain after it) and its key, in PEM."""
 
     certificate: Path
@@ -107,7 +104,7 @@ class SmimeSection(_Section):
         return SmimeSigner.read(self.certificate, self.key)
 
 
-class MailSection(_Section):
+class MailSection(Section):
     """How notices leave. ``sender`` is SYN's functional mailbox, ``domain`` that of Message-IDs.
 
     ``bounces`` is the envelope's sender, where reports shall not come to ``sender``. ``mailbox`` is a folder that gets
@@ -148,7 +145,7 @@ class MailSection(_Section):
         return Sender(self.sender, self.display, self.domain)
 
 
-class ContactSection(_Section):
+class ContactSection(Section):
     """One line of annex 2 (PP) or 3 (SYN): a function, never a name. Days are Europe/Paris's, both included."""
 
     function: str
@@ -171,7 +168,7 @@ class ContactSection(_Section):
         return Contact(**self.model_dump())
 
 
-class OnCallSection(_Section):
+class OnCallSection(Section):
     """How SYN's own on-call is reached, where a notice is late or nobody at PP answers (N08, N09).
 
     ``emails`` may be of a gateway to SMS; SYN's single point of contact where there is none. ``webhook`` gets each

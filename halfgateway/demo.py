@@ -43,19 +43,14 @@ from halfgateway.api.life_shapes import AcceptanceRequest, AnswerShape, Signator
 from halfgateway.api.rights_shapes import AgentRequest, HabilitationRequest, OrderRequest, PerimeterShape
 from halfgateway.app import Node, running_node
 from halfgateway.app.keeping import EMBEDDED, database_at
-from halfgateway.config import (
+from halfgateway.config import CameraSection, Configuration, DatabaseSection, ListenSection, NodeSection, TlsSection
+from halfgateway.config_terms import (
     AssertionSection,
-    CameraSection,
-    Configuration,
     ConventionSection,
-    DatabaseSection,
     DegradedModeSection,
-    ListenSection,
     MachineSection,
-    NodeSection,
     SiteSection,
     TimingsSection,
-    TlsSection,
 )
 from halfgateway.demo_mail import contact_sections, mail_section
 from halfgateway.downstream.answers import REALM

@@ -1,15 +1,26 @@
-"""What a section of the configuration is, and the trace's, which says who anchors it and where its key lies."""
+"""What a section of the configuration is and what several name alike; and the trace's: its anchors, its key's place."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from auth.errors import NoteError
 from auth.trace.token_key import TokenPlace
 from auth.trace.witness import Cosigner
+
+
+def _require_printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("only printable characters can be shown to people")
+    return text
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+Shown = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_require_printable)]
+"""What people read of a camera: it also stands in the line of an SDP (RFC 4566 section 5.3)."""
 
 
 class Section(BaseModel):

@@ -25,13 +25,7 @@ from halfgateway.app.keeping import EMBEDDED, database_at
 from halfgateway.cli.attendants import commands_of
 from halfgateway.cli.common import REFUSED, WRONG_USAGE, JsonOption, say, stop
 from halfgateway.cli.demo_text import demo_text
-from halfgateway.config import (
-    Configuration,
-    ConfigurationError,
-    ConfigurationFile,
-    open_questions,
-    read_configuration,
-)
+from halfgateway.config import Configuration, ConfigurationError, ConfigurationFile, open_questions, read_configuration
 from halfgateway.config_ops import faults_at_start, mail_questions
 from halfgateway.database import DatabaseError
 from halfgateway.demo import DemoPorts, running_demo

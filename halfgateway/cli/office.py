@@ -193,12 +193,8 @@ def _refused(refused: Refused) -> NoReturn:
 
 def configuration_of(config: Path | None, data: Path | None) -> Configuration:
     """How the node that does not run is configured: of a demo's folder as the demo has it."""
-    from halfgateway.config import (  # noqa: PLC0415 - as above
-        Configuration,
-        ConventionSection,
-        ListenSection,
-        NodeSection,
-    )
+    from halfgateway.config import Configuration, ListenSection, NodeSection  # noqa: PLC0415 - as above
+    from halfgateway.config_terms import ConventionSection  # noqa: PLC0415 - as above
     from halfgateway.demo import DemoError, configuration_at_rest  # noqa: PLC0415 - as above
 
     if data is None and config is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,12 +20,11 @@ from auth.login import Credentials
 from auth.policy import Mode
 from auth.principals import Attribution, Factor, Principal, Role
 from auth.sessions import OpenedSession, RunningSession
-from auth.trace import Draft, Entry, Kind
-from auth.trace.retention import RetentionClass
+from auth.trace import Draft
 from camera_registry.cameras import Camera, CameraState, Profile
 from halfgateway.api.application import Ports
-from halfgateway.api.ports import CutOutcome, Page, ReloadOutcome, TraceFilter
-from halfgateway.api.shapes import Checkpoint, InterconnectionView, Interval, NodeCut, Proof, Recordings, Slots, Window
+from halfgateway.api.ports import CutOutcome, Page, ReloadOutcome
+from halfgateway.api.shapes import InterconnectionView, Interval, NodeCut, Recordings, Slots, Window
 from halfgateway.api.stream_shapes import (
     PassRequest,
     ReservationRequest,
@@ -34,12 +33,9 @@ from halfgateway.api.stream_shapes import (
     StreamView,
     Ticket,
 )
-from halfgateway.api.trace_shapes import Consistency, Cosignature, KeyRotation
 from halfgateway.config import ConfigurationError
 from halfgateway.control.custody import Actor, KeyDeclaration
 from halfgateway.control.streams import StreamState
-from halfgateway.dossiers.elimination import Elimination
-from halfgateway.dossiers.tables import TableFormat
 from halfgateway.errors import InvalidRequest, NoRecording, Refusal, UnknownCamera
 from ops.incidents.book import IncidentBooks
 from ops.incidents.desk import IncidentDesk
@@ -47,9 +43,8 @@ from ops.incidents.events import ClockStarted, Opened, Source
 from ops.interconnection import Author, Ground, Status
 from tests.api.fake_life import FakeAnnexes, FakeChanges, FakeConvention
 from tests.api.fake_office import FakeGatekeeper, FakeOrders, FakePersonnel
+from tests.api.fake_trace import NOW, FakeAnchors, FakeHistory, FakePurges, FakeTraceCustody
 from tests.held_clock import HeldClock
-
-NOW = datetime(2026, 11, 21, 10, 15, tzinfo=UTC)
 
 CAMERA = Camera(
     id="cam-1",
@@ -326,45 +321,6 @@ class FakeInterconnection:
 
 
 @dataclass
-class FakeHistory:
-    """One entry, one head, one proof."""
-
-    wanted: list[TraceFilter] = field(default_factory=list)
-
-    async def entries(self, viewer: Principal, wanted: TraceFilter, *, limit: int, cursor: str | None) -> Page[Entry]:
-        self.wanted.append(wanted)
-        entry = Entry(kind=Kind.STREAM_REFUSED, refusal="cap-reached", node="node-1", n=412, at=NOW)
-        return Page([entry], "older")
-
-    async def checkpoints(self, viewer: Principal) -> Sequence[Checkpoint]:
-        return [Checkpoint(node="node-1", size=413, root="cm9vdA==", note="origin\n413\nroot\n\n— name sig\n")]
-
-    async def proof(self, viewer: Principal, *, node: str, n: int, size: int | None) -> Proof | None:
-        if node != "node-1" or n >= (size or 413):
-            return None
-        return Proof(node=node, n=n, size=size or 413, leaf="bGVhZg==", path=("aGFzaA==",))
-
-    async def consistency(self, viewer: Principal, *, node: str, first: int, second: int) -> Consistency | None:
-        if node != "node-1" or not first <= second <= 413:
-            return None
-        return Consistency(node=node, first=first, second=second, path=("aGFzaA==",))
-
-    async def extract(self, viewer: Principal, wanted: TraceFilter, form: TableFormat, *, asked: str) -> bytes:
-        self.wanted.append(wanted)
-        return f"{form} {asked}".encode()
-
-
-@dataclass
-class FakePurges:
-    """Nothing is old enough."""
-
-    async def purge(
-        self, draft: Draft, wanted: RetentionClass, *, older_than_days: int, visa: str
-    ) -> Elimination | None:
-        return None
-
-
-@dataclass
 class FakeAdministration:
     """Reloads, or finds faults in the file."""
 
@@ -425,35 +381,6 @@ class FakeCustody:
     async def end_intervention(self, number: int, by: Actor) -> Intervention:
         self.acts.append((f"end {number}", by))
         return INTERVENTION
-
-
-@dataclass
-class FakeAnchors:
-    """Takes every cosignature; keeps what was brought."""
-
-    brought: list[tuple[str, Draft]] = field(default_factory=list)
-
-    async def cosign(self, note: str, draft: Draft) -> Cosignature:
-        self.brought.append((note, draft))
-        return Cosignature(node="node-1", size=5, cosigner="pp.example", at=1_790_000_000)
-
-    async def statement(self) -> str:
-        return "JOURNAL DES ACCÈS\n"
-
-
-@dataclass
-class FakeTraceCustody:
-    """Keeps what was asked."""
-
-    drafts: list[Draft] = field(default_factory=list)
-
-    async def rotate_key(self, draft: Draft) -> KeyRotation:
-        self.drafts.append(draft)
-        return KeyRotation(node="node-1", n=7, old="old", new="new")
-
-    async def disclose(self, draft: Draft) -> int:
-        self.drafts.append(draft)
-        return 8
 
 
 @dataclass

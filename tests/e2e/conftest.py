@@ -20,7 +20,7 @@ import auth.passwords
 from auth.trace import Entry
 from auth.trace.reader import TraceReader
 from halfgateway.app import Node
-from halfgateway.config import TimingsSection
+from halfgateway.config_terms import TimingsSection
 from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.folder import DataFolder
 from tests.databases import databases

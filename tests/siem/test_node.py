@@ -12,14 +12,9 @@ import pytest
 
 from auth.trace import Kind
 from halfgateway.app.node import Node, running_node
-from halfgateway.config import (
-    Configuration,
-    ConventionSection,
-    HeartbeatSection,
-    ListenSection,
-    NodeSection,
-)
+from halfgateway.config import Configuration, HeartbeatSection, ListenSection, NodeSection
 from halfgateway.config_ops import ContactSection
+from halfgateway.config_terms import ConventionSection
 from halfgateway.control.heartbeat import last_proven_good
 from halfgateway.siem.link import TAKE_LIMIT_S
 from halfgateway.siem.settings import SiemSection

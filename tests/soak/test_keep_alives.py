@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from halfgateway.config import TimingsSection
+from halfgateway.config_terms import TimingsSection
 from halfgateway.downstream.session import SESSION_TIMEOUT_S
 from halfgateway.protocol.rtcp import ReceiverReport, receiver_report
 from tests.downstream.stage import Stage
