@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ MAX_EVENTS = 5_000
 MAX_EVENT_BYTES = 64 * 1024
 """Bytes of one event as JSON: the longest text and fifty addresses fit. A longer one is refused."""
 
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _DIGEST_CHARS = 64
 _NO_DIGEST = "0" * _DIGEST_CHARS
 
@@ -78,6 +80,8 @@ class IncidentBooks:
 
     def read(self, incident_id: str) -> Incident:
         """Return one incident. Raises UnknownIncident, DamagedBook where not even its opening can be read."""
+        if not _ID.fullmatch(incident_id):
+            raise UnknownIncident(incident_id)
         incident = self._incident(incident_id, self._pages(incident_id))
         if incident is None:
             raise UnknownIncident(incident_id)
@@ -136,16 +140,19 @@ class IncidentBooks:
         """Write what ``change`` says of the incident as it stands, no other process in between; return it then.
 
         What ``change`` raises is raised, and nothing is written. Nothing said is nothing written. All of it is durable
-        before this returns. Raises BookError, UnknownIncident where there is no such incident and none is opened.
+        before this returns. Where there is no book yet ``change`` is asked twice, so that one which opens none leaves
+        no folder. Raises BookError, UnknownIncident where there is no such incident and none is opened.
         """
         folder = self._folder / incident_id
+        if not _ID.fullmatch(incident_id) or not (folder.is_dir() or _opens(change(None))):
+            raise UnknownIncident(incident_id)
         with self._writing(folder):
             pages = self._pages(incident_id)
             known = self._incident(incident_id, pages)
             said = change(known)
             if known is not None and known.damaged and said:
                 raise DamagedBook(incident_id)
-            if known is None and not (said and isinstance(said[0], Opened)):
+            if known is None and not _opens(said):
                 raise UnknownIncident(incident_id)
             events = self._numbered(pages, who, said)
             self._append(folder, pages, events)
@@ -248,6 +255,10 @@ class IncidentBooks:
             raise BookError(str(error)) from error
         except OSError as error:
             raise BookError(f"{folder.name}: {error.strerror}") from error
+
+
+def _opens(said: Sequence[Said]) -> bool:
+    return bool(said) and isinstance(said[0], Opened)
 
 
 def _canonical(event: Event) -> bytes:

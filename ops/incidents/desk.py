@@ -35,6 +35,10 @@ from ops.interconnection import Author, new_incident
 CLOCK_TOLERANCE = timedelta(minutes=1)
 """How far ahead of ours the clock of whoever tells an instant may be."""
 
+MAX_UNRESOLVED_REPORTS = 50
+"""Reports of PP's that nobody has resolved yet: weeks of them. Past it another is refused, and said by telephone: a
+faulty client of PP's fills no disk of SYN's."""
+
 About = Literal["timeline", "nature", "cause", "recordings", "lessons", "report"]
 Means = Literal["mail", "phone", "on-call", "webhook"]
 
@@ -69,6 +73,11 @@ class IncidentDesk:
 
     def report(self, who: str, *, reported_by: str, reason: str, occurred_at: datetime | None = None) -> Incident:
         """What PP reported (C13): its id is the reference that PP is given; a person finds whether it is critical."""
+        waiting = sum(
+            each.opened.reported_by is not None and each.state is not State.RESOLVED for each in self._books.all()
+        )
+        if waiting >= MAX_UNRESOLVED_REPORTS:
+            raise IncidentRefused("Trop de signalements sont en cours : adressez-vous au point de contact unique.")
         return self._open(
             who, by=Author.OPS, reason=reason, critical=False, occurred_at=occurred_at, reported_by=reported_by
         )

@@ -88,6 +88,7 @@ def _breaks_a_rule_that_no_schema_can_say(answer: Any) -> bool:
         *("is not after the start", "in the future", "no such instant", "cursor : inconnu"),
         *(
             "est à venir",
+            "signalements sont en cours",
             "mode dégradé de ce nom",
             "no such day",
             "no such network",

@@ -9,7 +9,7 @@ import pytest
 
 from ops.errors import IncidentRefused, UnknownIncident
 from ops.incidents.book import IncidentBooks
-from ops.incidents.desk import IncidentDesk
+from ops.incidents.desk import MAX_UNRESOLVED_REPORTS, IncidentDesk
 from ops.incidents.events import Level, NoticeKind, NoticeQueued, NoticeSubmitted
 from ops.incidents.following import follow_record
 from ops.incidents.incident import State
@@ -119,8 +119,23 @@ def test_a_step_tells_of_the_next_one(desk: IncidentDesk, clock: HeldClock) -> N
         desk.tell_step(incident, "ops-1", text="Recherche en cours.", next_by=clock.now())
 
 
-def test_nothing_is_done_to_what_is_not(desk: IncidentDesk) -> None:
+def test_a_client_that_reports_and_reports_is_stopped(desk: IncidentDesk) -> None:
+    # C13
+    reported = [desk.report("vms", reported_by="salle", reason="x") for _ in range(MAX_UNRESOLVED_REPORTS)]
+    with pytest.raises(IncidentRefused, match="point de contact unique"):
+        desk.report("vms", reported_by="salle", reason="x")
+    desk.resolve(reported[0].id, "ops-1", reason="vu")
+    assert desk.report("vms", reported_by="salle", reason="x").opened.reported_by == "salle"
+
+
+def test_nothing_is_done_to_what_is_not(desk: IncidentDesk, tmp_path: Path) -> None:
     with pytest.raises(UnknownIncident):
         desk.note("nope", "ops-1", about="timeline", text="x")
     with pytest.raises(UnknownIncident):
         desk.resolve("nope", "ops-1", reason="x")
+    for elsewhere in ("../outside", "..", "a/b", ""):
+        with pytest.raises(UnknownIncident):
+            desk.note(elsewhere, "ops-1", about="timeline", text="x")
+        with pytest.raises(UnknownIncident):
+            desk.find(elsewhere)
+    assert list(tmp_path.iterdir()) == []
