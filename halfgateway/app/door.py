@@ -161,7 +161,7 @@ async def open_control(
     relief = Relief(table=table, slots=slots, tickets=tickets, admission=admission, tracer=tracer, terms=terms)
     machines = MachineDirectory(records.accounts, certificates, proof=proof)
     machines.adopt(await machines.read(machine_uses(configuration)), all_show_one=tickets_show_one(configuration))
-    entitlement = Entitlement(table=table, closer=closer, admission=admission, machines=machines, now=time.monotonic)
+    entitlement = Entitlement(table=table, admission=admission, machines=machines, now=time.monotonic)
     ticket_key, find_camera = TicketKey(keys.ticket), records.cameras.get
     desk = Desk(house=house, admission=admission, key=ticket_key, tickets=tickets, find_camera=find_camera, clock=clock)
     open_streams = OpenStreams(

@@ -198,6 +198,7 @@ class ConfigurationInForce:
             if stream.request.camera in masked:
                 control.closer.end(stream, CameraWithdrawn("Seul le profil masqué de la caméra est mis à disposition."))
         control.entitlement.sweep()
+        control.closer.end_what_is_over()
         for name in removed | masked:
             control.hub.withdraw(name)
 

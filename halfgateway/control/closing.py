@@ -52,6 +52,11 @@ class Closer:
         moved = isinstance(cause, MovedToAnotherNode)
         self._later(stream.id, self._hand_over(stream.id) if moved else self._let_go(stream, 0.0))
 
+    def end_what_is_over(self) -> None:
+        """End the streams that are condemned, whose lease has lapsed, or whose holder kept them waiting."""
+        for stream, cause in self._table.over():
+            self.end(stream, cause)
+
     async def bequeath(self, stream: Stream, cause: Refusal, heir: Heir) -> bool:
         """Stop a stream now and let ``heir`` have its slot; False if it was not to be had. Goes on when cancelled."""
         if not self._table.remove(stream, cause):

@@ -72,7 +72,7 @@ class Enforcement:
         self._rights = rights
         self._terms = terms
         self._now = now
-        self._sweepers = (self.end_what_is_over, *sweepers)
+        self._sweepers = (closer.end_what_is_over, *sweepers)
         self._rates = Rates()
         self._unwritable_since_s: float | None = None
 
@@ -141,11 +141,6 @@ class Enforcement:
             if now - self._unwritable_since_s >= self._terms.timings.trace_grace_s:
                 for stream in self._table:
                     self._closer.end(stream, TraceUnavailable("L'accès ne peut plus être tracé."))
-
-    def end_what_is_over(self) -> None:
-        """End streams whose lease has lapsed, or whose holder kept them waiting."""
-        for stream, cause in self._table.over():
-            self._closer.end(stream, cause)
 
     def _renew_s(self) -> float:
         return self._terms.timings.renew_s

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from halfgateway.control.access import AccessRequest, Via
 from halfgateway.control.admission import Admission
-from halfgateway.control.closing import Closer
 from halfgateway.control.endings import CameraWithdrawn
 from halfgateway.control.rtsp_door import Machines
 from halfgateway.control.streams import Stream, StreamTable
@@ -29,13 +28,11 @@ class Entitlement:
         self,
         *,
         table: StreamTable,
-        closer: Closer,
         admission: Admission,
         machines: Machines,
         now: Callable[[], float],
     ) -> None:
         self._table = table
-        self._closer = closer
         self._admission = admission
         self._machines = machines
         self._decided_at_revision: int | None = None
@@ -64,7 +61,7 @@ class Entitlement:
     def _decide_again(self, stream: Stream) -> None:
         cause = self._cause_to_end(stream.request)
         if cause is not None:
-            self._closer.end(stream, cause)
+            self._table.condemn(stream, cause)
 
     def _cause_to_end(self, request: AccessRequest) -> Refusal | None:
         refusal = self._admission.no_longer(request)

@@ -105,6 +105,7 @@ class Stream:
         self.ends: list[EndOfTransmission] = []
         self.ticket_changed = False
         self.login_asked: LoginAsked | None = None
+        self.condemned: Refusal | None = None
         self._packets_seen = 0
         self._went_at_s = 0.0
         self._past = Traffic()
@@ -219,15 +220,27 @@ class StreamTable:
         return None
 
     def over(self) -> list[tuple[Stream, Refusal]]:
-        """The streams that must end now, and why: their lease has lapsed, or their holder kept them waiting."""
+        """The streams that must end now, and why: they are condemned, their lease has lapsed, or their holder kept
+        them waiting.
+        """
         now = self._now()
         ended: list[tuple[Stream, Refusal]] = []
         for stream in self:
-            if not stream.gate.allows(now):
+            if stream.condemned is not None:
+                ended.append((stream, stream.condemned))
+            elif not stream.gate.allows(now):
                 ended.append((stream, StateStoreUnavailable("La place n'a pu être renouvelée.")))
             elif stream.expires_at_s is not None and now >= stream.expires_at_s:
                 ended.append((stream, stream.expiry()))
         return ended
+
+    def condemn(self, stream: Stream, cause: Refusal) -> None:
+        """Deliver nothing more, and end the stream when it is next asked what is over.
+
+        By then the event loop has handed over what it held for the viewer, and a goodbye can follow it.
+        """
+        stream.gate.close()
+        stream.condemned = stream.condemned or cause
 
     def remove(self, stream: Stream, cause: Refusal) -> bool:
         """Close a stream's gate and evict its viewers; False if that was done before.

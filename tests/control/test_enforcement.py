@@ -161,12 +161,12 @@ async def test_with_the_store_gone_streams_run_until_their_leases_lapse(
     before_s = stream.gate.until
     await nodes.killed()
     await enforced.renew()
-    enforced.end_what_is_over()
+    place.closer.end_what_is_over()
     assert list(place.table) == [stream]
     assert stream.gate.until == before_s
     assert around.seen == []
     stream.gate.until = time.monotonic()
-    enforced.end_what_is_over()
+    place.closer.end_what_is_over()
     assert len(place.table) == 0
     assert player.ended_by is not None
     assert player.ended_by.code == "state-store-unavailable"

@@ -32,9 +32,7 @@ def machines() -> Machines:
 
 @pytest.fixture
 def entitlement(place: Place, machines: Machines) -> Entitlement:
-    return Entitlement(
-        table=place.table, closer=place.closer, admission=place.admission, machines=machines, now=time.monotonic
-    )
+    return Entitlement(table=place.table, admission=place.admission, machines=machines, now=time.monotonic)
 
 
 async def three_streams(place: Place) -> None:
@@ -90,6 +88,7 @@ async def test_each_change_ends_what_it_forbids_and_nothing_else(
     change(place, machines)
     entitlement.sweep()
     entitlement.sweep()
+    place.closer.end_what_is_over()
     assert list((await causes(place)).values()) == [cause] * ended
     assert len(place.table) == 3 - ended
 
@@ -101,5 +100,6 @@ async def test_a_machine_without_an_agreed_use_keeps_what_it_has_by_ticket(
     await three_streams(place)
     monkeypatch.setattr(machines, "find", lambda username: None)
     entitlement.sweep()
+    place.closer.end_what_is_over()
     assert list((await causes(place)).values()) == ["not-habilitated"]
     assert {stream.request.principal.account for stream in place.table} == {MACHINE, Role.OPERATOR.value}

@@ -69,11 +69,11 @@ async def place(nodes: Nodes, tmp_path: Path) -> AsyncIterator[Place]:
 def sweep(place: Place) -> None:
     Entitlement(
         table=place.table,
-        closer=place.closer,
         admission=place.admission,
         machines=Machines(),
         now=time.monotonic,
     ).sweep()
+    place.closer.end_what_is_over()
 
 
 def without(place: Place, agent: str) -> None:

@@ -51,9 +51,7 @@ async def place(nodes: Nodes, tmp_path: Path) -> AsyncIterator[Place]:
 
 def watch_of(place: Place, clock: HeldClock) -> Entitlement:
     place.admission._clock = clock
-    return Entitlement(
-        table=place.table, closer=place.closer, admission=place.admission, machines=Machines(), now=time.monotonic
-    )
+    return Entitlement(table=place.table, admission=place.admission, machines=Machines(), now=time.monotonic)
 
 
 async def two_streams(place: Place) -> tuple[Stream, Player, Stream]:
@@ -115,11 +113,13 @@ async def test_what_ends_one_agents_right_ends_that_agents_stream(place: Place, 
     watch = watch_of(place, clock)
     ended, player, kept = await two_streams(place)
     watch.sweep()
+    place.closer.end_what_is_over()
     assert len(place.table) == 2
     change, refusal = ENDS_ONE[reason]
     assert place.who_may.rights is not None
     place.who_may.rights = change(place.who_may.rights)
     watch.sweep()
+    place.closer.end_what_is_over()
     assert list(place.table) == [kept]
     assert player.ended_by is not None
     assert player.ended_by.code == refusal
@@ -137,6 +137,7 @@ async def test_what_ends_for_a_camera_a_service_or_a_site_ends_for_all(
     assert place.who_may.rights is not None
     place.who_may.rights = change(place.who_may.rights)
     watch.sweep()
+    place.closer.end_what_is_over()
     assert set((await endings(place)).values()) == {(refusal, reason)}
     assert len(place.table) == 0
 
@@ -148,9 +149,11 @@ async def test_an_order_ends_what_runs_by_it_at_midnight_in_paris(place: Place, 
     await two_streams(place)
     clock.advance(datetime(2026, 11, 21, 23, tzinfo=UTC) - clock.now() - timedelta(seconds=1))
     watch.sweep()
+    place.closer.end_what_is_over()
     assert len(place.table) == 2
     clock.advance(timedelta(seconds=1))
     watch.sweep()
+    place.closer.end_what_is_over()
     assert set((await endings(place)).values()) == {("camera-not-authorised", "order-expired")}
 
 
@@ -165,6 +168,7 @@ async def test_a_habilitation_ends_what_runs_by_it_on_its_date(place: Place, clo
     ended, _, kept = await two_streams(place)
     clock.advance(timedelta(minutes=1))
     watch.sweep()
+    place.closer.end_what_is_over()
     assert list(place.table) == [kept]
     assert await endings(place) == {ended.id: ("not-habilitated", "not-habilitated")}
 
@@ -177,6 +181,7 @@ async def test_the_conventions_end_closes_everything(place: Place, clock: HeldCl
     await two_streams(place)
     clock.advance(timedelta(hours=1))
     watch.sweep()
+    place.closer.end_what_is_over()
     assert set((await endings(place)).values()) == {("convention-not-in-force", "convention-not-in-force")}
 
 
@@ -192,6 +197,7 @@ async def test_a_revoked_assertion_key_ends_what_its_assertions_opened(place: Pl
     assert place.who_may.rights is not None
     place.who_may.rights = replace(place.who_may.rights, revoked_assertion_keys=frozenset({"key-1"}))
     watch.sweep()
+    place.closer.end_what_is_over()
     assert await endings(place) == {stream.id: ("assertion-invalid", "assertion-key-revoked")}
     assert kept in place.table
 
@@ -202,6 +208,7 @@ async def test_records_that_were_never_read_grant_nothing_and_end_nothing(place:
     await two_streams(place)
     place.who_may.rights = None
     watch.sweep()
+    place.closer.end_what_is_over()
     assert len(place.table) == 2
     with pytest.raises(StateStoreUnavailable):
         await place.desk.open(wish())

@@ -12,7 +12,7 @@ from halfgateway.control.access import AccessRequest
 from halfgateway.control.endings import NotPlayed, NotResumed, PausedTooLong
 from halfgateway.control.streams import Stream, StreamState, StreamTable, Traffic
 from halfgateway.downstream.door import Viewer
-from halfgateway.errors import InterconnectionCut, InvalidRequest, Refusal
+from halfgateway.errors import InterconnectionCut, InvalidRequest, NotHabilitated, Refusal
 from tests.control.doors import CAMERA, MACHINE, SOURCE, wish
 
 SINCE = datetime(2026, 11, 21, tzinfo=UTC)
@@ -162,3 +162,14 @@ def test_a_stream_is_served_once(table: StreamTable) -> None:
     with pytest.raises(InvalidRequest):
         table.add(stream(opened.request))
     assert list(table) == [opened] == [table.get(opened.id)]
+
+
+def test_a_condemned_stream_delivers_nothing_and_ends_by_its_first_cause(table: StreamTable) -> None:
+    # S12
+    opened = stream()
+    table.add(opened)
+    table.condemn(opened, NotHabilitated())
+    table.condemn(opened, PausedTooLong())
+    assert not opened.gate.allows(0.0)
+    assert opened in table
+    assert [(ended.id, cause.code) for ended, cause in table.over()] == [(opened.id, "not-habilitated")]
