@@ -26,7 +26,6 @@ from halfgateway.folder import DataFolder
 from ops.contacts import Contact, ContactRole, Directory
 from ops.errors import NoContact
 from ops.incidents.book import IncidentBooks
-from ops.incidents.duties import Rules
 from ops.local_record import LocalRecord
 from ops.notices.conversation import Route
 from ops.notices.escalation import EscalationPlan, Step
@@ -38,16 +37,13 @@ from ops.notices.queueing import Queue, StandIn
 from ops.notices.returns import Mailbox
 from ops.notices.shouting import Alarms, MailVoice, MetricsFile, Pulse, StderrVoice, Voice, WebhookVoice
 from ops.notices.smtp import Login, Security, SmtpRoute
-from ops.notices.watchdog import LOST_AFTER, Gateway, Signs, Watchdog
+from ops.notices.watchdog import Gateway, Signs, Watchdog
 from ops.parties import Party
 
 log = logging.getLogger(__name__)
 
 NOTIFIER: Final = "notifier"
 WATCHDOG: Final = "watchdog"
-
-LOST_BEATS: Final = 2.5
-"""Heartbeats that a node may owe: one may come late, and one be lost."""
 
 _LIFE: Final = frozenset({Kind.HEARTBEAT, Kind.STREAM_GRANTED, Kind.NODE_STARTED, Kind.NODE_STOPPED})
 
@@ -66,7 +62,7 @@ def notifier_of(
     Raises OSError for a secret that cannot be read, SigningError.
     """
     mail = _mail_of(configuration)
-    contacts, rules = _Contacts(configuration, file), Rules()
+    contacts, rules = _Contacts(configuration, file), configuration.incidents.rules()
     books = IncidentBooks(folder.incidents, clock=clock)
     composer = Composer(
         mail.writer(),
@@ -83,7 +79,7 @@ def notifier_of(
         stand_in=StandIn(timedelta(seconds=mail.stand_in_after_s)),
     )
     voices = _voices(configuration, contacts.directory(), clock, first_route_first=True)
-    plan = plan_of(contacts.directory(), configuration.on_call, clock.now())
+    plan = plan_of(contacts.directory(), configuration, clock.now())
     return Notifier(
         books,
         LocalRecord(folder.interconnection, clock=clock),
@@ -100,16 +96,16 @@ def notifier_of(
 def watchdog_of(configuration: Configuration, folder: DataFolder, clock: Clock) -> Watchdog:
     """Return the watchdog of a node. Raises OSError for a secret that cannot be read."""
     directory, on_call = directory_of(configuration.contacts), configuration.on_call
-    node = configuration.node.id
-    lost_after = max(LOST_AFTER, LOST_BEATS * timedelta(seconds=configuration.heartbeat.period_s))
+    node, incidents = configuration.node.id, configuration.incidents
+    lost_after = incidents.gateway_lost_after(configuration.heartbeat.period_s)
     metrics = None if on_call.metrics_file is None else MetricsFile(on_call.metrics_file)
     return Watchdog(
         IncidentBooks(folder.incidents, clock=clock),
         LocalRecord(folder.interconnection, clock=clock),
         Alarms(_voices(configuration, directory, clock, first_route_first=False), metrics),
-        rules=Rules(),
+        rules=incidents.rules(),
         clock=clock,
-        plan=plan_of(directory, on_call, clock.now()),
+        plan=plan_of(directory, configuration, clock.now()),
         notifier=_pulse(folder, NOTIFIER) if configuration.mail is not None else None,
         pulse=_pulse(folder, WATCHDOG),
         gateway=Gateway(node, lambda: last_signs(folder, node), lost_after),
@@ -150,16 +146,23 @@ def routes_of(mail: MailSection) -> tuple[Route, ...]:
     return tuple(_route(name, section, mail) for name, section in named if section is not None)
 
 
-def plan_of(directory: Directory, on_call: OnCallSection, at: datetime) -> EscalationPlan:
+def plan_of(directory: Directory, configuration: Configuration, at: datetime) -> EscalationPlan:
     """Return who is called in turn (P01): PP's next levels by mail, PP by telephone, SYN's own levels."""
-    after = timedelta(minutes=on_call.escalate_after_min)
+    after = timedelta(minutes=configuration.on_call.escalate_after_min)
     pp = _contacts_of(directory, Party.PP, ContactRole.ESCALATION, at)
     reachable = (*_contacts_of(directory, Party.PP, ContactRole.SINGLE_POINT, at), *pp)
     steps = [Step("mail", contact.function, after) for contact in pp]
     steps += [Step("phone", f"{one.function} ({one.phone})", after) for one in reachable if one.phone is not None]
     ours = _contacts_of(directory, Party.SYN, ContactRole.ESCALATION, at)
     steps += [Step("on-call", f"{one.function} ({one.phone})", after) for one in ours if one.phone is not None]
-    return EscalationPlan(tuple(steps))
+    incidents = configuration.incidents
+    red_before, red_wait = timedelta(minutes=incidents.red_before_min), timedelta(minutes=incidents.red_wait_min)
+    return EscalationPlan(tuple(steps), red_before, red_wait)
+
+
+def last_sign_of(folder: DataFolder, name: str) -> datetime | None:
+    """When this attendant of a node last went round; None where it never has, or that cannot be read."""
+    return _pulse(folder, name).last()
 
 
 def newest_checkpoint(folder: DataFolder, node: str) -> str | None:

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from camera_registry.connections import Connection
+from halfgateway.config_incidents import LOST_BEATS, IncidentsSection, RestorationSection
 from halfgateway.config_life import AnnexesSection, EquipmentSection
 from halfgateway.config_ops import MAX_CONTACTS, ContactSection, MailSection, OnCallSection, mail_files
 from halfgateway.config_terms import (
@@ -240,6 +241,8 @@ class Configuration(Section):
     mail: MailSection | None = None
     contacts: Annotated[tuple[ContactSection, ...], Field(max_length=MAX_CONTACTS)] = ()
     on_call: OnCallSection = OnCallSection()
+    incidents: IncidentsSection = IncidentsSection()
+    restoration: RestorationSection = RestorationSection()
     annexes: AnnexesSection = AnnexesSection()
     equipment: tuple[EquipmentSection, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -249,6 +252,9 @@ class Configuration(Section):
         faults = []
         if self.tls is None and (self.listen.https_port is not None or self.listen.rtsps_port is not None):
             faults.append("tls is missing, and listen names an https_port or an rtsps_port")
+        lost_s, period_s = self.incidents.gateway_lost_s, self.heartbeat.period_s
+        if lost_s is not None and lost_s < LOST_BEATS * period_s:
+            faults.append(f"incidents.gateway_lost_s is shorter than {LOST_BEATS:g} heartbeats of {period_s:g} s")
         named = {
             "cameras": [camera.id for camera in self.cameras],
             "machines": [machine.id for machine in self.machines],

@@ -199,6 +199,17 @@ def faults_at_start(mail: MailSection | None, contacts: tuple[ContactSection, ..
 
     Whoever is asked for this is about to serve streams. A cut and its notices go on without: they are refused nothing.
     """
+    faults = contact_faults(contacts, now)
+    if mail is not None and mail.smime is not None:
+        try:
+            mail.smime.signer()
+        except SigningError as error:
+            faults.append(f"mail.smime: {error}")
+    return faults
+
+
+def contact_faults(contacts: tuple[ContactSection, ...], now: datetime) -> list[str]:
+    """Return why nobody could be told of an incident today, or not as agreed (N13); empty where all is well."""
     directory, faults = directory_of(contacts), []
     if directory.annex_is_empty(Party.PP, now):
         faults.append(
@@ -208,11 +219,6 @@ def faults_at_start(mail: MailSection | None, contacts: tuple[ContactSection, ..
     points = [each for each in directory.valid(now) if (each.party, each.role) == (Party.SYN, ContactRole.SINGLE_POINT)]
     if not any(point.phone for point in points):
         faults.append("contacts: l'annexe 3 n'a aucun point de contact unique valide à ce jour qui ait un téléphone")
-    if mail is not None and mail.smime is not None:
-        try:
-            mail.smime.signer()
-        except SigningError as error:
-            faults.append(f"mail.smime: {error}")
     return faults
 
 

@@ -195,6 +195,17 @@ class TraceUnavailable(Refusal):
     article = "article 6"
 
 
+class PreflightFailed(Refusal):
+    """The interconnection stays cut: ``missing`` are the checks of the pre-flight that keep it so (:mod:`ops.preflight`)."""
+
+    code, http_status, rtsp_status = "preflight-failed", 409, 503
+    article = "article 8"
+
+    def __init__(self, detail: str = "", *, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(detail)
+        self.missing = missing
+
+
 class StateStoreUnavailable(Refusal):
     """The slots, or the interconnection's state, cannot be known now."""
 

@@ -63,6 +63,8 @@ class Kind(StrEnum):
     INTERCONNECTION_CUT = "interconnection.cut", 3001
     INTERCONNECTION_RESTORED = "interconnection.restored", 3002
     INTERCONNECTION_DEGRADED = "interconnection.degraded", 3003
+    INTERCONNECTION_RESTORATION_PROPOSED = "interconnection.restoration-proposed", 3004
+    INTERCONNECTION_RESTORATION_REFUSED = "interconnection.restoration-refused", 3005
     INCIDENT_OPENED = "incident.opened", 3101
     INCIDENT_ACKNOWLEDGED = "incident.acknowledged", 3102
     INCIDENT_RESOLVED = "incident.resolved", 3103

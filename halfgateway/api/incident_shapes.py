@@ -177,16 +177,19 @@ class EscalateRequest(Shape):
 
 
 class StartClockRequest(Shape):
-    """Another legal clock, from the awareness that a person states."""
+    """Another legal clock, from the awareness that a person states; one of the incident's own runs from T0.
+
+    ``hours`` are for a clock that the configuration does not name.
+    """
 
     clock: Identifier
-    start: Instant
-    hours: int = Field(ge=1, le=LONGEST_CLOCK_HOURS)
+    start: Instant | None = None
+    hours: int | None = Field(None, ge=1, le=LONGEST_CLOCK_HOURS)
 
     @property
-    def within(self) -> timedelta:
-        """How long it runs."""
-        return timedelta(hours=self.hours)
+    def within(self) -> timedelta | None:
+        """How long it runs, where the configuration does not say."""
+        return None if self.hours is None else timedelta(hours=self.hours)
 
 
 class StopClockRequest(Shape):

@@ -20,6 +20,7 @@ from halfgateway.api.paths import BEHIND_SUDO
 _PEER = struct.Struct("3i")
 _ROOT = 0
 _MAX_NAME_CHARS = 48
+_PREFIX = "local:"
 
 
 def local_account(request: web.Request) -> str | None:
@@ -32,8 +33,8 @@ def local_account(request: web.Request) -> str | None:
     if user not in {_ROOT, os.geteuid()}:
         return None
     if user == _ROOT and (sudoer := _known(request.headers.get(BEHIND_SUDO, ""))) is not None:
-        return f"local:{sudoer}"
-    return f"local:{_name_of(user)}"
+        return _PREFIX + sudoer
+    return _PREFIX + _name_of(user)
 
 
 def local_principal(account: str) -> Principal:
@@ -48,6 +49,11 @@ def local_principal(account: str) -> Principal:
         factors=(),
         scope=None,
     )
+
+
+def is_local(principal: Principal) -> bool:
+    """Whether it is such an account: no other has a colon in its name."""
+    return principal.account.startswith(_PREFIX)
 
 
 def _user_behind(descriptor: int) -> int:

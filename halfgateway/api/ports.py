@@ -20,6 +20,7 @@ from auth.sessions import OpenedSession, RunningSession
 from auth.trace import Draft, Entry, Kind
 from auth.trace.retention import RetentionClass
 from camera_registry.cameras import Camera
+from halfgateway.api.restoration_shapes import PreflightShape, ProposalShape
 from halfgateway.api.shapes import Checkpoint, InterconnectionView, NodeCut, Proof, Recordings
 from halfgateway.api.stream_shapes import (
     PassRequest,
@@ -192,8 +193,16 @@ class Interconnection(Protocol):
     ) -> CutOutcome:
         """Cut at once. Raises ops.errors.TransitionRefused, LocalRecordError."""
 
-    async def restore(self, *, by: Principal, incident: str, reason: str, source: str) -> None:
-        """Restore. Raises ops.errors.TransitionRefused, LocalRecordError."""
+    async def preflight(self) -> PreflightShape:
+        """What is well and what is not, before a restoration."""
+
+    async def restore(
+        self, *, by: Principal, incident: str, reason: str, motive: str | None, source: str
+    ) -> ProposalShape | None:
+        """Restore, or propose it where another person is to confirm: then return the proposal.
+
+        Raises PreflightFailed, ops.errors.TransitionRefused, LocalRecordError.
+        """
 
     async def degrade(self, *, by: Principal, mode: str | None, reason: str, source: str) -> None:
         """Go on in a degraded mode, or without one. Raises InvalidRequest for a mode not agreed to, and as restore."""

@@ -15,6 +15,7 @@ from auth.errors import TraceUnavailable as JournalUnavailable
 from camera_registry.errors import StoreUnavailable
 from halfgateway.errors import (
     InvalidRequest,
+    PreflightFailed,
     Refusal,
     StateStoreUnavailable,
     Throttled,
@@ -48,6 +49,7 @@ TITLES = {
     "throttled": "Trop de tentatives depuis cette adresse",
     "interconnection-cut": "Interconnexion interrompue",
     "degraded-mode": "Interconnexion en mode dégradé",
+    "preflight-failed": "Vérifications préalables au rétablissement en défaut",
     "camera-unreachable": "Caméra injoignable",
     "recorder-unreachable": "Enregistreur injoignable",
     "trace-unavailable": "Journal des accès indisponible",
@@ -155,7 +157,7 @@ def problem_response(refusal: Refusal) -> web.Response:
         article=refusal.article,
         retry_after=refusal.retry_after_s,
         faults=list(refusal.faults) if isinstance(refusal, InvalidCall) else None,
-        missing=list(refusal.missing) if isinstance(refusal, NotReady) else None,
+        missing=list(refusal.missing) if isinstance(refusal, NotReady | PreflightFailed) else None,
     )
     response = _response(problem)
     response.headers["Content-Language"] = "fr"

@@ -12,7 +12,9 @@ from auth.rights import Rights
 from camera_registry.cameras import Camera
 from camera_registry.clock import Clock
 from camera_registry.store import CameraStore
+from halfgateway.api.local import is_local
 from halfgateway.api.ports import CutOutcome, Page
+from halfgateway.api.restoration_shapes import PreflightShape, ProposalShape
 from halfgateway.api.shapes import InterconnectionView, NodeCut, Recordings, Slots, Window
 from halfgateway.api.stream_shapes import StreamRequest, StreamView, Ticket
 from halfgateway.control.access import AccessRequest, Via
@@ -20,7 +22,9 @@ from halfgateway.control.assertions import Assertions, Claim
 from halfgateway.control.desk import Desk
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.open_streams import OpenStreams
+from halfgateway.control.proposals import Person
 from halfgateway.control.relief import Newcomer
+from halfgateway.control.restoration import Restoration
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.streams import StreamTable
 from halfgateway.control.terms import Terms
@@ -163,9 +167,17 @@ class InterconnectionService:
     """Fills :class:`~halfgateway.api.ports.Interconnection`."""
 
     def __init__(
-        self, *, interconnection: Interconnection, slots: SlotTable, table: StreamTable, terms: Terms, node: str
+        self,
+        *,
+        interconnection: Interconnection,
+        restoration: Restoration,
+        slots: SlotTable,
+        table: StreamTable,
+        terms: Terms,
+        node: str,
     ) -> None:
         self._interconnection = interconnection
+        self._restoration = restoration
         self._slots = slots
         self._table = table
         self._terms = terms
@@ -205,11 +217,17 @@ class InterconnectionService:
         )
         return CutOutcome(cutting.incident, cutting.at, [NodeCut(id=self._node, streams_closed=cutting.streams_closed)])
 
-    async def restore(self, *, by: Principal, incident: str, reason: str, source: str) -> None:
+    async def preflight(self) -> PreflightShape:
         """See the port."""
-        await self._interconnection.restore(
-            incident=incident, reason=reason, by=_author(by), actor=by.account, source=source
-        )
+        return PreflightShape.of(await self._restoration.outlook(), self._node)
+
+    async def restore(
+        self, *, by: Principal, incident: str, reason: str, motive: str | None, source: str
+    ) -> ProposalShape | None:
+        """See the port."""
+        person = Person(_author(by), by.account, by.agent, source)
+        proposal = await self._restoration.restore(person, incident=incident, reason=reason, motive=motive)
+        return ProposalShape.of(proposal)
 
     async def degrade(self, *, by: Principal, mode: str | None, reason: str, source: str) -> None:
         """See the port."""
@@ -239,4 +257,5 @@ class HealthService:
 
 
 def _author(principal: Principal) -> Author:
-    return Author.OFFICER if principal.role is Role.OFFICER else Author.OPS
+    """In which capacity: an account of the machine has the officer's rights over registers, and never speaks for it."""
+    return Author.OFFICER if principal.role is Role.OFFICER and not is_local(principal) else Author.OPS

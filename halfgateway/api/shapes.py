@@ -270,10 +270,12 @@ class DegradeRequest(Shape):
 
 
 class RestoreRequest(Shape):
-    """A restoration of what this incident cut."""
+    """A restoration of what this incident cut; ``motive`` is for passing over what the pre-flight found not well."""
 
     incident: Identifier
     reason: Sentence
+    motive: Sentence | None = None
+
 
 
 # Trace

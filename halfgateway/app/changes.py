@@ -21,6 +21,7 @@ FIXED_KEYS = (
     "trace.pkcs11",
     "mail",
     "on_call",
+    "incidents",
 )
 """What is read once, at start: where the node keeps its own, where it listens and how it greets there, how mail
 leaves and who is called, and what all nodes of a convention must have in common."""

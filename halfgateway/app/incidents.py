@@ -7,18 +7,19 @@ from camera_registry.clock import Clock
 from halfgateway.app.door import Control
 from halfgateway.app.keeping import Records
 from halfgateway.app.watching import Loops
+from halfgateway.config_incidents import IncidentsSection
 from halfgateway.control.detection import Asking, Detection
 from halfgateway.control.incident_entries import IncidentEntries
 from halfgateway.errors import StateStoreUnavailable
 from halfgateway.folder import DataFolder
 from ops.incidents.book import IncidentBooks
 from ops.incidents.detecting import StopDetector
-from ops.incidents.duties import Rules
 from ops.local_record import LocalRecord
 
 
 async def keep_incidents(
     loops: Loops,
+    agreed: IncidentsSection,
     folder: DataFolder,
     record: LocalRecord,
     records: Records,
@@ -32,7 +33,7 @@ async def keep_incidents(
     asking = Asking(lambda: _require_able(control))
     control.tracer.tell_of_refusals(asking.refused)
     detection = Detection(
-        detector=StopDetector(books, Rules(), clock),
+        detector=StopDetector(books, agreed.rules(), clock, lasting=agreed.lasting()),
         asking=asking,
         cameras=records.cameras.list,
         trace_writable=lambda: journal.unwritable_since_s is None,

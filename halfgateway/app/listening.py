@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 
@@ -36,6 +36,7 @@ from halfgateway.app.tls import TlsFiles
 from halfgateway.config import Configuration
 from halfgateway.control.access import Via
 from halfgateway.control.custody import Custody
+from halfgateway.control.restoration import Restoration
 from halfgateway.control.standing import Standing
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.server import RtspServer
@@ -82,6 +83,7 @@ async def listen(
     forwarder: Forwarder | None,
     outside: Outside,
     health: HealthService,
+    restoration: Restoration,
     clock: Clock,
     life: AsyncExitStack,
 ) -> Endpoints:
@@ -125,6 +127,7 @@ async def listen(
         forwarder,
         outside,
         health,
+        restoration,
         clock,
     )
     runner = web.AppRunner(build_application(ports, full_api_on_http=listen.full_api_on_http), access_log=None)
@@ -167,6 +170,7 @@ def _ports(
     forwarder: Forwarder | None,
     outside: Outside,
     health: HealthService,
+    restoration: Restoration,
     clock: Clock,
 ) -> Ports:
     registry = CollectorRegistry()
@@ -205,12 +209,15 @@ def _ports(
         ),
         interconnection=InterconnectionService(
             interconnection=control.interconnection,
+            restoration=restoration,
             slots=control.slots,
             table=control.table,
             terms=control.terms,
             node=configuration.node.id,
         ),
-        incidents=IncidentDesk(IncidentBooks(folder.incidents, clock=clock), clock),
+        incidents=IncidentDesk(
+            IncidentBooks(folder.incidents, clock=clock), clock, clocks=configuration.incidents.legal_clocks()
+        ),
         history=HistoryService(journal),
         administration=in_force,
         purges=PurgeService(journal, in_force.retention, clock),
@@ -231,15 +238,20 @@ def _ports(
 
 
 def health_of(journal: Journal, control: Control, records: Records) -> HealthService:
-    """What must answer for the node to serve, and before an interruption ends by itself."""
+    """What must answer for the node to serve."""
     return HealthService(
-        [
-            ("trace", journal.probe),
-            ("state-store", control.slots.usage),
-            ("records", lambda: records.accounts.find("")),
-        ],
+        tuple(probes_of(journal, control, records).items()),
         (JournalUnavailable, HalfGatewayError, RecordsUnavailableError),
     )
+
+
+def probes_of(journal: Journal, control: Control, records: Records) -> dict[str, Callable[[], Awaitable[object]]]:
+    """How each part that a stream needs is asked; one that raises nothing is well."""
+    return {
+        "trace": journal.probe,
+        "state-store": control.slots.usage,
+        "records": lambda: records.accounts.find(""),
+    }
 
 
 def _shown(host: str) -> str:

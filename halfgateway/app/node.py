@@ -40,17 +40,19 @@ from halfgateway.app.life import Inspection, open_life
 from halfgateway.app.listening import Endpoints, health_of, listen
 from halfgateway.app.office import Office, open_office
 from halfgateway.app.reload import ConfigurationInForce, Parts
+from halfgateway.app.restoring import open_restoration, preflight_of
 from halfgateway.app.siem import open_forwarder
 from halfgateway.app.tls import CertificateWatch, TlsFiles
 from halfgateway.app.watching import Loops, keep_calendars, keep_telling, keep_watch
 from halfgateway.config import Configuration, ConfigurationError, ConfigurationFile
 from halfgateway.config_ops import faults_at_start
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, command_author
-from halfgateway.control.calendar import ConventionCalendar, Preflight
+from halfgateway.control.calendar import ConventionCalendar
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
 from halfgateway.control.heads import SharedHeads
 from halfgateway.control.interconnection import INTERCONNECTION_KINDS, AuthorOf, Interconnection
+from halfgateway.control.restoration import Look
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.server import RtspServer
@@ -182,7 +184,8 @@ async def _start(
     custody = open_custody(lambda: in_force.current, records, tracer.durable, clock)
     health = health_of(journal, control, records)
     office = _open_office(records, control, keys, health, in_force, clock)
-    await _keep_the_calendar(loops, configuration, folder, control, office, health.missing, clock)
+    look = preflight_of(lambda: in_force.current, folder, records, control, journal, clock)
+    await _keep_the_calendar(loops, configuration, folder, control, office, look, clock)
     forwarder = open_forwarder(configuration, folder, journal, tracer)
     outside = await open_anchoring(
         journal, keys, folder, SharedHeads(shared.store), lambda: in_force.current.trace, tracer, clock
@@ -208,12 +211,13 @@ async def _start(
         forwarder,
         outside,
         health,
+        open_restoration(look, lambda: in_force.current, folder, record, control, clock),
         clock,
         life,
     )
     await keep_watch(loops, custody, outside.anchoring, watch)
     await keep_calendars(loops, control, office.register, sessions, clock)
-    await keep_incidents(loops, folder, record, records, control, journal, clock)
+    await keep_incidents(loops, configuration.incidents, folder, record, records, control, journal, clock)
     await loops.keep("survey", survey.run())
     await keep_telling(loops, open_heartbeat(lambda: in_force.current, control, journal, clock), forwarder)
     await loops.keep("reload", in_force.follow(hung_up or asyncio.Event()))
@@ -283,7 +287,7 @@ async def _keep_the_calendar(
     folder: DataFolder,
     control: Control,
     office: Office,
-    preflight: Preflight,
+    preflight: Look,
     clock: Clock,
 ) -> None:
     """Begin and end what has its time: maintenance windows, the convention, annexes; and have it announced."""

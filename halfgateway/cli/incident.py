@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +32,7 @@ from halfgateway.cli.common import (
 from halfgateway.errors import HalfGatewayError
 from ops.errors import OpsError, UnknownIncident
 from ops.incidents.book import IncidentBooks
+from ops.incidents.clocks import ClockStart, LegalClock
 from ops.incidents.desk import About, IncidentDesk, Means
 from ops.incidents.duties import has_deadline
 from ops.incidents.following import follow_record
@@ -246,23 +247,31 @@ def escalate(
 @incident.command("clock")
 def clock(
     incident_id: IncidentId,
-    name: Annotated[str, typer.Argument(metavar="CLOCK", help="cnil-72h, nis2-24h, or another name.")],
+    name: Annotated[str, typer.Argument(metavar="CLOCK", help="One of [[incidents.clocks]], such as cnil-72h or nis2-24h; or another name.")],
     start: When = None,
-    hours: Annotated[int, typer.Option(min=1, max=1488, help="How long it runs.")] = 72,
+    hours: Annotated[
+        int | None, typer.Option(min=1, max=1488, help="How long it runs, where [[incidents.clocks]] does not say.")
+    ] = None,
     done: Annotated[str | None, typer.Option(help="What was done: stops it.")] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start another legal clock from the instant of awareness, or stop it."""
+    """Start another legal clock from the instant of awareness (now, if none is named) or from T0; or stop it."""
+    from halfgateway.cli.office import configuration_of  # noqa: PLC0415 - slow to load
+
+    clocks = configuration_of(config, data).incidents.legal_clocks()
 
     def work(desk: IncidentDesk, who: str) -> Incident:
         if done is not None:
             return desk.stop_clock(incident_id, who, clock=name, done=done)
-        began = _instant(start) or SystemClock().now()
-        return desk.start_clock(incident_id, who, clock=name, start=began, within=timedelta(hours=hours))
+        agreed = clocks.get(name)
+        from_t0 = agreed is not None and agreed.starts is ClockStart.INCIDENT
+        began = _instant(start) or (None if from_t0 else SystemClock().now())
+        within = None if hours is None else timedelta(hours=hours)
+        return desk.start_clock(incident_id, who, clock=name, start=began, within=within)
 
-    _say_one(config, data, work, as_json=as_json)
+    _say_one(config, data, work, as_json=as_json, clocks=clocks)
 
 
 @incident.command("resolve")
@@ -277,14 +286,19 @@ def resolve(
     _say_one(config, data, lambda desk, who: desk.resolve(incident_id, who, reason=reason), as_json=as_json)
 
 
-def _at_the_desk(config: Path | None, data: Path | None, work: Callable[[IncidentDesk, str], Any]) -> Any:
+def _at_the_desk(
+    config: Path | None,
+    data: Path | None,
+    work: Callable[[IncidentDesk, str], Any],
+    clocks: Mapping[str, LegalClock] | None = None,
+) -> Any:
     """Do some work at the desk, every cut of the record having its book; exits with 1 where it is refused."""
     folder, clock = node_folder(config, data), SystemClock()
     books = IncidentBooks(folder.incidents, clock=clock)
     try:
         if folder.interconnection.exists():
             follow_record(books, LocalRecord(folder.interconnection, clock=clock).history())
-        done = work(IncidentDesk(books, clock), account_name())
+        done = work(IncidentDesk(books, clock, clocks=clocks), account_name())
     except UnknownIncident as error:
         stop(REFUSED, f"aucun incident {error}")
     except (OpsError, ValueError) as error:
@@ -308,8 +322,9 @@ def _say_one(
     *,
     as_json: bool,
     whole: bool = False,
+    clocks: Mapping[str, LegalClock] | None = None,
 ) -> None:
-    found: Incident = _at_the_desk(config, data, work)
+    found: Incident = _at_the_desk(config, data, work, clocks)
     say(_document(found, whole=whole), _text(found) if whole else _line(found), as_json=as_json)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from auth.errors import RecordsUnavailableError
@@ -18,6 +18,7 @@ from camera_registry.clock import Clock, rfc3339
 from camera_registry.errors import StoreUnavailable
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.life_entries import act_entry, annex_entry, reminder_entry, window_entry
+from halfgateway.control.restoration import Look
 from halfgateway.control.rights_view import RightsView
 from halfgateway.control.terms import Terms
 from halfgateway.errors import HalfGatewayError
@@ -38,9 +39,6 @@ RECORDS_EVERY_S = 5.0
 CALENDAR = "calendar"
 """The account and the source of what nobody asked for at that moment."""
 
-Preflight = Callable[[], Awaitable[Sequence[str]]]
-"""What must be well before the interconnection is restored: the names of what is not. See the health's checks."""
-
 log = logging.getLogger(__name__)
 
 
@@ -60,7 +58,7 @@ class ConventionCalendar:
         annexes: AnnexStore,
         windows: WindowStore,
         announcements: Announcements,
-        preflight: Preflight,
+        preflight: Look,
         record: Callable[[Draft], Awaitable[object]],
         node: str,
         clock: Clock,
@@ -147,8 +145,12 @@ class ConventionCalendar:
             await self._reopen(window)
 
     async def _reopen(self, window: MaintenanceWindow) -> None:
-        """Restore by the decision of whoever planned the window, once the pre-flight is well (P07)."""
-        missing = list(await self._preflight())
+        """Restore by the decision of whoever planned the window, once all of the pre-flight is well (P07).
+
+        Nobody is there to state a motive: whatever failed keeps it cut.
+        """
+        preflight = await self._preflight()
+        missing = [finding.check for finding in preflight.failed]
         if self._interconnection.state.officer_only:
             missing.append("security-officer")
         if missing:
@@ -162,6 +164,7 @@ class ConventionCalendar:
             by=window.author,
             actor=window.planned_by,
             source=CALENDAR,
+            evidence={"preflight": preflight.to_detail()},
         )
 
     async def _file_announcements(self) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from auth.trace import Draft, Kind
 from camera_registry.clock import Clock, rfc3339
@@ -178,8 +178,20 @@ class Interconnection:
         self._later(self._share(self._state))
         return Cutting(changed.incident or "", at, closed)
 
-    async def restore(self, *, incident: str, reason: str, by: Author, actor: str, source: str) -> InterconnectionState:
-        """Restore, once it is durable. Raises ops.errors.TransitionRefused, LocalRecordError."""
+    async def restore(
+        self,
+        *,
+        incident: str,
+        reason: str,
+        by: Author,
+        actor: str,
+        source: str,
+        evidence: Mapping[str, Any] | None = None,
+    ) -> InterconnectionState:
+        """Restore, once it is durable; ``evidence`` is kept in the entry beside it.
+
+        Raises ops.errors.TransitionRefused, LocalRecordError.
+        """
         at = self._clock.now()
         async with self._writing:
             self._kept = changed = await asyncio.to_thread(
@@ -187,7 +199,7 @@ class Interconnection:
                 lambda current: restore(current, incident=incident, reason=reason, by=by, since=at),
             )
         self.enforce(merge(self._state, changed))
-        self._trace_change(changed, 0, actor=actor, source=source)
+        self._trace_change(changed, 0, actor=actor, source=source, evidence=evidence)
         self._later(self._share(self._state))
         return self._state
 
@@ -243,7 +255,15 @@ class Interconnection:
         except StateStoreUnavailable:
             log.warning("interconnection.not_shared serial=%d: it is offered again at each renewal", state.serial)
 
-    def _trace_change(self, state: InterconnectionState, closed: int, *, actor: str, source: str) -> None:
+    def _trace_change(
+        self,
+        state: InterconnectionState,
+        closed: int,
+        *,
+        actor: str,
+        source: str,
+        evidence: Mapping[str, Any] | None = None,
+    ) -> None:
         kind = Kind.INTERCONNECTION_RESTORED
         if state.incident is not None:
             kind = Kind.INTERCONNECTION_CUT
@@ -259,6 +279,7 @@ class Interconnection:
             "reason": state.reason,
             "streams_closed": closed,
             "occurred_at": rfc3339(state.occurred_at) if state.occurred_at is not None else None,
+            **(evidence or {}),
         }
         self._tracer.eventual(Draft(kind=kind, account=actor, source=source, detail=detail))
 

@@ -143,6 +143,7 @@ _SEVERITIES: Mapping[Kind, Severity] = {
     Kind.ACTION_REFUSED: Severity.MEDIUM,
     Kind.STREAM_UNMASKED: Severity.MEDIUM,
     Kind.BLOCK_SET: Severity.MEDIUM,
+    Kind.INTERCONNECTION_RESTORATION_REFUSED: Severity.MEDIUM,
     Kind.CLOCK_REFERENCE: Severity.MEDIUM,
     Kind.AUTH_LOCKED: Severity.HIGH,
     Kind.BREAK_GLASS_USED: Severity.HIGH,

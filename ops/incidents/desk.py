@@ -6,13 +6,14 @@ method blocks for the disk and raises BookError, UnknownIncident, and IncidentRe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
 from camera_registry.clock import Clock
 from ops.errors import IncidentRefused
 from ops.incidents.book import IncidentBooks
+from ops.incidents.clocks import ClockStart, LegalClock
 from ops.incidents.events import (
     Acknowledged,
     Classified,
@@ -44,11 +45,12 @@ Means = Literal["mail", "phone", "on-call", "webhook"]
 
 
 class IncidentDesk:
-    """The desk over the books of one node."""
+    """The desk over the books of one node; ``clocks`` are the legal clocks that are agreed, by name."""
 
-    def __init__(self, books: IncidentBooks, clock: Clock) -> None:
+    def __init__(self, books: IncidentBooks, clock: Clock, *, clocks: Mapping[str, LegalClock] | None = None) -> None:
         self._books = books
         self._clock = clock
+        self._clocks = clocks or {}
 
     def all(self) -> list[Incident]:
         """Every incident that can be read, the newest first."""
@@ -137,10 +139,25 @@ class IncidentDesk:
         """Either party calls upon the next level (C13)."""
         return self._say(incident_id, who, Escalated(level=level, contact=contact, means=means, by_party=by_party))
 
-    def start_clock(self, incident_id: str, who: str, *, clock: str, start: datetime, within: timedelta) -> Incident:
-        """Another legal clock, from the awareness that a person states (L22, L23)."""
-        self._require_past(start)
-        return self._say(incident_id, who, ClockStarted(clock=clock, start=start, deadline=start + within))
+    def start_clock(
+        self, incident_id: str, who: str, *, clock: str, start: datetime | None = None, within: timedelta | None = None
+    ) -> Incident:
+        """Another legal clock, from the awareness that a person states, or from T0 (L22, L23).
+
+        One that is agreed runs for as long as that says; another for ``within``. One that runs already takes an earlier
+        start, as T0 does (N02), and no later one.
+        """
+        if start is not None:
+            self._require_past(start)
+
+        def change(incident: Incident) -> Sequence[Said]:
+            began, deadline = self._terms_of(clock, incident, start, within)
+            running = incident.clocks.get(clock)
+            if running is not None and began >= running.start:
+                raise IncidentRefused("Ce délai court déjà : seul un début antérieur est retenu.")
+            return (ClockStarted(clock=clock, start=began, deadline=deadline),)
+
+        return self._change(incident_id, who, change)
 
     def stop_clock(self, incident_id: str, who: str, *, clock: str, done: str) -> Incident:
         """What that clock asked for was done."""
@@ -199,6 +216,24 @@ class IncidentDesk:
             return () if incident is None else change(incident)
 
         return self._books.update(incident_id, who, of_known)
+
+    def _terms_of(
+        self, clock: str, incident: Incident, start: datetime | None, within: timedelta | None
+    ) -> tuple[datetime, datetime]:
+        """From when until when a clock runs."""
+        agreed = self._clocks.get(clock)
+        if agreed is not None and agreed.starts is ClockStart.INCIDENT:
+            if start not in {None, incident.t0}:
+                raise IncidentRefused("Ce délai court de la survenance de l'incident.")
+            start = incident.t0
+        if start is None:
+            raise IncidentRefused("Ce délai court de la prise de connaissance : son instant est à indiquer.")
+        if agreed is None and within is None:
+            raise IncidentRefused("Ce délai n'est pas de ceux de la configuration : sa durée est à indiquer.")
+        deadline = agreed.deadline(start) if agreed is not None else start + (within or timedelta(0))
+        if within is not None and deadline != start + within:
+            raise IncidentRefused("La durée de ce délai est fixée par la configuration.")
+        return start, deadline
 
     def _require_past(self, instant: datetime) -> None:
         if instant > self._clock.now() + CLOCK_TOLERANCE:

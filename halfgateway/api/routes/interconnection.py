@@ -11,8 +11,9 @@ from halfgateway.api.operation import EVERYONE, Call, Forbidden, operation
 from halfgateway.api.paths import API
 from halfgateway.api.ports import Interconnection
 from halfgateway.api.problems import Fault, InvalidCall
+from halfgateway.api.restoration_shapes import PreflightShape, RestoreAnswer
 from halfgateway.api.shapes import CutAnswer, CutRequest, DegradeRequest, InterconnectionView, RestoreRequest
-from halfgateway.errors import Refusal, StateStoreUnavailable, TraceUnavailable
+from halfgateway.errors import PreflightFailed, Refusal, StateStoreUnavailable, TraceUnavailable
 from ops.errors import (
     DegradationRefused,
     DrillRefused,
@@ -77,24 +78,37 @@ class InterconnectionRoutes:
         return CutAnswer(**view, at=outcome.at, nodes=tuple(outcome.nodes))
 
     @operation(
+        "GET",
+        f"{API}/interconnection/preflight",
+        summary="Look at what is well and what is not, before a restoration",
+        roles={Role.OPS, Role.OFFICER},
+        untraced="looks at the node's own parts; what a restoration found is in its entry",
+    )
+    async def show_preflight(self, call: Call, principal: Principal) -> PreflightShape:
+        """Look now."""
+        return await self._interconnection.preflight()
+
+    @operation(
         "POST",
         f"{API}/interconnection/restore",
-        summary="Restore what an incident has cut",
+        summary="Restore what an incident has cut, or propose it to a second person",
         roles={Role.OPS, Role.OFFICER},
-        errors=(TraceUnavailable,),
-        traces=(Kind.INTERCONNECTION_RESTORED,),
+        errors=(TraceUnavailable, PreflightFailed),
+        traces=(
+            Kind.INTERCONNECTION_RESTORED,
+            Kind.INTERCONNECTION_RESTORATION_PROPOSED,
+            Kind.INTERCONNECTION_RESTORATION_REFUSED,
+        ),
     )
-    async def restore_interconnection(
-        self, call: Call, principal: Principal, body: RestoreRequest
-    ) -> InterconnectionView:
+    async def restore_interconnection(self, call: Call, principal: Principal, body: RestoreRequest) -> RestoreAnswer:
         """Restore, and tell the state."""
         try:
-            await self._interconnection.restore(
-                by=principal, incident=body.incident, reason=body.reason, source=call.source
+            proposal = await self._interconnection.restore(
+                by=principal, incident=body.incident, reason=body.reason, motive=body.motive, source=call.source
             )
         except OpsError as error:
             raise _refusal(error) from error
-        return await self._interconnection.view()
+        return RestoreAnswer(**(await self._interconnection.view()).model_dump(), proposal=proposal)
 
     @operation(
         "POST",
