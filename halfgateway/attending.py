@@ -20,7 +20,7 @@ from auth.trace.notes import last_notes
 from auth.trace.reader import TraceFilter, TraceReader
 from camera_registry.clock import Clock
 from halfgateway.config import Configuration, ConfigurationError, read_configuration
-from halfgateway.config_ops import ImapSection, MailSection, OnCallSection, RouteSection, directory_of
+from halfgateway.config_ops import ImapSection, MailSection, RouteSection, directory_of
 from halfgateway.control.heartbeat import last_proven_good
 from halfgateway.folder import DataFolder
 from ops.contacts import Contact, ContactRole, Directory

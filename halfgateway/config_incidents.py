@@ -29,7 +29,7 @@ MAX_CLOCKS = 16
 
 
 class ClockSection(Section):
-    """A legal clock: ``hours``, or calendar ``months``, from the awareness that a person states, or from the incident."""
+    """A legal clock: ``hours``, or calendar ``months``, from the awareness that a person states or from the incident."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     starts: ClockStart = ClockStart.AWARENESS
@@ -82,7 +82,9 @@ class IncidentsSection(Section):
         if self.shout_after_min + self.red_before_min > NOTICE_WITHIN / _MINUTE:
             faults.append("shout_after_min and red_before_min overlap within the eight hours: the shout comes first")
         names = [clock.name for clock in self.clocks]
-        faults += [f"clocks: {name} appears twice" for name in sorted({name for name in names if names.count(name) > 1})]
+        faults += [
+            f"clocks: {name} appears twice" for name in sorted({name for name in names if names.count(name) > 1})
+        ]
         if faults:
             raise ValueError("; ".join(faults))
         return self

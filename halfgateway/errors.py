@@ -196,7 +196,7 @@ class TraceUnavailable(Refusal):
 
 
 class PreflightFailed(Refusal):
-    """The interconnection stays cut: ``missing`` are the checks of the pre-flight that keep it so (:mod:`ops.preflight`)."""
+    """The interconnection stays cut: ``missing`` are the checks of the pre-flight that keep it so."""
 
     code, http_status, rtsp_status = "preflight-failed", 409, 503
     article = "article 8"

@@ -1,8 +1,8 @@
 """What is looked at before a person restores the interconnection, and what keeps it cut (article 8). Pure.
 
-A check that failed refuses the restoration. One that is essential admits no exception: without its trace or its slots the
-door would grant nothing that may be granted. Any other is passed over by a person who states a motive. What could not be
-known is shown, and refuses nothing.
+A check that failed refuses the restoration. One that is essential admits no exception: without its trace or its slots
+the door would grant nothing. Any other is passed over by a person who states a motive. What could not be known is
+shown, and refuses nothing.
 """
 
 from __future__ import annotations

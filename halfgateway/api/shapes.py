@@ -277,7 +277,6 @@ class RestoreRequest(Shape):
     motive: Sentence | None = None
 
 
-
 # Trace
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 
 from auth.trace import Journal
@@ -75,11 +76,14 @@ def open_restoration(
         except OpsError as error:
             log.error("restoration.not_noted incident=%s error=%s", incident, error)
 
+    def confirm_within() -> timedelta | None:
+        return current().restoration.confirm_within()
+
     return Restoration(
         interconnection=control.interconnection,
         look=look,
         proposals=Proposals(control.store),
-        confirm_within=lambda: current().restoration.confirm_within(),
+        confirm_within=confirm_within,
         record=control.tracer.durable,
         refused=control.tracer.refusal,
         note=note,

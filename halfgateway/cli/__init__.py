@@ -16,7 +16,7 @@ MODULES = {
     "watchdog": "attendants",
     "simulate": "simulator",
     "cut": "interconnection",
-    "restore": "interconnection",
+    "restore": "restoration",
     "degrade": "interconnection",
     "trace": "trace",
     "doctor": "doctor",

@@ -247,7 +247,12 @@ def escalate(
 @incident.command("clock")
 def clock(
     incident_id: IncidentId,
-    name: Annotated[str, typer.Argument(metavar="CLOCK", help="One of [[incidents.clocks]], such as cnil-72h or nis2-24h; or another name.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="CLOCK", help="One of [[incidents.clocks]], such as cnil-72h or nis2-24h; or another name."
+        ),
+    ],
     start: When = None,
     hours: Annotated[
         int | None, typer.Option(min=1, max=1488, help="How long it runs, where [[incidents.clocks]] does not say.")

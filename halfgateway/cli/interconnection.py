@@ -1,4 +1,4 @@
-"""``halfgateway cut`` and ``restore``: they need the node's disk, and nothing else that could be down."""
+"""``halfgateway cut`` and ``degrade``: they need the node's disk, and nothing else that could be down."""
 
 from __future__ import annotations
 
@@ -52,25 +52,6 @@ def cut(
     heard = "" if followed is not None else " Aucun nœud en marche ici : l'interruption vaudra dès son démarrage."
     text = f"Interconnexion interrompue, incident {incident}. Flux interrompus : {closed}.{heard}"
     say(document, text, as_json=as_json)
-
-
-def restore(
-    incident: Annotated[str, typer.Option(help="The incident that this ends.")],
-    reason: Annotated[str, typer.Option(help="Why, in one short sentence.")],
-    config: ConfigOption = None,
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Rétablir l'Interconnexion."""
-    folder = node_folder(config, data)
-    at = SystemClock().now()
-    state = _change(
-        folder,
-        lambda current: states.restore(current, incident=incident, reason=reason, by=Author.OPS, since=at),
-    )
-    followed = _followed(folder, state)
-    document = {"incident": incident, "at": rfc3339(at), "state": state.state.value, "nodes": _nodes(followed)}
-    say(document, f"Interconnexion rétablie, incident {incident}.", as_json=as_json)
 
 
 def degrade(

@@ -1,4 +1,4 @@
-"""How a person restores the interconnection: the pre-flight first, then, where it is asked for, a second person (article 8).
+"""How a person restores the interconnection: by the pre-flight, then, where that is agreed, with another (article 8).
 
 ======================  ============================================================================================
 what stands             a restoration that is asked for
@@ -15,9 +15,10 @@ A drill closed nothing and ends without any of it; a cut never passes here (C10)
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -45,11 +46,34 @@ class Outlook:
     proposal: Proposal | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A restoration that a person asks for; ``motive`` is for what the pre-flight finds not well."""
+
+    person: Person
+    incident: str
+    reason: str
+    motive: str | None
+
+    def entry(self, kind: Kind, detail: dict[str, Any], refusal: str | None = None) -> Draft:
+        """The entry of what came of it."""
+        person = self.person
+        asked = {"incident": self.incident, "reason": self.reason, "by": person.by.value}
+        return Draft(
+            kind=kind,
+            agent=person.agent,
+            account=person.account,
+            source=person.source,
+            refusal=refusal,
+            detail={**asked, **detail},
+        )
+
+
 class Restoration:
     """Restores for a person. ``confirm_within`` is how long a proposal stands, None where one person suffices.
 
-    ``record`` makes an entry durable, ``refused`` writes one as soon as can be; ``note`` has an incident's book keep what
-    was looked at, and never fails.
+    ``record`` makes an entry durable, ``refused`` writes one as soon as can be; ``note`` has an incident's book keep
+    what was looked at, and never fails.
     """
 
     def __init__(
@@ -72,6 +96,7 @@ class Restoration:
         self._refused = refused
         self._note = note
         self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
 
     async def outlook(self) -> Outlook:
         """Look now; a proposal that cannot be read is not shown, and the pre-flight says why."""
@@ -89,95 +114,79 @@ class Restoration:
 
         Raises PreflightFailed, StateStoreUnavailable, TraceUnavailable, ops.errors.TransitionRefused, LocalRecordError.
         """
-        within = self._confirm_within() if self._interconnection.state.closed else None
-        self._require_possible(person, incident, reason, alone=within is None)
-        if not self._interconnection.state.closed:
-            await self._restore(person, incident, reason, {})
-            return None
-        preflight = await self._look()
+        wish = _Wish(person, incident, reason, motive)
+        async with self._one_at_a_time:
+            within = self._confirm_within() if self._interconnection.state.closed else None
+            self._require_possible(wish, alone=within is None)
+            if not self._interconnection.state.closed:
+                await self._open(wish, {})
+                return None
+            preflight = await self._look()
+            if within is None:
+                await self._open_noted(wish, preflight, self._passed(wish, preflight))
+                return None
+            return await self._with_another(wish, preflight, within)
+
+    async def _with_another(self, wish: _Wish, preflight: Preflight, within: timedelta) -> Proposal | None:
+        """Propose it, or confirm what another person has proposed."""
         proposed = None
-        if within is not None and not preflight.blocking(passed_over=True):
-            proposed = await self._proposals.find(incident)
-        motive = motive or (proposed.motive if proposed is not None else None)
-        blocking = preflight.blocking(passed_over=motive is not None)
-        if blocking:
-            self._tell_refused(person, incident, reason, motive, preflight, blocking)
-            raise _refusal(blocking)
-        evidence = {"preflight": preflight.to_detail(), "motive": motive if preflight.failed else None}
-        if within is not None and (proposed is None or proposed.is_of(person)):
-            return proposed or await self._propose(person, incident, reason, motive, evidence, within)
-        if proposed is not None:
-            evidence |= {"proposed_by": proposed.account, "proposed_reason": proposed.reason}
-            person = _together(person, proposed)
-            self._require_possible(person, incident, reason, alone=True)
-            if not await self._proposals.take(proposed):
-                raise StateStoreUnavailable("La proposition de rétablissement est échue, ou vient d'être confirmée.")
-        await self._restore(person, incident, reason, evidence)
-        await self._note(incident, _told(preflight, evidence))
+        if not preflight.blocking(passed_over=True):
+            proposed = await self._proposals.find(wish.incident)
+        if proposed is None or proposed.is_of(wish.person):
+            evidence = self._passed(wish, preflight)
+            return proposed or await self._propose(wish, evidence, within)
+        wish = _together(wish, proposed)
+        evidence = self._passed(wish, preflight)
+        self._require_possible(wish, alone=True)
+        if not await self._proposals.take(proposed):
+            raise StateStoreUnavailable("La proposition de rétablissement est échue, ou vient d'être confirmée.")
+        word = {"proposed_by": proposed.account, "proposed_reason": proposed.reason}
+        await self._open_noted(wish, preflight, {**evidence, **word})
         return None
 
-    def _require_possible(self, person: Person, incident: str, reason: str, *, alone: bool) -> None:
-        """See that the state could change so. Raises TransitionRefused; who is not ``alone`` may lack a capacity."""
-        by = person.by if alone else Author.OFFICER
-        restore(self._interconnection.state, incident=incident, reason=reason, by=by, since=self._clock.now())
+    def _passed(self, wish: _Wish, preflight: Preflight) -> dict[str, Any]:
+        """What the entry keeps of a pre-flight that lets the restoration pass. Raises PreflightFailed, traced."""
+        blocking = preflight.blocking(passed_over=wish.motive is not None)
+        if not blocking:
+            return {"preflight": preflight.to_detail(), "motive": wish.motive if preflight.failed else None}
+        names = [finding.check for finding in blocking]
+        detail = {"motive": wish.motive, "blocking": names, "preflight": preflight.to_detail()}
+        kind = Kind.INTERCONNECTION_RESTORATION_REFUSED
+        self._refused(wish.entry(kind, detail, refusal=PreflightFailed.code))
+        log.warning("restoration.refused incident=%s blocking=%s", wish.incident, ",".join(names))
+        raise _refusal(blocking)
 
-    async def _restore(self, person: Person, incident: str, reason: str, evidence: dict[str, Any]) -> None:
+    def _require_possible(self, wish: _Wish, *, alone: bool) -> None:
+        """See that the state could change so. Raises TransitionRefused; who is not ``alone`` may lack a capacity."""
+        by, at = wish.person.by if alone else Author.OFFICER, self._clock.now()
+        restore(self._interconnection.state, incident=wish.incident, reason=wish.reason, by=by, since=at)
+
+    async def _open(self, wish: _Wish, evidence: dict[str, Any]) -> None:
         await self._interconnection.restore(
-            incident=incident,
-            reason=reason,
-            by=person.by,
-            actor=person.account,
-            source=person.source,
+            incident=wish.incident,
+            reason=wish.reason,
+            by=wish.person.by,
+            actor=wish.person.account,
+            source=wish.person.source,
             evidence=evidence,
         )
 
-    async def _propose(
-        self,
-        person: Person,
-        incident: str,
-        reason: str,
-        motive: str | None,
-        evidence: dict[str, Any],
-        within: timedelta,
-    ) -> Proposal:
-        until = self._clock.now() + within
-        detail = {"incident": incident, "reason": reason, "until": rfc3339(until), **evidence}
-        await self._record(_draft(Kind.INTERCONNECTION_RESTORATION_PROPOSED, person, detail))
-        proposal = Proposal(incident, person.by, person.account, person.agent, reason, motive, until)
+    async def _open_noted(self, wish: _Wish, preflight: Preflight, evidence: dict[str, Any]) -> None:
+        await self._open(wish, evidence)
+        await self._note(wish.incident, _told(preflight, evidence))
+
+    async def _propose(self, wish: _Wish, evidence: dict[str, Any], within: timedelta) -> Proposal:
+        until, person = self._clock.now() + within, wish.person
+        detail = {"until": rfc3339(until), **evidence}
+        await self._record(wish.entry(Kind.INTERCONNECTION_RESTORATION_PROPOSED, detail))
+        proposal = Proposal(wish.incident, person.by, person.account, person.agent, wish.reason, wish.motive, until)
         return await self._proposals.make(proposal, within)
 
-    def _tell_refused(
-        self,
-        person: Person,
-        incident: str,
-        reason: str,
-        motive: str | None,
-        preflight: Preflight,
-        blocking: tuple[Finding, ...],
-    ) -> None:
-        names = [finding.check for finding in blocking]
-        looked = {"blocking": names, "preflight": preflight.to_detail()}
-        detail = {"incident": incident, "reason": reason, "motive": motive, **looked}
-        kind = Kind.INTERCONNECTION_RESTORATION_REFUSED
-        self._refused(_draft(kind, person, detail, refusal=PreflightFailed.code))
-        log.warning("restoration.refused incident=%s blocking=%s", incident, ",".join(names))
 
-
-def _draft(kind: Kind, person: Person, detail: dict[str, Any], refusal: str | None = None) -> Draft:
-    return Draft(
-        kind=kind,
-        agent=person.agent,
-        account=person.account,
-        source=person.source,
-        refusal=refusal,
-        detail={**detail, "by": person.by.value},
-    )
-
-
-def _together(person: Person, proposed: Proposal) -> Person:
-    """Whoever confirms, with the officer's word where either of the two is the security officer."""
-    by = Author.OFFICER if Author.OFFICER in (person.by, proposed.by) else person.by
-    return Person(by, person.account, person.agent, person.source)
+def _together(wish: _Wish, proposed: Proposal) -> _Wish:
+    """Whoever confirms, with the proposer's motive, and the officer's word where one of the two is the officer."""
+    by = Author.OFFICER if Author.OFFICER in (wish.person.by, proposed.by) else wish.person.by
+    return replace(wish, person=replace(wish.person, by=by), motive=wish.motive or proposed.motive)
 
 
 def _refusal(blocking: tuple[Finding, ...]) -> PreflightFailed:

@@ -1,7 +1,7 @@
 """The legal clocks that run beside article 8's, each from its own start (L22, L23). Pure.
 
-Article 8's eight hours are the convention's own: they run from the incident, of themselves, and nothing configures them.
-These begin when a person says so: from the awareness that the person states, or from T0.
+Article 8's eight hours are the convention's own: they run from the incident, of themselves, and nothing configures
+them. These begin when a person says so: from the awareness that the person states, or from T0.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from auth.trace import Draft
 from camera_registry.cameras import Camera, CameraState, Profile
 from halfgateway.api.application import Ports
 from halfgateway.api.ports import CutOutcome, Page, ReloadOutcome
+from halfgateway.api.restoration_shapes import PreflightShape, ProposalShape
 from halfgateway.api.shapes import InterconnectionView, Interval, NodeCut, Recordings, Slots, Window
 from halfgateway.api.stream_shapes import (
     PassRequest,
@@ -35,16 +36,19 @@ from halfgateway.api.stream_shapes import (
 )
 from halfgateway.config import ConfigurationError
 from halfgateway.control.custody import Actor, KeyDeclaration
+from halfgateway.control.restoration import Outlook
 from halfgateway.control.streams import StreamState
-from halfgateway.errors import InvalidRequest, NoRecording, Refusal, UnknownCamera
+from halfgateway.errors import InvalidRequest, NoRecording, PreflightFailed, Refusal, UnknownCamera
 from ops.incidents.book import IncidentBooks
 from ops.incidents.desk import IncidentDesk
 from ops.incidents.events import ClockStarted, Opened, Source
 from ops.interconnection import Author, Ground, Status
+from ops.preflight import Preflight
 from tests.api.fake_life import FakeAnnexes, FakeChanges, FakeConvention
 from tests.api.fake_office import FakeGatekeeper, FakeOrders, FakePersonnel
 from tests.api.fake_trace import NOW, FakeAnchors, FakeHistory, FakePurges, FakeTraceCustody
 from tests.held_clock import HeldClock
+from tests.preflights import looked
 
 CAMERA = Camera(
     id="cam-1",
@@ -287,6 +291,7 @@ class FakeInterconnection:
     state: Status = Status.OPEN
     failure: Exception | None = None
     mode: str | None = None
+    looked: Preflight = field(default_factory=lambda: looked(NOW))
 
     async def view(self) -> InterconnectionView:
         is_cut = self.state is Status.CUT
@@ -314,10 +319,18 @@ class FakeInterconnection:
             raise InvalidRequest("La Préfecture de police n'a donné son accord à aucun mode dégradé de ce nom.")
         self.mode = mode
 
-    async def restore(self, *, by: Principal, incident: str, reason: str, source: str) -> None:
+    async def preflight(self) -> PreflightShape:
+        return PreflightShape.of(Outlook(self.looked, "incident-1", False, None), "node-1")
+
+    async def restore(
+        self, *, by: Principal, incident: str, reason: str, motive: str | None, source: str
+    ) -> ProposalShape | None:
         if self.failure:
             raise self.failure
+        if self.looked.blocking(passed_over=motive is not None):
+            raise PreflightFailed("Les caméras sont joignables : non", missing=("cameras",))
         self.state = Status.OPEN
+        return None
 
 
 @dataclass

@@ -24,11 +24,13 @@ from ops.change_store import WindowStore
 from ops.convention_store import ConventionStore
 from ops.interconnection import Author, Ground, Status
 from ops.parties import Party
+from ops.preflight import Preflight
 from ops.windows import MaintenanceWindow, WindowState
 from tests.control.doors import BY_MACHINE, Place, open_place, wish
 from tests.control.test_interconnection import BY_SYN, NodeView, node
 from tests.control.valkeys import Nodes
 from tests.held_clock import HeldClock
+from tests.preflights import looked
 from tests.rights import LONG_AGO, SITE
 
 __all__ = ["node"]
@@ -87,8 +89,8 @@ async def keeper(node: NodeView, database: Database, clock: HeldClock, tmp_path:
     node.interconnection.observe(None)
     terms, told, ill = Terms(Convention("c", LONG_AGO), Timings()), list[Draft](), list[str]()
 
-    async def preflight() -> list[str]:
-        return list(ill)
+    async def preflight() -> Preflight:
+        return looked(clock.now(), failed=ill)
 
     async def record(draft: Draft) -> None:
         told.append(draft)
@@ -130,6 +132,7 @@ async def test_a_window_begins_and_ends_by_the_clock_and_by_who_planned_it(keepe
     assert (cut.kind, cut.account) == (Kind.INTERCONNECTION_CUT, CALENDAR)
     assert (restored.kind, restored.account) == (Kind.INTERCONNECTION_RESTORED, "syn-ops-01")
     assert f"n° {window.number}" in restored.detail["reason"]
+    assert restored.detail["preflight"]["trace"]["outcome"] == "passed"
     assert await keeper.after(HOUR) is Status.OPEN
 
 
