@@ -29,7 +29,7 @@ MAX_CLOCKS = 16
 
 
 class ClockSection(Section):
-    """A legal clock: ``hours``, or calendar ``months``, from the awareness that a person states or from the incident."""
+    """A legal clock: ``hours``, or calendar ``months``, from the awareness that a person states or from T0."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     starts: ClockStart = ClockStart.AWARENESS

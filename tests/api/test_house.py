@@ -21,6 +21,7 @@ from halfgateway.errors import TraceUnavailable
 from ops.errors import LocalRecordError, NothingToRestore, OfficerRequired, WrongIncident
 from tests.api.conftest import Client
 from tests.api.fakes import NOW, FakeHouse
+from tests.preflights import looked
 
 CUT = {"ground": "critical-incident", "reason": "panne du cœur de réseau"}
 
@@ -104,6 +105,26 @@ async def test_a_cut_tells_its_incident_and_what_it_closed(client: Client) -> No
     assert answer["nodes"] == [{"id": "node-1", "streams_closed": 3}]
     body = {"incident": "incident-1", "reason": "rétabli"}
     assert (await _call(client, "POST", "/interconnection/restore", "ops", body))[1]["state"] == "open"
+
+
+async def test_a_pre_flight_is_shown_before_a_restoration(client: Client, fakes: FakeHouse) -> None:
+    fakes.interconnection.looked = looked(NOW, failed={"cameras"}, unknown={"clock"})
+    status, seen = await _call(client, "GET", "/interconnection/preflight", "ops")
+    assert (status, seen["ready"], seen["four_eyes"], seen["proposal"]) == (200, False, False, None)
+    told = {found["check"]: (found["outcome"], found["essential"]) for found in seen["findings"]}
+    assert (told["trace"], told["cameras"]) == (("passed", True), ("failed", False))
+    assert told["clock"] == ("unknown", False)
+
+
+async def test_a_failed_pre_flight_refuses_until_a_motive_is_stated(client: Client, fakes: FakeHouse) -> None:
+    fakes.interconnection.looked = looked(NOW, failed={"cameras"})
+    body = {"incident": "incident-1", "reason": "rétabli"}
+    status, problem = await _call(client, "POST", "/interconnection/restore", "ops", body)
+    assert (status, problem["type"]) == (409, "urn:halfgateway:problem:preflight-failed")
+    assert (problem["missing"], problem["article"]) == (["cameras"], "article 8")
+    body["motive"] = "gymnase en travaux"
+    status, answer = await _call(client, "POST", "/interconnection/restore", "ops", body)
+    assert (status, answer["state"], answer["proposal"]) == (200, "open", None)
 
 
 async def test_a_drill_tells_its_incident_and_leaves_it_open(client: Client) -> None:  # N14

@@ -71,6 +71,7 @@ MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
         {"incident": "incident-1", "reason": "fin"},
         {Role.OPS, Role.OFFICER},
     ),
+    ("GET", "/api/v1/interconnection/preflight", None, {Role.OPS, Role.OFFICER}),
     ("POST", "/api/v1/interconnection/degrade", {"mode": "live-only", "reason": "panne"}, KEEPING_ORDER),
     ("GET", "/api/v1/incidents", None, CODE_ROLES),
     ("GET", "/api/v1/incidents/incident-1", None, CODE_ROLES),

@@ -38,6 +38,7 @@ from halfgateway.api.history import PurgeService
 from halfgateway.api.paths import API
 from halfgateway.cli.office import Office
 from halfgateway.config import ConfigurationFile
+from halfgateway.config_incidents import RestorationSection
 from halfgateway.sections import TraceSection
 from ops.acceptance import CHECKS
 from tests.api.fakes import FakeHouse
@@ -289,7 +290,19 @@ async def the_interconnection(tour: Tour) -> None:
     cut = {"ground": "critical-incident", "reason": "essai"}
     told = await tour.call("ops", "POST", "/interconnection/cut", cut, (Kind.INTERCONNECTION_CUT,))
     restore = {"incident": told["incident"], "reason": "fin de l'essai"}
-    await tour.call("ops", "POST", "/interconnection/restore", restore, (Kind.INTERCONNECTION_RESTORED,))
+    await tour.call("ops", "GET", "/interconnection/preflight")
+    in_force = tour.gateway.node.in_force
+    agreed = in_force.current
+    in_force.current = agreed.model_copy(
+        update={"contacts": (), "restoration": RestorationSection(four_eyes=True)},
+    )
+    refused = (Kind.INTERCONNECTION_RESTORATION_REFUSED,)
+    await tour.call("ops", "POST", "/interconnection/restore", restore, refused, status=409)
+    restore["motive"] = "annexe 2 en cours de signature"
+    proposed = (Kind.INTERCONNECTION_RESTORATION_PROPOSED,)
+    await tour.call("ops", "POST", "/interconnection/restore", restore, proposed)
+    await tour.call("officer", "POST", "/interconnection/restore", restore, (Kind.INTERCONNECTION_RESTORED,))
+    in_force.current = agreed
     await tour.call("ops", "POST", "/admin/reload", None, (Kind.CONFIG_CHANGED,))
     tour.gateway.node.control.terms.modes = {"live-only": DegradedMode("live-only", "PP-3", live_only=True)}
     for mode, left in (("live-only", Kind.INTERCONNECTION_DEGRADED), (None, Kind.INTERCONNECTION_RESTORED)):
