@@ -25,6 +25,7 @@ from halfgateway.cli.common import (
     DataOption,
     JsonOption,
     account_name,
+    configuration_in,
     node_folder,
     say,
     stop,
@@ -32,7 +33,7 @@ from halfgateway.cli.common import (
 from halfgateway.errors import HalfGatewayError
 from ops.errors import OpsError, UnknownIncident
 from ops.incidents.book import IncidentBooks
-from ops.incidents.clocks import ClockStart, LegalClock
+from ops.incidents.clocks import USUAL_CLOCKS, ClockStart, LegalClock
 from ops.incidents.desk import About, IncidentDesk, Means
 from ops.incidents.duties import has_deadline
 from ops.incidents.following import follow_record
@@ -263,9 +264,7 @@ def clock(
     as_json: JsonOption = False,
 ) -> None:
     """Start another legal clock from the instant of awareness (now, if none is named) or from T0; or stop it."""
-    from halfgateway.cli.office import configuration_of  # noqa: PLC0415 - slow to load
-
-    clocks = configuration_of(config, data).incidents.legal_clocks()
+    clocks = _agreed_clocks(config, data)
 
     def work(desk: IncidentDesk, who: str) -> Incident:
         if done is not None:
@@ -331,6 +330,13 @@ def _say_one(
 ) -> None:
     found: Incident = _at_the_desk(config, data, work, clocks)
     say(_document(found, whole=whole), _text(found) if whole else _line(found), as_json=as_json)
+
+
+def _agreed_clocks(config: Path | None, data: Path | None) -> Mapping[str, LegalClock]:
+    """The legal clocks that the node's configuration names; a demo's are the usual ones."""
+    if data is not None or config is None:
+        return {agreed.name: agreed for agreed in USUAL_CLOCKS}
+    return configuration_in(config).incidents.legal_clocks()
 
 
 def _write_dossier(incident_id: str, target: Path, config: Path | None, data: Path | None) -> None:

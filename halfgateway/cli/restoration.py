@@ -16,6 +16,8 @@ from halfgateway.cli.common import REFUSED, ConfigOption, DataOption, JsonOption
 
 _OUTCOMES = {"passed": "oui", "failed": "NON", "unknown": " ? "}
 
+_YES = frozenset({"o", "oui"})
+
 NO_NODE = (
     "aucun nœud n'est en marche ici, et lui seul peut faire les vérifications préalables : démarrez-le"
     " (l'Interconnexion reste interrompue), puis rétablissez"
@@ -72,13 +74,15 @@ def _confirmed(seen: dict[str, Any], incident: str, motive: str | None) -> str |
     if any(found["essential"] for found in failed):
         return motive  # the node refuses, and traces that it was asked
     if failed and motive is None:
-        motive = typer.prompt("Motif pour passer outre (vide : renoncer)", default="", show_default=False, err=True)
-        if not motive:
-            stop(REFUSED, NOTHING_DONE)
-        return motive
-    if not typer.confirm(f"Rétablir l'Interconnexion (incident {incident}) ?", err=True):
+        motive = _asked("Motif pour passer outre (vide : renoncer)") or stop(REFUSED, NOTHING_DONE)
+    elif _asked(f"Rétablir l'Interconnexion, incident {incident} ? [oui/NON]").lower() not in _YES:
         stop(REFUSED, NOTHING_DONE)
     return motive
+
+
+def _asked(question: str) -> str:
+    answer: str = typer.prompt(question, default="", show_default=False, err=True)
+    return answer.strip()
 
 
 def _shown(seen: dict[str, Any]) -> str:

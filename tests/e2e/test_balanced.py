@@ -260,7 +260,8 @@ async def test_a_cut_is_not_outlived_by_what_the_balancer_holds(site: Site) -> N
 async def run(node: ServedNode, *arguments: str) -> bytes:
     """One of the node's commands."""
     command = [sys.executable, "-m", "halfgateway", *arguments, "--config", str(node.config)]
-    running = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    pipe, nobody = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL  # a terminal would be asked
+    running = await asyncio.create_subprocess_exec(*command, stdin=nobody, stdout=pipe)
     said, _ = await running.communicate()
     assert running.returncode == 0
     return said

@@ -43,7 +43,8 @@ async def ten_streams(gateway: Gateway) -> AsyncIterator[list[RawPlayer]]:
 async def run_command(gateway: Gateway, *arguments: str) -> tuple[int, dict[str, Any]]:
     """Run the command line against this node, as operations would."""
     command = [sys.executable, "-m", "halfgateway", *arguments, "--data", str(gateway.data), "--json"]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    pipe, nobody = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL  # a terminal would be asked
+    process = await asyncio.create_subprocess_exec(*command, stdin=nobody, stdout=pipe)
     output, _ = await process.communicate()
     return process.returncode or 0, json.loads(output) if output else {}
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +17,8 @@ import pytest_asyncio
 import halfgateway.app.incidents
 from auth.trace import Kind
 from camera_registry.cameras import CameraState
+from halfgateway.cli.common import account_name
+from halfgateway.config_incidents import RestorationSection
 from ops.incidents.detecting import StopDetector
 from tests.e2e.conftest import SWIFT, Gateway, open_gateway
 from tests.e2e.test_cut import run_command
@@ -24,7 +30,7 @@ class QuickDetector(StopDetector):
     """One that opens an incident after the first second."""
 
     def __init__(self, *arguments: object, **named: object) -> None:
-        super().__init__(*arguments, lasting=timedelta(seconds=0.5), **named)  # type: ignore[arg-type]
+        super().__init__(*arguments, **{**named, "lasting": timedelta(seconds=0.5)})  # type: ignore[arg-type]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -89,6 +95,95 @@ async def test_the_command_line_does_it_all_by_the_account_of_who_types(gateway:
     kinds = {e.kind for e in await gateway.trace() if e.detail.get("incident") == incident}
     assert {Kind.INCIDENT_REVISED, Kind.INCIDENT_CLOCK_STARTED, Kind.INCIDENT_CLASSIFIED} <= kinds
     assert (await run_command(gateway, "incident", "show", "nope"))[0] == 1
+
+
+@asynccontextmanager
+async def agreed(gateway: Gateway, **sections: object) -> AsyncIterator[None]:
+    """For as long as this lasts, another configuration is in force."""
+    in_force = gateway.node.in_force
+    before = in_force.current
+    in_force.current = before.model_copy(update=sections)
+    try:
+        yield
+    finally:
+        in_force.current = before
+
+
+async def typed_at_a_terminal(gateway: Gateway, answer: str, *arguments: str) -> tuple[int, str]:
+    """A command whose question a person answers; its exit code and all that it showed."""
+    keyboard, terminal = os.openpty()
+    command = [sys.executable, "-m", "halfgateway", *arguments, "--data", str(gateway.data)]
+    merged = asyncio.subprocess.STDOUT
+    try:
+        os.write(keyboard, answer.encode() + b"\n")
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=terminal, stdout=asyncio.subprocess.PIPE, stderr=merged
+        )
+        shown, _ = await process.communicate()
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
+    return process.returncode or 0, shown.decode()
+
+
+async def test_a_restoration_shows_its_pre_flight_and_keeps_it(gateway: Gateway) -> None:
+    # article 8: shown before it is confirmed; a motive passes over what is not essential, and is kept
+    _, cut = await run_command(gateway, "cut", "--reason", "essai")
+    incident = cut["incident"]
+    wish = ("restore", "--incident", incident, "--reason", "réparé")
+    async with agreed(gateway, contacts=()):
+        assert (await run_command(gateway, *wish))[0] == 1
+        code, restored = await run_command(gateway, *wish, "--motive", "annexe 2 à la signature")
+    assert (code, restored["state"], restored["proposal"]) == (0, "open", None)
+    told = {found["check"]: found["outcome"] for found in restored["preflight"]["findings"]}
+    assert (told["trace"], told["cameras"], told["contacts"]) == ("passed", "passed", "failed")
+    (refused,) = await gateway.traced(lambda e: e.kind is Kind.INTERCONNECTION_RESTORATION_REFUSED)
+    assert (refused.refusal, refused.detail["blocking"]) == ("preflight-failed", ["contacts"])
+    (kept,) = await gateway.traced(
+        lambda e: e.kind is Kind.INTERCONNECTION_RESTORED and e.detail["incident"] == incident
+    )
+    assert kept.detail["motive"] == "annexe 2 à la signature"
+    assert kept.detail["preflight"]["contacts"]["outcome"] == "failed"
+    assert refused.account == kept.account == account_name()
+    (noted,) = await gateway.traced(lambda e: e.kind is Kind.INCIDENT_NOTED and e.detail["incident"] == incident)
+    assert noted.detail["who"] == "node"
+    _, shown = await gateway.call("ops", "GET", f"/incidents/{incident}")
+    (line,) = [event["detail"]["text"] for event in shown["timeline"] if event["kind"] == "incident.noted"]
+    assert "EN DÉFAUT (l'annexe 2 est vide" in line
+
+
+async def test_at_a_terminal_a_person_is_asked_in_french(gateway: Gateway) -> None:
+    _, cut = await run_command(gateway, "cut", "--reason", "essai")
+    wish = ("restore", "--incident", cut["incident"], "--reason", "réparé")
+    code, shown = await typed_at_a_terminal(gateway, "non", *wish)
+    assert (code, "reste interrompue" in shown) == (1, True), shown
+    async with agreed(gateway, contacts=()):
+        code, shown = await typed_at_a_terminal(gateway, "", *wish)
+        assert (code, "Motif pour passer outre" in shown) == (1, True), shown
+    assert (await gateway.call("ops", "GET", "/interconnection"))[1]["state"] == "cut"
+    code, shown = await typed_at_a_terminal(gateway, "oui", *wish)
+    assert (code, "[oui] Le journal des accès est inscriptible : répond" in shown) == (0, True), shown
+    assert shown.rstrip().endswith(f"Interconnexion rétablie, incident {cut['incident']}.")
+
+
+async def test_an_account_of_the_machine_does_not_speak_for_the_security_officer(gateway: Gateway) -> None:
+    # article 8: after a security measure the RSSI's agreement; the socket's officer's rights are over registers alone
+    _, cut = await run_command(gateway, "cut", "--reason", "intrusion", "--ground", "security")
+    wish = ("restore", "--incident", cut["incident"], "--reason", "levée")
+    assert (await run_command(gateway, *wish))[0] == 1
+    body = {"incident": cut["incident"], "reason": "levée"}
+    assert (await gateway.call("ops", "POST", "/interconnection/restore", body))[0] == 403
+    async with agreed(gateway, restoration=RestorationSection(four_eyes=True)):
+        code, proposed = await run_command(gateway, *wish)  # operations propose, the officer agrees
+        assert (code, proposed["state"], proposed["proposal"]["account"]) == (0, "cut", account_name())
+        seen = (await gateway.call("officer", "GET", "/interconnection/preflight"))[1]
+        assert (seen["four_eyes"], seen["proposal"]) == (True, proposed["proposal"])
+        assert (await gateway.call("ops", "POST", "/interconnection/restore", body))[0] == 403
+        assert (await gateway.call("officer", "POST", "/interconnection/restore", body))[1]["state"] == "open"
+    (entry,) = await gateway.traced(
+        lambda e: e.kind is Kind.INTERCONNECTION_RESTORED and e.detail["incident"] == cut["incident"]
+    )
+    assert (entry.detail["by"], entry.detail["proposed_by"]) == ("officer", account_name())
 
 
 async def test_every_camera_gone_is_an_incident_and_their_return_its_end(gateway: Gateway) -> None:
