@@ -6,6 +6,7 @@ on all nodes of one convention; the trace key is this node's alone, and may lie 
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
 from collections.abc import Callable
@@ -61,6 +62,11 @@ class NodeKeys:
             folder=folder,
             token=token,
         )
+
+    @property
+    def proposals(self) -> bytes:
+        """What seals proposed restorations among the nodes, which derive it from the key of tickets that they share."""
+        return hmac.digest(self.ticket, b"restoration-proposals", "sha256")
 
     @property
     def trace(self) -> SigningKey:

@@ -211,7 +211,7 @@ async def _start(
         forwarder,
         outside,
         health,
-        open_restoration(look, lambda: in_force.current, folder, record, control, clock),
+        open_restoration(look, lambda: in_force.current, folder, record, control, keys.proposals, clock),
         clock,
         life,
     )

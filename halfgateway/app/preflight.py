@@ -98,7 +98,8 @@ class NodePreflight:
         finally:
             for knocking in knocks:
                 knocking.cancel()
-        heard = {knocks[knocking] for knocking in done if knocking.result()}
+            await asyncio.gather(*knocks, return_exceptions=True)
+        heard = {name for knocking, name in knocks.items() if knocking in done and knocking.result()}
         return set(knocks.values()) - heard
 
     async def _answers_the_door(self, camera: CameraSection) -> bool:

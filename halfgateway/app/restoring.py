@@ -61,9 +61,10 @@ def open_restoration(
     folder: DataFolder,
     record: LocalRecord,
     control: Control,
+    key: bytes,
     clock: Clock,
 ) -> Restoration:
-    """The one way by which a person restores this node's interconnection."""
+    """The one way by which a person restores this node's interconnection; ``key`` seals what one proposes."""
     books = IncidentBooks(folder.incidents, clock=clock)
 
     def write(incident: str, text: str) -> None:
@@ -82,7 +83,7 @@ def open_restoration(
     return Restoration(
         interconnection=control.interconnection,
         look=look,
-        proposals=Proposals(control.store),
+        proposals=Proposals(control.store, key),
         confirm_within=confirm_within,
         record=control.tracer.durable,
         refused=control.tracer.refusal,

@@ -1,11 +1,14 @@
 """A restoration that one person has proposed and another may confirm (four-eyes), as all nodes know it.
 
 It lies in the state store, without which nothing is restored, and lapses by the store's own clock: emptied or failed
-over, it forgets the proposal, which is then made again.
+over, it forgets the proposal, which is then made again. Whoever can write there proposes nothing: each is sealed by a
+key that the nodes share.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -49,17 +52,18 @@ class Proposal:
 
 
 class Proposals:
-    """One for each incident."""
+    """One for each incident; ``key`` seals them, the same on every node."""
 
-    def __init__(self, store: StateStore) -> None:
+    def __init__(self, store: StateStore, key: bytes) -> None:
         self._store = store
+        self._seal_key = key
         self._take = store.client.register_script(_TAKE)
 
     async def make(self, proposal: Proposal, within: timedelta) -> Proposal:
         """Keep it for so long; return the one that stands, which is an earlier one if there is. Raises as find."""
         async with self._store.limited():
             await self._store.client.set(
-                self._key(proposal.incident), _to_json(proposal), nx=True, px=within // _MILLISECOND
+                self._key(proposal.incident), self._sealed(proposal), nx=True, px=within // _MILLISECOND
             )
         return await self.find(proposal.incident) or proposal
 
@@ -67,25 +71,34 @@ class Proposals:
         """The one that stands. Raises StateStoreUnavailable."""
         async with self._store.limited():
             raw = await self._store.client.get(self._key(incident))
-        return None if raw is None else _from_json(raw)
+        return None if raw is None else self._opened(incident, raw)
 
     async def take(self, proposal: Proposal) -> bool:
         """Use it up; False where it has lapsed, or another person was quicker. Raises StateStoreUnavailable."""
         async with self._store.limited():
-            return bool(await self._take(keys=[self._key(proposal.incident)], args=[_to_json(proposal)]))
+            return bool(await self._take(keys=[self._key(proposal.incident)], args=[self._sealed(proposal)]))
 
     def _key(self, incident: str) -> str:
         return self._store.key(f"restoration:{incident}")
 
+    def _sealed(self, proposal: Proposal) -> str:
+        text = json.dumps({**asdict(proposal), "until": rfc3339(proposal.until)}, sort_keys=True)
+        return f"{self._seal(text)} {text}"
 
-def _to_json(proposal: Proposal) -> str:
-    return json.dumps({**asdict(proposal), "until": rfc3339(proposal.until)}, sort_keys=True)
+    def _opened(self, incident: str, raw: bytes | str) -> Proposal:
+        """The proposal in a value of the store. Raises StateStoreUnavailable for what no node of ours put there."""
+        try:
+            seal, _, text = (raw if isinstance(raw, str) else raw.decode("ascii")).partition(" ")
+            if not hmac.compare_digest(seal, self._seal(text)):
+                raise ValueError("another seal")
+            fields = json.loads(text)
+            fields |= {"by": Author(fields["by"]), "until": datetime.fromisoformat(fields["until"])}
+            proposal = Proposal(**fields)
+        except (ValueError, TypeError, KeyError) as error:
+            raise StateStoreUnavailable("La proposition de rétablissement est illisible.") from error
+        if proposal.incident != incident:
+            raise StateStoreUnavailable("La proposition de rétablissement est d'un autre incident.")
+        return proposal
 
-
-def _from_json(raw: bytes | str) -> Proposal:
-    try:
-        fields = json.loads(raw)
-        fields |= {"by": Author(fields["by"]), "until": datetime.fromisoformat(fields["until"])}
-        return Proposal(**fields)
-    except (ValueError, TypeError, KeyError) as error:
-        raise StateStoreUnavailable("La proposition de rétablissement est illisible.") from error
+    def _seal(self, text: str) -> str:
+        return hmac.new(self._seal_key, text.encode(), hashlib.sha256).hexdigest()

@@ -138,7 +138,7 @@ class Restoration:
         wish = _together(wish, proposed)
         evidence = self._passed(wish, preflight)
         self._require_possible(wish, alone=True)
-        if not await self._proposals.take(proposed):
+        if not await self._proposals.take(proposed) or proposed.until <= self._clock.now():
             raise StateStoreUnavailable("La proposition de rétablissement est échue, ou vient d'être confirmée.")
         word = {"proposed_by": proposed.account, "proposed_reason": proposed.reason}
         await self._open_noted(wish, preflight, {**evidence, **word})

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from auth.trace import Draft, Kind
-from halfgateway.control.proposals import Person, Proposals
+from halfgateway.control.proposals import Person, Proposal, Proposals
 from halfgateway.control.restoration import Restoration
 from halfgateway.errors import PreflightFailed, StateStoreUnavailable
 from ops.errors import NothingToRestore, OfficerRequired, WrongIncident
@@ -26,6 +26,7 @@ ALICE = Person(Author.OPS, "ops-alice", "agent-alice", "198.51.100.1")
 BOB = Person(Author.OPS, "ops-bob", "agent-bob", "198.51.100.2")
 RSSI = Person(Author.OFFICER, "rssi", "agent-rssi", "198.51.100.3")
 QUARTER = timedelta(minutes=15)
+KEY = b"k" * 32
 
 
 @dataclass
@@ -65,7 +66,7 @@ def desk(node: NodeView, nodes: Nodes) -> Desk:
     opened.restoration = Restoration(
         interconnection=node.interconnection,
         look=opened.look,
-        proposals=Proposals(nodes.store()),
+        proposals=Proposals(nodes.store(), KEY),
         confirm_within=lambda: opened.within,
         record=opened.record,
         refused=opened.told.append,
@@ -167,6 +168,18 @@ async def test_a_proposal_lapses(desk: Desk) -> None:
     assert (again.account, desk.state) == ("ops-bob", Status.CUT)
 
 
+async def test_one_that_was_put_back_after_its_time_counts_no_more(desk: Desk) -> None:
+    # by whoever has the store, or by a store whose clock stands still
+    desk.within = QUARTER
+    incident = await desk.cut()
+    await desk.restore(ALICE, incident)
+    desk.node.clock.advance(QUARTER)
+    with pytest.raises(StateStoreUnavailable, match="échue"):
+        await desk.restore(BOB, incident)
+    assert (await desk.restore(BOB, incident)).account == "ops-bob"
+    assert desk.state is Status.CUT
+
+
 async def test_a_proposal_is_of_one_incident(desk: Desk) -> None:
     desk.within = QUARTER
     first = await desk.cut()
@@ -222,11 +235,21 @@ async def test_a_motive_that_was_proposed_is_confirmed_with_it(desk: Desk) -> No
     assert desk.node.ledger.told[-1].detail["motive"] == "gymnase en travaux"
 
 
-async def test_a_store_that_does_not_answer_shows_no_proposal(desk: Desk, nodes: Nodes) -> None:
+@pytest.mark.parametrize("lie", [b"{}", b"", b"\xff", b"00 {}", b"theirs", b"of another incident"])
+async def test_who_writes_in_the_store_proposes_nothing(desk: Desk, nodes: Nodes, lie: bytes) -> None:
+    # article 8: the second of two is a person; whoever has the store is none
     desk.within = QUARTER
+    store, client = nodes.store(), nodes.clients[0]
     incident = await desk.cut()
-    await desk.restore(ALICE, incident)
-    await nodes.clients[-1].set(nodes.store().key(f"restoration:{incident}"), b"{}")
+    if lie == b"theirs":
+        forged = Proposal(incident, Author.OFFICER, "rssi", None, "x", None, desk.node.clock.now() + QUARTER)
+        await Proposals(store, b"t" * 32).make(forged, QUARTER)
+    else:
+        if lie == b"of another incident":
+            await desk.restore(ALICE, incident)
+            lie = await client.get(store.key(f"restoration:{incident}"))
+            incident = await desk.cut(Ground.MAINTENANCE)
+        await client.set(store.key(f"restoration:{incident}"), lie)
     assert (await desk.restoration.outlook()).proposal is None
     with pytest.raises(StateStoreUnavailable):
         await desk.restore(BOB, incident)

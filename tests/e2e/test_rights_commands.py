@@ -24,6 +24,8 @@ from auth.trace.verify import Status, verify_folder
 from camera_registry.paris import day_of
 from halfgateway.config import parse_configuration
 from halfgateway.inspection.orders import order_warnings
+from ops.interconnection import Status
+from ops.local_record import LocalRecord
 from tests.databases import databases
 from tests.e2e.conftest import Gateway, records_of
 from tests.e2e.people import person
@@ -90,9 +92,11 @@ async def test_the_first_officer_is_made_once_and_where_no_node_runs(empty: Path
 async def test_a_node_that_starts_after_the_first_officer_is_open(empty: Path) -> None:
     # C10: a command that makes the folder does not make it look used, and so cut
     await done(empty, "agent", "bootstrap")
-    code, _, _ = await typed(empty, "restore", "--incident", "none", "--reason", "essai")
-    assert code == 1  # there is nothing to restore: the record began, open
-    assert (empty / "interconnection.record").stat().st_size > 0
+    record = LocalRecord(empty / "interconnection.record")
+    assert record.load().state is Status.OPEN
+    code, _, complaint = await typed(empty, "restore", "--incident", "none", "--reason", "essai")
+    assert (code, "aucun nœud n'est en marche" in complaint) == (1, True)  # nobody can tell whether it would work
+    assert record.load().state is Status.OPEN
 
 
 async def test_an_agents_life_beside_a_running_node(shared: Gateway, tmp_path: Path) -> None:
