@@ -24,7 +24,6 @@ from auth.trace.verify import Status, verify_folder
 from camera_registry.paris import day_of
 from halfgateway.config import parse_configuration
 from halfgateway.inspection.orders import order_warnings
-from ops.interconnection import Status
 from ops.local_record import LocalRecord
 from tests.databases import databases
 from tests.e2e.conftest import Gateway, records_of
@@ -93,10 +92,10 @@ async def test_a_node_that_starts_after_the_first_officer_is_open(empty: Path) -
     # C10: a command that makes the folder does not make it look used, and so cut
     await done(empty, "agent", "bootstrap")
     record = LocalRecord(empty / "interconnection.record")
-    assert record.load().state is Status.OPEN
+    assert not record.load().closed
     code, _, complaint = await typed(empty, "restore", "--incident", "none", "--reason", "essai")
     assert (code, "aucun nœud n'est en marche" in complaint) == (1, True)  # nobody can tell whether it would work
-    assert record.load().state is Status.OPEN
+    assert not record.load().closed
 
 
 async def test_an_agents_life_beside_a_running_node(shared: Gateway, tmp_path: Path) -> None:
