@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 import os
 import re
 import shutil
+import smtplib
+import ssl
 import stat
 import subprocess
 import sys
@@ -23,6 +26,7 @@ from halfgateway.database import Database
 from halfgateway.net.valkey import connect, find_binary
 from tests.e2e.nodes import Process
 from tests.postgresql import postgresql
+from tests.sending.postfix import installed, postfix_folder, running_postfix
 
 REPOSITORY = Path(__file__).parents[1]
 EXAMPLES = REPOSITORY / "examples"
@@ -129,6 +133,22 @@ def test_each_service_is_confined_and_watched(name: str) -> None:
     assert (service.get("restart") == "no") is (name in ONE_SHOT)
     if name not in ONE_SHOT | {"gateway-a", "gateway-b"}:  # theirs is the image's
         assert service["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("node", ["a", "b"])
+def test_what_ends_a_node_ends_neither_its_notifier_nor_its_watchdog(node: str) -> None:
+    # decision 11: other containers, on the same data folder, with their own way to the mail server
+    gateway = SERVICES[f"gateway-{node}"]
+    assert gateway["command"] == ["serve", "--no-attendants"]
+    for name in ("notifier", "watchdog"):
+        attendant = SERVICES[f"{name}-{node}"]
+        assert attendant["command"] == [name]
+        assert attendant["volumes"] == gateway["volumes"]
+        assert "mail" in attendant["networks"]
+        assert f"/run/{name}.lock" in attendant["healthcheck"]["test"][1]
+    mail = parse_configuration(tomllib.loads((EXAMPLES / "compose" / f"gateway-{node}.toml").read_text())).mail
+    assert mail is not None
+    assert (mail.primary.host, mail.primary.port, mail.primary.tls) == ("relay", 25, "starttls")
 
 
 def test_secrets_are_files_and_configuration_has_an_example() -> None:
@@ -238,6 +258,42 @@ def test_nodes_share_three_keys_and_no_other(tmp_path: Path) -> None:
     (second / "nonce.key").write_text("another")
     assert subprocess.run(share, check=False, stderr=subprocess.DEVNULL).returncode == 1
     assert (second / "nonce.key").read_text() == "another"
+
+
+@pytest.mark.skipif(not installed(), reason="apt: postfix, run by root")
+def test_the_relay_takes_mail_over_tls_and_keeps_it_while_the_sites_server_is_away() -> None:
+    # N03: its own two files, moved to a folder of this test
+    relay = EXAMPLES / "compose" / "relay"
+    with postfix_folder() as (folder, port, authority, issued):
+        main = (relay / "main.cf").read_text().replace("/dev/stdout", f"{folder}/log")
+        main = main.replace("/etc/postfix/tls/relay.pem", str(issued.certificate_path))
+        main = main.replace("/etc/postfix/tls/relay.key", str(issued.key_path))
+        main = main.replace("[smtp.syn.example]:587", "[127.0.0.1]:9")
+        main += f"queue_directory = {folder}/queue\ndata_directory = {folder}/data\nmaillog_file_prefixes = {folder}\n"
+        master = (relay / "master.cf").read_text()
+        assert re.match(r"(?s).*^smtp +inet ", master, re.MULTILINE)
+        master = re.sub(r"(?m)^smtp +inet ", f"127.0.0.1:{port} inet ", master)
+        with running_postfix(folder, main, master):
+            told = subprocess.run(["postconf", "-c", str(folder)], capture_output=True, text=True, check=True)
+            assert told.stderr == ""
+            tls = ssl.create_default_context(cafile=str(authority.certificate_path))
+            with smtplib.SMTP("127.0.0.1", port) as client:
+                with pytest.raises(smtplib.SMTPSenderRefused, match="STARTTLS"):
+                    client.sendmail("dpp@syn.example", ["pvpp@prefecture.example"], b"Subject: a\r\n\r\n")
+                client.starttls(context=tls)
+                assert client.sendmail("dpp@syn.example", ["pvpp@prefecture.example"], b"Subject: a\r\n\r\n") == {}
+            queued = subprocess.run(["postqueue", "-c", str(folder), "-j"], capture_output=True, text=True, check=True)
+            assert json.loads(queued.stdout)["recipients"][0]["address"] == "pvpp@prefecture.example"
+
+
+def test_the_relay_serves_the_network_of_the_attendants_alone() -> None:
+    (subnet,) = (each["subnet"] for each in COMPOSE["networks"]["mail"]["ipam"]["config"])
+    main = (EXAMPLES / "compose" / "relay" / "main.cf").read_text()
+    assert f"mynetworks = 127.0.0.1/32, {subnet}\n" in main
+    assert {name for name, service in SERVICES.items() if "mail" in service.get("networks", [])} == {
+        "relay",
+        *(f"{attendant}-{node}" for attendant in ("notifier", "watchdog") for node in "ab"),
+    }
 
 
 @needs_systemd

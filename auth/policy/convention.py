@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from camera_registry.orders import CONVENTION_RETENTION_DAYS, Order, Perimeter
 from camera_registry.paris import day_of, days_before, months_after, start_of_day
@@ -67,12 +68,12 @@ class Convention:
     @property
     def first_term(self) -> datetime:
         """The instant at which five years are full, in Paris: renewed, unless it was denounced (article 11)."""
-        return self._after(TERM_MONTHS)
+        return _full(self.in_force_from, TERM_MONTHS)
 
     @property
     def last_term(self) -> datetime:
         """The instant at which ten years are full, in Paris: no renewal goes past it (article 11)."""
-        return self._after(2 * TERM_MONTHS)
+        return _full(self.in_force_from, 2 * TERM_MONTHS)
 
     def in_force(self, now: datetime) -> bool:
         """Whether the convention has begun, no one has recorded its end, and ten years are not full."""
@@ -83,5 +84,8 @@ class Convention:
         days = self.retention_days if order is None else min(self.retention_days, order.retention_max_days)
         return days_before(now, days)
 
-    def _after(self, months: int) -> datetime:
-        return start_of_day(months_after(day_of(self.in_force_from), months))
+
+@lru_cache(maxsize=8)
+def _full(begun: datetime, months: int) -> datetime:
+    """The instant in Paris at which so many months are full; kept, for each decision asks."""
+    return start_of_day(months_after(day_of(begun), months))

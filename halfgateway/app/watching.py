@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 CANCEL_AGAIN_S = 1.0
 """How long a loop may take to stop before it is told again."""
 
-CHECK_BREAK_GLASS_S = 10.0
+CHECK_BREAK_GLASS_S = 30.0
 """How often it is looked whether a sealed credential's hour has passed; nothing works past it anyhow."""
 
 

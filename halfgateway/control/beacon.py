@@ -20,6 +20,13 @@ from halfgateway.errors import HalfGatewayError
 FOLLOW_SIGNAL = signal.SIGUSR2
 """What tells a node to read its record."""
 
+CUT_SIGNAL = signal.SIGUSR1
+"""What cuts a node: for who has a shell and a process number, and nothing else."""
+
+LET_GO_S = 2.0
+"""How long a lock may still be held by what goes away: a command at its end, or a child that a node killed this instant
+was starting, which has all its files until it runs its own program."""
+
 _POLL_S = 0.005
 _LOCK = "node.lock"
 _FOLLOWED = "followed.json"
@@ -48,10 +55,10 @@ class Beacon:
         self._descriptor = -1
 
     def __enter__(self) -> Beacon:
-        """Light it. Raises NodeAlreadyRunsError."""
+        """Light it, within :data:`LET_GO_S`. Raises NodeAlreadyRunsError."""
         descriptor = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except OSError as error:
             os.close(descriptor)
             raise NodeAlreadyRunsError(f"another node serves {self._folder.parent}") from error
@@ -102,7 +109,10 @@ def make_node_follow(folder: Path, serial: int, timeout_s: float) -> Followed | 
     pid = _running_pid(folder / _LOCK)
     if pid is None:
         return None
-    os.kill(pid, FOLLOW_SIGNAL)
+    try:
+        os.kill(pid, FOLLOW_SIGNAL)
+    except ProcessLookupError:
+        return None
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         followed = _read(folder / _FOLLOWED)
@@ -110,6 +120,20 @@ def make_node_follow(folder: Path, serial: int, timeout_s: float) -> Followed | 
             return followed
         time.sleep(_POLL_S)
     return None
+
+
+def _lock(descriptor: int) -> None:
+    """Lock it for this process. Raises OSError: another one holds it."""
+    deadline = time.monotonic() + LET_GO_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_POLL_S)
+        else:
+            return
 
 
 def _running_pid(lock: Path) -> int | None:

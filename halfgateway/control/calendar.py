@@ -33,7 +33,7 @@ from ops.windows import MaintenanceWindow, Step, next_step
 LOOK_EVERY_S = 1.0
 """How often the clock is looked at: the precision of a window's begin and end, and of the convention's end."""
 
-RECORDS_EVERY_S = 5.0
+RECORDS_EVERY_S = 15.0
 """How often it is looked whether something is to be put on record; nothing there is due to the second."""
 
 CALENDAR = "calendar"

@@ -79,7 +79,10 @@ class Detection:
         while True:
             causes = () if self._closed() else self.causes()
             try:
-                await asyncio.to_thread(self._detector.look, causes)
+                if causes or self._detector.running:
+                    await asyncio.to_thread(self._detector.look, causes)
+                else:
+                    self._detector.look(())  # nothing is written, so no thread is woken
             except OpsError as error:
                 log.critical("detection.not_recorded causes=%s error=%s: tried again", causes, error)
             await asyncio.sleep(LOOK_S)
@@ -97,7 +100,12 @@ class Detection:
         return tuple(found)
 
     def _cameras_have_gone(self) -> bool:
-        shown = [camera for camera in self._cameras() if camera.state is not CameraState.PLANNED]
-        answering = any(camera.state is not CameraState.UNAVAILABLE for camera in shown)
-        self._have_answered = self._have_answered or answering
-        return bool(shown) and not answering and self._have_answered
+        shown = False
+        for camera in self._cameras():
+            if camera.state is CameraState.PLANNED:
+                continue
+            if camera.state is not CameraState.UNAVAILABLE:
+                self._have_answered = True
+                return False
+            shown = True
+        return shown and self._have_answered

@@ -25,11 +25,14 @@ log = logging.getLogger(__name__)
 SWEEP_S = 0.1
 """How often ends are looked for: the precision of every delay that the door promises."""
 
+SWEEP_AT_REST_S = 0.5
+"""The same while no stream is open: an idle node is to cost next to nothing."""
+
 PROBE_S = 1.0
 """How often the journal is asked whether it can still be written."""
 
 
-RECORDS_EVERY_S = 1.0
+RECORDS_EVERY_S = 2.0
 """How often the records are asked whether who may has changed: what another node, or the command line, has ended there
 ends here within five seconds (S12)."""
 
@@ -82,7 +85,7 @@ class Enforcement:
             loops.create_task(_every(self._renew_s, self.renew), name="renew leases")
             loops.create_task(_every(lambda: RECORDS_EVERY_S, self.probe_records), name="probe records")
             loops.create_task(_every(lambda: PROBE_S, self.probe_trace), name="probe trace")
-            loops.create_task(_every(lambda: SWEEP_S, self._sweep), name="sweep")
+            loops.create_task(_every(self._sweep_s, self._sweep), name="sweep")
 
     async def renew(self) -> None:
         """Renew every lease, and learn in the same round trip how the interconnection stands."""
@@ -144,6 +147,9 @@ class Enforcement:
 
     def _renew_s(self) -> float:
         return self._terms.timings.renew_s
+
+    def _sweep_s(self) -> float:
+        return SWEEP_S if len(self._table) else SWEEP_AT_REST_S
 
     async def _sweep(self) -> None:
         for sweep in self._sweepers:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from halfgateway.control import beacon as beacons
 from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, Followed, NodeAlreadyRunsError, make_node_follow
 
 
@@ -75,9 +79,30 @@ async def test_a_lock_that_says_nothing_signals_nobody(tmp_path: Path, signals: 
     assert signals == []
 
 
-def test_one_node_a_folder(tmp_path: Path) -> None:
+def test_one_node_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # C10
+    monkeypatch.setattr(beacons, "LET_GO_S", 0.02)
     with Beacon(tmp_path, "a"), pytest.raises(NodeAlreadyRunsError), Beacon(tmp_path, "b"):
         pass
     with Beacon(tmp_path, "b"):
         pass
+
+
+async def test_a_lock_that_a_dying_child_still_holds_is_waited_for(tmp_path: Path) -> None:
+    # C10: a node that is killed while it starts a process is started again at once
+    held = os.open(tmp_path / "node.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    released = asyncio.get_running_loop().run_in_executor(None, lambda: (time.sleep(0.05), os.close(held)))
+    with Beacon(tmp_path, "a"):
+        pass
+    await released
+
+
+async def test_a_node_that_died_is_not_signalled_though_its_lock_is_held(tmp_path: Path, signals: list[int]) -> None:
+    # C10: the cut is durable, and nobody is there to follow it
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with Beacon(tmp_path, "a"):
+        (tmp_path / "node.lock").write_text(f'{{"node": "a", "pid": {gone.pid}}}')
+        assert await ask(tmp_path, 1) is None
+    assert signals == []

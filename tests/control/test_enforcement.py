@@ -280,7 +280,7 @@ async def test_it_all_goes_on_until_it_is_cancelled(
     place: Place, enforced: Enforcement, around: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # C01
-    monkeypatch.setattr(enforcement, "SWEEP_S", 0.001)
+    monkeypatch.setattr(enforcement, "SWEEP_AT_REST_S", 0.001)
     running = asyncio.create_task(enforced.run())
     await until(lambda: around.swept > 3 and len(around.seen) > 3)
     running.cancel()

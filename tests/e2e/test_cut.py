@@ -131,6 +131,21 @@ def frozen(process: int) -> Iterator[None]:
         os.kill(process, signal.SIGCONT)
 
 
+async def test_a_signal_alone_cuts_a_node_and_once(gateway: Gateway) -> None:
+    # C10: SIGUSR1, for who has nothing but a shell
+    async with gateway.player(gateway.machine) as player:
+        assert (await player.set_up(f"/live/{gateway.cameras[0]}")).status == 200
+        assert (await player.play(f"/live/{gateway.cameras[0]}")).status == 200
+        await player.packets_until(5)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert await player.read_to_end() == "reset"
+    os.kill(os.getpid(), signal.SIGUSR1)
+    await refused_everywhere(gateway)
+    cuts = await gateway.traced(lambda entry: entry.kind is Kind.INTERCONNECTION_CUT)
+    assert [(entry.account, entry.detail["ground"]) for entry in cuts] == [("signal", "critical-incident")]
+    assert gateway.node.control.interconnection.state.serial == 1
+
+
 async def test_the_command_line_cuts_with_valkey_frozen_and_sql_gone(tmp_path: Path) -> None:
     # rtsp.md section 1.7; C10: it needs the node's disk and nothing else
     async with open_gateway(tmp_path / "demo", STEADY) as gateway:  # no lease lapses before the command has begun

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from auth.demo_authority import DemoAuthority
+from auth.demo_authority import DemoAuthority, Issued
 
 MAIN = """
 compatibility_level = 3.6
@@ -92,32 +92,46 @@ class Postfix:
 
 
 @contextmanager
-def postfix(mailboxes: dict[str, str], *, beyond: int = 9, access: str = "permit") -> Iterator[Postfix]:
-    """Run one whose ``mailboxes`` (user by address) lie here; ``beyond.example`` is relayed to that port."""
-    # Not below pytest's own folder, which Postfix's users may not enter.
-    folder = Path(tempfile.mkdtemp(prefix="halfgateway-postfix-", dir="/tmp"))
-    folder.chmod(0o755)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    now = datetime.now(UTC)
-    authority = DemoAuthority.open(folder / "ca", now)
-    issued = authority.server(now)
-    for part, owner in (("queue", "root"), ("data", "postfix"), ("mail", "nobody")):
-        (folder / part).mkdir()
-        shutil.chown(folder / part, owner)
-    (folder / "mailboxes").write_text("".join(f"{address} {user}/\n" for address, user in mailboxes.items()))
-    (folder / "main.cf").write_text(
-        MAIN.format(
-            folder=folder, certificate=issued.certificate_path, key=issued.key_path, beyond=beyond, access=access
-        )
-    )
-    (folder / "master.cf").write_text(MASTER.format(port=port))
+def postfix_folder() -> Iterator[tuple[Path, int, DemoAuthority, Issued]]:
+    """A folder that Postfix's users may enter, a free port, and an authority with the server's certificate."""
+    folder = Path(tempfile.mkdtemp(prefix="halfgateway-postfix-", dir="/tmp"))  # pytest's own they may not
+    try:
+        folder.chmod(0o755)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        now = datetime.now(UTC)
+        authority = DemoAuthority.open(folder / "ca", now)
+        issued = authority.server(now)
+        for part, owner in (("queue", "root"), ("data", "postfix"), ("mail", "nobody")):
+            (folder / part).mkdir()
+            shutil.chown(folder / part, owner)
+        yield folder, port, authority, issued
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def running_postfix(folder: Path, main: str, master: str) -> Iterator[None]:
+    """Run one by these two files."""
+    (folder / "main.cf").write_text(main)
+    (folder / "master.cf").write_text(master)
     command = ["/usr/sbin/postfix", "-c", str(folder)]
     started = subprocess.run([*command, "start"], capture_output=True, text=True, check=False)
     try:
         assert started.returncode == 0, started.stderr
-        yield Postfix(folder, port, authority.certificate_path)
+        yield
     finally:
         subprocess.run([*command, "stop"], capture_output=True, check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def postfix(mailboxes: dict[str, str], *, beyond: int = 9, access: str = "permit") -> Iterator[Postfix]:
+    """Run one whose ``mailboxes`` (user by address) lie here; ``beyond.example`` is relayed to that port."""
+    with postfix_folder() as (folder, port, authority, issued):
+        (folder / "mailboxes").write_text("".join(f"{address} {user}/\n" for address, user in mailboxes.items()))
+        main = MAIN.format(
+            folder=folder, certificate=issued.certificate_path, key=issued.key_path, beyond=beyond, access=access
+        )
+        with running_postfix(folder, main, MASTER.format(port=port)):
+            yield Postfix(folder, port, authority.certificate_path)
