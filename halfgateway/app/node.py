@@ -41,16 +41,17 @@ from halfgateway.app.listening import Endpoints, health_of, listen
 from halfgateway.app.office import Office, open_office
 from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.siem import open_forwarder
+from halfgateway.app.signals import obey_signals
 from halfgateway.app.tls import CertificateWatch, TlsFiles
 from halfgateway.app.watching import Loops, keep_calendars, keep_telling, keep_watch
 from halfgateway.config import Configuration, ConfigurationError, ConfigurationFile
 from halfgateway.config_ops import faults_at_start
-from halfgateway.control.beacon import FOLLOW_SIGNAL, Beacon, command_author
+from halfgateway.control.beacon import command_author
 from halfgateway.control.calendar import ConventionCalendar, Preflight
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
 from halfgateway.control.heads import SharedHeads
-from halfgateway.control.interconnection import INTERCONNECTION_KINDS, AuthorOf, Interconnection
+from halfgateway.control.interconnection import INTERCONNECTION_KINDS, Interconnection
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.server import RtspServer
@@ -170,7 +171,7 @@ async def _start(
     if shared.embedded is not None:
         keeping = keep_embedded(shared.embedded, control.slots, control.terms)
         await loops.keep("keep valkey", keeping)
-    _follow_commands(beacon, control.interconnection, author_of, life)
+    obey_signals(beacon, control.interconnection, author_of, life)
     life.push_async_callback(_end_streams, control)
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
     survey = await _begin_survey(configuration, records, control, onvif)
@@ -316,26 +317,6 @@ def _online_status(configuration: Configuration, clock: Clock) -> OnlineStatus |
     if not responders:
         return None
     return OnlineStatus(ask_responder, responders, clock, random_bytes=secrets.token_bytes)
-
-
-def _follow_commands(
-    beacon: Beacon, interconnection: Interconnection, author_of: AuthorOf, life: AsyncExitStack
-) -> None:
-    """Follow the record whenever the command line has changed it."""
-    loop = asyncio.get_running_loop()
-    following: set[asyncio.Task[None]] = set()
-
-    async def follow() -> None:
-        closed = await interconnection.follow_record(author_of)
-        await asyncio.to_thread(beacon.followed, interconnection.state.serial, closed)
-
-    def on_signal() -> None:
-        task = asyncio.create_task(follow(), name="follow record")
-        following.add(task)
-        task.add_done_callback(following.discard)
-
-    loop.add_signal_handler(FOLLOW_SIGNAL, on_signal)
-    life.callback(loop.remove_signal_handler, FOLLOW_SIGNAL)
 
 
 async def _told_serial(journal: Journal) -> int:

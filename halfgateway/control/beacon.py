@@ -20,6 +20,9 @@ from halfgateway.errors import HalfGatewayError
 FOLLOW_SIGNAL = signal.SIGUSR2
 """What tells a node to read its record."""
 
+CUT_SIGNAL = signal.SIGUSR1
+"""What tells a node to cut at once, and to write that down itself: for who has nothing but ``kill`` at hand."""
+
 _POLL_S = 0.005
 _LOCK = "node.lock"
 _FOLLOWED = "followed.json"
