@@ -1,0 +1,1 @@
+"""The documents in French, held to the product."""
