@@ -1,7 +1,7 @@
 """``halfgateway`` and a stand-in for ``systemctl``, from a process that has loaded everything once.
 
 A command is the product's own, run in a process of its own that is forked from this one: half a second of loading less
-for each of a hundred commands. ``python -m tests.docs.warm SOCKET LOG`` serves; :data:`CLIENT` is what a shell finds.
+for each of a hundred. ``python -m tests.runbook.warm SOCKET LOG`` serves; :data:`CLIENT` is what a shell finds.
 """
 
 from __future__ import annotations
@@ -14,11 +14,17 @@ import signal
 import socket
 import sys
 import time
+import traceback
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import halfgateway.cli
+import halfgateway.control.incident_entries
+import halfgateway.survey
+
+LOOK_S = 0.1
+"""How often the node looks at incidents and cameras: it is as in use but for that, so that no command waits seconds."""
 
 LAZY = (
     *("halfgateway.api.incident_shapes", "halfgateway.cli.local_trace", "halfgateway.dossiers.incident"),
@@ -44,6 +50,7 @@ HIGHEST_DESCRIPTOR = 4096
 def serve(where: Path, log: Path) -> None:
     """Run what is asked for, each in its own process, until SIGTERM."""
     halfgateway.cli.build([])
+    halfgateway.control.incident_entries.LOOK_S = halfgateway.survey.LOOK_S = LOOK_S
     for name in LAZY:
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
@@ -72,6 +79,8 @@ def _fulfil(wish: socket.socket, log: Path) -> None:
         code = _systemctl(words[1:], log) if words[0].endswith("systemctl") else _halfgateway(words[1:])
         wish.sendall(str(code).encode())
     finally:
+        if sys.exception() is not None:
+            traceback.print_exc()
         os._exit(code)
 
 

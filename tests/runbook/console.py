@@ -43,7 +43,9 @@ class Typed:
 def steps_of(text: str) -> Iterator[Typed]:
     """Every command of a runbook in its order, with the scenes that come before it."""
     page, scenes = "", list[str]()
-    for part in re.finditer(r"^## ([^\n]+)$|<!-- scène : ([^\n]+) -->|^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+    for part in re.finditer(
+        r"^## ([^\n]+)$|<!-- scène : ([^\n]+) -->|^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL
+    ):
         title, scene, block = part.groups()
         if title is not None:
             page = title
@@ -69,9 +71,7 @@ def _typed(block: str) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def matches(shown: tuple[str, ...], seen: str) -> bool:
     """Whether what is seen is what the page shows."""
-    pattern = "".join(
-        r"(?:[^\n]*\n)*?" if line.strip() == ANYTHING else _loosely(line) + r"\n" for line in shown
-    )
+    pattern = "".join(r"(?:[^\n]*\n)*?" if line.strip() == ANYTHING else _loosely(line) + r"\n" for line in shown)
     return re.fullmatch(pattern, seen if not seen or seen.endswith("\n") else seen + "\n") is not None
 
 

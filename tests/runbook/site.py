@@ -29,9 +29,9 @@ from halfgateway.database import Database
 from halfgateway.demo_mail import CONTACTS
 from halfgateway.keys import NodeKeys
 from tests.databases import databases
-from tests.docs.warm import CLIENT, UNITS
 from tests.e2e.nodes import START_LIMIT_S, TIMINGS, Estate, Process, ServedNode, cheap_hasher, estate, toml_lines
 from tests.rights import BY, designation, habilitation, register_of
+from tests.runbook.warm import CLIENT, UNITS
 
 UNPLAYED = TIMINGS | {"play_before_s": 30.0}
 """Swift, but that a ticket waits for its player: the runbook's streams are asked for and not watched."""
@@ -103,7 +103,11 @@ def environment_of(
     tls.mkdir()
     authority = house.authority
     server = authority.server(datetime.now(UTC)).certificate_path
-    named = (server, "server.pem"), (authority.certificate_path, "ca.pem"), (authority.revocation_list_path, "revoked.pem")
+    named = (
+        (server, "server.pem"),
+        (authority.certificate_path, "ca.pem"),
+        (authority.revocation_list_path, "revoked.pem"),
+    )
     for path, name in named:
         (tls / name).symlink_to(path)
     return {
@@ -170,7 +174,9 @@ def warm(folder: Path) -> Iterator[Path]:
     bin_folder, where, log = folder / "bin", folder / "warm.sock", folder / "journal.log"
     bin_folder.mkdir()
     log.touch()
-    server = Process([sys.executable, "-m", "tests.docs.warm", str(where), str(log)], folder / "warm.log", piped=True)
+    server = Process(
+        [sys.executable, "-m", "tests.runbook.warm", str(where), str(log)], folder / "warm.log", piped=True
+    )
     server.spawn()
     for name in ("halfgateway", "systemctl"):
         (bin_folder / name).write_text(CLIENT.format(python=sys.executable, socket=str(where)))

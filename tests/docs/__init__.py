@@ -1,1 +1,0 @@
-"""The documents in French, held to the product."""
