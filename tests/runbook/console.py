@@ -27,7 +27,7 @@ LOOKS = (
 
 LIMIT_S = 30.0
 PATIENCE_S = 20.0
-LOOK_S = 0.1
+LOOK_S = 0.05
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import halfgateway.cli
 import halfgateway.control.incident_entries
 import halfgateway.survey
 
-LOOK_S = 0.1
+LOOK_S = 0.05
 """How often the node looks at incidents and cameras: it is as in use but for that, so that no command waits seconds."""
 
 LAZY = (
