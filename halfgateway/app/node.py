@@ -6,11 +6,10 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from auth.certificates import CertificateVerifier
 from auth.ocsp import OnlineStatus
@@ -43,16 +42,17 @@ from halfgateway.app.office import Office, open_office
 from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.restoring import open_restoration, preflight_of
 from halfgateway.app.siem import open_forwarder
+from halfgateway.app.signals import obey_signals
 from halfgateway.app.tls import CertificateWatch, TlsFiles
 from halfgateway.app.watching import Loops, keep_calendars, keep_telling, keep_watch
 from halfgateway.config import Configuration, ConfigurationError, ConfigurationFile
 from halfgateway.config_ops import faults_at_start
-from halfgateway.control.beacon import CUT_SIGNAL, FOLLOW_SIGNAL, Beacon, command_author
+from halfgateway.control.beacon import command_author
 from halfgateway.control.calendar import ConventionCalendar
 from halfgateway.control.endings import NodeStopped
 from halfgateway.control.enforcement import Enforcement
 from halfgateway.control.heads import SharedHeads
-from halfgateway.control.interconnection import INTERCONNECTION_KINDS, AuthorOf, Interconnection
+from halfgateway.control.interconnection import INTERCONNECTION_KINDS, Interconnection
 from halfgateway.control.restoration import Look
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM, RtspAnswers
@@ -173,7 +173,7 @@ async def _start(
     if shared.embedded is not None:
         keeping = keep_embedded(shared.embedded, control.slots, control.terms)
         await loops.keep("keep valkey", keeping)
-    _heed_signals(beacon, control.interconnection, author_of, life)
+    obey_signals(beacon, control.interconnection, author_of, life)
     life.push_async_callback(_end_streams, control)
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
     survey = await _begin_survey(configuration, records, control, onvif)
@@ -321,25 +321,6 @@ def _online_status(configuration: Configuration, clock: Clock) -> OnlineStatus |
     if not responders:
         return None
     return OnlineStatus(ask_responder, responders, clock, random_bytes=secrets.token_bytes)
-
-
-def _heed_signals(beacon: Beacon, interconnection: Interconnection, author_of: AuthorOf, life: AsyncExitStack) -> None:
-    """Follow the record whenever the command line has changed it; cut when told to by a signal alone."""
-    loop = asyncio.get_running_loop()
-    heeding: set[asyncio.Task[None]] = set()
-
-    async def follow() -> None:
-        closed = await interconnection.follow_record(author_of)
-        await asyncio.to_thread(beacon.followed, interconnection.state.serial, closed)
-
-    def heed(act: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        task = asyncio.create_task(act(), name=act.__name__)
-        heeding.add(task)
-        task.add_done_callback(heeding.discard)
-
-    for number, act in ((FOLLOW_SIGNAL, follow), (CUT_SIGNAL, interconnection.cut_by_signal)):
-        loop.add_signal_handler(number, heed, act)
-        life.callback(loop.remove_signal_handler, number)
 
 
 async def _told_serial(journal: Journal) -> int:

@@ -388,9 +388,11 @@ def _told(found: Incident) -> str:
 
 
 def _text(found: Incident) -> str:
+    from halfgateway.dossiers.incident_words import KINDS, word, written  # noqa: PLC0415 - the list goes without
+
     lines = [_line(found), ""]
     for notice in found.notices:
-        lines.append(f"Courriel {notice.id} ({notice.tells}) {notice.message_id}")
+        lines.append(f"Courriel {notice.id} ({word(notice.tells)}) {notice.message_id}")
         lines += [
             f"  {known.address} : {_LEVELS[known.level]} le {_paris(known.at)}  {known.evidence}"
             for known in notice.recipients
@@ -398,7 +400,9 @@ def _text(found: Incident) -> str:
     for running in found.clocks.values():
         state = "échéance" if running.done_at is None else f"fait le {_paris(running.done_at)}, échéance"
         lines.append(f"Délai {running.name} : {state} {_paris(running.deadline)}")
-    lines += [f"{_paris(event.at)}  {event.said.kind}  par {event.who}" for event in found.timeline]
+    for event in found.timeline:
+        told = "".join(f" : {text}" for text in written(event.said))
+        lines.append(f"{_paris(event.at)}  {KINDS[event.said.kind]}{told}  par {event.who}")
     return "\n".join(lines)
 
 

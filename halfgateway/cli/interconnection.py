@@ -51,6 +51,8 @@ def cut(
     closed = followed.streams_closed if followed is not None else 0
     heard = "" if followed is not None else " Aucun nœud en marche ici : l'interruption vaudra dès son démarrage."
     text = f"Interconnexion interrompue, incident {incident}. Flux interrompus : {closed}.{heard}"
+    if ground is Ground.DRILL:
+        text = f"[EXERCICE] Incident {incident} ouvert : l'Interconnexion n'est pas interrompue."
     say(document, text, as_json=as_json)
 
 

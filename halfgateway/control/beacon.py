@@ -21,7 +21,7 @@ FOLLOW_SIGNAL = signal.SIGUSR2
 """What tells a node to read its record."""
 
 CUT_SIGNAL = signal.SIGUSR1
-"""What cuts a node: for who has a shell and a process number, and nothing else."""
+"""What tells a node to cut at once, and to write that down itself: for who has nothing but ``kill`` at hand."""
 
 LET_GO_S = 2.0
 """How long a lock may still be held by what goes away: a command at its end, or a child that a node killed this instant

@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 
 ANOTHER_NODE = "another-node"
 COMMAND_LINE = "command-line"
-BY_SIGNAL = "signal"
 """Who made a change that this node only follows; the maker's own entry, or the OS, knows more."""
 
 AuthorOf = Callable[[int], str | None]
@@ -178,22 +177,6 @@ class Interconnection:
         await self._keep(changed)
         self._later(self._share(self._state))
         return Cutting(changed.incident or "", at, closed)
-
-    async def cut_by_signal(self) -> None:
-        """Cut on a critical incident, as whoever may send this process a signal wants; once, however often it comes."""
-        if self._state.closed and self._state.ground is Ground.CRITICAL_INCIDENT:
-            return
-        try:
-            await self.cut(
-                ground=Ground.CRITICAL_INCIDENT,
-                reason="Interruption par signal sur le serveur.",
-                by=Author.OPS,
-                actor=BY_SIGNAL,
-                source="local",
-            )
-        except LocalRecordError as error:
-            log.critical("interconnection.not_durable error=%s: cut, and tried again", error)
-            self._later(self._keep_if_possible(self._state))
 
     async def restore(
         self,

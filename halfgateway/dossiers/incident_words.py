@@ -134,6 +134,12 @@ def word(value: str) -> str:
     return _VALUES[value]
 
 
+def written(said: Said) -> list[str]:
+    """Return what people wrote in an event, and nothing else of it."""
+    told = {name: getattr(said, name) for name in type(said).model_fields if name in _WRITTEN}
+    return [_shown(name, value) for name, value in told.items() if value is not None]
+
+
 def fields(said: Said) -> list[tuple[str, str]]:
     """Return what an event says, field by field, without what it leaves out."""
     told = [(name, getattr(said, name)) for name in type(said).model_fields if name != "kind"]

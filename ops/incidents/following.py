@@ -45,7 +45,10 @@ def follow_record(books: IncidentBooks, history: Sequence[InterconnectionState])
 
 
 class RecordFollower:
-    """Follows one record for as long as it lives: its history is read again when the file has changed."""
+    """Follows one record for as long as it lives: its history is read again when the file has changed.
+
+    A record that was never seen is left to the node, which alone can tell a new installation from a loss.
+    """
 
     def __init__(self, books: IncidentBooks, record: LocalRecord) -> None:
         self._books = books
@@ -55,6 +58,8 @@ class RecordFollower:
     def follow(self) -> None:
         """Bring the books up to the record. Blocks on the disk. Raises BookError: the next call goes on."""
         stamp = self._record.stamp()
+        if stamp is None and self._followed is None:
+            return
         if stamp is None or stamp != self._followed:
             follow_record(self._books, self._record.history())
             self._followed = stamp

@@ -142,7 +142,7 @@ async def test_a_signal_alone_cuts_a_node_and_once(gateway: Gateway) -> None:
     os.kill(os.getpid(), signal.SIGUSR1)
     await refused_everywhere(gateway)
     cuts = await gateway.traced(lambda entry: entry.kind is Kind.INTERCONNECTION_CUT)
-    assert [(entry.account, entry.detail["ground"]) for entry in cuts] == [("signal", "critical-incident")]
+    assert [(entry.account, entry.detail["ground"]) for entry in cuts] == [("local:signal", "critical-incident")]
     assert gateway.node.control.interconnection.state.serial == 1
 
 

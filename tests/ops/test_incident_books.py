@@ -30,7 +30,7 @@ from ops.incidents.events import (
     Said,
     Source,
 )
-from ops.incidents.following import follow_record
+from ops.incidents.following import RecordFollower, follow_record
 from ops.incidents.incident import Incident, State
 from ops.interconnection import Author, Ground, cut, first_open, restore
 from ops.local_record import LocalRecord
@@ -237,6 +237,22 @@ def test_each_cut_has_its_incident_from_the_record_alone(books: IncidentBooks, t
         assert [type(e.said) for e in incident.timeline] == [Opened, Recovered]
         assert incident.recovered_at == ended_at
     assert not books.read("i2").critical
+
+
+def test_a_record_that_is_yet_to_begin_is_no_loss_and_one_that_was_there_is(
+    books: IncidentBooks, tmp_path: Path, clock: HeldClock
+) -> None:
+    # C10: the attendants may be started before a new installation's node
+    record = LocalRecord(tmp_path / "record", clock=clock)
+    follower = RecordFollower(books, record)
+    follower.follow()
+    assert (books.ids(), record.stamp()) == ((), None)
+    record.initialise(first_open(clock.now()))
+    follower.follow()
+    assert books.ids() == ()
+    (tmp_path / "record").unlink()
+    follower.follow()
+    assert [incident.opened.ground for incident in books.all()] == [Ground.SECURITY]
 
 
 def test_an_incident_is_worth_what_its_events_are(books: IncidentBooks) -> None:

@@ -1,0 +1,1 @@
+"""Operations' runbook, held to the product."""
