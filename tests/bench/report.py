@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from tests.bench.ends import WAYS
 from tests.bench.results import Results, Setting
 from tests.bench.trace import TRACE
 
@@ -66,7 +67,7 @@ AIMS = (
 
 def table(results: Results) -> str:
     """Every metric of every setting: a line of a setting without its peer, a column of a peer."""
-    rows = list(results.rows())
+    rows = [row for row in results.rows() if row["scene"] not in WAYS]
     peers = [peer for peer in (OURS, GST, DIRECT) if any(row["peer"] == peer for row in rows)]
     lines: dict[tuple[str, str], dict[str, str]] = {}
     for row in rows:

@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class Results:
 
     def __init__(self) -> None:
         self._values: dict[tuple[Setting, str], list[float]] = {}
+        self._ends: Counter[tuple[Setting, str]] = Counter()
 
     def add(self, setting: Setting, metric: str, value: float) -> None:
         """One run's value."""
@@ -40,12 +42,27 @@ class Results:
         values = self._values.get((setting, metric))
         return statistics.median(values) if values else None
 
+    def values(self) -> Iterator[tuple[Setting, str, list[float]]]:
+        """Every metric of every setting, with what each run gave."""
+        for (setting, metric), values in self._values.items():
+            yield setting, metric, values
+
+    def count_end(self, setting: Setting, how: str) -> None:
+        """One player's own end: its exit code and what it said."""
+        self._ends[setting, how] += 1
+
+    def ends(self) -> Iterator[tuple[Setting, str, int]]:
+        """How players ended, and how many of them so."""
+        for (setting, how), times in self._ends.items():
+            yield setting, how, times
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """The lines of ``results`` in ``bench.json``."""
         for (setting, metric), values in self._values.items():
             figures = {
                 "median": round(statistics.median(values), 3),
                 "min": round(min(values), 3),
+                "p99": round(p99(values), 3),
                 "max": round(max(values), 3),
                 "runs": len(values),
             }
@@ -53,7 +70,18 @@ class Results:
 
     def write(self, path: Path) -> None:
         """As JSON."""
-        path.write_text(json.dumps({"machine": machine(), "results": list(self.rows())}, indent=1) + "\n")
+        told: dict[str, Any] = {"machine": machine(), "results": list(self.rows())}
+        if self._ends:
+            told["ends"] = [
+                {"scene": each.scene, "reader": each.reader, "transport": each.transport, "how": how, "times": times}
+                for each, how, times in self.ends()
+            ]
+        path.write_text(json.dumps(told, indent=1) + "\n")
+
+
+def p99(values: Sequence[float]) -> float:
+    """The 99th percentile by nearest rank: the greatest, of up to a hundred."""
+    return sorted(values)[-(-len(values) * 99 // 100) - 1]
 
 
 def machine() -> dict[str, Any]:

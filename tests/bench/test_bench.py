@@ -17,7 +17,21 @@ from tests.bench.results import Results, Setting
 from tests.bench.rig import Stream, rig
 from tests.bench.scenes import ONE, relaying
 
-KEYS = {"scene", "transport", "camera", "mbps", "gop_s", "reader", "peer", "metric", "median", "min", "max", "runs"}
+KEYS = {
+    "scene",
+    "transport",
+    "camera",
+    "mbps",
+    "gop_s",
+    "reader",
+    "peer",
+    "metric",
+    "median",
+    "min",
+    "p99",
+    "max",
+    "runs",
+}
 PACKET = b"\x80\x60%b\x00\x00\x00\x00\x00\x00\x00\x00%b"
 PICTURE, KEY_PICTURE = b"\x41", b"\x65"
 
