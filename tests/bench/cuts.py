@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -68,11 +69,23 @@ def _record_and_signal(ours: Gateway) -> Cut:
     return Cut(called_s, recorded_s, time.monotonic(), incident)
 
 
+WITHOUT_NETWORK: Final = ("unshare", "--map-root-user", "--net")
+"""Runs a command where even 127.0.0.1 is out of reach."""
+
+
+def has_namespaces() -> bool:
+    """Whether this machine lets a command be run so."""
+    return subprocess.run([*WITHOUT_NETWORK, "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
 async def by_command(ours: Gateway) -> Cut:
-    """``halfgateway cut`` where the API is down, and all else that is not this machine's: it has no network."""
+    """``halfgateway cut`` to which the API is down, as is all else that is not in the node's folder. Raises BenchError.
+
+    The start of a command is in ``called_s``.
+    """
     called_s = time.monotonic()
     cut = [sys.executable, "-m", "halfgateway", "cut", "--reason", REASON, "--data", str(ours.folder.root), "--json"]
-    command = await asyncio.create_subprocess_exec("unshare", "-rn", *cut, stdout=asyncio.subprocess.PIPE)
+    command = await asyncio.create_subprocess_exec(*WITHOUT_NETWORK, *cut, stdout=asyncio.subprocess.PIPE)
     output, _ = await command.communicate()
     followed_s = time.monotonic()
     answer = json.loads(output) if command.returncode == 0 else {}

@@ -52,7 +52,7 @@ class End:
     bytes_handed_after: int
     bytes_on_wire_after: int
     unread_bytes: int
-    last_handed_s: float
+    last_on_wire_s: float
     last_byte_s: float
     last_output_s: float
     ended_s: float
@@ -70,9 +70,8 @@ class Witness:
         """What they saw of one player."""
         handed, port = self.handed[player.kind.transport], player.tcp_port
         seen = [self.wire.last_s(player.ports), handed.last_read_s(port)]
-        last_byte_s = max(instant for instant in (*seen, cut.called_s) if instant is not None)
         if player.kind.is_slow:
-            last_byte_s = max(cut.called_s, player.last_words()["last_byte_s"])
+            seen = [player.reads()[-1][0]]
         return End(
             kind=player.kind,
             code=player.code,
@@ -81,8 +80,8 @@ class Witness:
             bytes_handed_after=handed.after(port, cut.followed_s) + self.wire.after(player.udp_ports, cut.followed_s),
             bytes_on_wire_after=self.wire.after(player.ports, cut.followed_s),
             unread_bytes=handed.unread_bytes(port),
-            last_handed_s=max(filter(None, (handed.last_s(port), self.wire.last_s(player.udp_ports)))),
-            last_byte_s=last_byte_s,
+            last_on_wire_s=self.wire.last_s(player.ports) or 0.0,
+            last_byte_s=max(filter(None, seen)),
             last_output_s=player.last_output_s,
             ended_s=player.ended_s,
             last_packet=self.wire.last_packet(player.udp_ports),
@@ -144,7 +143,7 @@ def _note(rig: Rig, results: Results, scene: str, cut: Cut, end: End) -> None:
         "bytes_handed_after_cut": end.bytes_handed_after,
         "wire_bytes_after_cut": end.bytes_on_wire_after,
         "unread_at_cut_bytes": end.unread_bytes,
-        "last_byte_handed_ms": _ms(end.last_handed_s, cut.called_s),
+        "last_byte_on_wire_ms": _ms(end.last_on_wire_s, cut.called_s),
         "last_byte_after_cut_ms": _ms(end.last_byte_s, cut.called_s),
         "last_byte_after_record_ms": _ms(end.last_byte_s, cut.recorded_s),
         "last_output_after_cut_ms": _ms(end.last_output_s, cut.called_s),
@@ -165,21 +164,22 @@ def _ms(instant_s: float, since_s: float) -> float:
 def table(results: Results) -> Iterator[str]:
     """What was measured of cuts: median, p99 and maximum of each kind of reader, and how they ended."""
     columns = (
-        ("bytes_handed_after_cut", "handed after"),
-        ("last_byte_after_cut_ms", "last byte, ms after the call"),
-        ("last_byte_after_record_ms", "ms after the record"),
-        ("ended_after_cut_ms", "gone, ms after the call"),
+        ("bytes_handed_after_cut", "bytes handed after"),
+        ("last_byte_on_wire_ms", "last byte on the wire, ms"),
+        ("last_byte_after_cut_ms", "last byte read, ms"),
+        ("last_byte_after_record_ms", "... after the record, ms"),
+        ("ended_after_cut_ms", "player gone, ms"),
     )
     rows: dict[Setting, dict[str, list[float]]] = {}
     for setting, metric, values in results.values():
         if setting.scene in WAYS:
             rows.setdefault(setting, {})[metric] = values
     if rows:
-        yield f"{'cut: p50 / p99 / max':40}" + "".join(f"{head:>30}" for _, head in columns)
+        yield f"{'cut: p50 / p99 / max':40}" + "".join(f"{head:>26}" for _, head in columns)
     for setting, metrics in sorted(rows.items(), key=lambda row: (row[0].scene, row[0].reader, row[0].transport)):
         count = len(metrics["ended_after_cut_ms"])
         where = f"{setting.scene:15}{setting.reader:10}{setting.transport:6}{count:5} x"
-        yield f"{where:40}" + "".join(f"{_three(metrics[metric]):>30}" for metric, _ in columns)
+        yield f"{where:40}" + "".join(f"{_three(metrics[metric]):>26}" for metric, _ in columns)
     for setting, how, times in results.ends():
         yield f"{setting.scene:15}{setting.reader:10}{setting.transport:6}{times:5} x  {how}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import contextlib
+import math
 import socket
 import struct
 import time
@@ -32,33 +33,45 @@ _BYTES_ACKED: Final = 120
 """Where ``tcpi_bytes_acked`` stands in ``struct tcp_info``, and ``tcpi_bytes_received`` after it."""
 
 
+class _Growth(NamedTuple):
+    """A count of bytes that was first seen at one look, and not yet at the one before it (monotonic seconds)."""
+
+    since_s: float
+    seen_s: float
+    count: int
+
+
 class HandedOver:
-    """Samples of connections on the loopback interface, by the reader's port: (instant, bytes) when they grew.
+    """Samples of connections on the loopback interface, by the reader's port: what there was whenever that had grown.
 
     ``readers_too``: also of what the reader's process has read of its own socket.
     """
 
     def __init__(self, server_port: int, reader_ports: Iterable[int], *, readers_too: bool = False) -> None:
         self._server_port = server_port
-        self._samples: dict[int, list[tuple[float, int]]] = {port: [] for port in reader_ports}
-        self._read: dict[int, list[tuple[float, int]]] = {port: [] for port in self._samples} if readers_too else {}
+        self._samples: dict[int, list[_Growth]] = {port: [] for port in reader_ports}
+        self._read: dict[int, list[_Growth]] = {port: [] for port in self._samples} if readers_too else {}
         self._unread: dict[int, int] = {}
+        self._looked_s = -math.inf
 
     def after(self, port: int, instant_s: float) -> int:
-        """Bytes handed to the kernel for a reader after an instant (monotonic seconds)."""
+        """Bytes handed to the kernel for a reader after an instant (monotonic seconds).
+
+        What two looks with that instant between them have seen to grow may have grown before it, and does not count.
+        """
         samples = self._samples[port]
-        before = bisect.bisect_right(samples, (instant_s, 1 << 62))
-        return samples[-1][1] - samples[before - 1][1] if before and samples else 0
+        before = bisect.bisect_left(samples, instant_s, key=lambda growth: growth.since_s)
+        return samples[-1].count - samples[before - 1].count if before and samples else 0
 
     def last_s(self, port: int) -> float | None:
         """The instant at which the last byte was handed over; None if none was seen."""
         samples = self._samples[port]
-        return samples[-1][0] if samples else None
+        return samples[-1].seen_s if samples else None
 
     def last_read_s(self, port: int) -> float | None:
         """The instant at which the reader was last seen to have read; None where it was not, or is not watched."""
         samples = self._read.get(port)
-        return samples[-1][0] if samples else None
+        return samples[-1].seen_s if samples else None
 
     def unread_bytes(self, port: int) -> int:
         """What lay unread in the reader's own buffer when its connection was last seen."""
@@ -66,15 +79,17 @@ class HandedOver:
 
     def sample(self, diagnosis: socket.socket) -> None:
         """Look once at every connection."""
+        since_s = self._looked_s
         for port, samples in self._samples.items():
             server = _look(diagnosis, self._server_port, port)
             if server is not None:
-                _note(samples, server.acknowledged + server.unacknowledged)
+                _note(samples, since_s, server.acknowledged + server.unacknowledged)
         for port, samples in self._read.items():
             reader = _look(diagnosis, port, self._server_port)
             if reader is not None:
-                _note(samples, reader.received - reader.unread)
+                _note(samples, since_s, reader.received - reader.unread)
                 self._unread[port] = reader.unread
+        self._looked_s = time.monotonic()
 
 
 @asynccontextmanager
@@ -108,9 +123,9 @@ class _Counters(NamedTuple):
     unread: int
 
 
-def _note(samples: list[tuple[float, int]], count: int) -> None:
-    if not samples or count > samples[-1][1]:
-        samples.append((time.monotonic(), count))
+def _note(samples: list[_Growth], since_s: float, count: int) -> None:
+    if not samples or count > samples[-1].count:
+        samples.append(_Growth(since_s, time.monotonic(), count))
 
 
 def _look(diagnosis: socket.socket, own_port: int, other_port: int) -> _Counters | None:

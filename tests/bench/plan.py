@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from tests.bench.cuts import by_command, has_namespaces
 from tests.bench.ends import ALONE, WAYS, cuts
 from tests.bench.events import cutting, granting, joining, memory, slow_reader
 from tests.bench.results import Results
@@ -107,6 +109,9 @@ async def cut(results: Results, length: Length) -> None:
     """Cuts of nine real players' streams and a slow reader's, by every way, and with what they need not stopped."""
     async with mail_server() as mail, rig(Stream(8, 2), 1, with_gst=False, mail_port=mail.port) as house:
         for scene in WAYS:
+            if WAYS[scene] is by_command and not await asyncio.to_thread(has_namespaces):
+                print(f"bench: {scene}: no namespaces here", file=sys.stderr)
+                continue
             runs = length.cuts if scene in {"cut", ALONE} else length.other_runs
             await cuts(house, results, scene, mail=mail, runs=runs)
 

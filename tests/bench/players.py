@@ -23,7 +23,10 @@ PLAYING_LIMIT_S: Final = 60.0
 
 READ_BYTES: Final = 256 * 1024
 
-_WHAT_CHANGES: Final = re.compile(r"^\d:\d\d:\d\d\.\d+ *| @ 0x[0-9a-f]+|\S*://\S+")
+_WHAT_CHANGES: Final = re.compile(r"^\d:\d\d:\d\d\.\d+ *| @ 0x[0-9a-f]+|\S*://\S+|/GstPipeline\S+ ?|\S+\.c\(\d+\): ")
+_OF_PICTURES: Final = re.compile(r"^\[h264\]|^Last message repeated|^Additional debug info")
+"""What ffmpeg says of pictures that it began with, or that UDP has lost, and GStreamer's headings."""
+
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 
 
@@ -128,12 +131,12 @@ class Player:
     def said(self) -> str:
         """What it wrote to standard error, without what is another each time."""
         lines = (_WHAT_CHANGES.sub("", line).strip() for line in self._errors.decode(errors="replace").splitlines())
-        return "\n".join(dict.fromkeys(filter(None, lines)))
+        return "; ".join(dict.fromkeys(line for line in lines if line and not _OF_PICTURES.search(line)))
 
-    def last_words(self) -> dict[str, float]:
-        """What the slow one tells of itself."""
-        told: dict[str, float] = json.loads(self._errors.splitlines()[-1])
-        return told
+    def reads(self) -> list[tuple[float, int]]:
+        """When the slow one has read its last, and how many bytes each time."""
+        told = json.loads(self._errors.splitlines()[-1])
+        return [(instant_s, size) for instant_s, size in told["reads"]]
 
     async def plays(self) -> None:
         """Wait until it gives something out, and find its ports. Raises BenchError."""

@@ -1,7 +1,8 @@
 """A raw reader over RTSPS that takes 2 Mb/s and no more, out of a kernel buffer of 64 KiB (rtsp.md section 2).
 
 ``slow_player.py URL USERNAME PASSWORD AUTHORITY CERTIFICATE KEY``. A byte of standard output says that it has read
-again; its last words are JSON on standard error: ``{"last_byte_s", "ended"}``, monotonic seconds.
+again; its last words are JSON on standard error: ``{"reads": [[instant, bytes], …], "ended": "reset" | "fin"}``, its
+last reads in monotonic seconds.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import socket
 import ssl
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,6 +24,12 @@ from halfgateway.protocol import digest
 RECEIVE_BUFFER_BYTES: Final = 64 * 1024
 RATE_BPS: Final = 2e6
 READ_BYTES: Final = 4096
+CATCHES_UP_S: Final = 0.05
+"""How late it may be and still keep the rate: it is not alone on the machine."""
+
+KEPT_READS: Final = 500
+"""Of the last eight seconds."""
+
 LIMIT_S: Final = 30.0
 
 
@@ -43,7 +51,7 @@ class SlowPlayer:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=address.hostname)
         self._challenge: digest.Challenge | None = None
         self._cseq = 0
-        self.last_byte_s = 0.0
+        self.reads: deque[tuple[float, int]] = deque(maxlen=KEPT_READS)
 
     def play(self) -> None:
         """As far as the answer to PLAY. Raises RefusedError, OSError."""
@@ -59,10 +67,11 @@ class SlowPlayer:
         due_s = time.monotonic()
         try:
             while data := self._socket.recv(READ_BYTES):
-                self.last_byte_s = time.monotonic()
+                now_s = time.monotonic()
+                self.reads.append((now_s, len(data)))
                 os.write(sys.stdout.fileno(), b".")
-                due_s = max(due_s, self.last_byte_s - READ_BYTES * 8 / RATE_BPS) + len(data) * 8 / RATE_BPS
-                time.sleep(max(0.0, due_s - time.monotonic()))
+                due_s = max(due_s, now_s - CATCHES_UP_S) + len(data) * 8 / RATE_BPS
+                time.sleep(max(0.0, due_s - now_s))
         except ConnectionResetError:
             return "reset"
         return "fin"
@@ -137,7 +146,7 @@ def main(url: str, username: str, password: str, authority: str, certificate: st
         print(error, file=sys.stderr)
         return 1
     ended = player.read_to_end()
-    print(json.dumps({"last_byte_s": player.last_byte_s, "ended": ended}), file=sys.stderr)
+    print(json.dumps({"reads": list(player.reads), "ended": ended}), file=sys.stderr)
     return 0
 
 
