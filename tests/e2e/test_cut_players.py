@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -64,7 +65,8 @@ async def test_a_cut_ends_nine_players_and_a_slow_reader_whatever_else_is_down()
         assert_refused(await refusals(house.ours))
         assert house.ours.rtsp.process is not None
         await house.ours.rtsp.process.end()
-        async with serving(house.ours.served) as again:
+        alone = replace(house.ours.served, command=(*house.ours.served.command, "--no-attendants"))
+        async with serving(alone) as again:
             assert_refused(await refusals(again))
 
 

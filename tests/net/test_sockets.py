@@ -6,6 +6,8 @@ import asyncio
 import socket
 from typing import cast
 
+import pytest
+
 from halfgateway.net import sockets
 
 
@@ -39,3 +41,30 @@ async def test_an_end_of_what_has_ended_is_no_error() -> None:
             assert not sockets.is_dead(protocol.transport)
             assert not sockets.write_now(protocol.transport, b"late")
             assert sockets.last_words(protocol.transport) == b""
+
+
+async def test_an_abort_is_a_reset_before_it_returns() -> None:
+    # C10, rtsp.md section 1.7: what the kernel holds for a reader that takes nothing is not sent when it takes again
+    protocol = Served()
+    server = await asyncio.get_running_loop().create_server(lambda: protocol, "127.0.0.1", 0)
+    async with server:
+        with socket.socket() as reader:
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.settimeout(20)
+            reader.connect(server.sockets[0].getsockname())
+            async with asyncio.timeout(20):
+                while not hasattr(protocol, "transport"):
+                    await asyncio.sleep(0)
+                for _ in range(64):
+                    protocol.transport.write(bytes(65536))
+                    await asyncio.sleep(0)
+            held = sockets.unacknowledged_bytes(protocol.transport)
+            assert held > 0
+            sockets.abort(protocol.transport)
+            taken = 0
+            with pytest.raises(ConnectionResetError):  # the loop has had no turn since
+                while data := reader.recv(65536):
+                    taken += len(data)
+            assert taken < held
+        async with asyncio.timeout(20):
+            await protocol.lost.wait()
