@@ -46,7 +46,7 @@ async def opened() -> AsyncIterator[tuple[Rig, MailServer]]:
 
 
 async def test_a_cut_ends_nine_players_and_a_slow_reader_whatever_else_is_down() -> None:
-    # C10, C11, N15, rtsp.md sections 1.7 and 2, T3: with everything open; then by SIGUSR1 with SQL, Valkey and SMTP
+    # C10, C11, N15, rtsp.md section 1.7, section 2, T3: with everything open; then by SIGUSR1 with SQL, Valkey and SMTP
     # stopped; 503 to a new player of each kind, also after a restart
     async with opened() as (house, mail):
         folder = house.ours.folder
@@ -77,7 +77,7 @@ def assert_all_ended(cut: Cut, ends: list[End]) -> None:
         assert end.bytes_handed_after == 0, end
         assert end.bytes_on_wire_after <= (CLOSE_NOTIFY_BYTES if end.kind.transport == "rtsps" else 0), end
         assert end.last_byte_s - cut.called_s < (SLOW_S if end.kind.is_slow else PROMPT_S), end
-        assert end.was_reset or end.kind.transport == "rtsps", end
+        assert end.was_reset or end.kind.transport != "rtsp", end  # who hears the goodbye first may hang up
         assert (end.code == 0) or (end.kind.name, end.code) == ("gstreamer", 1), end
 
 
