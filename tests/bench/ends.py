@@ -67,21 +67,21 @@ class Witness:
     handed: dict[str, HandedOver]
 
     def end_of(self, player: Player, cut: Cut) -> End:
-        """What they saw of one player."""
-        handed, port = self.handed[player.kind.transport], player.tcp_port
-        seen = [self.wire.last_s(player.ports), handed.last_read_s(port)]
-        if player.kind.is_slow:
-            seen = [player.reads()[-1][0]]
+        """What they saw of one player. Over UDP its connection carries answers alone, which are not counted."""
+        handed, port, by_udp = self.handed[player.kind.transport], player.tcp_port, player.kind.transport == "udp"
+        media = player.udp_ports if by_udp else {port}
+        on_wire_s, on_wire_after = self.wire.last_s(media) or 0.0, self.wire.after(media, cut.followed_s)
+        read_s = on_wire_s if by_udp else max(on_wire_s, handed.last_read_s(port) or 0.0)
         return End(
             kind=player.kind,
             code=player.code,
-            said=player.said() if not player.kind.is_slow else "",
+            said=player.said(),
             was_reset=self.wire.was_reset(port),
-            bytes_handed_after=handed.after(port, cut.followed_s) + self.wire.after(player.udp_ports, cut.followed_s),
-            bytes_on_wire_after=self.wire.after(player.ports, cut.followed_s),
-            unread_bytes=handed.unread_bytes(port),
-            last_on_wire_s=self.wire.last_s(player.ports) or 0.0,
-            last_byte_s=max(filter(None, seen)),
+            bytes_handed_after=on_wire_after if by_udp else handed.after(port, cut.followed_s),
+            bytes_on_wire_after=on_wire_after,
+            unread_bytes=0 if by_udp else handed.unread_bytes(port),
+            last_on_wire_s=on_wire_s,
+            last_byte_s=player.reads()[-1][0] if player.kind.is_slow else read_s,
             last_output_s=player.last_output_s,
             ended_s=player.ended_s,
             last_packet=self.wire.last_packet(player.udp_ports),
@@ -153,7 +153,7 @@ def _note(rig: Rig, results: Results, scene: str, cut: Cut, end: End) -> None:
     for each in (setting(end.kind.name, end.kind.transport), *of_all):
         for metric, figure in figures.items():
             results.add(each, metric, figure)
-    how = f"exit {end.code}{', reset' if end.was_reset else ''}{': ' + end.said if end.said else ''}"
+    how = f"exit {end.code}, {'reset' if end.was_reset else 'hung up'}{': ' + end.said if end.said else ''}"
     results.count_end(setting(end.kind.name, end.kind.transport), how)
 
 

@@ -24,8 +24,10 @@ PLAYING_LIMIT_S: Final = 60.0
 READ_BYTES: Final = 256 * 1024
 
 _WHAT_CHANGES: Final = re.compile(r"^\d:\d\d:\d\d\.\d+ *| @ 0x[0-9a-f]+|\S*://\S+|/GstPipeline\S+ ?|\S+\.c\(\d+\): ")
-_OF_PICTURES: Final = re.compile(r"^\[h264\]|^Last message repeated|^Additional debug info")
-"""What ffmpeg says of pictures that it began with, or that UDP has lost, and GStreamer's headings."""
+_OF_ELSE: Final = re.compile(
+    r"^\[h264\]|^\[NULL\]|^\[rtsp\] RTP|^Last message repeated|^Additional debug info|\(\):$|^\{"
+)
+"""What ffmpeg says of pictures and packets, GStreamer's headings, and what the slow one tells of its reads."""
 
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 
@@ -129,9 +131,9 @@ class Player:
         return self.tcp_port, *self.udp_ports
 
     def said(self) -> str:
-        """What it wrote to standard error, without what is another each time."""
+        """What it wrote to standard error of its connection, without what is another each time."""
         lines = (_WHAT_CHANGES.sub("", line).strip() for line in self._errors.decode(errors="replace").splitlines())
-        return "; ".join(dict.fromkeys(line for line in lines if line and not _OF_PICTURES.search(line)))
+        return "; ".join(dict.fromkeys(line for line in lines if line and not _OF_ELSE.search(line)))
 
     def reads(self) -> list[tuple[float, int]]:
         """When the slow one has read its last, and how many bytes each time."""
