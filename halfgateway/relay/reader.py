@@ -26,8 +26,8 @@ PIECE_BYTES = 64 * 1024
 
 
 REMEMBERED_BYTES = 128 * 1024
-"""What was handed over before the last chunk and is remembered, to tell at the end which packet was the last: twice what
-a sink holds back beside that chunk. When full, the oldest is forgotten."""
+"""What was handed over before the last chunk and is remembered, to tell at the end which packet was the last: twice
+what a sink holds back beside that chunk. When full, the oldest is forgotten."""
 
 _RTP_HEADER_BYTES = 12
 
