@@ -52,6 +52,7 @@ class End:
     bytes_handed_after: int
     bytes_on_wire_after: int
     unread_bytes: int
+    read_after_bytes: int | None
     last_on_wire_s: float
     last_byte_s: float
     last_output_s: float
@@ -72,6 +73,7 @@ class Witness:
         media = player.udp_ports if by_udp else {port}
         on_wire_s, on_wire_after = self.wire.last_s(media) or 0.0, self.wire.after(media, cut.followed_s)
         read_s = on_wire_s if by_udp else max(on_wire_s, handed.last_read_s(port) or 0.0)
+        reads = player.reads() if player.kind.is_slow else []
         return End(
             kind=player.kind,
             code=player.code,
@@ -80,8 +82,9 @@ class Witness:
             bytes_handed_after=on_wire_after if by_udp else handed.after(port, cut.followed_s),
             bytes_on_wire_after=on_wire_after,
             unread_bytes=0 if by_udp else handed.unread_bytes(port),
+            read_after_bytes=sum(size for at_s, size in reads if at_s > cut.called_s) if reads else None,
             last_on_wire_s=on_wire_s,
-            last_byte_s=player.reads()[-1][0] if player.kind.is_slow else read_s,
+            last_byte_s=reads[-1][0] if reads else read_s,
             last_output_s=player.last_output_s,
             ended_s=player.ended_s,
             last_packet=self.wire.last_packet(player.udp_ports),
@@ -149,6 +152,8 @@ def _note(rig: Rig, results: Results, scene: str, cut: Cut, end: End) -> None:
         "last_output_after_cut_ms": _ms(end.last_output_s, cut.called_s),
         "ended_after_cut_ms": _ms(end.ended_s, cut.called_s),
     }
+    if end.read_after_bytes is not None:
+        figures["read_after_cut_bytes"] = end.read_after_bytes
     of_all = [] if end.kind.is_slow else [setting("prompt", "all")]
     for each in (setting(end.kind.name, end.kind.transport), *of_all):
         for metric, figure in figures.items():
@@ -179,7 +184,9 @@ def table(results: Results) -> Iterator[str]:
     for setting, metrics in sorted(rows.items(), key=lambda row: (row[0].scene, row[0].reader, row[0].transport)):
         count = len(metrics["ended_after_cut_ms"])
         where = f"{setting.scene:15}{setting.reader:10}{setting.transport:6}{count:5} x"
-        yield f"{where:40}" + "".join(f"{_three(metrics[metric]):>26}" for metric, _ in columns)
+        read_after = metrics.get("read_after_cut_bytes")
+        of_slow = f"   {_three(read_after)} bytes read after" if read_after else ""
+        yield f"{where:40}" + "".join(f"{_three(metrics[metric]):>26}" for metric, _ in columns) + of_slow
     for setting, how, times in results.ends():
         yield f"{setting.scene:15}{setting.reader:10}{setting.transport:6}{times:5} x  {how}"
 

@@ -7,10 +7,10 @@ import os
 import platform
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,11 @@ class Results:
         values = self._values.get((setting, metric))
         return statistics.median(values) if values else None
 
+    def figure(self, setting: Setting, metric: str, of: str) -> float | None:
+        """What ``bench.json`` has as ``of`` (``median``, ``min``, ``p99``, ``max``); None where it was not measured."""
+        values = self._values.get((setting, metric))
+        return None if values is None else _FIGURES[of](values)
+
     def values(self) -> Iterator[tuple[Setting, str, list[float]]]:
         """Every metric of every setting, with what each run gave."""
         for (setting, metric), values in self._values.items():
@@ -59,13 +64,7 @@ class Results:
     def rows(self) -> Iterator[dict[str, Any]]:
         """The lines of ``results`` in ``bench.json``."""
         for (setting, metric), values in self._values.items():
-            figures = {
-                "median": round(statistics.median(values), 3),
-                "min": round(min(values), 3),
-                "p99": round(p99(values), 3),
-                "max": round(max(values), 3),
-                "runs": len(values),
-            }
+            figures = {name: round(figure(values), 3) for name, figure in _FIGURES.items()} | {"runs": len(values)}
             yield asdict(setting) | {"metric": metric} | figures
 
     def write(self, path: Path) -> None:
@@ -82,6 +81,14 @@ class Results:
 def p99(values: Sequence[float]) -> float:
     """The 99th percentile by nearest rank: the greatest, of up to a hundred."""
     return sorted(values)[-(-len(values) * 99 // 100) - 1]
+
+
+_FIGURES: Final[Mapping[str, Callable[[Sequence[float]], float]]] = {
+    "median": statistics.median,
+    "min": min,
+    "p99": p99,
+    "max": max,
+}
 
 
 def machine() -> dict[str, Any]:
