@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import pytest
 
 from auth.trace import Entry, Kind
 from auth.trace.reader import TraceFilter, TraceReader
+from halfgateway.control.beacon import CUT_SIGNAL
 from halfgateway.folder import DataFolder
 from tests.bench.cuts import Cut, by_record, by_signal, restore
 from tests.bench.ends import End, cut_ten
@@ -64,10 +66,12 @@ async def test_a_cut_ends_nine_players_and_a_slow_reader_whatever_else_is_down()
 
         assert_refused(await refusals(house.ours))
         assert house.ours.rtsp.process is not None
+        os.kill(house.ours.rtsp.process.pid, CUT_SIGNAL)  # what is cut already has its incident
         await house.ours.rtsp.process.end()
         alone = replace(house.ours.served, command=(*house.ours.served.command, "--no-attendants"))
         async with serving(alone) as again:
             assert_refused(await refusals(again))
+        await entries(folder, Kind.INTERCONNECTION_CUT, 2)
 
 
 def assert_all_ended(cut: Cut, ends: list[End]) -> None:
