@@ -43,6 +43,10 @@ LAST_WORDS_S = 0.002
 """How long a goodbye over TLS has to reach the kernel: the loop hands it over at the end of a turn. Nothing else is
 said meanwhile."""
 
+HANG_UP_S = 0.25
+"""How long a player over UDP has to hang up by itself once it has been told goodbye: no media goes by its connection.
+GStreamer (1.22) that is reset while it takes its leave may never end."""
+
 FIRST_REQUEST_TIMEOUT_S = 10.0
 """How long a stranger may take for its first authenticated request before it is closed (slow loris)."""
 
@@ -251,6 +255,9 @@ class RtspConnection(asyncio.Protocol):
         goodbye = session.goodbye()
         if session.channels is None:
             session.close(goodbye)
+            if goodbye and not self.sessions:
+                asyncio.get_running_loop().call_later(HANG_UP_S, self._abort_unless_used, self._transport)
+                return
         elif goodbye and self.writable and self._transport.get_write_buffer_size() == 0:
             self._say_last(self._transport, frame(session.channels[1], goodbye))
         if not self.sessions:
@@ -268,6 +275,11 @@ class RtspConnection(asyncio.Protocol):
         if self._said_over_tls:
             asyncio.get_running_loop().call_later(LAST_WORDS_S, sockets.abort, transport)
         else:
+            sockets.abort(transport)
+
+    def _abort_unless_used(self, transport: asyncio.Transport) -> None:
+        """Whoever was still let in meanwhile keeps its connection; nobody is while the interconnection is cut."""
+        if not self.sessions:
             sockets.abort(transport)
 
     def _work(self) -> None:

@@ -25,8 +25,9 @@ PIECE_BYTES = 64 * 1024
 """How much of an opening is handed over at once: what waits in the event loop's own buffer escapes the gate."""
 
 
-REMEMBERED_CHUNKS = 4
-"""What was handed over last, remembered to tell at the end which packet was the last: more than a sink holds back."""
+REMEMBERED_BYTES = 128 * 1024
+"""What was handed over before the last chunk and is remembered, to tell at the end which packet was the last: twice
+what a sink holds back beside that chunk. When full, the oldest is forgotten."""
 
 _RTP_HEADER_BYTES = 12
 
@@ -103,8 +104,8 @@ class Reader:
         self._waits_for_keyframe = True
         self._stuck_since_s: float | None = None
         self._looked_at_s = -math.inf
-        self._handed_over: deque[bytes] = deque(maxlen=REMEMBERED_CHUNKS)
-        self._handed_over_at_s = -math.inf
+        self._handed_over: deque[tuple[bytes, float]] = deque()
+        self._remembered_bytes = 0
         self.sent_bytes = 0
         self.sent_packets = 0
         self.lost_packets = 0
@@ -130,10 +131,10 @@ class Reader:
 
         ``discarded_bytes`` are those at the end of what the sink was given that it still held and threw away.
         """
-        for data in reversed(self._handed_over):
+        for data, at_s in reversed(self._handed_over):
             sequence = _last_sequence(data[: max(0, len(data) - discarded_bytes)], self._channels[0])
             if sequence is not None:
-                return LastPacket(sequence, self._handed_over_at_s)
+                return LastPacket(sequence, at_s)
             discarded_bytes = max(0, discarded_bytes - len(data))
         return None
 
@@ -215,9 +216,15 @@ class Reader:
         self.sent_bytes += len(data)
         self.sent_packets += packets
         if packets:
-            self._handed_over.append(data)
-            self._handed_over_at_s = self._looked_at_s
+            self._remember(data)
         self._sink.write(data)
+
+    def _remember(self, data: bytes) -> None:
+        remembered = self._handed_over
+        while remembered and self._remembered_bytes - len(remembered[0][0]) >= REMEMBERED_BYTES:
+            self._remembered_bytes -= len(remembered.popleft()[0])
+        remembered.append((data, self._looked_at_s))
+        self._remembered_bytes += len(data)
 
     def _discard(self) -> None:
         self.lost_packets += sum(packets for _, packets in self._queue)

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.bench import ends
 from tests.bench.child import BenchError
 from tests.bench.plan import PARTS, QUICK, WHOLE, carry_out
 from tests.bench.report import aims, table
@@ -55,7 +56,7 @@ def main() -> int:
         return 1
     except asyncio.CancelledError:
         return 130
-    print(table(results), "", *aims(results), sep="\n")
+    print(table(results), "", *ends.table(results), "", *aims(results), sep="\n")
     return 0
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from tests.bench.cuts import by_command, has_namespaces
+from tests.bench.ends import ALONE, WAYS, cuts
 from tests.bench.events import cutting, granting, joining, memory, slow_reader
 from tests.bench.results import Results
 from tests.bench.rig import Rig, Stream, rig
 from tests.bench.scenes import MANY, ONE, SOME, TEN, Scene, relaying
 from tests.bench.trace import durable_entries, verification
+from tests.sending.stage import mail_server
 
 MANNERS: Final = ("nodelay", "nagle", "frame")
 
@@ -20,13 +24,15 @@ MANNERS: Final = ("nodelay", "nagle", "frame")
 class Length:
     """How often a figure is taken, and over how many seconds; ``whole``: every combination, and not the aims' alone.
 
-    ``runs`` are of what the aims name, ``other_runs`` of all else.
+    ``runs`` are of what the aims name, ``other_runs`` of all else; ``cuts`` are made of real players' streams with
+    everything open, and as many with what a cut does not need stopped.
     """
 
     runs: int
     other_runs: int
     seconds: float
     whole: bool
+    cuts: int
 
     @property
     def other_scenes(self) -> tuple[Scene, ...]:
@@ -34,8 +40,8 @@ class Length:
         return (ONE,) if self.whole else ()
 
 
-QUICK: Final = Length(3, 1, 5.0, whole=False)
-WHOLE: Final = Length(5, 5, 10.0, whole=True)
+QUICK: Final = Length(3, 1, 5.0, whole=False, cuts=15)
+WHOLE: Final = Length(5, 5, 10.0, whole=True, cuts=100)
 
 Part = Callable[[Results, Length], Awaitable[None]]
 
@@ -99,6 +105,17 @@ async def door(results: Results, length: Length) -> None:
         await granting(house, results, runs=length.runs)
 
 
+async def cut(results: Results, length: Length) -> None:
+    """Cuts of nine real players' streams and a slow reader's, by every way, and with what they need not stopped."""
+    async with mail_server() as mail, rig(Stream(8, 2), 1, with_gst=False, mail_port=mail.port) as house:
+        for scene in WAYS:
+            if WAYS[scene] is by_command and not await asyncio.to_thread(has_namespaces):
+                print(f"bench: {scene}: no namespaces here", file=sys.stderr)
+                continue
+            runs = length.cuts if scene in {"cut", ALONE} else length.other_runs
+            await cuts(house, results, scene, mail=mail, runs=runs)
+
+
 async def trace(results: Results, length: Length) -> None:
     """The trace: what it takes to be durable, and to be verified."""
     await durable_entries(results, runs=length.runs, seconds=length.seconds)
@@ -110,6 +127,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "joins": joins,
     "slow": slow,
     "door": door,
+    "cut": cut,
     "memory": memories,
     "manners": manners,
     "heavy": heavy,

@@ -67,9 +67,15 @@ class Rig:
 
 @asynccontextmanager
 async def rig(
-    stream: Stream, cameras: int, *, with_gst: bool = True, module: str = "halfgateway", log_level: str = "warning"
+    stream: Stream,
+    cameras: int,
+    *,
+    with_gst: bool = True,
+    module: str = "halfgateway",
+    log_level: str = "warning",
+    mail_port: int | None = None,
 ) -> AsyncIterator[Rig]:
-    """Start everything in a new folder; nothing of it is left behind."""
+    """Start everything in a new folder; nothing of it is left behind. See :func:`tests.bench.subjects.gateway`."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hg-bench-")))
         table = folder / "frames"
@@ -84,7 +90,8 @@ async def rig(
         camera = await start("camera", seen | shape)
         onvif = await start("onvif_front", {"ports": camera.first["ports"], "table": str(table)} | shape)
         cameras_themselves = direct(camera.first["ports"])
-        ours = await stack.enter_async_context(gateway(folder, onvif.first["urls"], module=module, log_level=log_level))
+        node = gateway(folder, onvif.first["urls"], module=module, log_level=log_level, mail_port=mail_port)
+        ours = await stack.enter_async_context(node)
         gst = await stack.enter_async_context(gst_proxy(folder, cameras_themselves)) if with_gst else None
         readers = await start("readers", seen | {"gop_s": stream.gop_s})
         yield Rig(stream, camera, readers, cameras_themselves, ours, gst)

@@ -78,12 +78,29 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """How our node is started, and how a reader comes to it."""
+
+    command: tuple[str, ...]
+    log: Path
+    folder: DataFolder
+    paths: tuple[str, ...]
+    machine: Credentials
+    tls: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Gateway:
     """Our node: the same cameras over RTSP and over RTSPS."""
 
     rtsp: Peer
     rtsps: Peer
-    folder: DataFolder
+    served: Served
+
+    @property
+    def folder(self) -> DataFolder:
+        """What is its own."""
+        return self.served.folder
 
     @property
     def credentials(self) -> Credentials:
@@ -113,8 +130,13 @@ async def gst_proxy(folder: Path, cameras: Peer) -> AsyncIterator[Peer]:
 
 
 @asynccontextmanager
-async def gateway(folder: Path, onvif_urls: Sequence[str], *, module: str, log_level: str) -> AsyncIterator[Gateway]:
-    """``halfgateway serve`` on embedded defaults, that knows every camera; ``module`` is what is run."""
+async def gateway(
+    folder: Path, onvif_urls: Sequence[str], *, module: str, log_level: str, mail_port: int | None = None
+) -> AsyncIterator[Gateway]:
+    """``halfgateway serve`` on embedded defaults, that knows every camera; ``module`` is what is run.
+
+    Its notifier and its watchdog run too where there is a mail server for them, at ``mail_port``.
+    """
     authority = DemoAuthority.open(folder / "ca", datetime.now(UTC))
     authority.write_revocation_list([], datetime.now(UTC))
     data = DataFolder(folder / "node")
@@ -122,25 +144,34 @@ async def gateway(folder: Path, onvif_urls: Sequence[str], *, module: str, log_l
     machine, tls = await _enrolled(data, authority, len(onvif_urls))
     config = folder / "gateway.toml"
     document = _configuration(folder, data, authority, onvif_urls) | {"log_level": log_level}
+    if mail_port is not None:
+        document["mail"] = _mail(mail_port)
     config.write_text("\n".join(toml_lines(document)))
-    serve = [sys.executable, "-m", module, "serve", "--config", str(config), "--no-attendants", "--json"]
-    async with child(serve, folder / "gateway.log") as process:
-        paths = [f"/live/{bench_identity(index).id}" for index in range(len(onvif_urls))]
+    serve = [sys.executable, "-m", module, "serve", "--config", str(config), "--json"]
+    command = serve if mail_port is not None else [*serve, "--no-attendants"]
+    paths = tuple(f"/live/{bench_identity(index).id}" for index in range(len(onvif_urls)))
+    async with serving(Served(tuple(command), folder / "gateway.log", data, paths, machine, tls)) as ours:
+        await _ready(ours, paths)
+        yield ours
+
+
+@asynccontextmanager
+async def serving(served: Served) -> AsyncIterator[Gateway]:
+    """Start it; again, where it has run before."""
+    async with child(served.command, served.log) as process:
         rtsp, rtsps = (
             Peer(
                 "halfgateway",
                 transport,
-                tuple(process.first[transport] + path for path in paths),
-                machine.username,
-                machine.password,
+                tuple(process.first[transport] + path for path in served.paths),
+                served.machine.username,
+                served.machine.password,
                 process,
-                tls if transport == "rtsps" else None,
+                served.tls if transport == "rtsps" else None,
             )
             for transport in ("rtsp", "rtsps")
         )
-        ours = Gateway(rtsp, rtsps, data)
-        await _ready(ours, paths)
-        yield ours
+        yield Gateway(rtsp, rtsps, served)
 
 
 async def _ready(ours: Gateway, paths: Sequence[str]) -> None:
@@ -215,3 +246,8 @@ def _configuration(
             for index, url in enumerate(onvif_urls)
         ],
     }
+
+
+def _mail(port: int) -> dict[str, Any]:
+    server = {"host": HOST, "port": port, "tls": "none-loopback-only"}
+    return {"sender": "notices@syn.example", "domain": "syn.example", "primary": server}

@@ -13,11 +13,25 @@ from tests.bench.frames import FrameTable, counter_nal
 from tests.bench.kernel import watched
 from tests.bench.reader import Reader, Target
 from tests.bench.report import AIMS, CPU, OURS, aims, table
-from tests.bench.results import Results, Setting
+from tests.bench.results import Results, Setting, p99
 from tests.bench.rig import Stream, rig
 from tests.bench.scenes import ONE, relaying
 
-KEYS = {"scene", "transport", "camera", "mbps", "gop_s", "reader", "peer", "metric", "median", "min", "max", "runs"}
+KEYS = {
+    "scene",
+    "transport",
+    "camera",
+    "mbps",
+    "gop_s",
+    "reader",
+    "peer",
+    "metric",
+    "median",
+    "min",
+    "p99",
+    "max",
+    "runs",
+}
 PACKET = b"\x80\x60%b\x00\x00\x00\x00\x00\x00\x00\x00%b"
 PICTURE, KEY_PICTURE = b"\x41", b"\x65"
 
@@ -135,3 +149,9 @@ def test_a_row_is_the_median_and_the_range_of_its_runs() -> None:
         results.add(Setting("1-1", "rtsp", "nodelay", 4, 2, "prompt", OURS), "rss_mb", value)
     (row,) = results.rows()
     assert (row["median"], row["min"], row["max"], row["runs"]) == (2.0, 1.0, 3.0, 3)
+
+
+def test_the_slowest_of_a_hundred_is_no_p99_and_that_of_fewer_is() -> None:
+    assert p99([*range(1, 101)]) == 99
+    assert p99([*range(1, 31)]) == 30
+    assert p99([7.0]) == 7.0

@@ -7,7 +7,7 @@ import pytest
 from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.relay.chunk import Chunk
 from halfgateway.relay.gop import Opening
-from halfgateway.relay.reader import PIECE_BYTES, Gate, Reader
+from halfgateway.relay.reader import PIECE_BYTES, Gate, LastPacket, Reader
 
 
 class RecordingSink:
@@ -210,3 +210,17 @@ def test_the_last_packet_is_the_one_that_went_all_the_way() -> None:
 
     assert [last(0), last(1), last(size), last(size + 1), last(2 * size)] == [2, 1, 1, 0, 0]
     assert [last(3 * size), last(4 * size), last(5 * size), last(9 * size)] == [65_535, 65_534, None, None]
+
+
+def test_it_is_known_however_small_the_chunks_are_of_which_a_sink_holds_back_its_fill() -> None:
+    # N15: a sink of 64 KiB may hold a hundred of them
+    sink, now_s = RecordingSink(), 0.0
+    ended = Reader(sink, Gate(), now=lambda: now_s)
+    ended.deliver(chunk(0, keyframe=0, size=1400))
+    for sequence in range(1, 500):
+        now_s = sequence / 100
+        ended.deliver(chunk(sequence, size=1400))
+    size = len(sink.written[-1])
+    held_back = 64 * 1024 // size
+    assert ended.last_handed_over(held_back * size) == LastPacket(499 - held_back, (499 - held_back) / 100)
+    assert ended.last_handed_over(400 * size) is None
