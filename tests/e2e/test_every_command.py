@@ -226,7 +226,7 @@ async def the_conventions_life(typist: Typist, folder: Path) -> None:
     against = ("--party", "SYN", "--reason", "site inconnu")
     await typist.type("annex oppose", "6", "1", *against, leaves=(Kind.ANNEX_OPPOSED,))
     act = ("denounced", "--party", "PP", "--reference", "LRAR 1A", "--day", "2026-11-20")
-    await typist.type("calendar record", *act, leaves=(Kind.REGISTRY_CHANGED,))
+    await typist.type("calendar record", *act, leaves=(Kind.CONVENTION_DENOUNCED,))
     answers = folder / "answers.json"
     answers.write_text(json.dumps(acceptance_run()))
     await typist.type("acceptance run", "--answers", answers, leaves=(Kind.REGISTRY_CHANGED,))
