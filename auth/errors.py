@@ -20,6 +20,10 @@ class NoteError(AuthError):
     """A signed note or checkpoint that is malformed, or whose signature does not hold."""
 
 
+class AuthorityRevoked(NoteError):
+    """A time-stamp token of an authority that its issuer disowns, or says nothing current of: it anchors nothing."""
+
+
 class TraceUnavailable(AuthError):
     """The trace cannot be written now: the act that it would have recorded must not happen (T01)."""
 

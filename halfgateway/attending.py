@@ -101,7 +101,6 @@ def watchdog_of(configuration: Configuration, folder: DataFolder, clock: Clock) 
     """Return the watchdog of a node. Raises OSError for a secret that cannot be read."""
     directory, on_call = directory_of(configuration.contacts), configuration.on_call
     node = configuration.node.id
-    lost_after = max(LOST_AFTER, LOST_BEATS * timedelta(seconds=configuration.heartbeat.period_s))
     metrics = None if on_call.metrics_file is None else MetricsFile(on_call.metrics_file)
     return Watchdog(
         IncidentBooks(folder.incidents, clock=clock),
@@ -112,7 +111,7 @@ def watchdog_of(configuration: Configuration, folder: DataFolder, clock: Clock) 
         plan=plan_of(directory, on_call, clock.now()),
         notifier=_pulse(folder, NOTIFIER) if configuration.mail is not None else None,
         pulse=_pulse(folder, WATCHDOG),
-        gateway=Gateway(node, lambda: last_signs(folder, node), lost_after),
+        gateway=Gateway(node, lambda: last_signs(folder, node), lost_after(configuration)),
     )
 
 
@@ -128,13 +127,26 @@ def last_signs(folder: DataFolder, node: str) -> Signs | None:
         return None
 
 
-async def _signs(reader: TraceReader) -> Signs | None:
-    newest = (await reader.entries(TraceFilter(kinds=_LIFE), limit=1)).items
+async def signs_before(reader: TraceReader, start: datetime) -> Signs | None:
+    """Return what a node's trace proves of its life before it was started at that instant; None as for last_signs.
+
+    Raises auth.trace.TraceUnavailable, TraceDamaged.
+    """
+    return await _signs(reader, before=start)
+
+
+def lost_after(configuration: Configuration) -> timedelta:
+    """How long a node may give no sign of life before it is taken for dead."""
+    return max(LOST_AFTER, LOST_BEATS * timedelta(seconds=configuration.heartbeat.period_s))
+
+
+async def _signs(reader: TraceReader, *, before: datetime | None = None) -> Signs | None:
+    newest = (await reader.entries(TraceFilter(kinds=_LIFE, until=before), limit=1)).items
     if not newest or newest[0].kind is Kind.NODE_STOPPED:
         return None
     alive = newest[0].at
-    good = await last_proven_good(reader)
-    return Signs(alive, alive if good is None else min(alive, good.at))
+    good = await last_proven_good(reader, before=before)
+    return Signs(alive, alive if good is None else min(alive, good))
 
 
 def paths_that_change(folder: DataFolder) -> tuple[Path, ...]:

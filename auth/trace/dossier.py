@@ -22,9 +22,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.x509 import Certificate
+from cryptography.x509 import Certificate, CertificateRevocationList
 
-from auth.errors import NoteError, TraceDamaged, TraceUnavailable
+from auth.errors import AuthorityRevoked, NoteError, TraceDamaged, TraceUnavailable
 from auth.trace.checkpoint import Checkpoint, KeyChain, SignedNote, parse_checkpoint, parse_note, verifier_key
 from auth.trace.layout import LEAF, MAX_PAYLOAD_BYTES, SALT_BYTES, StampWriter, is_node_name, origin
 from auth.trace.notes import NoteReader, key_name, read_keys
@@ -60,12 +60,14 @@ class Judgement:
     """The verdict on a dossier, and who else had seen the heads that it rests on.
 
     ``unchecked_tokens`` are time-stamp tokens whose authority was not named: they are over what they should be over,
-    and nothing is made of them.
+    and nothing is made of them. ``revoked_tokens`` are those of an authority whose certificate had been revoked, or of
+    which no list said that it had not: they anchor nothing either.
     """
 
     verification: Verification
     cosigned: tuple[Cosigned, ...]
     unchecked_tokens: int = 0
+    revoked_tokens: int = 0
 
 
 def verify_dossier(
@@ -75,30 +77,36 @@ def verify_dossier(
     keys: Sequence[Ed25519PublicKey] | None = None,
     cosigners: Sequence[Cosigner] = (),
     authorities: Sequence[Certificate] = (),
+    revocations: Sequence[CertificateRevocationList] = (),
 ) -> Judgement:
     """Verify a journal's folder, or a dossier with a journal or with one entry in it. Blocking.
 
     ``anchors`` are checkpoint notes that the verifying person kept, and trusts. Those that lie in the dossier itself
     come from whoever handed it over: they count where one of the ``cosigners`` signed them, or a time-stamping
-    authority that is one of ``authorities`` or certified by one; the log must extend them anyhow. ``keys`` as in
+    authority that is one of ``authorities`` or certified by one, and whose certificate the issuer's list in
+    ``revocations`` does not name, where there is one; the log must extend them anyhow. ``keys`` as in
     :func:`verify_folder`. Raises NoteError when an anchor is no note or a known cosigner's line in one does not
     hold, TraceUnavailable when a file cannot be read.
     """
     given = [parse_note(anchor.encode()) for anchor in anchors]
     seen = [each for note in given for each in _cosignatures(note, cosigners)]
-    witnessed, unchecked = list(given), 0
+    witnessed, unchecked, revoked = list(given), 0, 0
     unwitnessed: list[SignedNote] = []
     inside = folder / JOURNAL
     try:
         for enclosed in [*_enclosed_anchors(folder / ANCHORS), *_enclosed_anchors(inside / ANCHORS)]:
-            vouched = [*_cosignatures(enclosed.note, cosigners), *enclosed.timestamped(authorities)]
+            vouched = _cosignatures(enclosed.note, cosigners)
+            try:
+                vouched += enclosed.timestamped(authorities, revocations)
+                unchecked += enclosed.token is not None and not vouched
+            except AuthorityRevoked:
+                revoked += 1
             seen += vouched
             (witnessed if vouched else unwitnessed).append(enclosed.note)
-            unchecked += enclosed.token is not None and not vouched
         if (folder / INCLUSION).is_file():
             proof = _EntryProof(folder, keys, cosigners)
             verdict = proof.judge(witnessed)
-            return Judgement(verdict, (*seen, *proof.cosigned), unchecked)
+            return Judgement(verdict, (*seen, *proof.cosigned), unchecked, revoked)
     except OSError as error:
         raise TraceUnavailable(f"the dossier cannot be read: {error}") from error
     except (NoteError, TraceDamaged) as error:
@@ -109,7 +117,7 @@ def verify_dossier(
         unwitnessed=[str(note) for note in unwitnessed],
         keys=keys,
     )
-    return Judgement(found, tuple(seen), unchecked)
+    return Judgement(found, tuple(seen), unchecked, revoked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +127,16 @@ class _Enclosed:
     note: SignedNote
     token: bytes | None
 
-    def timestamped(self, authorities: Sequence[Certificate]) -> list[Cosigned]:
-        """Tell which authority stamped the note, if a known one did. Raises NoteError where the token is bad."""
-        stamp = None if self.token is None else read_timestamp(self.token, str(self.note).encode(), authorities)
+    def timestamped(
+        self, authorities: Sequence[Certificate], revocations: Sequence[CertificateRevocationList]
+    ) -> list[Cosigned]:
+        """Tell which authority stamped the note, if a known one did.
+
+        Raises AuthorityRevoked, NoteError where the token is bad.
+        """
+        if self.token is None:
+            return []
+        stamp = read_timestamp(self.token, str(self.note).encode(), authorities, revocations)
         return [] if stamp is None else [Cosigned(stamp.authority, parse_checkpoint(self.note.text).size, stamp.at)]
 
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from auth.trace import Journal
+import asyncio
+import logging
+
+from auth.trace import Journal, Kind, TraceDamaged
+from auth.trace import TraceUnavailable as JournalUnavailable
+from auth.trace.reader import TraceFilter
 from camera_registry.clock import Clock
 from halfgateway.app.door import Control
 from halfgateway.app.keeping import Records
 from halfgateway.app.watching import Loops
+from halfgateway.attending import lost_after, signs_before
+from halfgateway.config import Configuration
 from halfgateway.control.detection import Asking, Detection
 from halfgateway.control.incident_entries import IncidentEntries
 from halfgateway.errors import StateStoreUnavailable
 from halfgateway.folder import DataFolder
+from ops.errors import OpsError
 from ops.incidents.book import IncidentBooks
 from ops.incidents.detecting import StopDetector
 from ops.incidents.duties import Rules
 from ops.local_record import LocalRecord
+from ops.notices.watchdog import Gateway, Signs, watch_gateway
+
+log = logging.getLogger(__name__)
 
 
 async def keep_incidents(
@@ -24,21 +35,47 @@ async def keep_incidents(
     records: Records,
     control: Control,
     journal: Journal,
+    configuration: Configuration,
     clock: Clock,
 ) -> None:
-    """Follow and find incidents for as long as the node runs."""
+    """Follow and find incidents for as long as the node runs; first, that it had fallen silent before (N02)."""
     books = IncidentBooks(folder.incidents, clock=clock)
+    before = await _signs_before_start(journal)
+    if before is not None:
+        silent = Gateway(journal.node, lambda: before, lost_after(configuration))
+        await asyncio.to_thread(_open_for_silence, books, record, silent, clock)
     await loops.keep("incidents", IncidentEntries(books, record, control.tracer.durable).run())
     asking = Asking(lambda: _require_able(control))
     control.tracer.tell_of_refusals(asking.refused)
     detection = Detection(
-        detector=StopDetector(books, Rules(), clock),
+        detector=StopDetector(books, Rules(), clock, all_well_at=None if before is None else before.good),
         asking=asking,
         cameras=records.cameras.list,
         trace_writable=lambda: journal.unwritable_since_s is None,
         closed=lambda: control.interconnection.state.closed,
     )
     await loops.keep("detection", detection.run())
+
+
+async def _signs_before_start(journal: Journal) -> Signs | None:
+    """What the trace proves of this node before it was started; None where it had stopped in good order, or never ran.
+
+    The watchdog may have been down with it, and by now sees a node that lives.
+    """
+    reader = journal.reader()
+    try:
+        (started,) = (await reader.entries(TraceFilter(kinds=frozenset({Kind.NODE_STARTED})), limit=1)).items
+        return await signs_before(reader, started.at)
+    except (JournalUnavailable, TraceDamaged) as error:
+        log.error("incidents.past_unread error=%s", error)
+        return None
+
+
+def _open_for_silence(books: IncidentBooks, record: LocalRecord, gateway: Gateway, clock: Clock) -> None:
+    try:
+        watch_gateway(books, record, gateway, rules=Rules(), now=clock.now())
+    except OpsError as error:
+        log.critical("incidents.silence_not_recorded error=%s", error)
 
 
 def _require_able(control: Control) -> None:

@@ -73,6 +73,9 @@ def verify(
     tsa: Annotated[
         list[Path] | None, typer.Option(help="A time-stamping authority's certificate, or its issuer's (PEM).")
     ] = None,
+    crl: Annotated[
+        list[Path] | None, typer.Option(help="A revocation list of an authority given by --tsa (PEM).")
+    ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -81,13 +84,21 @@ def verify(
 
     The node's own is checked with the cosigners and time-stamping authorities of its configuration, too.
     """
-    folder, cosigners, authorities = path, list(cosigner or ()), list(tsa or ())
+    folder, cosigners, authorities, revocations = path, list(cosigner or ()), list(tsa or ()), list(crl or ())
     if folder is None:
         folder, section = node_folder(config, data).trace, configuration_of(config, data).trace
         cosigners += section.cosigners
         authorities += [section.timestamp_ca] if section.timestamp_ca is not None else []
+        revocations += [section.timestamp_revoked] if section.timestamp_revoked is not None else []
     try:
-        found = judge(folder, anchors=anchor or (), keys=key, cosigners=cosigners, authorities=authorities)
+        found = judge(
+            folder,
+            anchors=anchor or (),
+            keys=key,
+            cosigners=cosigners,
+            authorities=authorities,
+            revocations=revocations,
+        )
     except ValueError as error:
         stop(WRONG_USAGE, str(error))
     except AuthError as error:
