@@ -46,9 +46,9 @@ class TraceSection(Section):
     """Who anchors the trace (T04), and where its key lies.
 
     ``timestamp_urls`` are time-stamping authorities (RFC 3161), ``timestamp_ca`` the certificates (PEM) that they or
-    their issuers have, ``timestamp_revoked`` the revocation lists (PEM) of those issuers: where there is one, a token of a
-    certificate that it names anchors nothing. ``timestamp_every_s`` is the seconds between two tokens. ``cosigners`` are
-    the C2SP vkeys of those whose cosignature is taken. With ``pkcs11`` the key never leaves its token.
+    their issuers have, ``timestamp_revoked`` the revocation lists (PEM) of those issuers: where there is one, a token
+    of a certificate that it names anchors nothing. ``timestamp_every_s`` is the seconds between two tokens.
+    ``cosigners`` are the C2SP vkeys of those whose cosignature is taken. With ``pkcs11`` the key never leaves its token.
     """
 
     timestamp_urls: tuple[Annotated[str, Field(pattern=r"^https?://")], ...] = ()

@@ -54,7 +54,7 @@ _EARLIER_TOKENS_HOLD = frozenset(
         ReasonFlags.cessation_of_operation,
     }
 )
-"""Reasons of a revocation that spare the tokens made before it; for any other, or none, all fall (RFC 3161 section 4)."""
+"""Reasons of a revocation that spare the tokens made before it; with any other, or none, all fall (RFC 3161, 4)."""
 
 _INTEGER, _OCTETS, _OID, _SEQUENCE, _SET, _TIME = 0x02, 0x04, 0x06, 0x30, 0x31, 0x18
 _CONTEXT_0 = 0xA0
@@ -257,7 +257,6 @@ class _Token:
                 return False
             here = above
         return False
-
 
     def _check_revocation(
         self,

@@ -61,7 +61,9 @@ def judge(
             revocations=[each for lists in revocations for each in read_revocations(lists.read_bytes(), known)],
         )
     except NoteError as error:
-        raise ValueError(f"une ancre, un cosignataire, une autorité ou sa liste n'est pas recevable : {error}") from error
+        raise ValueError(
+            f"une ancre, un cosignataire, une autorité ou sa liste n'est pas recevable : {error}"
+        ) from error
     except TraceDamaged as error:
         raise ValueError(f"le fichier de clés n'est pas recevable : {error}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -97,8 +99,8 @@ def as_text(path: Path, found: Judgement) -> str:
         ]
     if found.revoked_tokens:
         lines += [
-            f"  Jetons d'horodatage sans valeur : {found.revoked_tokens} ; le certificat de l'autorité a été révoqué, ou sa",
-            "  liste de révocation était périmée à la date du jeton",
+            f"  Jetons d'horodatage sans valeur : {found.revoked_tokens} ; le certificat de l'autorité a été révoqué,",
+            "  ou sa liste de révocation était périmée à la date du jeton",
         ]
     if verdict.key is not None:
         lines.append(f"  Clé du journal   {verdict.key}")

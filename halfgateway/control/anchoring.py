@@ -66,7 +66,7 @@ class AskAuthority(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AnchorTerms:
-    """Who anchors: authorities' addresses, certificates and revocation lists, seconds between tokens, cosigners' keys."""
+    """Who anchors: authorities' addresses, certificates and lists, seconds between tokens, cosigners' keys."""
 
     timestamp_urls: tuple[str, ...] = ()
     authorities: tuple[Certificate, ...] = ()
