@@ -48,7 +48,7 @@ class TraceSection(Section):
     ``timestamp_urls`` are time-stamping authorities (RFC 3161), ``timestamp_ca`` the certificates (PEM) that they or
     their issuers have, ``timestamp_revoked`` the revocation lists (PEM) of those issuers: where there is one, a token
     of a certificate that it names anchors nothing. ``timestamp_every_s`` is the seconds between two tokens.
-    ``cosigners`` are the C2SP vkeys of those whose cosignature is taken. With ``pkcs11`` the key never leaves its token.
+    ``cosigners`` are the C2SP vkeys of those whose cosignature is taken. ``pkcs11`` is the token with the key, if any.
     """
 
     timestamp_urls: tuple[Annotated[str, Field(pattern=r"^https?://")], ...] = ()

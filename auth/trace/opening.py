@@ -108,7 +108,7 @@ def _publish_key(folder: Path, node: str, key: Ed25519PublicKey, storage: Storag
                 raise
         else:
             if key not in present:
-                raise TraceDamaged(f"{path.name} is not the key that this node signs with")
+                raise TraceDamaged(f"{path.name} n'est pas la clé dont ce nœud signe")
             return
     descriptor = storage.open(path, create=True)
     try:

@@ -110,7 +110,7 @@ def read_authorities(pem: bytes) -> list[Certificate]:
     try:
         return load_pem_x509_certificates(pem)
     except ValueError as error:
-        raise NoteError("there is no certificate of a time-stamping authority") from error
+        raise NoteError("aucun certificat d'une autorité d'horodatage n'est là") from error
 
 
 def read_revocations(pem: bytes, authorities: Sequence[Certificate]) -> list[CertificateRevocationList]:
@@ -118,11 +118,11 @@ def read_revocations(pem: bytes, authorities: Sequence[Certificate]) -> list[Cer
     try:
         lists = load_revocation_lists(pem)
     except ValueError as error:
-        raise NoteError("a revocation list cannot be read") from error
+        raise NoteError("une liste de révocation est illisible") from error
     if not lists:
-        raise NoteError("there is no revocation list")
+        raise NoteError("aucune liste de révocation n'est là")
     if not all(any(is_signed_by(authority, each) for authority in authorities) for each in lists):
-        raise NoteError("a revocation list is of no authority that is named")
+        raise NoteError("une liste de révocation n'est d'aucune des autorités nommées")
     return lists
 
 
@@ -132,9 +132,9 @@ def token_of(response: bytes) -> bytes:
         status, *rest = _only(response, _SEQUENCE).children()
         granted = status.children()[0]
     except (IndexError, ValueError) as error:
-        raise NoteError("the answer is no time-stamp response") from error
+        raise NoteError("la réponse n'est pas celle d'une autorité d'horodatage") from error
     if granted.tag != _INTEGER or granted.content not in {b"\0", b"\1"} or len(rest) != 1:
-        raise NoteError("no time-stamp was granted")
+        raise NoteError("aucun jeton d'horodatage n'a été accordé")
     return rest[0].whole
 
 
@@ -151,11 +151,11 @@ def read_timestamp(
     its signature does not hold.
     """
     if len(token) > MAX_TOKEN_BYTES:
-        raise NoteError("the time-stamp token is too long")
+        raise NoteError("le jeton d'horodatage est trop long")
     try:
         return _Token(token).check(content, authorities, revocations)
     except (IndexError, KeyError, ValueError, UnsupportedAlgorithm, *_UNREADABLE_CERTIFICATE) as error:
-        raise NoteError("the time-stamp token is malformed") from error
+        raise NoteError("le jeton d'horodatage est mal formé") from error
 
 
 class _Token:
@@ -186,9 +186,9 @@ class _Token:
     ) -> Timestamp | None:
         imprint, at, nonce = _read_info(self._info)
         if imprint != sha256(content).digest():
-            raise NoteError("the time-stamp token is over other bytes")
+            raise NoteError("le jeton d'horodatage porte sur d'autres octets")
         if self._attributes[_MESSAGE_DIGEST].content != _digest(self._digest, self._info):
-            raise NoteError("the time-stamp token's digest does not hold")
+            raise NoteError("l'empreinte du jeton d'horodatage est fausse")
         _require(self._attributes[_CONTENT_TYPE].content == _TST_INFO)
         signer = self._signer([*self._certificates, *authorities])
         if signer is None:
@@ -220,7 +220,7 @@ class _Token:
         else:
             expected = sha256(der).digest()
         if first[0].content != expected:
-            raise NoteError("the time-stamp token names another signer")
+            raise NoteError("le jeton d'horodatage nomme un autre signataire")
 
     def _check_signature(self, signer: Certificate) -> None:
         key = signer.public_key()
@@ -234,9 +234,9 @@ class _Token:
             elif isinstance(key, Ed25519PublicKey) and self._algorithm == _ED25519_OID:
                 key.verify(self._signature, self._signed)
             else:
-                raise NoteError("the time-stamp token is signed in a way that is not checked here")
+                raise NoteError("le jeton d'horodatage est signé d'une façon qui n'est pas vérifiée ici")
         except InvalidSignature as error:
-            raise NoteError("the time-stamp token's signature does not hold") from error
+            raise NoteError("la signature du jeton d'horodatage est fausse") from error
 
     def _is_vouched_for(self, signer: Certificate, at: datetime, authorities: Sequence[Certificate]) -> bool:
         """Tell whether the signer may time-stamp, could at that time, and comes from a known authority."""
@@ -282,9 +282,9 @@ def _require_not_revoked(certificate: Certificate, lists: Sequence[CertificateRe
     for each in lists:
         revoked = each.get_revoked_certificate_by_serial_number(certificate.serial_number)
         if revoked is not None and not (at < revoked.revocation_date_utc and _spares_earlier_tokens(revoked)):
-            raise AuthorityRevoked("the time-stamping authority's certificate has been revoked")
+            raise AuthorityRevoked("le certificat de l'autorité d'horodatage a été révoqué")
     if not any(each.next_update_utc is not None and at < each.next_update_utc for each in lists):
-        raise AuthorityRevoked("the time-stamping authority's revocation list had run out")
+        raise AuthorityRevoked("la liste de révocation de l'autorité d'horodatage était périmée")
 
 
 def _spares_earlier_tokens(revoked: RevokedCertificate) -> bool:
@@ -355,7 +355,7 @@ def _oid_of(algorithm: _Der) -> bytes:
 def _known_digest(algorithm: _Der) -> type[HashAlgorithm]:
     found = _DIGESTS.get(_oid_of(algorithm))
     if found is None:
-        raise NoteError("the time-stamp token is over a digest that is not checked here")
+        raise NoteError("le jeton d'horodatage repose sur une empreinte qui n'est pas vérifiée ici")
     return found
 
 

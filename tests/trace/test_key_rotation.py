@@ -151,7 +151,7 @@ async def test_a_change_of_key_that_a_crash_cut_short_is_undone_or_done(tmp_path
 async def test_a_key_file_that_is_not_the_nodes_is_left_alone(tmp_path: Path) -> None:
     await write_journal(tmp_path / "trace", 1)
     (tmp_path / "trace" / f"{NODE}.pem").write_bytes(write_key(NEXT.public_key()))
-    with pytest.raises(TraceDamaged, match="not the key"):
+    with pytest.raises(TraceDamaged, match="pas la clé"):
         await opened(tmp_path / "trace", KEY)
 
 

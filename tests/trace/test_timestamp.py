@@ -45,7 +45,7 @@ def test_a_token_tells_who_and_when(tmp_path: Path, key: str, ess: str) -> None:
     assert stamp.authority == "CN=Autorité d'essai 1"
     assert stamp.nonce is not None
     assert read_timestamp(token, b"a note", read_authorities((made.folder / "tsa.pem").read_bytes())) == stamp
-    with pytest.raises(NoteError, match="other bytes"):
+    with pytest.raises(NoteError, match="autres octets"):
         read_timestamp(token, b"another note", trusted)
 
 
