@@ -180,7 +180,7 @@ def test_what_no_crash_leaves_after_the_last_checkpoint_is_damage(crashed: Path,
     # T03
     with (crashed / CHECKPOINTS).open("ab") as file:
         file.write(more)
-    assert "does not end with a checkpoint" in str(damage(crashed))
+    assert "ne finit pas par un point de contrôle" in str(damage(crashed))
 
 
 @pytest.mark.parametrize("file", [LEAVES, PAYLOADS])
