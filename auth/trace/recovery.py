@@ -209,6 +209,17 @@ def _tail(path: Path, end: int) -> bytes:
         return b""
 
 
+def has_signed_last(folder: Path, node: str, key: Ed25519PublicKey) -> bool:
+    """Whether the journal's last checkpoint carries a signature of this key that holds. Raises OSError."""
+    try:
+        with (folder / CHECKPOINTS).open("rb") as file:
+            notes = last_notes(file, file.seek(0, SEEK_END), origin(node))
+        KeyChain(origin(node), [key]).open_any(parse_note(notes[-1][1]))
+    except (FileNotFoundError, IndexError, NoteError):
+        return False
+    return True
+
+
 def last_checkpoint(folder: Path, node: str, key: Ed25519PublicKey) -> Head:
     """Find the last whole note, which must be good; what follows it must be torn. Raises TraceDamaged, OSError."""
     try:
