@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from auth.trace import Journal, Kind, TraceDamaged
+from auth.trace import Journal, TraceDamaged
 from auth.trace import TraceUnavailable as JournalUnavailable
-from auth.trace.reader import TraceFilter
 from camera_registry.clock import Clock
 from halfgateway.app.door import Control
 from halfgateway.app.keeping import Records
 from halfgateway.app.watching import Loops
-from halfgateway.attending import lost_after, signs_before
+from halfgateway.attending import lost_after, signs_before_start
 from halfgateway.config import Configuration
 from halfgateway.control.detection import Asking, Detection
 from halfgateway.control.incident_entries import IncidentEntries
@@ -62,10 +61,8 @@ async def _signs_before_start(journal: Journal) -> Signs | None:
 
     The watchdog may have been down with it, and by now sees a node that lives.
     """
-    reader = journal.reader()
     try:
-        (started,) = (await reader.entries(TraceFilter(kinds=frozenset({Kind.NODE_STARTED})), limit=1)).items
-        return await signs_before(reader, started.at)
+        return await signs_before_start(journal.reader())
     except (JournalUnavailable, TraceDamaged) as error:
         log.error("incidents.past_unread error=%s", error)
         return None

@@ -129,7 +129,6 @@ async def test_the_last_proven_instant_is_that_of_the_last_sign_of_service(house
     clock.advance(timedelta(minutes=1))
     granted = await house.journal.record(draft(kind=Kind.STREAM_GRANTED))
     assert await last_proven_good(reader) == granted.at
-    assert await last_proven_good(reader, before=granted.at) == good.at
 
 
 async def test_a_heartbeat_that_cannot_be_written_is_not_written_later(house: House, storage: FaultyStorage) -> None:
