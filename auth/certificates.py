@@ -13,13 +13,10 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from auth.errors import AuthenticationError, FailureReason
+from auth.revocation import is_signed_by, load_revocation_lists
 from camera_registry.clock import Clock
 
 MAX_REMEMBERED_CERTIFICATES = 2_000
@@ -29,8 +26,6 @@ was used longest ago is forgotten: its next use is verified all the same, what i
 _SAYS_NOTHING_OF_THE_CERTIFICATE = frozenset(
     {FailureReason.REVOCATION_UNKNOWN, FailureReason.REVOCATION_UNTRUSTED, FailureReason.REVOCATION_STALE}
 )
-
-_SIGNING_KEYS = (RSAPublicKey, EllipticCurvePublicKey, Ed25519PublicKey, Ed448PublicKey)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,31 +176,12 @@ class CertificateVerifier:
             raise AuthenticationError(FailureReason.CERTIFICATE_REVOKED)
 
 
-def load_revocation_lists(pem: bytes) -> list[x509.CertificateRevocationList]:
-    """Read every CRL of a PEM file; none is no error here, and refuses every certificate later.
-
-    Raises:
-        ValueError: a block cannot be read.
-    """
-    end = b"-----END X509 CRL-----"
-    blocks = pem.split(end)[:-1]
-    return [x509.load_pem_x509_crl(block + end) for block in blocks]
-
-
 def _issued(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):
         return False
     return True
-
-
-def is_signed_by(authority: x509.Certificate, revocations: x509.CertificateRevocationList) -> bool:
-    """Whether a revocation list is this authority's, by name and by signature."""
-    key = authority.public_key()
-    if revocations.issuer != authority.subject or not isinstance(key, _SIGNING_KEYS):
-        return False
-    return revocations.is_signature_valid(key)
 
 
 def is_current(revocations: x509.CertificateRevocationList, now: datetime) -> bool:

@@ -17,7 +17,11 @@ class EntryRefused(AuthError):
 
 
 class NoteError(AuthError):
-    """A signed note or checkpoint that is malformed, or whose signature does not hold."""
+    """A signed note or checkpoint that is malformed, or whose signature does not hold; its text is in French."""
+
+
+class AuthorityRevoked(NoteError):
+    """A time-stamp token of an authority that its issuer disowns, or says nothing current of: it anchors nothing."""
 
 
 class TraceUnavailable(AuthError):
@@ -28,7 +32,7 @@ class TraceDamaged(TraceUnavailable):
     """What lies on disk is not what was signed or committed; never repaired, a person must look (T03).
 
     ``first_bad`` is the number of the first entry that is wrong or missing, where one can be named;
-    ``missing`` tells that bytes are absent rather than wrong.
+    ``missing`` tells that bytes are absent rather than wrong. Its text, in French, is what a verifier finds.
     """
 
     def __init__(self, message: str, *, first_bad: int | None = None, missing: bool = False) -> None:

@@ -9,19 +9,19 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from auth.trace import Kind, TraceDamaged, TraceUnavailable
+from auth.trace import Entry, Kind, TraceDamaged, TraceUnavailable
 from auth.trace.layout import CHECKPOINTS, origin
 from auth.trace.notes import last_notes
 from auth.trace.reader import TraceFilter, TraceReader
 from camera_registry.clock import Clock
 from halfgateway.config import Configuration, ConfigurationError, read_configuration
 from halfgateway.config_ops import ImapSection, MailSection, RouteSection, directory_of
-from halfgateway.control.heartbeat import last_proven_good
+from halfgateway.control.heartbeat import last_proven_good, proves_service
 from halfgateway.folder import DataFolder
 from ops.contacts import Contact, ContactRole, Directory
 from ops.errors import NoContact
@@ -124,13 +124,43 @@ def last_signs(folder: DataFolder, node: str) -> Signs | None:
         return None
 
 
+async def signs_before_start(reader: TraceReader) -> Signs | None:
+    """Return what a node's trace proves of its life before it was last started; None as for :func:`last_signs`.
+
+    By the order of the entries, not by their times: the clock may have been set meanwhile.
+    Raises auth.trace.TraceUnavailable, TraceDamaged.
+    """
+    alive: datetime | None = None
+    async for entry in _life_before_start(reader):
+        if alive is None and entry.kind is Kind.NODE_STOPPED:
+            return None
+        alive = alive or entry.at
+        if proves_service(entry):
+            return Signs(alive, min(alive, entry.at))
+    return None if alive is None else Signs(alive, alive)
+
+
+async def _life_before_start(reader: TraceReader) -> AsyncIterator[Entry]:
+    """Yield what tells of the node's life before its newest start, newest first."""
+    cursor, started = None, False
+    while True:
+        page = await reader.entries(TraceFilter(kinds=_LIFE), cursor=cursor)
+        for entry in page.items:
+            if started:
+                yield entry
+            started = started or entry.kind is Kind.NODE_STARTED
+        if page.next is None:
+            return
+        cursor = page.next
+
+
 async def _signs(reader: TraceReader) -> Signs | None:
     newest = (await reader.entries(TraceFilter(kinds=_LIFE), limit=1)).items
     if not newest or newest[0].kind is Kind.NODE_STOPPED:
         return None
     alive = newest[0].at
     good = await last_proven_good(reader)
-    return Signs(alive, alive if good is None else min(alive, good.at))
+    return Signs(alive, alive if good is None else min(alive, good))
 
 
 def paths_that_change(folder: DataFolder) -> tuple[Path, ...]:

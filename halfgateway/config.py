@@ -338,6 +338,7 @@ def _files(configuration: Configuration) -> list[tuple[str, Path]]:
         files += [("siem.authority", siem.authority), ("siem.certificate", siem.certificate), ("siem.key", siem.key)]
     trace = configuration.trace
     files += [("trace.timestamp_ca", trace.timestamp_ca)] if trace.timestamp_ca is not None else []
+    files += [("trace.timestamp_revoked", trace.timestamp_revoked)] if trace.timestamp_revoked is not None else []
     files += [("trace.pkcs11.pin_file", trace.pkcs11.pin_file)] if trace.pkcs11 is not None else []
     token = configuration.on_call.webhook_token_file
     files += [("on_call.webhook_token_file", token)] if token is not None else []

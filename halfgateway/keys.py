@@ -21,10 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from auth.errors import NoteError
-from auth.trace.checkpoint import KeyChain, SigningKey, parse_note
-from auth.trace.layout import CHECKPOINTS, origin
-from auth.trace.notes import last_notes
+from auth.trace.checkpoint import SigningKey
+from auth.trace.recovery import has_signed_last
 from auth.trace.token_key import TokenKey, TokenPlace
 from halfgateway.errors import HalfGatewayError
 
@@ -102,26 +100,17 @@ class NodeKeys:
     def settle(self, trace: Path, node: str) -> None:
         """End a change of key that a crash cut short: as done where the next key has signed, else as never begun.
 
-        Raises UnreadableKeyError, OSError.
+        Raises UnreadableKeyError, TraceUnavailable of the token's key, OSError.
         """
+        if self.token is not None and self.has_trace_file and has_signed_last(trace, node, self.trace.public_key()):
+            self.destroy_trace_file()
         following = self.folder / NEXT_TRACE_KEY
         if not following.exists():
             return
-        if _has_signed(trace, node, _signing(following)):
+        if has_signed_last(trace, node, _signing(following).public_key()):
             self.adopt_next()
         else:
             following.unlink()
-
-
-def _has_signed(trace: Path, node: str, key: Ed25519PrivateKey) -> bool:
-    """Whether the journal's last checkpoint carries a signature of this key that holds."""
-    try:
-        with (trace / CHECKPOINTS).open("rb") as file:
-            notes = last_notes(file, file.seek(0, os.SEEK_END), origin(node))
-        KeyChain(origin(node), [key.public_key()]).open_any(parse_note(notes[-1][1]))
-    except (FileNotFoundError, IndexError, NoteError):
-        return False
-    return True
 
 
 def _symmetric(path: Path) -> bytes:

@@ -43,4 +43,4 @@ def trace_gap(folder: DataFolder, node: str, known: Sequence[KnownHead] = ()) ->
         kept = [read_head(folder.head), AnchorStore(folder.trace).latest()]
         return find_gap(folder.trace, node, [*known, *(head for head in kept if head is not None)])
     except (NoteError, ValueError) as error:
-        raise TraceDamaged(f"what was kept of the journal's heads cannot be read: {error}") from error
+        raise TraceDamaged(f"les points de contrôle conservés du journal ne peuvent être lus : {error}") from error

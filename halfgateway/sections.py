@@ -46,12 +46,14 @@ class TraceSection(Section):
     """Who anchors the trace (T04), and where its key lies.
 
     ``timestamp_urls`` are time-stamping authorities (RFC 3161), ``timestamp_ca`` the certificates (PEM) that they or
-    their issuers have, ``timestamp_every_s`` the seconds between two tokens. ``cosigners`` are the C2SP vkeys of those
-    whose cosignature is taken. With ``pkcs11`` the key never leaves its token.
+    their issuers have, ``timestamp_revoked`` the revocation lists (PEM) of those issuers: where there is one, a token
+    of a certificate that it names anchors nothing. ``timestamp_every_s`` is the seconds between two tokens.
+    ``cosigners`` are the C2SP vkeys of those whose cosignature is taken. ``pkcs11`` is the token with the key, if any.
     """
 
     timestamp_urls: tuple[Annotated[str, Field(pattern=r"^https?://")], ...] = ()
     timestamp_ca: Path | None = None
+    timestamp_revoked: Path | None = None
     timestamp_every_s: Annotated[float, Field(ge=1, le=86_400)] = 3600.0
     cosigners: tuple[str, ...] = ()
     pkcs11: TokenSection | None = None
@@ -74,4 +76,6 @@ class TraceSection(Section):
     def _knows_whom_to_believe(self) -> TraceSection:
         if self.timestamp_urls and self.timestamp_ca is None:
             raise ValueError("timestamp_ca is missing: no token could be believed")
+        if self.timestamp_revoked is not None and self.timestamp_ca is None:
+            raise ValueError("timestamp_ca is missing: nobody's signature on timestamp_revoked could be checked")
         return self

@@ -6,9 +6,14 @@ import asyncio
 import contextlib
 import subprocess
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 _CONFIG = """
 [req]
@@ -74,6 +79,29 @@ class TimestampAuthority:
         return self._openssl(
             "ts", "-reply", "-queryfile", "request.tsq", "-config", "tsa.cnf", "-section", "stamping", "-token_out"
         )
+
+    def revocations(
+        self,
+        revoked_at: datetime | None = None,
+        reason: x509.ReasonFlags | None = None,
+        *,
+        life: timedelta = timedelta(days=30),
+    ) -> Path:
+        """The authority's list of this instant, with the signer on it where it was revoked; a PEM file."""
+        (authority,) = x509.load_pem_x509_certificates(self.ca.read_bytes())
+        (signer,) = x509.load_pem_x509_certificates((self.folder / "tsa.pem").read_bytes())
+        begin = datetime.now(UTC) - timedelta(days=1)
+        made = x509.CertificateRevocationListBuilder(authority.subject, begin, begin + life)
+        if revoked_at is not None:
+            entry = x509.RevokedCertificateBuilder(signer.serial_number, revoked_at)
+            made = made.add_revoked_certificate(
+                (entry if reason is None else entry.add_extension(x509.CRLReason(reason), critical=False)).build()
+            )
+        key = load_pem_private_key((self.folder / "ca.key").read_bytes(), None)
+        assert isinstance(key, EllipticCurvePrivateKey)
+        path = self.folder / "revoked.pem"
+        path.write_bytes(made.sign(key, SHA256()).public_bytes(Encoding.PEM))
+        return path
 
     def _openssl(self, *arguments: str) -> bytes:
         done = subprocess.run(["openssl", *arguments], cwd=self.folder, capture_output=True, check=False)

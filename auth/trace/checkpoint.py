@@ -109,25 +109,25 @@ def verify_signature(text: str, signature: NoteSignature, key: Ed25519PublicKey)
     try:
         key.verify(signature.signature, text.encode())
     except InvalidSignature as error:
-        raise NoteError(f"the signature of {signature.name} does not hold") from error
+        raise NoteError(f"la signature de {signature.name} est fausse") from error
 
 
 def parse_note(data: bytes) -> SignedNote:
     """Parse one signed note. Raises NoteError unless it is canonical to the last bit."""
     if len(data) > MAX_NOTE_BYTES:
-        raise NoteError("the note is too long")
+        raise NoteError("la note est trop longue")
     try:
         note = data.decode()
     except UnicodeDecodeError as error:
-        raise NoteError("the note is not UTF-8") from error
+        raise NoteError("la note n'est pas en UTF-8") from error
     if _CONTROL.search(note):
-        raise NoteError("the note has control characters")
+        raise NoteError("la note contient des caractères de contrôle")
     text, blank, tail = note.rpartition("\n\n")
     if not blank or not tail.endswith("\n"):
-        raise NoteError("the note has no signature")
+        raise NoteError("la note n'a pas de signature")
     lines = tail[:-1].split("\n")
     if len(lines) > MAX_SIGNATURES:
-        raise NoteError("the note has too many signatures")
+        raise NoteError("la note a trop de signatures")
     return SignedNote(text + "\n", tuple(map(_parse_signature, lines)))
 
 
@@ -135,13 +135,13 @@ def parse_checkpoint(text: str) -> Checkpoint:
     """Parse a checkpoint's note text. Raises NoteError unless it is origin, size and root, canonical."""
     lines = text.split("\n")
     if len(lines) != 4 or lines[3] or not lines[0]:
-        raise NoteError("a checkpoint has three lines: origin, size, root")
+        raise NoteError("un point de contrôle a trois lignes : origine, taille, racine")
     origin, size, root = lines[:3]
     if not _SIZE.fullmatch(size) or int(size) >= MAX_TREE_SIZE:
-        raise NoteError("the checkpoint's size is not a canonical number")
+        raise NoteError("la taille du point de contrôle n'est pas un nombre canonique")
     digest = canonical_base64(root)
     if len(digest) != HASH_BYTES:
-        raise NoteError("the checkpoint's root is not a SHA-256 hash")
+        raise NoteError("la racine du point de contrôle n'est pas une empreinte SHA-256")
     return Checkpoint(origin, int(size), digest)
 
 
@@ -178,7 +178,9 @@ class KeyChain:
             signers[:1],
             signers[:2],
         ):
-            raise NoteError(f"the checkpoint is not signed by the present key of {self._name}, and it alone")
+            raise NoteError(
+                f"le point de contrôle n'est pas signé par la clé en vigueur de {self._name}, et par elle seule"
+            )
         for signature, (_, key) in zip(note.signatures, self._keys[self._current :], strict=False):
             verify_signature(note.text, signature, key)
         self._current += len(given) - 1
@@ -189,7 +191,7 @@ class KeyChain:
         known = {identifier: (index, key) for index, (identifier, key) in enumerate(self._keys)}
         own = [s for s in note.signatures if s.name == self._name and s.key_id in known]
         if not own:
-            raise NoteError(f"no signature is by a key of {self._name}")
+            raise NoteError(f"aucune signature n'est d'une clé de {self._name}")
         for signature in own:
             verify_signature(note.text, signature, known[signature.key_id][1])
         self._latest_used = max(self._latest_used, min(known[signature.key_id][0] for signature in own))
@@ -198,17 +200,17 @@ class KeyChain:
     def _own(self, note: SignedNote) -> Checkpoint:
         checkpoint = parse_checkpoint(note.text)
         if checkpoint.origin != self._name:
-            raise NoteError(f"the checkpoint is of {checkpoint.origin}, not of {self._name}")
+            raise NoteError(f"le point de contrôle est de {checkpoint.origin}, non de {self._name}")
         return checkpoint
 
 
 def _parse_signature(line: str) -> NoteSignature:
     mark, name, blob = line[:2], *line[2:].partition(" ")[::2]
     if mark != _SIGNATURE_MARK or not name or "+" in name or any(map(str.isspace, name)):
-        raise NoteError("a signature line is malformed")
+        raise NoteError("une ligne de signature est mal formée")
     signed = canonical_base64(blob)
     if len(signed) <= _KEY_ID_BYTES:
-        raise NoteError("a signature line is too short")
+        raise NoteError("une ligne de signature est trop courte")
     return NoteSignature(name, signed[:_KEY_ID_BYTES], signed[_KEY_ID_BYTES:])
 
 
@@ -221,7 +223,7 @@ def canonical_base64(text: str) -> bytes:
     try:
         data = b64decode(text, validate=True)
     except (Base64Error, ValueError) as error:
-        raise NoteError("a base64 field is malformed") from error
+        raise NoteError("un champ base64 est mal formé") from error
     if _base64(data) != text:
-        raise NoteError("a base64 field is not canonical")
+        raise NoteError("un champ base64 n'est pas canonique")
     return data

@@ -56,9 +56,9 @@ class Continuation:
             detail = json.loads(salted[SALT_BYTES:])["detail"]
             said = cls(n, detail["held"], detail["known"]["size"])
         except (KeyError, TypeError) as error:
-            raise ValueError("it does not say what is lost") from error
+            raise ValueError("elle ne dit pas ce qui est perdu") from error
         if not (type(said.held) is int and type(said.known) is int and 0 <= said.held <= n and said.held < said.known):
-            raise ValueError("what it says is lost cannot be")
+            raise ValueError("ce qu'elle dit perdu ne peut l'être")
         return said
 
     def covers(self, size: int) -> bool:
@@ -66,7 +66,7 @@ class Continuation:
         return self.held < size <= self.known
 
     def __str__(self) -> str:
-        return f"entries {self.held} to {self.known - 1} of what was signed are lost, as entry {self.n} says"
+        return f"les entrées {self.held} à {self.known - 1} de ce qui fut signé sont perdues, l'entrée {self.n} le dit"
 
 
 @dataclass(frozen=True, slots=True)

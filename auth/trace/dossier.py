@@ -22,9 +22,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.x509 import Certificate
+from cryptography.x509 import Certificate, CertificateRevocationList
 
-from auth.errors import NoteError, TraceDamaged, TraceUnavailable
+from auth.errors import AuthorityRevoked, NoteError, TraceDamaged, TraceUnavailable
 from auth.trace.checkpoint import Checkpoint, KeyChain, SignedNote, parse_checkpoint, parse_note, verifier_key
 from auth.trace.layout import LEAF, MAX_PAYLOAD_BYTES, SALT_BYTES, StampWriter, is_node_name, origin
 from auth.trace.notes import NoteReader, key_name, read_keys
@@ -60,12 +60,14 @@ class Judgement:
     """The verdict on a dossier, and who else had seen the heads that it rests on.
 
     ``unchecked_tokens`` are time-stamp tokens whose authority was not named: they are over what they should be over,
-    and nothing is made of them.
+    and nothing is made of them. ``revoked_tokens`` are those of an authority whose certificate had been revoked, or of
+    which no list said that it had not: they anchor nothing either.
     """
 
     verification: Verification
     cosigned: tuple[Cosigned, ...]
     unchecked_tokens: int = 0
+    revoked_tokens: int = 0
 
 
 def verify_dossier(
@@ -75,41 +77,47 @@ def verify_dossier(
     keys: Sequence[Ed25519PublicKey] | None = None,
     cosigners: Sequence[Cosigner] = (),
     authorities: Sequence[Certificate] = (),
+    revocations: Sequence[CertificateRevocationList] = (),
 ) -> Judgement:
     """Verify a journal's folder, or a dossier with a journal or with one entry in it. Blocking.
 
     ``anchors`` are checkpoint notes that the verifying person kept, and trusts. Those that lie in the dossier itself
     come from whoever handed it over: they count where one of the ``cosigners`` signed them, or a time-stamping
-    authority that is one of ``authorities`` or certified by one; the log must extend them anyhow. ``keys`` as in
+    authority that is one of ``authorities`` or certified by one, and whose certificate the issuer's list in
+    ``revocations`` does not name, where there is one; the log must extend them anyhow. ``keys`` as in
     :func:`verify_folder`. Raises NoteError when an anchor is no note or a known cosigner's line in one does not
     hold, TraceUnavailable when a file cannot be read.
     """
     given = [parse_note(anchor.encode()) for anchor in anchors]
     seen = [each for note in given for each in _cosignatures(note, cosigners)]
-    witnessed, unchecked = list(given), 0
+    witnessed, unchecked, revoked = list(given), 0, 0
     unwitnessed: list[SignedNote] = []
     inside = folder / JOURNAL
     try:
         for enclosed in [*_enclosed_anchors(folder / ANCHORS), *_enclosed_anchors(inside / ANCHORS)]:
-            vouched = [*_cosignatures(enclosed.note, cosigners), *enclosed.timestamped(authorities)]
+            vouched = _cosignatures(enclosed.note, cosigners)
+            try:
+                vouched += enclosed.timestamped(authorities, revocations)
+                unchecked += enclosed.token is not None and not vouched
+            except AuthorityRevoked:
+                revoked += 1
             seen += vouched
             (witnessed if vouched else unwitnessed).append(enclosed.note)
-            unchecked += enclosed.token is not None and not vouched
         if (folder / INCLUSION).is_file():
             proof = _EntryProof(folder, keys, cosigners)
             verdict = proof.judge(witnessed)
-            return Judgement(verdict, (*seen, *proof.cosigned), unchecked)
+            return Judgement(verdict, (*seen, *proof.cosigned), unchecked, revoked)
     except OSError as error:
-        raise TraceUnavailable(f"the dossier cannot be read: {error}") from error
+        raise TraceUnavailable(f"le dossier ne peut être lu : {error}") from error
     except (NoteError, TraceDamaged) as error:
-        return Judgement(Verification(Status.INVALID, f"an enclosed anchor does not hold: {error}"), ())
+        return Judgement(Verification(Status.INVALID, f"une ancre jointe ne tient pas : {error}"), ())
     found = verify_folder(
         inside if inside.is_dir() else folder,
         anchors=[str(note) for note in witnessed],
         unwitnessed=[str(note) for note in unwitnessed],
         keys=keys,
     )
-    return Judgement(found, tuple(seen), unchecked)
+    return Judgement(found, tuple(seen), unchecked, revoked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +127,16 @@ class _Enclosed:
     note: SignedNote
     token: bytes | None
 
-    def timestamped(self, authorities: Sequence[Certificate]) -> list[Cosigned]:
-        """Tell which authority stamped the note, if a known one did. Raises NoteError where the token is bad."""
-        stamp = None if self.token is None else read_timestamp(self.token, str(self.note).encode(), authorities)
+    def timestamped(
+        self, authorities: Sequence[Certificate], revocations: Sequence[CertificateRevocationList]
+    ) -> list[Cosigned]:
+        """Tell which authority stamped the note, if a known one did.
+
+        Raises AuthorityRevoked, NoteError where the token is bad.
+        """
+        if self.token is None:
+            return []
+        stamp = read_timestamp(self.token, str(self.note).encode(), authorities, revocations)
         return [] if stamp is None else [Cosigned(stamp.authority, parse_checkpoint(self.note.text).size, stamp.at)]
 
 
@@ -130,7 +145,7 @@ def _enclosed_anchors(folder: Path) -> list[_Enclosed]:
         return []
     paths = sorted(path for path in folder.iterdir() if path.is_file())
     if sum(path.suffix == NOTE_SUFFIX for path in paths) > MAX_ANCHORS:
-        raise NoteError(f"there are more than {MAX_ANCHORS} anchors")
+        raise NoteError(f"il y a plus de {MAX_ANCHORS} ancres")
     tokens = {path.stem: _bounded_bytes(path, MAX_TOKEN_BYTES) for path in paths if path.suffix == TOKEN_SUFFIX}
     notes = {
         path.stem: parse_note(_bounded_bytes(path, MAX_PROOF_BYTES)) for path in paths if path.suffix == NOTE_SUFFIX
@@ -138,7 +153,7 @@ def _enclosed_anchors(folder: Path) -> list[_Enclosed]:
     alone = sorted({path.name for path in paths if path.suffix not in {TOKEN_SUFFIX, NOTE_SUFFIX}})
     alone += sorted(tokens.keys() - notes.keys())
     if alone:
-        raise NoteError(f"{alone[0]} is neither a note nor a token over one")
+        raise NoteError(f"{alone[0]} n'est ni une note, ni un jeton sur une note")
     return [_Enclosed(note, tokens.get(name)) for name, note in notes.items()]
 
 
@@ -152,7 +167,7 @@ def _bounded_bytes(path: Path, most: int) -> bytes:
     with path.open("rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise TraceDamaged(f"{path.name} is too long")
+        raise TraceDamaged(f"{path.name} est trop long")
     return data
 
 
@@ -187,34 +202,36 @@ class _EntryProof:
         opened = self._check_leaf(proof, head)
         notes = [proof.note, *self._check_consistency(chain, head)]
         if not chain.trusted:
-            raise TraceDamaged("a checkpoint is signed by a key that the log never handed over to")
+            raise TraceDamaged("un point de contrôle est signé d'une clé à laquelle le journal n'a jamais transmis")
         self.cosigned = tuple(seen for note in notes for seen in _cosignatures(note, self._cosigners))
         anchored = max((self._meet(chain, anchor) for anchor in anchors), default=0)
         if anchored < 0:
-            return self._verdict(Status.DIVERGED, "an anchor saw another log", first_bad=self._n)
+            return self._verdict(Status.DIVERGED, "une ancre a vu un autre journal", first_bad=self._n)
         anchored = max([anchored, *(seen.size for seen in self.cosigned)])
-        what = "entry" if opened else "commitment of the erased entry"
+        what = "l'entrée" if opened else "l'engagement de l'entrée éliminée"
         if anchored > proof.n:
-            return self._verdict(Status.VALID, f"the {what} {proof.n} is in the log that was anchored", anchored)
-        return self._verdict(Status.UNANCHORED, f"the {what} {proof.n} is in the log, as its own signature says")
+            return self._verdict(Status.VALID, f"{what} {proof.n} est dans le journal qui a été ancré", anchored)
+        return self._verdict(
+            Status.UNANCHORED, f"{what} {proof.n} est dans le journal, à en croire sa propre signature"
+        )
 
     def _check_leaf(self, proof: InclusionFile, head: Checkpoint) -> bool:
         """Check the leaf's place in the tree, and what it commits to; tell whether that is there."""
         record = self._read(LEAF_RECORD, LEAF.size)
         if len(record) < LEAF.size:
-            raise TraceDamaged(f"{LEAF_RECORD} is cut short", missing=True)
+            raise TraceDamaged(f"{LEAF_RECORD} est tronqué", missing=True)
         n, at_us, code, committed = LEAF.unpack(record)
         if n != proof.n or not verify_inclusion(n, head.size, leaf_hash(record), proof.path, head.root):
-            raise TraceDamaged(f"the leaf is not entry {proof.n} of the checkpoint's {head.size}")
+            raise TraceDamaged(f"la feuille n'est pas l'entrée {proof.n} des {head.size} du point de contrôle")
         present = [(self._folder / name).is_file() for name in (SALT, ENTRY)]
         if not any(present):
             return False
         salted = self._read(SALT, SALT_BYTES) + self._read(ENTRY, MAX_PAYLOAD_BYTES)
         if sha256(salted).digest() != committed:
-            raise TraceDamaged(f"{SALT} and {ENTRY} are not what the leaf commits to")
+            raise TraceDamaged(f"{SALT} et {ENTRY} ne sont pas ce à quoi la feuille engage")
         stamp = StampWriter(self._node or "").write(n, at_us, kind_name(code, salted), code)
         if not salted.startswith(stamp.encode(), SALT_BYTES):
-            raise TraceDamaged("the leaf and the entry disagree")
+            raise TraceDamaged("la feuille et l'entrée se contredisent")
         return True
 
     def _check_consistency(self, chain: KeyChain, head: Checkpoint) -> list[SignedNote]:
@@ -226,9 +243,9 @@ class _EntryProof:
         proof = ConsistencyFile.parse(self._read(CONSISTENCY, MAX_PROOF_BYTES))
         later = chain.open_any(proof.note)
         if later != head or proof.old != earlier.size:
-            raise TraceDamaged("the consistency proof is between other checkpoints")
+            raise TraceDamaged("la preuve de cohérence est entre d'autres points de contrôle")
         if not verify_consistency(earlier.size, head.size, earlier.root, head.root, proof.path):
-            raise TraceDamaged(f"the checkpoint of {head.size} does not extend the one of {earlier.size}")
+            raise TraceDamaged(f"le point de contrôle de {head.size} entrées ne prolonge pas celui de {earlier.size}")
         self._heads[earlier.size] = earlier
         return [note]
 
@@ -246,7 +263,7 @@ class _EntryProof:
     def _chain(self, name: str) -> KeyChain:
         node = name.removeprefix(origin(""))
         if origin(node) != name or not is_node_name(node):
-            raise TraceDamaged(f"{name} is no log of a half-gateway")
+            raise TraceDamaged(f"{name} n'est pas le journal d'une demi-passerelle")
         self._node = node
         given, keys = self._keys, list(self._keys or ())
         if given is None or (self._folder / key_name(node)).is_file():
@@ -265,7 +282,7 @@ class _EntryProof:
         try:
             return _bounded_bytes(self._folder / name, most)
         except FileNotFoundError as error:
-            raise TraceDamaged(f"{name} is missing", missing=True) from error
+            raise TraceDamaged(f"{name} manque", missing=True) from error
 
     def _verdict(
         self, status: Status, message: str, anchored: int = 0, *, first_bad: int | None = None

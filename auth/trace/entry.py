@@ -119,13 +119,13 @@ class Entry(Draft):
         try:
             members = json.loads(payload)
             if list(members) != list(_MEMBERS) or type(members["n"]) is not int or not is_node_name(members["node"]):
-                raise ValueError("its members are not those of an entry")
+                raise ValueError("ses champs ne sont pas ceux d'une entrée")
             kind, code, at = Kind(members.pop("kind")), members.pop("code"), members.pop("at")
             entry = cls(kind=kind, at=datetime.fromisoformat(at), **members)
             if code != entry.code or entry.payload() != payload:
-                raise ValueError("it is not canonical")
+                raise ValueError("il n'est pas canonique")
         except (TypeError, ValueError, AttributeError, RecursionError, EntryRefused) as error:
-            raise TraceDamaged(f"a payload is not an entry: {error}") from error
+            raise TraceDamaged(f"un contenu n'est pas une entrée : {error}") from error
         return entry
 
 

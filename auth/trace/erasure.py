@@ -44,12 +44,12 @@ class ErasureRule:
         """Read the rule that an entry states. Raises ValueError when it states none."""
         codes, before, size = detail.get("kinds"), detail.get("before"), detail.get("size")
         if not isinstance(codes, list) or not all(type(code) is int for code in codes):
-            raise ValueError("kinds is no list of numbers")
+            raise ValueError("kinds n'est pas une liste de nombres")
         if type(size) is not int or not isinstance(before, str):
-            raise ValueError("size or before is missing")
+            raise ValueError("size ou before manque")
         at = datetime.fromisoformat(before)
         if at.tzinfo is None:
-            raise ValueError("before has no zone")
+            raise ValueError("before n'a pas de fuseau")
         return cls(frozenset(codes), (at - _EPOCH) // _MICROSECOND, size)
 
     @classmethod
@@ -60,10 +60,10 @@ class ErasureRule:
         """
         members = json.loads(salted[SALT_BYTES:])
         if not isinstance(members, dict) or not isinstance(members.get("detail"), dict):
-            raise ValueError("no detail")
+            raise ValueError("detail manque")
         rule = cls.from_detail(members["detail"])
         if not 0 <= rule.size <= n:
-            raise ValueError("it concerns entries that were not there yet")
+            raise ValueError("elle porte sur des entrées qui n'y étaient pas encore")
         return rule
 
 

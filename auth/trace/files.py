@@ -252,7 +252,7 @@ class JournalFiles:
             descriptor = self._descriptors[name]
             size = self._storage.size(descriptor)
             if size < end:
-                raise TraceDamaged(f"{name} has lost durable bytes: {size} of {end}")
+                raise TraceDamaged(f"{name} a perdu des octets durables : {size} sur {end}")
             if size > end:
                 self._storage.truncate(descriptor, end)
             self._storage.sync(descriptor)
@@ -270,7 +270,7 @@ class JournalFiles:
         for name, _ in self._ends():
             self._storage.forget_cached(self._descriptors[name])
         if self.checkpoint and self._read_checkpoint() != self.checkpoint:
-            raise TraceDamaged("the last checkpoint is no longer what lies on disk")
+            raise TraceDamaged("le dernier point de contrôle n'est plus celui qui est sur le disque")
         base, first = self._base, self._first
         records, _ = read_leaves(self._folder, self._node, first)
         payloads, _ = open_payloads(self._folder, self._node, first)
@@ -282,7 +282,7 @@ class JournalFiles:
             for digest, *_ in scan(self._node, size, tail, frames, base.at_us):
                 frontier.append(digest)
         if frontier.root() != self.durable.frontier.root():
-            raise TraceDamaged("what was durable is no longer what lies on disk", first_bad=size)
+            raise TraceDamaged("ce qui était durable n'est plus ce qui est sur le disque", first_bad=size)
 
     def _read_checkpoint(self) -> Checkpoint | None:
         with (self._folder / CHECKPOINTS).open("rb") as file:

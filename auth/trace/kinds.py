@@ -107,6 +107,15 @@ class Kind(StrEnum):
     INTERVENTION_ENDED = "intervention.ended", 4202
     REGISTRY_CHANGED = "registry.changed", 4301
     CONFIG_CHANGED = "config.changed", 4401
+    CONVENTION_RENEWED = "convention.renewed", 4501
+    CONVENTION_DENOUNCED = "convention.denounced", 4502
+    CONVENTION_DENUNCIATION_WITHDRAWN = "convention.denunciation-withdrawn", 4503
+    CONVENTION_FORMAL_NOTICE = "convention.formal-notice", 4504
+    CONVENTION_FORMAL_NOTICE_MET = "convention.formal-notice-met", 4505
+    CONVENTION_END_RECORDED = "convention.end-recorded", 4506
+    CONVENTION_END_WITHDRAWN = "convention.end-withdrawn", 4507
+    CONVENTION_PVPP_ORDER = "convention.pvpp-order", 4508
+    CONVENTION_REMINDED = "convention.reminded", 4509
 
     # 5000: who may (article 6)
     AGENT_ADDED = "agent.added", 5001

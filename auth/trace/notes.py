@@ -124,10 +124,10 @@ def read_keys(path: Path) -> list[Ed25519PublicKey]:
         try:
             key = load_pem_public_key(block)
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise TraceDamaged(f"{path.name} holds no public key") from error
+            raise TraceDamaged(f"{path.name} ne contient pas de clé publique") from error
         if not isinstance(key, Ed25519PublicKey):
-            raise TraceDamaged(f"{path.name} holds a key that is not Ed25519")
+            raise TraceDamaged(f"{path.name} contient une clé qui n'est pas Ed25519")
         keys.append(key)
     if not keys:
-        raise TraceDamaged(f"{path.name} holds no public key")
+        raise TraceDamaged(f"{path.name} ne contient pas de clé publique")
     return keys

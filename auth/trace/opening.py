@@ -21,7 +21,7 @@ from auth.trace.layout import SALT_BYTES, is_node_name, segment_of
 from auth.trace.notes import key_name, read_keys, write_key, write_keys
 from auth.trace.purge import redo_purge
 from auth.trace.recovered import PendingRecoveries, Recovery
-from auth.trace.recovery import Found, examine
+from auth.trace.recovery import Found, examine, has_signed_last
 from auth.trace.scan import segment_starts
 from auth.trace.storage import Storage
 from auth.trace.verify import verify_folder
@@ -108,7 +108,9 @@ def _publish_key(folder: Path, node: str, key: Ed25519PublicKey, storage: Storag
                 raise
         else:
             if key not in present:
-                raise TraceDamaged(f"{path.name} is not the key that this node signs with")
+                raise TraceDamaged(f"{path.name} n'est pas la clé dont ce nœud signe")
+            if any(has_signed_last(folder, node, later) for later in present[present.index(key) + 1 :]):
+                raise TraceDamaged("la clé du journal a transmis à une autre, qui seule le signe désormais")
             return
     descriptor = storage.open(path, create=True)
     try:

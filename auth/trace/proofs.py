@@ -42,7 +42,7 @@ class InclusionFile:
         """Read a ``.tlog-proof``. Raises NoteError unless it is canonical; ``extra`` data is none of ours."""
         lines, note = _proof_parts(data)
         if lines[:1] != [PROOF_HEADER]:
-            raise NoteError(f"a proof begins with {PROOF_HEADER}")
+            raise NoteError(f"une preuve commence par {PROOF_HEADER}")
         return cls(_number(_INDEX_LINE, lines[1:2]), _hashes(lines[2:]), note)
 
 
@@ -71,25 +71,25 @@ def _proof_text(head: Sequence[str], path: Sequence[bytes], note: SignedNote) ->
 
 def _proof_parts(data: bytes) -> tuple[list[str], SignedNote]:
     if len(data) > MAX_PROOF_BYTES:
-        raise NoteError("the proof is too long")
+        raise NoteError("la preuve est trop longue")
     head, blank, note = data.partition(b"\n\n")
     if not blank:
-        raise NoteError("the proof has no checkpoint")
+        raise NoteError("la preuve n'a pas de point de contrôle")
     try:
         return head.decode("ascii").split("\n"), parse_note(note)
     except UnicodeDecodeError as error:
-        raise NoteError("the proof is not ASCII") from error
+        raise NoteError("la preuve n'est pas en ASCII") from error
 
 
 def _number(form: re.Pattern[str], lines: Sequence[str]) -> int:
     match = form.fullmatch(lines[0]) if lines else None
     if match is None:
-        raise NoteError("the proof does not say of which entry or size it is")
+        raise NoteError("la preuve ne dit pas de quelle entrée, ou taille, elle est")
     return int(match[1])
 
 
 def _hashes(lines: Sequence[str]) -> tuple[bytes, ...]:
     path = tuple(map(canonical_base64, lines))
     if len(path) > MAX_PATH or any(len(digest) != HASH_BYTES for digest in path):
-        raise NoteError("the proof has something else than SHA-256 hashes")
+        raise NoteError("la preuve contient autre chose que des empreintes SHA-256")
     return path

@@ -123,7 +123,7 @@ def _frames(folder: Path, node: str, first: int, count: int) -> Iterator[tuple[i
         for n in range(first, first + count):
             length = int.from_bytes(os.pread(file.fileno(), FRAME.size // 2, offset))
             if not 0 < length <= MAX_PAYLOAD_BYTES:
-                raise TraceDamaged(f"what lies in the place of entry {n}'s payload is no payload", first_bad=n)
+                raise TraceDamaged(f"ce qui tient lieu de contenu de l'entrée {n} n'en est pas un", first_bad=n)
             yield n, offset, length
             offset += FRAME.size + SALT_BYTES + length
 

@@ -196,7 +196,7 @@ class TraceReader:
         try:
             return await asyncio.to_thread(work)
         except OSError as error:
-            raise TraceUnavailable(f"the trace cannot be read: {error.strerror or error}") from error
+            raise TraceUnavailable(f"le journal ne peut être lu : {error.strerror or error}") from error
 
     def _entries(self, match: _Match, limit: int, cursor: str | None) -> Page[Entry]:
         size = self._view.size
@@ -243,7 +243,7 @@ class TraceReader:
         try:
             file = (self._view.folder / CHECKPOINTS).open("rb")
         except FileNotFoundError as error:
-            raise TraceDamaged("the checkpoints are missing", missing=True) from error
+            raise TraceDamaged("les points de contrôle manquent", missing=True) from error
         with file:
             size = file.seek(0, SEEK_END)
             end = size if cursor is None else min(_number(cursor), size)
@@ -251,7 +251,7 @@ class TraceReader:
         try:
             items = tuple(self._signed(note) for _, note in newest_first)
         except NoteError as error:
-            raise TraceDamaged(f"a checkpoint is damaged: {error}") from error
+            raise TraceDamaged(f"un point de contrôle est endommagé : {error}") from error
         start = newest_first[-1][0] if newest_first else 0
         return Page(items, str(start) if start else None)
 

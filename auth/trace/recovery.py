@@ -99,9 +99,9 @@ class _Walk:
             dropped_entries, torn = self._last_segment(first)
         size = self._here.frontier.size
         if size < self._signed.size:
-            raise TraceDamaged(f"entry {size} is signed for and missing", first_bad=size, missing=True)
+            raise TraceDamaged(f"l'entrée {size} est signée et manque", first_bad=size, missing=True)
         if size and not self._head.checkpoint:
-            raise TraceDamaged("the checkpoints are missing", missing=True)
+            raise TraceDamaged("les points de contrôle manquent", missing=True)
         return Found(first, self._base, self._here, self._head, dropped_entries, torn + self._head.torn, self._roots)
 
     def _full_segment(self, first: int) -> None:
@@ -109,7 +109,7 @@ class _Walk:
         records, torn = read_leaves(self._folder, self._node, first)
         end = first + len(records) // LEAF.size
         if torn or end < first + SEGMENT_ENTRIES:
-            raise TraceDamaged(f"entry {end} is missing", first_bad=end, missing=True)
+            raise TraceDamaged(f"l'entrée {end} manque", first_bad=end, missing=True)
         if end > self._signed.size:
             if damage := self._scan(first, records):
                 raise damage
@@ -138,7 +138,7 @@ class _Walk:
         leaves = _tail(self._folder / leaves_name(first), self._here.leaves_end)
         entries = len(leaves) // LEAF.size
         if entries > MAX_GROUP_ENTRIES or len(payloads) > MAX_GROUP_BYTES:
-            raise damage or TraceDamaged(f"entry {size} is missing", first_bad=size, missing=True)
+            raise damage or TraceDamaged(f"l'entrée {size} manque", first_bad=size, missing=True)
         return entries, payloads + leaves
 
     def _last_records(self, first: int) -> bytes:
@@ -184,7 +184,7 @@ class _Walk:
 
     def _compare_root(self, frontier: Frontier) -> None:
         if frontier.size == self._signed.size and frontier.root() != self._signed.root:
-            raise TraceDamaged(f"the first {frontier.size} entries are not those that were signed for")
+            raise TraceDamaged(f"les {frontier.size} premières entrées ne sont pas celles qui furent signées")
 
 
 def _is_torn(records: bytes, index: int, start: int) -> bool:
@@ -209,6 +209,17 @@ def _tail(path: Path, end: int) -> bytes:
         return b""
 
 
+def has_signed_last(folder: Path, node: str, key: Ed25519PublicKey) -> bool:
+    """Whether the journal's last checkpoint carries a signature of this key that holds. Raises OSError."""
+    try:
+        with (folder / CHECKPOINTS).open("rb") as file:
+            notes = last_notes(file, file.seek(0, SEEK_END), origin(node))
+        KeyChain(origin(node), [key]).open_any(parse_note(notes[-1][1]))
+    except (FileNotFoundError, IndexError, NoteError):
+        return False
+    return True
+
+
 def last_checkpoint(folder: Path, node: str, key: Ed25519PublicKey) -> Head:
     """Find the last whole note, which must be good; what follows it must be torn. Raises TraceDamaged, OSError."""
     try:
@@ -225,11 +236,11 @@ def last_checkpoint(folder: Path, node: str, key: Ed25519PublicKey) -> Head:
             try:
                 checkpoint = KeyChain(origin(node), [key]).open_any(parse_note(note))
             except NoteError as error:
-                raise TraceDamaged(f"the last checkpoint is damaged: {error}") from error
+                raise TraceDamaged(f"le dernier point de contrôle est endommagé : {error}") from error
         if size - end > MAX_OWN_NOTE_BYTES:
-            raise TraceDamaged(f"{CHECKPOINTS} does not end with a checkpoint")
+            raise TraceDamaged(f"{CHECKPOINTS} ne finit pas par un point de contrôle")
         file.seek(end)
         torn = file.read()
     if torn and not is_torn(torn):
-        raise TraceDamaged(f"{CHECKPOINTS} does not end with a checkpoint")
+        raise TraceDamaged(f"{CHECKPOINTS} ne finit pas par un point de contrôle")
     return Head(checkpoint, end, torn)

@@ -56,9 +56,11 @@ def segment_starts(folder: Path) -> list[int]:
     for position, start in enumerate(starts):
         expected = position * SEGMENT_ENTRIES
         if start % SEGMENT_ENTRIES:
-            raise TraceDamaged(f"no segment begins with entry {start}", first_bad=expected)
+            raise TraceDamaged(f"aucun segment ne commence à l'entrée {start}", first_bad=expected)
         if start != expected:
-            raise TraceDamaged(f"the segment from entry {expected} is missing", first_bad=expected, missing=True)
+            raise TraceDamaged(
+                f"le segment qui commence à l'entrée {expected} manque", first_bad=expected, missing=True
+            )
     return starts
 
 
@@ -74,12 +76,12 @@ def read_leaves(folder: Path, node: str, first: int) -> tuple[bytes, int]:
         with path.open("rb") as file:
             data = file.read(len(header) + most + 1)
     except FileNotFoundError as error:
-        raise TraceDamaged(f"{path.name} is missing", first_bad=first, missing=True) from error
+        raise TraceDamaged(f"{path.name} manque", first_bad=first, missing=True) from error
     if not _has_header(data[: len(header)], header, path, first):
         return b"", len(data)
     length = len(data) - len(header)
     if length > most:
-        raise TraceDamaged(f"{path.name} is longer than a segment", first_bad=first + SEGMENT_ENTRIES)
+        raise TraceDamaged(f"{path.name} est plus long qu'un segment", first_bad=first + SEGMENT_ENTRIES)
     torn = length % LEAF.size
     return data[len(header) : len(data) - torn], torn
 
@@ -93,7 +95,7 @@ def open_payloads(folder: Path, node: str, first: int) -> tuple[BinaryIO, int]:
     try:
         file = path.open("rb")
     except FileNotFoundError as error:
-        raise TraceDamaged(f"{path.name} is missing", first_bad=first, missing=True) from error
+        raise TraceDamaged(f"{path.name} manque", first_bad=first, missing=True) from error
     try:
         header = payloads_header(node, first)
         whole = _has_header(file.read(len(header)), header, path, first)
@@ -118,24 +120,30 @@ def scan(node: str, first: int, records: bytes, frames: FrameReader, previous_at
     for index, (n, at_us, code, commitment) in enumerate(LEAF.iter_unpack(records)):
         number = first + index
         if n != number:
-            raise TraceDamaged(f"the leaf in the place of entry {number} is of entry {n}", first_bad=number)
+            raise TraceDamaged(
+                f"la feuille à la place de l'entrée {number} est celle de l'entrée {n}", first_bad=number
+            )
         digest = sha256(b"\x00" + records[index * LEAF.size : (index + 1) * LEAF.size]).digest()
         salted, erased = frames.next(number)
         if erased:
             if salted != erased_body(digest, len(salted)):
-                raise TraceDamaged(f"entry {number} was not erased as a purge does it", first_bad=number)
+                raise TraceDamaged(
+                    f"l'entrée {number} n'a pas été effacée comme le fait une élimination", first_bad=number
+                )
         else:
             if sha256(salted).digest() != commitment:
-                raise TraceDamaged(f"the payload of entry {number} is not the one committed to", first_bad=number)
+                raise TraceDamaged(
+                    f"le contenu de l'entrée {number} n'est pas celui auquel sa feuille engage", first_bad=number
+                )
             kind = _KIND_NAMES.get(code) or kind_name(code, salted)
             try:
                 stamp = stamps.write(n, at_us, kind, code)
             except ValueError as error:
-                raise TraceDamaged(f"entry {number} has no possible time", first_bad=number) from error
+                raise TraceDamaged(f"l'entrée {number} n'a pas d'heure possible", first_bad=number) from error
             if not salted.startswith(stamp.encode(), SALT_BYTES):
-                raise TraceDamaged(f"the leaf and the payload of entry {number} disagree", first_bad=number)
+                raise TraceDamaged(f"la feuille et le contenu de l'entrée {number} se contredisent", first_bad=number)
         if earliest is not None and at_us < earliest and code != stepped:
-            raise TraceDamaged(f"time goes back at entry {number} without a clock step", first_bad=number)
+            raise TraceDamaged(f"l'heure recule à l'entrée {number} sans saut d'horloge", first_bad=number)
         earliest = at_us
         yield digest, at_us, code, None if erased else salted
 
@@ -162,14 +170,14 @@ class FrameReader:
             position = self._position = 0
         start = position + FRAME.size
         if len(buffer) < start:
-            raise TraceDamaged(f"the payload of entry {n} is missing", first_bad=n, missing=True)
+            raise TraceDamaged(f"le contenu de l'entrée {n} manque", first_bad=n, missing=True)
         length, check = FRAME.unpack_from(buffer, position)
         erased = check != length ^ COMPLEMENT  # or it is no frame at all, which is rarer and asked next
         if (erased or not 0 < length <= MAX_PAYLOAD_BYTES) and frame_body(buffer[position:start]) is None:
-            raise TraceDamaged(f"what lies in the place of entry {n}'s payload is no payload", first_bad=n)
+            raise TraceDamaged(f"ce qui tient lieu de contenu de l'entrée {n} n'en est pas un", first_bad=n)
         end = start + SALT_BYTES + length
         if len(buffer) < end:
-            raise TraceDamaged(f"the payload of entry {n} is cut short", first_bad=n, missing=True)
+            raise TraceDamaged(f"le contenu de l'entrée {n} est tronqué", first_bad=n, missing=True)
         self.offset += end - position
         self._position = end
         return buffer[start:end], erased
@@ -189,4 +197,4 @@ def _has_header(found: bytes, header: bytes, path: Path, first: int) -> bool:
         return True
     if header.startswith(found):
         return False
-    raise TraceDamaged(f"the first line of {path.name} is not this segment's", first_bad=first)
+    raise TraceDamaged(f"la première ligne de {path.name} n'est pas celle de ce segment", first_bad=first)

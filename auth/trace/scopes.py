@@ -39,7 +39,9 @@ class Scope(StrEnum):
 
 _PP_ROLES = frozenset({Role.OPERATOR.value, Role.SUPERVISOR.value, Role.MACHINE.value})
 _PP_SUBJECTS = frozenset({"stream", "reservation", "recording", "assertion", "export"})
-_COMMON_SUBJECTS = frozenset({"interconnection", "incident", "notice", "annex", "change", "node", "heartbeat", "clock"})
+_COMMON_SUBJECTS = frozenset(
+    {"interconnection", "incident", "notice", "annex", "change", "convention", "node", "heartbeat", "clock"}
+)
 _COMMON_KINDS = frozenset({Kind.TRACE_PURGED, Kind.TRACE_ANCHORED})
 _PERSONAL_DETAIL = frozenset(
     {"service", "site", "reference", "purpose", "assertion", "from_agent", "from_account", "from_service", "motive"}

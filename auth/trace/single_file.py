@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
-from auth import errors
+from auth import errors, revocation
 from auth.trace import (
     checkpoint,
     continuity,
@@ -33,7 +33,7 @@ from auth.trace import (
 from camera_registry import clock
 
 MODULES = (
-    *(errors, clock, tree, layout, kinds, lock, erasure, checkpoint, notes, proofs),
+    *(errors, revocation, clock, tree, layout, kinds, lock, erasure, checkpoint, notes, proofs),
     *(witness, timestamp, scan, continuity, verify, dossier, verifier),
 )
 """What the file is made of, each after those that it imports."""

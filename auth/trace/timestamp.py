@@ -2,7 +2,8 @@
 
 A token is a CMS SignedData (RFC 5652) around a TSTInfo (RFC 3161 section 2.4.2): "these bytes existed at this time".
 What is taken is what the standard asks for and no more: SHA-256 imprints, one signer, signed attributes, the signer's
-certificate named in them (RFC 5816), issued for time-stamping by a known authority and valid at the token's time.
+certificate named in them (RFC 5816), issued for time-stamping by a known authority and valid at the token's time;
+and, where a revocation list of the certificate's issuer is at hand, not revoked (RFC 3161 section 4).
 """
 
 from __future__ import annotations
@@ -22,23 +23,38 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import (
     BasicConstraints,
     Certificate,
+    CertificateRevocationList,
+    CRLReason,
     DuplicateExtension,
     ExtendedKeyUsage,
     ExtensionNotFound,
     InvalidVersion,
+    ReasonFlags,
+    RevokedCertificate,
     UnsupportedGeneralNameType,
     load_der_x509_certificate,
     load_pem_x509_certificates,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from auth.errors import NoteError
+from auth.errors import AuthorityRevoked, NoteError
+from auth.revocation import is_signed_by, load_revocation_lists
 
 MAX_TOKEN_BYTES = 64 * 1024
 """Bytes of one token: a signature and a chain of certificates take a tenth of it; a longer one is refused unread."""
 
 MAX_CHAIN = 4
 """Certificates from the signer to a known authority; time-stamping authorities have two or three."""
+
+_EARLIER_TOKENS_HOLD = frozenset(
+    {
+        ReasonFlags.unspecified,
+        ReasonFlags.affiliation_changed,
+        ReasonFlags.superseded,
+        ReasonFlags.cessation_of_operation,
+    }
+)
+"""Reasons of a revocation that spare the tokens made before it; with any other, or none, all fall (RFC 3161, 4)."""
 
 _INTEGER, _OCTETS, _OID, _SEQUENCE, _SET, _TIME = 0x02, 0x04, 0x06, 0x30, 0x31, 0x18
 _CONTEXT_0 = 0xA0
@@ -94,7 +110,20 @@ def read_authorities(pem: bytes) -> list[Certificate]:
     try:
         return load_pem_x509_certificates(pem)
     except ValueError as error:
-        raise NoteError("there is no certificate of a time-stamping authority") from error
+        raise NoteError("aucun certificat d'une autorité d'horodatage n'est là") from error
+
+
+def read_revocations(pem: bytes, authorities: Sequence[Certificate]) -> list[CertificateRevocationList]:
+    """Read revocation lists (PEM), each of which one of these authorities signed. Raises NoteError."""
+    try:
+        lists = load_revocation_lists(pem)
+    except ValueError as error:
+        raise NoteError("une liste de révocation est illisible") from error
+    if not lists:
+        raise NoteError("aucune liste de révocation n'est là")
+    if not all(any(is_signed_by(authority, each) for authority in authorities) for each in lists):
+        raise NoteError("une liste de révocation n'est d'aucune des autorités nommées")
+    return lists
 
 
 def token_of(response: bytes) -> bytes:
@@ -103,23 +132,30 @@ def token_of(response: bytes) -> bytes:
         status, *rest = _only(response, _SEQUENCE).children()
         granted = status.children()[0]
     except (IndexError, ValueError) as error:
-        raise NoteError("the answer is no time-stamp response") from error
+        raise NoteError("la réponse n'est pas celle d'une autorité d'horodatage") from error
     if granted.tag != _INTEGER or granted.content not in {b"\0", b"\1"} or len(rest) != 1:
-        raise NoteError("no time-stamp was granted")
+        raise NoteError("aucun jeton d'horodatage n'a été accordé")
     return rest[0].whole
 
 
-def read_timestamp(token: bytes, content: bytes, authorities: Sequence[Certificate]) -> Timestamp | None:
+def read_timestamp(
+    token: bytes,
+    content: bytes,
+    authorities: Sequence[Certificate],
+    revocations: Sequence[CertificateRevocationList] = (),
+) -> Timestamp | None:
     """Check a token over ``content``; None where its signer is not of one of these authorities.
 
-    Raises NoteError when it is no token, is over other bytes, or its signature does not hold.
+    Raises AuthorityRevoked where a list of ``revocations`` speaks against a certificate that its authority issued,
+    or all of that authority had run out when the token was made; NoteError when it is no token, is over other bytes, or
+    its signature does not hold.
     """
     if len(token) > MAX_TOKEN_BYTES:
-        raise NoteError("the time-stamp token is too long")
+        raise NoteError("le jeton d'horodatage est trop long")
     try:
-        return _Token(token).check(content, authorities)
+        return _Token(token).check(content, authorities, revocations)
     except (IndexError, KeyError, ValueError, UnsupportedAlgorithm, *_UNREADABLE_CERTIFICATE) as error:
-        raise NoteError("the time-stamp token is malformed") from error
+        raise NoteError("le jeton d'horodatage est mal formé") from error
 
 
 class _Token:
@@ -145,12 +181,14 @@ class _Token:
         self._attributes = {name.content: values.children()[0] for name, values in named}
         self._signature = signature.content
 
-    def check(self, content: bytes, authorities: Sequence[Certificate]) -> Timestamp | None:
+    def check(
+        self, content: bytes, authorities: Sequence[Certificate], revocations: Sequence[CertificateRevocationList]
+    ) -> Timestamp | None:
         imprint, at, nonce = _read_info(self._info)
         if imprint != sha256(content).digest():
-            raise NoteError("the time-stamp token is over other bytes")
+            raise NoteError("le jeton d'horodatage porte sur d'autres octets")
         if self._attributes[_MESSAGE_DIGEST].content != _digest(self._digest, self._info):
-            raise NoteError("the time-stamp token's digest does not hold")
+            raise NoteError("l'empreinte du jeton d'horodatage est fausse")
         _require(self._attributes[_CONTENT_TYPE].content == _TST_INFO)
         signer = self._signer([*self._certificates, *authorities])
         if signer is None:
@@ -159,6 +197,7 @@ class _Token:
         self._check_signature(signer)
         if not self._is_vouched_for(signer, at, authorities):
             return None
+        self._check_revocation(signer, at, authorities, revocations)
         return Timestamp(signer.subject.rfc4514_string(), int(at.timestamp()), nonce)
 
     def _signer(self, candidates: Sequence[Certificate]) -> Certificate | None:
@@ -181,7 +220,7 @@ class _Token:
         else:
             expected = sha256(der).digest()
         if first[0].content != expected:
-            raise NoteError("the time-stamp token names another signer")
+            raise NoteError("le jeton d'horodatage nomme un autre signataire")
 
     def _check_signature(self, signer: Certificate) -> None:
         key = signer.public_key()
@@ -195,9 +234,9 @@ class _Token:
             elif isinstance(key, Ed25519PublicKey) and self._algorithm == _ED25519_OID:
                 key.verify(self._signature, self._signed)
             else:
-                raise NoteError("the time-stamp token is signed in a way that is not checked here")
+                raise NoteError("le jeton d'horodatage est signé d'une façon qui n'est pas vérifiée ici")
         except InvalidSignature as error:
-            raise NoteError("the time-stamp token's signature does not hold") from error
+            raise NoteError("la signature du jeton d'horodatage est fausse") from error
 
     def _is_vouched_for(self, signer: Certificate, at: datetime, authorities: Sequence[Certificate]) -> bool:
         """Tell whether the signer may time-stamp, could at that time, and comes from a known authority."""
@@ -217,6 +256,41 @@ class _Token:
             if above is None:
                 return False
             here = above
+        return False
+
+    def _check_revocation(
+        self,
+        signer: Certificate,
+        at: datetime,
+        authorities: Sequence[Certificate],
+        revocations: Sequence[CertificateRevocationList],
+    ) -> None:
+        """Hold the signer, and whoever certifies it, against the lists of their issuers."""
+        here = signer
+        for _ in range(MAX_CHAIN):
+            above = next((c for c in (*authorities, *self._certificates) if c != here and _issued(here, c, at)), None)
+            if above is None:
+                return
+            lists = [each for each in revocations if is_signed_by(above, each)]
+            if lists:
+                _require_not_revoked(here, lists, at)
+            here = above
+
+
+def _require_not_revoked(certificate: Certificate, lists: Sequence[CertificateRevocationList], at: datetime) -> None:
+    """Check that a token of that instant may stand, by the lists of the certificate's issuer."""
+    for each in lists:
+        revoked = each.get_revoked_certificate_by_serial_number(certificate.serial_number)
+        if revoked is not None and not (at < revoked.revocation_date_utc and _spares_earlier_tokens(revoked)):
+            raise AuthorityRevoked("le certificat de l'autorité d'horodatage a été révoqué")
+    if not any(each.next_update_utc is not None and at < each.next_update_utc for each in lists):
+        raise AuthorityRevoked("la liste de révocation de l'autorité d'horodatage était périmée")
+
+
+def _spares_earlier_tokens(revoked: RevokedCertificate) -> bool:
+    try:
+        return revoked.extensions.get_extension_for_class(CRLReason).value.reason in _EARLIER_TOKENS_HOLD
+    except ExtensionNotFound:
         return False
 
 
@@ -281,7 +355,7 @@ def _oid_of(algorithm: _Der) -> bytes:
 def _known_digest(algorithm: _Der) -> type[HashAlgorithm]:
     found = _DIGESTS.get(_oid_of(algorithm))
     if found is None:
-        raise NoteError("the time-stamp token is over a digest that is not checked here")
+        raise NoteError("le jeton d'horodatage repose sur une empreinte qui n'est pas vérifiée ici")
     return found
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from auth.errors import NoteError, TraceDamaged, TraceUnavailable
 from auth.trace.dossier import Judgement, verify_dossier
 from auth.trace.notes import read_keys
-from auth.trace.timestamp import read_authorities
+from auth.trace.timestamp import read_authorities, read_revocations
 from auth.trace.verify import Status
 from auth.trace.witness import Cosigner
 
@@ -44,21 +44,26 @@ def judge(
     keys: Path | None = None,
     cosigners: Sequence[str] = (),
     authorities: Sequence[Path] = (),
+    revocations: Sequence[Path] = (),
 ) -> Judgement:
-    """Verify with anchors, keys and time-stamping authorities read from files, and cosigners given as vkeys.
+    """Verify with what is read from files (anchors, keys, authorities, their lists), and cosigners given as vkeys.
 
     Raises ValueError, in French, when one of these is none; TraceUnavailable when a file cannot be read.
     """
     try:
+        known = [each for authority in authorities for each in read_authorities(authority.read_bytes())]
         return verify_dossier(
             path,
             anchors=[anchor.read_text(encoding="utf-8") for anchor in anchors],
             keys=read_keys(keys) if keys is not None else None,
             cosigners=[Cosigner.parse(vkey) for vkey in cosigners],
-            authorities=[each for authority in authorities for each in read_authorities(authority.read_bytes())],
+            authorities=known,
+            revocations=[each for lists in revocations for each in read_revocations(lists.read_bytes(), known)],
         )
     except NoteError as error:
-        raise ValueError(f"une ancre, un cosignataire ou une autorité n'est pas recevable : {error}") from error
+        raise ValueError(
+            f"une ancre, un cosignataire, une autorité ou sa liste n'est pas recevable : {error}"
+        ) from error
     except TraceDamaged as error:
         raise ValueError(f"le fichier de clés n'est pas recevable : {error}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -68,7 +73,8 @@ def judge(
 def as_json(found: Judgement) -> dict[str, Any]:
     """Return a verdict as one JSON object."""
     seen = [asdict(seen) for seen in found.cosigned]
-    return {**found.verification.to_json(), "cosigned": seen, "unchecked_tokens": found.unchecked_tokens}
+    tokens = {"unchecked_tokens": found.unchecked_tokens, "revoked_tokens": found.revoked_tokens}
+    return {**found.verification.to_json(), "cosigned": seen, **tokens}
 
 
 def as_text(path: Path, found: Judgement) -> str:
@@ -90,6 +96,11 @@ def as_text(path: Path, found: Judgement) -> str:
         lines += [
             f"  Jetons d'horodatage non vérifiés : {found.unchecked_tokens} ; indiquez --tsa AUTORITÉ.pem, ou",
             "  openssl ts -verify -token_in -in NOM.tst -data NOM.note -CAfile AUTORITÉ.pem",
+        ]
+    if found.revoked_tokens:
+        lines += [
+            f"  Jetons d'horodatage sans valeur : {found.revoked_tokens} ; le certificat de l'autorité a été révoqué,",
+            "  ou sa liste de révocation était périmée à la date du jeton",
         ]
     if verdict.key is not None:
         lines.append(f"  Clé du journal   {verdict.key}")
@@ -126,10 +137,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--tsa", type=Path, action="append", default=[], metavar="FICHIER",
         help="le certificat d'une autorité d'horodatage, ou de celle qui la certifie (PEM, répétable)",
     )  # fmt: skip
+    parser.add_argument(
+        "--crl", type=Path, action="append", default=[], metavar="FICHIER",
+        help="la liste de révocation d'une autorité donnée par --tsa (PEM, répétable)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="n'écrit qu'un document JSON")
     given = parser.parse_args(arguments)
     try:
-        found = judge(given.path, anchors=given.anchor, keys=given.key, cosigners=given.cosigner, authorities=given.tsa)
+        found = judge(
+            given.path,
+            anchors=given.anchor,
+            keys=given.key,
+            cosigners=given.cosigner,
+            authorities=given.tsa,
+            revocations=given.crl,
+        )
     except ValueError as error:
         sys.stderr.write(f"halfgateway-verify : {error}\n")
         return WRONG_USAGE

@@ -130,7 +130,7 @@ def verify_folder(
         status = Status.INCOMPLETE if damage.missing else Status.INVALID
         return verifier.verdict(status, str(damage), damage.first_bad)
     except OSError as error:
-        raise TraceUnavailable(f"the trace cannot be read: {error}") from error
+        raise TraceUnavailable(f"le journal ne peut être lu : {error}") from error
 
 
 class _Divergence(TraceDamaged):
@@ -187,10 +187,12 @@ class _Verifier:
         self._account_for_erasures(node, starts)
         size = self._frontier.size
         if self._continuations:
-            return self.verdict(Status.INCOMPLETE, f"{size} entries hold; {'; '.join(map(str, self._continuations))}")
+            return self.verdict(
+                Status.INCOMPLETE, f"{size} entrées tiennent ; {' ; '.join(map(str, self._continuations))}"
+            )
         if self._anchored:
-            return self.verdict(Status.VALID, f"{size} entries hold, {self._anchored} of them anchored")
-        return self.verdict(Status.UNANCHORED, f"{size} entries hold, and no anchor shows that they are all")
+            return self.verdict(Status.VALID, f"{size} entrées tiennent, dont {self._anchored} ancrées")
+        return self.verdict(Status.UNANCHORED, f"{size} entrées tiennent, et aucune ancre ne montre que toutes y sont")
 
     def verdict(self, status: Status, message: str, first_bad: int | None = None) -> Verification:
         """Return a verdict with the counts so far."""
@@ -218,7 +220,7 @@ class _Verifier:
         try:
             return path.open("rb")
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise TraceDamaged("there are no checkpoints here", missing=True) from error
+            raise TraceDamaged("il n'y a pas de points de contrôle ici", missing=True) from error
 
     def _list(self) -> list[int]:
         """Return the segments' first numbers. Raises TraceDamaged for a file that is not of a journal."""
@@ -227,7 +229,7 @@ class _Verifier:
                 continue
             ours = path.name == CHECKPOINTS or segment_start(path.name) is not None
             if not ours or path.is_symlink() or not path.is_file():
-                raise TraceDamaged(f"{path.name} is not a file of this journal")
+                raise TraceDamaged(f"{path.name} n'est pas un fichier de ce journal")
         return segment_starts(self._folder)
 
     def _find_node(self) -> str:
@@ -239,7 +241,7 @@ class _Verifier:
         header = _ORIGIN_IN_HEADER.match(_first_line(path)) if path.exists() else None
         node = header[1].decode("ascii", "replace") if header else ""
         if not is_node_name(node):
-            raise TraceDamaged("nothing tells whose journal this is", first_bad=0)
+            raise TraceDamaged("rien ne dit de qui est ce journal", first_bad=0)
         return node
 
     def _key_chain(self, node: str, keys: Sequence[Ed25519PublicKey] | None) -> KeyChain:
@@ -247,7 +249,7 @@ class _Verifier:
             named = read_keys(self._folder / key_name(node))
         except FileNotFoundError as error:
             if keys is None:
-                raise TraceDamaged(f"the public key {key_name(node)} is missing", missing=True) from error
+                raise TraceDamaged(f"la clé publique {key_name(node)} manque", missing=True) from error
             named = []
         except TraceDamaged:
             if keys is None:
@@ -265,13 +267,15 @@ class _Verifier:
             try:
                 checkpoint = chain.open(note)
             except NoteError as error:
-                raise TraceDamaged(f"checkpoint {number} does not hold: {error}") from error
+                raise TraceDamaged(f"le point de contrôle {number} ne tient pas : {error}") from error
             if checkpoint.size <= size:
-                raise TraceDamaged(f"checkpoint {number} does not follow the one before it")
+                raise TraceDamaged(f"le point de contrôle {number} ne suit pas le précédent")
             size = checkpoint.size
             yield checkpoint
         if notes.tail and not is_torn(notes.tail):
-            raise TraceDamaged(f"what follows {'the last' if size >= 0 else 'no'} checkpoint is not one")
+            raise TraceDamaged(
+                f"ce qui suit {'le dernier' if size >= 0 else 'aucun'} point de contrôle n'en est pas un"
+            )
         self._torn_bytes += len(notes.tail)
 
     def _segment(self, node: str, first: int, *, last: bool) -> None:
@@ -284,7 +288,7 @@ class _Verifier:
             file.seek(frames.offset)
             rest = file.read(MAX_GROUP_BYTES + 1)
         if not last and end < first + SEGMENT_ENTRIES:
-            raise TraceDamaged(f"entry {end} is missing", first_bad=end, missing=True)
+            raise TraceDamaged(f"l'entrée {end} manque", first_bad=end, missing=True)
         self._check_rest(rest, end, full=end == first + SEGMENT_ENTRIES)
         self._torn_bytes += torn + len(rest)
 
@@ -314,15 +318,15 @@ class _Verifier:
         """Check what follows the last payload: nothing, or what a writer has begun of entry ``n``'s group."""
         head = rest[: FRAME.size]
         if rest and (full or (len(head) == FRAME.size and frame_body(head) is None)):
-            raise TraceDamaged(f"what follows the payload of entry {n - 1} is no payload", first_bad=n)
+            raise TraceDamaged(f"ce qui suit le contenu de l'entrée {n - 1} n'en est pas un", first_bad=n)
         if len(rest) > MAX_GROUP_BYTES:
-            raise TraceDamaged(f"entry {n} has a payload and no leaf", first_bad=n, missing=True)
+            raise TraceDamaged(f"l'entrée {n} a un contenu et pas de feuille", first_bad=n, missing=True)
 
     def _count_erased(self, n: int, at_us: int, code: int) -> None:
         if self._next_head is None:
-            raise TraceDamaged(f"entry {n} is erased, and no checkpoint covers it", first_bad=n)
+            raise TraceDamaged(f"l'entrée {n} est éliminée, et aucun point de contrôle ne la couvre", first_bad=n)
         if code == Kind.TRACE_CONTINUED.code:
-            raise TraceDamaged(f"entry {n} said what was lost, and is erased", first_bad=n)
+            raise TraceDamaged(f"l'entrée {n} disait ce qui était perdu, et est éliminée", first_bad=n)
         self._erased += 1
         self._erased_entries.add(n, at_us, code)
 
@@ -330,13 +334,13 @@ class _Verifier:
         try:
             self._erasures.append(ErasureRule.from_salted(n, salted))
         except ValueError as error:
-            raise TraceDamaged(f"entry {n} does not say what was erased: {error}", first_bad=n) from error
+            raise TraceDamaged(f"l'entrée {n} ne dit pas ce qui a été éliminé : {error}", first_bad=n) from error
 
     def _take_continuation(self, n: int, salted: bytes) -> None:
         try:
             self._continuations.append(Continuation.from_salted(n, salted))
         except ValueError as error:
-            raise TraceDamaged(f"entry {n} does not say what was lost: {error}", first_bad=n) from error
+            raise TraceDamaged(f"l'entrée {n} ne dit pas ce qui est perdu : {error}", first_bad=n) from error
 
     def _account_for_erasures(self, node: str, starts: Sequence[int]) -> None:
         """Check that a purge's entry says of each erased entry that it was to be. Raises TraceDamaged."""
@@ -350,7 +354,9 @@ class _Verifier:
                 for n, at_us, code, _ in LEAF.iter_unpack(records):
                     erased = frames.next(n)[1]
                     if erased and not any(rule.covers(n, at_us, code) for rule in self._erasures):
-                        raise TraceDamaged(f"entry {n} is erased, and no purge is recorded for it", first_bad=n)
+                        raise TraceDamaged(
+                            f"l'entrée {n} est éliminée, et aucune élimination n'en est tracée", first_bad=n
+                        )
 
     def _is_lost(self, head: Checkpoint) -> bool:
         return any(each.covers(head.size) for each in self._continuations)
@@ -367,8 +373,8 @@ class _Verifier:
         if head and head.size == size:
             if head.root != root:
                 raise TraceDamaged(
-                    f"the checkpoint of {size} entries was signed over others than those from"
-                    f" {self._signed} to {size - 1}",
+                    f"le point de contrôle de {size} entrées fut signé sur d'autres que celles de"
+                    f" {self._signed} à {size - 1}",
                     first_bad=self._signed,
                 )
             self._checkpoints += 1
@@ -385,24 +391,24 @@ class _Verifier:
         """Check that nothing is missing, but what the log itself says is lost. Raises TraceDamaged."""
         size = self._frontier.size
         if not chain.trusted:
-            raise _Divergence("an anchor is signed by a key that this log never handed over to")
+            raise _Divergence("une ancre est signée d'une clé à laquelle ce journal n'a jamais transmis")
         for head, anchored in self._strays:
             if not self._is_lost(head):
                 raise _Divergence(
-                    f"an anchor of {head.size} entries saw others than those from {anchored} to {head.size - 1}",
+                    f"une ancre de {head.size} entrées en a vu d'autres que celles de {anchored} à {head.size - 1}",
                     first_bad=anchored,
                 )
         anchor = next((anchor.head for anchor in self._anchors if not self._is_lost(anchor.head)), None)
-        for missing, word in ((self._next_head, "signed"), (anchor, "anchored")):
+        for missing, word in ((self._next_head, "signées"), (anchor, "ancrées")):
             if missing:
                 raise TraceDamaged(
-                    f"entries {size} to {missing.size - 1} were {word} and are missing", first_bad=size, missing=True
+                    f"les entrées {size} à {missing.size - 1} furent {word} et manquent", first_bad=size, missing=True
                 )
         if not self._checkpoints:
-            raise TraceDamaged("there is no checkpoint", missing=True)
+            raise TraceDamaged("il n'y a aucun point de contrôle", missing=True)
         if self._torn_bytes and not live:
             raise TraceDamaged(
-                f"the last write was not finished: {self._torn_bytes} bytes of it lie there", missing=True
+                f"la dernière écriture est restée inachevée : {self._torn_bytes} octets en sont là", missing=True
             )
 
 
@@ -411,7 +417,7 @@ def _open_anchors(chain: KeyChain, notes: Sequence[tuple[SignedNote, bool]]) -> 
     try:
         anchors = [_Anchor(chain.open_any(note), counts) for note, counts in notes]
     except NoteError as error:
-        raise _Divergence(f"an anchor is not of this log: {error}") from error
+        raise _Divergence(f"une ancre n'est pas de ce journal : {error}") from error
     return sorted(anchors, key=lambda anchor: anchor.head.size)
 
 

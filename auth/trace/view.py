@@ -106,7 +106,7 @@ class JournalView:
             while len(self._segments) > CACHED_SEGMENTS:
                 self._segments.popitem(last=False)
         if segment.end <= n:
-            raise TraceDamaged(f"entry {n} is missing", first_bad=n, missing=True)
+            raise TraceDamaged(f"l'entrée {n} manque", first_bad=n, missing=True)
         return segment
 
     def entry(self, n: int) -> Entry:
@@ -160,7 +160,7 @@ class JournalView:
                 body = frame_body(head) if len(head) == FRAME.size else None
                 if body is None:
                     raise TraceDamaged(
-                        f"what lies in the place of entry {segment.end}'s payload is no payload", first_bad=segment.end
+                        f"ce qui tient lieu de contenu de l'entrée {segment.end} n'en est pas un", first_bad=segment.end
                     )
                 position += FRAME.size + body[0]
                 segment.offsets.append(position)
@@ -194,14 +194,14 @@ class PayloadFile:
         framed = os.pread(self._file.fileno(), end - start, start)
         body = frame_body(framed[: FRAME.size]) if len(framed) == end - start else None
         if body is None:
-            raise TraceDamaged(f"what lies in the place of entry {n}'s payload is no payload", first_bad=n)
+            raise TraceDamaged(f"ce qui tient lieu de contenu de l'entrée {n} n'en est pas un", first_bad=n)
         salted, erased = framed[FRAME.size :], body[1]
         if erased:
             if salted != erased_body(leaf_hash(self._segment.record(n)), len(salted)):
-                raise TraceDamaged(f"entry {n} was not erased as a purge does it", first_bad=n)
+                raise TraceDamaged(f"l'entrée {n} n'a pas été effacée comme le fait une élimination", first_bad=n)
             return None
         if commitment(salted) != self._segment.leaf(n).commitment:
-            raise TraceDamaged(f"the payload of entry {n} is not the one committed to", first_bad=n)
+            raise TraceDamaged(f"le contenu de l'entrée {n} n'est pas celui auquel sa feuille engage", first_bad=n)
         return salted
 
 
@@ -214,7 +214,7 @@ def decode(node: str, leaf: Leaf, salted: bytes | None) -> Entry:
         return Entry.from_payload(salted[SALT_BYTES:])
     kind = KIND_BY_CODE.get(leaf.code)
     if kind is None:
-        raise TraceDamaged(f"entry {leaf.n} is of a kind that this program does not know", first_bad=leaf.n)
+        raise TraceDamaged(f"l'entrée {leaf.n} est d'un genre que ce programme ne connaît pas", first_bad=leaf.n)
     return Entry(kind=kind, detail={"erased": True}, node=node, n=leaf.n, at=instant(leaf.at_us))
 
 

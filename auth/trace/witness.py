@@ -38,9 +38,9 @@ class Cosigner:
         given_id, _, blob = rest.partition("+")
         data = canonical_base64(blob)
         if not name or len(data) != 1 + _KEY_BYTES or data[0] != COSIGNATURE_V1:
-            raise NoteError("this is no vkey of a cosigner (type 0x04, Ed25519)")
+            raise NoteError("ce n'est pas la vkey d'un cosignataire (type 0x04, Ed25519)")
         if cosigner_key_id(name, data[1:]).hex() != given_id:
-            raise NoteError(f"the vkey of {name} does not name its own key")
+            raise NoteError(f"la vkey de {name} ne nomme pas sa propre clé")
         return cls(name, Ed25519PublicKey.from_public_bytes(data[1:]))
 
     def cosigned_at(self, note: SignedNote) -> int | None:
@@ -57,12 +57,12 @@ class Cosigner:
     def _verified_time(self, text: str, signature: NoteSignature) -> int:
         blob = signature.signature
         if len(blob) != _TIME_BYTES + _SIGNATURE_BYTES:
-            raise NoteError(f"the cosignature of {self.name} is malformed")
+            raise NoteError(f"la cosignature de {self.name} est mal formée")
         at = int.from_bytes(blob[:_TIME_BYTES])
         try:
             self.key.verify(blob[_TIME_BYTES:], cosigned_message(text, at))
         except InvalidSignature as error:
-            raise NoteError(f"the cosignature of {self.name} does not hold") from error
+            raise NoteError(f"la cosignature de {self.name} est fausse") from error
         return at
 
 

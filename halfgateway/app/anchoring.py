@@ -11,10 +11,11 @@ from auth.errors import NoteError
 from auth.trace import Draft, Journal
 from auth.trace import TraceUnavailable as JournalUnavailable
 from auth.trace.anchors import AnchorStore
-from auth.trace.timestamp import read_authorities
+from auth.trace.timestamp import read_authorities, read_revocations
 from auth.trace.witness import Cosigner
 from camera_registry.clock import Clock
 from halfgateway.api.trace_shapes import KeyRotation
+from halfgateway.app.tls import Stamp, stamp_of
 from halfgateway.control.anchoring import Anchoring, AnchorTerms
 from halfgateway.control.heads import SharedHeads
 from halfgateway.control.tracing import Tracer
@@ -28,31 +29,39 @@ log = logging.getLogger(__name__)
 
 
 class AnchorTermsInForce:
-    """Reads ``[trace]`` whenever it has changed; with authorities that cannot be read, no token is believed."""
+    """Reads ``[trace]`` whenever it, or the file of revocation lists, has changed.
+
+    With authorities or lists that cannot be read, no token is believed.
+    """
 
     def __init__(self, current: Callable[[], TraceSection]) -> None:
         self._current = current
-        self._read: TraceSection | None = None
+        self._read: tuple[TraceSection, Stamp | None] | None = None
         self._terms = AnchorTerms()
 
     def read(self) -> AnchorTerms:
-        """Return the terms in force. Blocking for as long as a file of certificates takes to be read."""
+        """Return the terms in force. Blocking for as long as a file of certificates or of lists takes to be read."""
         section = self._current()
-        if section != self._read:
-            self._terms, self._read = anchor_terms(section), section
+        lists = section.timestamp_revoked
+        read = section, stamp_of(lists) if lists is not None else None
+        if read != self._read:
+            self._terms, self._read = anchor_terms(section), read
         return self._terms
 
 
 def anchor_terms(section: TraceSection) -> AnchorTerms:
     """Return the terms of a section of the configuration."""
+    certificates, lists = section.timestamp_ca, section.timestamp_revoked
     try:
-        authorities = read_authorities(section.timestamp_ca.read_bytes()) if section.timestamp_ca is not None else []
+        authorities = read_authorities(certificates.read_bytes()) if certificates is not None else []
+        revocations = read_revocations(lists.read_bytes(), authorities) if lists is not None else []
     except (OSError, NoteError) as error:
-        log.error("trace.authorities_unread file=%s error=%s", section.timestamp_ca, error)
-        authorities = []
+        log.error("trace.authorities_unread files=%s,%s error=%s", certificates, lists, error)
+        authorities, revocations = [], []
     return AnchorTerms(
         timestamp_urls=section.timestamp_urls,
         authorities=tuple(authorities),
+        revocations=tuple(revocations),
         timestamp_every_s=section.timestamp_every_s,
         cosigners=tuple(Cosigner.parse(vkey) for vkey in section.cosigners),
     )

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from cryptography import x509
 
-from auth.certificates import CertificateVerifier, load_revocation_lists
+from auth.certificates import CertificateVerifier
 from auth.errors import RecordsUnavailableError
 from auth.possession import CertificateProof
+from auth.revocation import load_revocation_lists
 from auth.sessions import Sessions
 from auth.trace import Draft, Kind
 from halfgateway.app.door import Control
@@ -195,10 +196,11 @@ def _names_of_changed(before: dict[Path, Stamp | None], after: dict[Path, Stamp 
 def _stamps(section: TlsSection) -> dict[Path, Stamp | None]:
     files = [section.certificate, section.key, section.client_ca]
     files += [section.revoked] if section.revoked is not None else []
-    return {path: _stamp(path) for path in files}
+    return {path: stamp_of(path) for path in files}
 
 
-def _stamp(path: Path) -> Stamp | None:
+def stamp_of(path: Path) -> Stamp | None:
+    """By what a file is known to have changed; None where it is not there."""
     try:
         found = path.stat()
     except OSError:

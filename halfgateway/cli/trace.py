@@ -35,7 +35,6 @@ from halfgateway.cli.common import (
 from halfgateway.cli.local_trace import BesideNode, readable_trace
 from halfgateway.cli.office import configuration_of
 from halfgateway.cli.trace_acts import continue_trace, cosign, rotate_key, statement
-from halfgateway.config import Configuration, ConfigurationError, read_configuration
 from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.inspection import inspection_files
 from halfgateway.dossiers.local import History, Request, eliminate
@@ -73,6 +72,9 @@ def verify(
     tsa: Annotated[
         list[Path] | None, typer.Option(help="A time-stamping authority's certificate, or its issuer's (PEM).")
     ] = None,
+    crl: Annotated[
+        list[Path] | None, typer.Option(help="A revocation list of an authority given by --tsa (PEM).")
+    ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -81,13 +83,21 @@ def verify(
 
     The node's own is checked with the cosigners and time-stamping authorities of its configuration, too.
     """
-    folder, cosigners, authorities = path, list(cosigner or ()), list(tsa or ())
+    folder, cosigners, authorities, revocations = path, list(cosigner or ()), list(tsa or ()), list(crl or ())
     if folder is None:
         folder, section = node_folder(config, data).trace, configuration_of(config, data).trace
         cosigners += section.cosigners
         authorities += [section.timestamp_ca] if section.timestamp_ca is not None else []
+        revocations += [section.timestamp_revoked] if section.timestamp_revoked is not None else []
     try:
-        found = judge(folder, anchors=anchor or (), keys=key, cosigners=cosigners, authorities=authorities)
+        found = judge(
+            folder,
+            anchors=anchor or (),
+            keys=key,
+            cosigners=cosigners,
+            authorities=authorities,
+            revocations=revocations,
+        )
     except ValueError as error:
         stop(WRONG_USAGE, str(error))
     except AuthError as error:
@@ -218,19 +228,20 @@ def prove(
 
 @trace.command()
 def purge(
-    config: ConfigOption,
     older_than: Annotated[int, typer.Option(help="Days.", min=1)],
     visa: Annotated[str, typer.Option(help="The reference of the archives' visa.")],
     retention_class: Annotated[RetentionClass, typer.Option("--class")] = RetentionClass.ACCESS,
     output: Annotated[Path, typer.Option(help="A folder for the elimination record.")] = Path(),
+    config: ConfigOption = None,
+    data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Eliminate payloads of a class past their time; writes the elimination record as JSON, CSV and PDF (L17)."""
-    configuration = _configuration(config)
 
     async def erase(journal: Journal | BesideNode) -> Elimination | None:
         if isinstance(journal, BesideNode):
             return await journal.eliminate(retention_class, older_than_days=older_than, visa=visa)
+        configuration = configuration_of(config, data)
         return await eliminate(
             journal,
             _draft(Kind.TRACE_PURGED, {}),
@@ -241,7 +252,7 @@ def purge(
             now=SystemClock().now(),
         )
 
-    record = _with_trace(config, None, erase)
+    record = _with_trace(config, data, erase)
     if record is None:
         say({"count": 0, "record": None, "files": []}, "Rien n'est à éliminer.", as_json=as_json)
         return
@@ -308,15 +319,6 @@ def _instant(text: str | None) -> datetime | None:
     except ValueError:
         stop(WRONG_USAGE, f"{text} : une date RFC 3339 est attendue")
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-
-
-def _configuration(config: Path | None) -> Configuration:
-    if config is None:
-        stop(WRONG_USAGE, "indiquez la configuration du nœud : --config gateway.toml")
-    try:
-        return read_configuration(config)
-    except ConfigurationError as error:
-        stop(WRONG_USAGE, *error.faults)
 
 
 def _line(entry: Entry) -> str:

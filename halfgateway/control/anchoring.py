@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from cryptography.x509 import Certificate
+from cryptography.x509 import Certificate, CertificateRevocationList
 
 from auth.errors import NoteError
 from auth.trace import Draft, Entry, Journal, Kind, SignedCheckpoint
@@ -56,16 +56,21 @@ class AskAuthority(Protocol):
     """Has bytes stamped by an authority (:func:`halfgateway.net.timestamping.ask_authority`)."""
 
     async def __call__(
-        self, url: str, content: bytes, authorities: Sequence[Certificate]
+        self,
+        url: str,
+        content: bytes,
+        authorities: Sequence[Certificate],
+        revocations: Sequence[CertificateRevocationList],
     ) -> tuple[bytes, Timestamp]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class AnchorTerms:
-    """Who anchors: authorities' addresses and certificates, seconds between tokens, cosigners' keys."""
+    """Who anchors: authorities' addresses, certificates and lists, seconds between tokens, cosigners' keys."""
 
     timestamp_urls: tuple[str, ...] = ()
     authorities: tuple[Certificate, ...] = ()
+    revocations: tuple[CertificateRevocationList, ...] = ()
     timestamp_every_s: float = 3600.0
     cosigners: tuple[Cosigner, ...] = ()
 
@@ -120,7 +125,7 @@ class Anchoring:
         terms, failing = self._terms(), 0
         for url in terms.timestamp_urls:
             try:
-                token, stamp = await self._ask(url, head.note.encode(), terms.authorities)
+                token, stamp = await self._ask(url, head.note.encode(), terms.authorities, terms.revocations)
                 await self._keep(parse_note(head.note.encode()), url, token)
             except (TimestampError, OSError) as error:
                 failing += 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn, Protocol
 
@@ -121,26 +120,22 @@ async def offset_from_store(store: StateStore, clock: Clock) -> dict[str, Any]:
     return {"store_offset_us": seconds * _SECOND_US + microseconds - here_us, "store_error_us": took_us // 2}
 
 
-@dataclass(frozen=True, slots=True)
-class ProvenInstant:
-    """An instant at which a node was proven to serve, and the entry that proves it."""
-
-    at: datetime
-    n: int
+def proves_service(entry: Entry) -> bool:
+    """Whether the node could serve at that entry's instant: a heartbeat says so, or a stream was granted (N02)."""
+    return entry.kind is Kind.STREAM_GRANTED or (entry.kind is Kind.HEARTBEAT and entry.detail.get("serving") is True)
 
 
-async def last_proven_good(reader: TraceReader, *, before: datetime | None = None) -> ProvenInstant | None:
+async def last_proven_good(reader: TraceReader) -> datetime | None:
     """Return the last instant at which this journal proves that its node could serve (N02); None where none does.
 
-    A heartbeat that says so, or a stream that was granted; ``before`` an aware instant, exclusive, if given.
     Raises auth.trace.TraceUnavailable, TraceDamaged.
     """
-    wanted, cursor = TraceFilter(kinds=_PROOFS, until=before), None
+    wanted, cursor = TraceFilter(kinds=_PROOFS), None
     while True:
         page = await reader.entries(wanted, cursor=cursor)
         for entry in page.items:
-            if entry.kind is Kind.STREAM_GRANTED or entry.detail.get("serving") is True:
-                return ProvenInstant(entry.at, entry.n)
+            if proves_service(entry):
+                return entry.at
         if page.next is None:
             return None
         cursor = page.next

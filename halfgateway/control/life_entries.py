@@ -6,11 +6,14 @@ from auth.trace import Kind
 from camera_registry.clock import rfc3339
 from ops.acceptance import SignedAcceptance
 from ops.annexes import AnnexVersion
-from ops.calendar import Act, Reminder
+from ops.calendar import Act, ActKind, Reminder
 from ops.changes import Change
 from ops.windows import MaintenanceWindow
 
 Told = tuple[Kind, dict[str, object]]
+
+KIND_OF_ACT = {act: Kind(f"convention.{act.value}") for act in ActKind}
+"""The kind of entry that each act on the convention leaves."""
 
 
 def change_entry(kind: Kind, change: Change) -> Told:
@@ -92,9 +95,8 @@ def charter_entry(version: AnnexVersion) -> Told:
 
 
 def act_entry(act: Act) -> Told:
-    """An act on the convention itself."""
+    """An act on the convention itself, each of a kind of its own."""
     about: dict[str, object] = {
-        "change": f"convention-{act.kind.value}",
         "act": act.number,
         "party": act.party.value,
         "reference": act.reference,
@@ -103,13 +105,12 @@ def act_entry(act: Act) -> Told:
         "effect": rfc3339(act.effect) if act.effect is not None else None,
         "answers": act.answers,
     }
-    return Kind.REGISTRY_CHANGED, _known(about)
+    return KIND_OF_ACT[act.kind], _known(about)
 
 
 def reminder_entry(reminder: Reminder) -> Told:
     """Both parties are reminded of a term."""
-    return Kind.REGISTRY_CHANGED, {
-        "change": "convention-reminder",
+    return Kind.CONVENTION_REMINDED, {
         "reminder": reminder.id,
         "term": rfc3339(reminder.term),
     }

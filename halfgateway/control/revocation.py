@@ -9,7 +9,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from auth.certificates import is_current, is_signed_by, load_revocation_lists
+from auth.certificates import is_current
+from auth.revocation import is_signed_by, load_revocation_lists
 from halfgateway.errors import InvalidRequest
 
 

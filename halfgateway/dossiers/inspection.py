@@ -59,6 +59,7 @@ VÉRIFIER (sans réseau ; il faut Python 3.11 et le paquet « cryptography »)
     python3 {VERIFIER} .
     python3 {VERIFIER} . --anchor POINT_DE_CONTRÔLE_CONSERVÉ_PAR_LA_PRÉFECTURE
     python3 {VERIFIER} . --cosigner CLÉ_DU_COSIGNATAIRE --tsa CERTIFICAT_DE_L_AUTORITÉ.pem
+    python3 {VERIFIER} . --tsa CERTIFICAT_DE_L_AUTORITÉ.pem --crl SA_LISTE_DE_RÉVOCATION.pem
 
 Codes de retour : 0 valide, 3 invalide (la première entrée en cause est nommée), 4 divergent, 5 incomplet,
 6 valide mais non ancré. Une entrée éliminée à l'échéance de sa conservation garde sa feuille ; l'entrée

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import aiohttp
-from cryptography.x509 import Certificate
+from cryptography.x509 import Certificate, CertificateRevocationList
 from rfc3161_client import (
     HashAlgorithm,
     TimeStampRequest,
@@ -36,7 +36,12 @@ class TimestampError(HalfGatewayError):
     """No token was had: the authority is not there, does not grant, or answers what does not hold."""
 
 
-async def ask_authority(url: str, content: bytes, authorities: Sequence[Certificate]) -> tuple[bytes, Timestamp]:
+async def ask_authority(
+    url: str,
+    content: bytes,
+    authorities: Sequence[Certificate],
+    revocations: Sequence[CertificateRevocationList] = (),
+) -> tuple[bytes, Timestamp]:
     """Have ``content`` stamped; return the token (DER) and what it says. Raises TimestampError."""
     request = (
         TimestampRequestBuilder()
@@ -50,7 +55,7 @@ async def ask_authority(url: str, content: bytes, authorities: Sequence[Certific
     _check(url, request, answer, content, authorities)
     try:
         token = token_of(answer)
-        stamp = read_timestamp(token, content, authorities)
+        stamp = read_timestamp(token, content, authorities, revocations)
     except NoteError as error:
         raise TimestampError(f"{url}: {error}") from error
     if stamp is None or stamp.nonce != request.nonce:

@@ -87,6 +87,7 @@ _BY_SUBJECT: Mapping[str, Sort] = {
     "config": Sort(Class.ENTITY_MANAGEMENT),
     "annex": Sort(Class.ENTITY_MANAGEMENT),
     "change": Sort(Class.ENTITY_MANAGEMENT),
+    "convention": Sort(Class.ENTITY_MANAGEMENT),
     "incident": Sort(Class.INCIDENT_FINDING, 2),
     "interconnection": Sort(Class.APPLICATION_LIFECYCLE),
     "node": Sort(Class.APPLICATION_LIFECYCLE),

@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import text
 
-from auth.certificates import load_revocation_lists
 from auth.demo_authority import DemoAuthority
 from auth.errors import AuthenticationError, FailureReason, RecordsUnavailableError, ThrottledError
 from auth.login import SECOND_FACTORS, Credentials
 from auth.passwords import Passwords
 from auth.principals import Attribution, Role
+from auth.revocation import load_revocation_lists
 from auth.throttle import FAILURES_PER_MINUTE
 from auth.totp import code_at
 from halfgateway.database import Database

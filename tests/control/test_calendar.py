@@ -181,7 +181,10 @@ async def test_ten_years_end_it_without_anybodys_record(keeper: Keeper) -> None:
     # C18
     assert await keeper.after(keeper.terms.convention.first_term - keeper.node.clock.now()) is Status.OPEN
     await keeper.calendar.keep_records()
-    assert "convention-renewed" in [draft.detail.get("change") for draft in keeper.told]
+    assert keeper.told[-1].kind is Kind.CONVENTION_RENEWED
+    await keeper.after(keeper.terms.convention.last_term - keeper.node.clock.now() - HOUR)
+    await keeper.calendar.keep_records()
+    assert keeper.told[-1].kind is Kind.CONVENTION_REMINDED
     assert await keeper.after(keeper.terms.convention.last_term - keeper.node.clock.now()) is Status.OUT_OF_CONVENTION
 
 

@@ -192,7 +192,8 @@ def test_the_verifier_command_writes_the_one_file(node: StoppedNode, tmp_path: P
     ran = subprocess.run([script, copied], capture_output=True, text=True, check=False)
     assert ran.returncode == 6
     assert "VALIDE, NON ANCRÉ" in ran.stdout
-    assert node.run("verify")[0] == 6
+    code, found, _ = node.run("verify")
+    assert (code, found["message"]) == (6, "7 entrées tiennent, et aucune ancre ne montre que toutes y sont")
     assert node.run("verify", copied, "--anchor", copied / "nothing")[0] == 2
 
 

@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,14 @@ async def test_tokens_are_asked_for_and_a_dead_authority_stops_nothing(shared: G
     assert await metric(shared, "halfgateway_trace_timestamp_failing") == 0
     found = await asyncio.to_thread(judge, shared.data / "trace", authorities=[authority.ca])
     assert (found.verification.exit_code, found.verification.anchored) == (0, head.checkpoint.size)
+    async with served(authority.reply) as url:
+        lists = authority.revocations(datetime.now(UTC))
+        with_trace(shared, timestamp_urls=(url,), timestamp_ca=authority.ca, timestamp_revoked=lists)
+        await anchoring.stamp(Occasion.PERIOD)
+        assert await metric(shared, "halfgateway_trace_timestamp_failing") == 1
+        authority.revocations()  # renewed in place: the next token counts
+        await anchoring.stamp(Occasion.PERIOD)
+        assert await metric(shared, "halfgateway_trace_timestamp_failing") == 0
     async with shared.player(shared.machine) as player:
         path = f"/live/{shared.cameras[0]}"
         await player.set_up(path)

@@ -14,9 +14,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
+import halfgateway.app.listening
 from auth.demo_authority import DemoAuthority
 from auth.trace import Entry, Kind
 from auth.trace.reader import TraceReader
@@ -28,7 +30,7 @@ from tests.dossiers.stopped_node import NODE, StoppedNode, drafts
 from tests.dossiers.test_commands import CONFIG
 from tests.e2e.conftest import SWIFT, Gateway, open_gateway
 from tests.e2e.forging import read, revocation_list
-from tests.e2e.test_every_route import acceptance_run, signed_list
+from tests.e2e.test_every_route import acceptance_run, purges_in_two_years, signed_list
 
 READINGS_OF_THE_CONTRACT = (
     *("change list", "change windows", "annex list", "annex show", "annex draw"),
@@ -83,14 +85,14 @@ class Typist:
 
     def __init__(self, trace: Path, where: Sequence[str], node: str) -> None:
         self._trace = trace
-        self._where = where
+        self.where = where
         self._node = node
         self.shown: dict[str, set[Kind]] = {}
 
     async def type(self, command: str, *arguments: str | Path, leaves: tuple[Kind, ...] = ()) -> Any:
         """Run a command that succeeds and leaves entries of these kinds; its JSON."""
         size = len(await self.entries())
-        words = [*command.split(), *map(str, arguments), *self._where, "--json"]
+        words = [*command.split(), *map(str, arguments), *self.where, "--json"]
         done = await asyncio.to_thread(CliRunner().invoke, build(words), words)
         assert done.exit_code == 0, (words, done.output)
         async with asyncio.timeout(20):  # a state is enforced first, and traced as soon as can be
@@ -113,8 +115,9 @@ class Typist:
         return page.items[::-1]
 
 
-async def test_every_command_that_acts_leaves_its_entry(tmp_path: Path) -> None:
+async def test_every_command_that_acts_leaves_its_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # T10, C21
+    monkeypatch.setattr(halfgateway.app.listening, "PurgeService", purges_in_two_years)
     demo = tmp_path / "demo"
     typist = Typist(demo / "trace", ("--data", str(demo)), "demo")
     async with open_gateway(demo, SWIFT) as gateway:
@@ -178,6 +181,23 @@ async def beside_a_running_node(typist: Typist, gateway: Gateway, folder: Path) 
     await blocks(typist, gateway.cameras[0])
     await typist.type("trace statement", leaves=(Kind.TRACE_READ,))
     await typist.type("trace rotate-key", "--reason", "terme", leaves=(Kind.TRACE_KEY_ROTATED,))
+    await a_purge_by_the_node(typist, folder)
+
+
+async def a_purge_by_the_node(typist: Typist, folder: Path) -> None:
+    """The node that runs eliminates, by its own decision; the record is written where the command is typed (L17)."""
+    asked = ("--visa", "AD78-2028-3", "--class", "technical", "--output", folder / "bordereaux")
+    purged = await typist.type("trace purge", "--older-than", "400", *asked, leaves=(Kind.TRACE_PURGED,))
+    (entry,) = [entry for entry in await typist.entries() if entry.kind is Kind.TRACE_PURGED]
+    assert purged["count"] == entry.detail["erased"]["count"] > 0
+    assert (purged["record"]["n"], purged["record"]["visa"]) == (entry.n, "AD78-2028-3")
+    assert {Path(file).suffix for file in purged["files"]} == {".json", ".csv", ".pdf"}
+    assert all(Path(file).stat().st_size > 300 for file in purged["files"])
+    erased = [each for each in await typist.entries() if each.detail == {"erased": True}]
+    assert {each.kind for each in erased} >= {Kind.NODE_STARTED}
+    words = ["trace", "purge", *map(str, asked), *typist.where, "--older-than", "300"]
+    done = await asyncio.to_thread(CliRunner().invoke, build(words), words)
+    assert (done.exit_code, "pas échue" in done.stderr) == (1, True)
 
 
 async def incidents(typist: Typist) -> None:
@@ -226,7 +246,7 @@ async def the_conventions_life(typist: Typist, folder: Path) -> None:
     against = ("--party", "SYN", "--reason", "site inconnu")
     await typist.type("annex oppose", "6", "1", *against, leaves=(Kind.ANNEX_OPPOSED,))
     act = ("denounced", "--party", "PP", "--reference", "LRAR 1A", "--day", "2026-11-20")
-    await typist.type("calendar record", *act, leaves=(Kind.REGISTRY_CHANGED,))
+    await typist.type("calendar record", *act, leaves=(Kind.CONVENTION_DENOUNCED,))
     answers = folder / "answers.json"
     answers.write_text(json.dumps(acceptance_run()))
     await typist.type("acceptance run", "--answers", answers, leaves=(Kind.REGISTRY_CHANGED,))

@@ -58,6 +58,16 @@ DECLARED = {
 START = "2026-01-01T00:00:00Z"
 BY = {"authority": "préfet de police", "reference": "PP-17"}
 A_YEAR = timedelta(days=365)
+ACTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("denounced", {}),
+    ("denunciation-withdrawn", {}),
+    ("formal-notice", {}),
+    ("formal-notice-met", {"answers": 3}),
+    ("end-recorded", {"ground": "agreement", "effect": "2098-01-10T22:00:00Z"}),
+    ("end-withdrawn", {}),
+    ("pvpp-order", {"last_day": "2098-01-10"}),
+)
+"""What the parties do to the convention, one after the other."""
 
 
 def route_of(method: str, path: str) -> tuple[str, str]:
@@ -363,10 +373,11 @@ async def the_conventions_life(tour: Tour) -> None:
         await ops("GET", path)
     for path in ("/convention", "/acceptance", "/acceptance/plan", "/acceptance/1"):
         await ops("GET", path)
-    act = {"kind": "denounced", "party": "PP", "reference": "LRAR 1A", "day": "2026-11-20"}
-    recorded = (Kind.REGISTRY_CHANGED,)
-    await tour.call("officer", "POST", "/convention/acts", act, recorded)
-    await tour.call("officer", "POST", "/acceptance", acceptance_run(), recorded)
+    for kind, about in ACTS:
+        act = {"kind": kind, "party": "PP", "reference": "LRAR 1A", "day": "2026-11-20", **about}
+        found = await tour.call("officer", "POST", "/convention/acts", act, (Kind(f"convention.{kind}"),))
+        assert found["acts"][0]["kind"] == kind
+    await tour.call("officer", "POST", "/acceptance", acceptance_run(), (Kind.REGISTRY_CHANGED,))
 
 
 def acceptance_run() -> dict[str, Any]:

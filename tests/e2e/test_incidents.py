@@ -15,13 +15,18 @@ import pytest
 import pytest_asyncio
 
 import halfgateway.app.incidents
-from auth.trace import Kind
+from auth.trace import Draft, Journal, Kind
 from camera_registry.cameras import CameraState
 from halfgateway.cli.common import account_name
 from halfgateway.config_incidents import RestorationSection
+from halfgateway.folder import DataFolder
+from halfgateway.keys import NodeKeys
 from ops.incidents.detecting import StopDetector
+from ops.interconnection import first_open
+from ops.local_record import LocalRecord
 from tests.e2e.conftest import SWIFT, Gateway, open_gateway
 from tests.e2e.test_cut import run_command
+from tests.held_clock import HeldClock
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -184,6 +189,25 @@ async def test_an_account_of_the_machine_does_not_speak_for_the_security_officer
         lambda e: e.kind is Kind.INTERCONNECTION_RESTORED and e.detail["incident"] == cut["incident"]
     )
     assert (entry.detail["by"], entry.detail["proposed_by"]) == ("officer", account_name())
+
+
+async def test_a_machine_that_lost_its_power_tells_of_it_when_it_is_back(tmp_path: Path) -> None:
+    # N02, C12: the watchdog was down with it; the incident is from the last instant at which the node could serve
+    folder, clock = DataFolder(tmp_path / "demo"), HeldClock()
+    clock.advance(datetime.now(UTC) - timedelta(hours=3) - clock.now())
+    folder.make()
+    LocalRecord(folder.interconnection, clock=clock).initialise(first_open(clock.now()))
+    key = NodeKeys.open(folder.secrets).trace
+    async with await Journal.open(folder.trace, node="demo", key=key, clock=clock) as journal:
+        await journal.record(Draft(kind=Kind.NODE_STARTED))
+        good = await journal.record(Draft(kind=Kind.HEARTBEAT, detail={"serving": True}))
+    async with open_gateway(folder.root, SWIFT) as back:
+        await back.traced(lambda entry: entry.kind is Kind.INCIDENT_RECOVERED)
+        status, listed = await back.call("ops", "GET", "/incidents")
+        (incident,) = listed["items"]
+        assert (status, incident["t0_source"], incident["critical"]) == (200, "heartbeat", True)
+        assert datetime.fromisoformat(incident["t0"]) == good.at
+        assert datetime.fromisoformat(incident["deadline"]) == good.at + timedelta(hours=8)
 
 
 async def test_every_camera_gone_is_an_incident_and_their_return_its_end(gateway: Gateway) -> None:

@@ -195,5 +195,5 @@ async def test_an_end_is_recorded_with_its_reference_and_undone_by_a_person(shar
     _, found = await record({"kind": "end-withdrawn", "party": "PP", "reference": "erreur", "day": today})
     assert found["ended_at"] is None
     assert (await shared.call("supervisor", "GET", "/convention"))[1]["acts"] == found["acts"]
-    told = [each.detail["change"] for each in await shared.trace() if each.detail.get("act")]
-    assert told == ["convention-denounced", "convention-end-recorded", "convention-end-withdrawn"]
+    told = [each.kind for each in await shared.trace() if each.detail.get("act")]
+    assert told == [Kind.CONVENTION_DENOUNCED, Kind.CONVENTION_END_RECORDED, Kind.CONVENTION_END_WITHDRAWN]

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from auth.trace import Draft, Kind
-from halfgateway.attending import last_signs
+from halfgateway.attending import last_signs, signs_before_start
 from halfgateway.folder import DataFolder
 from ops.notices.watchdog import Signs
 from tests.held_clock import HeldClock
@@ -32,6 +32,13 @@ async def test_the_newest_sign_of_life_and_of_service(tmp_path: Path, clock: Hel
     clock.advance(MINUTE)
     await journal.record(Draft(kind=Kind.HEARTBEAT, detail={"serving": False}))
     assert await signs() == Signs(began + 2 * MINUTE, began + MINUTE)
+    assert await signs_before_start(journal.reader()) is None
+    clock.advance(-MINUTE / 2)  # the clock was set: what counts is what was written before
+    await journal.record(Draft(kind=Kind.NODE_STARTED))
+    await journal.record(Draft(kind=Kind.STREAM_GRANTED))
+    assert await signs_before_start(journal.reader()) == Signs(began + 2 * MINUTE, began + MINUTE)
     await journal.record(Draft(kind=Kind.NODE_STOPPED))
     assert await signs() is None
+    await journal.record(Draft(kind=Kind.NODE_STARTED))
+    assert await signs_before_start(journal.reader()) is None
     await journal.close()

@@ -135,7 +135,7 @@ async def test_a_journal_is_its_owners_alone(tmp_path: Path) -> None:
 async def test_another_key_does_not_go_on_with_a_journal(tmp_path: Path) -> None:
     await write_journal(tmp_path / "trace", 1)
     other = Ed25519PrivateKey.from_private_bytes(bytes(32))
-    with pytest.raises(TraceDamaged, match=r"gw1\.pem is not the key"):
+    with pytest.raises(TraceDamaged, match=r"gw1\.pem n'est pas la clé"):
         await Journal.open(tmp_path / "trace", node=NODE, key=other, clock=SystemClock())
 
 

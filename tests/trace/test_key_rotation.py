@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 from pathlib import Path
-from shutil import which
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,6 +18,7 @@ from auth.trace.token_key import TokenKey, TokenPlace
 from halfgateway.dossiers.local import History
 from halfgateway.dossiers.proof import dossier_files, write_files
 from halfgateway.keys import NodeKeys
+from tests.softhsm import ED25519, configured, needs_token, token_with
 from tests.trace.journals import KEY, NODE, draft, patch, write_journal
 from tests.trace.tampering import copy, notes, parse_root, reshuffle, verdict
 
@@ -28,8 +26,6 @@ NEXT = Ed25519PrivateKey.from_private_bytes(bytes(range(32, 64)))
 THIRD = Ed25519PrivateKey.from_private_bytes(bytes(range(64, 96)))
 ORIGIN = f"halfgateway/{NODE}"
 ROTATED = Draft(kind=Kind.TRACE_KEY_ROTATED, account="local:jeanne", detail={"motive": "échéance"})
-MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
-needs_token = pytest.mark.skipif(not MODULE.exists() or which("pkcs11-tool") is None, reason="apt: softhsm2 opensc")
 
 
 async def opened(folder: Path, key: SigningKey) -> Journal:
@@ -148,30 +144,30 @@ async def test_a_change_of_key_that_a_crash_cut_short_is_undone_or_done(tmp_path
     keys.settle(folder, NODE)
 
 
+async def test_a_key_that_has_handed_over_opens_nothing(tmp_path: Path) -> None:
+    # T04: else it would sign on beside the one that it handed over to, and the journal would be invalid for ever
+    await write_journal(tmp_path / "trace", 2)
+    await rotate(tmp_path / "trace", KEY, NEXT, more=0)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "trace").iterdir()}
+    with pytest.raises(TraceDamaged, match="a transmis"):
+        await opened(tmp_path / "trace", KEY)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "trace").iterdir()} == before
+    async with await opened(tmp_path / "trace", NEXT) as journal:
+        assert journal.size == 4
+
+
 async def test_a_key_file_that_is_not_the_nodes_is_left_alone(tmp_path: Path) -> None:
     await write_journal(tmp_path / "trace", 1)
     (tmp_path / "trace" / f"{NODE}.pem").write_bytes(write_key(NEXT.public_key()))
-    with pytest.raises(TraceDamaged, match="not the key"):
+    with pytest.raises(TraceDamaged, match="pas la clé"):
         await opened(tmp_path / "trace", KEY)
 
 
 @pytest.fixture
 def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TokenPlace:
     """A token of SoftHSM2 with an Ed25519 key, and a P-256 one beside it."""
-    (tmp_path / "tokens").mkdir()
-    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path / 'tokens'}\n")
-    monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "softhsm2.conf"))
-    (tmp_path / "pin").write_text("4721\n")
-    run("softhsm2-util", "--init-token", "--free", "--label", "journal", "--pin", "4721", "--so-pin", "4721")
-    for label, kind in (("trace-2026", "EC:edwards25519"), ("other", "EC:prime256v1")):
-        run("pkcs11-tool", "--module", str(MODULE), "--token-label", "journal", "--login", "--pin", "4721",
-            "--keypairgen", "--key-type", kind, "--label", label, "--id", label.encode().hex())  # fmt: skip
-    return TokenPlace(MODULE, "journal", "trace-2026", tmp_path / "pin")
-
-
-def run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("SOFTHSM2_CONF", str(configured(tmp_path)))
+    return token_with(tmp_path, {"trace-2026": ED25519, "other": "EC:prime256v1"})
 
 
 @needs_token

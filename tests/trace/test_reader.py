@@ -293,5 +293,5 @@ async def test_a_folder_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     await write_journal(tmp_path / "trace", 3)
     assert len(leaf_spans(tmp_path / "trace")) == 3
     (tmp_path / "trace" / PAYLOADS).unlink()
-    with pytest.raises(TraceDamaged, match="missing"):
+    with pytest.raises(TraceDamaged, match="manque"):
         await TraceReader.of(tmp_path / "trace", NODE).entries()

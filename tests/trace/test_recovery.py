@@ -166,7 +166,7 @@ def test_a_rewritten_entry_is_damage_although_it_fits_its_leaf(crashed: Path) ->
     patch(crashed / LEAVES, leaf_spans(crashed)[1][1] - 32, hashlib.sha256(bytes(32) + payload).digest())
     found = damage(crashed)
     assert found.first_bad == 0  # somewhere from here on
-    assert "signed" in str(found)
+    assert "signées" in str(found)
 
 
 def test_checkpoints_that_are_gone_are_damage(crashed: Path) -> None:
@@ -180,7 +180,7 @@ def test_what_no_crash_leaves_after_the_last_checkpoint_is_damage(crashed: Path,
     # T03
     with (crashed / CHECKPOINTS).open("ab") as file:
         file.write(more)
-    assert "does not end with a checkpoint" in str(damage(crashed))
+    assert "ne finit pas par un point de contrôle" in str(damage(crashed))
 
 
 @pytest.mark.parametrize("file", [LEAVES, PAYLOADS])
@@ -351,7 +351,7 @@ async def test_damage_before_the_last_segment_is_found(tmp_path: Path, small_seg
     assert caught.value.first_bad == 0
     (tmp_path / "trace" / f"{small_segments:012d}.leaves").unlink()
     (tmp_path / "trace" / f"{small_segments:012d}.payloads").unlink()
-    with pytest.raises(TraceDamaged, match="missing") as caught:
+    with pytest.raises(TraceDamaged, match="manque") as caught:
         await open_journal(tmp_path / "trace")
     assert caught.value.first_bad == small_segments
 

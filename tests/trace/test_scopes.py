@@ -42,7 +42,8 @@ MATRIX: list[tuple[Kind, dict[str, Any], str, str]] = [
     (Kind.BREAK_GLASS_USED, SYN_ACT, WHOLE, NOTHING),
     (Kind.AGENT_ADDED, SYN_ACT, WHOLE, NOTHING),
     *((kind, SYN_ACT, WHOLE, COMMON) for kind in Kind
-      if kind.value.startswith(("interconnection.", "incident.", "notice.", "annex.", "change.", "node."))),
+      if kind.value.startswith(
+          ("interconnection.", "incident.", "notice.", "annex.", "change.", "convention.", "node."))),
     (Kind.HEARTBEAT, {}, WHOLE, COMMON),
     (Kind.CLOCK_STEPPED, {"detail": {"step_us": 3}}, WHOLE, COMMON),
     (Kind.TRACE_PURGED, SYN_ACT, WHOLE, COMMON),

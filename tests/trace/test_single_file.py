@@ -9,6 +9,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,8 +17,11 @@ from typing import Any
 import pytest
 
 from auth.trace import Verification, checkpoint, single_file, verify_folder
+from auth.trace.anchors import AnchorStore
+from auth.trace.checkpoint import parse_note
 from auth.trace.layout import LEAF
 from auth.trace.single_file import NotOneFile
+from tests.timestamp_authority import TimestampAuthority
 from tests.trace.journals import CHECKPOINTS, PAYLOADS, cut, frame_spans, patch, write_journal
 from tests.trace.tampering import COVERED, notes, reshuffle
 from tests.trace.test_tampering import TRICKS
@@ -142,6 +146,21 @@ def test_it_runs_alone_and_offline_with_its_exit_codes(
     assert run(bare_python, script, other)[0] == 3
     assert run(bare_python, script, journal, "--anchor", journal / "gw1.pem")[0] == 2
     assert run(bare_python, script, journal, "--cosigner", "pp+00+AAAA")[0] == 2
+
+
+def test_it_knows_revoked_authorities(
+    alone: ModuleType, journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # T04, T06
+    authority = TimestampAuthority(tmp_path / "tsa")
+    note = notes(journal)[-1]
+    AnchorStore(journal).keep(parse_note(note.encode()), "http://tsa", authority.token(note.encode()))
+    trusted = [str(journal), "--tsa", str(authority.ca)]
+    assert alone.main(trusted) == 0
+    assert alone.main([*trusted, "--crl", str(authority.revocations())]) == 0
+    assert alone.main([*trusted, "--crl", str(authority.revocations(datetime.now(UTC)))]) == 6
+    assert "révoqué" in capsys.readouterr().out
+    assert alone.main([*trusted, "--crl", str(authority.ca)]) == 2
 
 
 def test_a_cut_tail_a_fork_and_a_missing_segment_have_their_codes(

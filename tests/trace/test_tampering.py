@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -42,10 +43,13 @@ def owner(folder: Path, file: str, position: int) -> int | None:
     return next((n for n, (start, end) in enumerate(spans) if start <= position < end), 0)
 
 
+ENGLISH = re.compile(r"\b(the|is|are|not|entry|entries|does|missing)\b")
+
+
 @pytest.mark.usefixtures("uncounted")
 def test_every_single_bit_of_every_file_counts(tmp_path: Path) -> None:
-    # T03
-    folder = tmp_path / "trace"
+    # T03; D05: what is found is said in French
+    folder, said = tmp_path / "trace", set[str]()
     asyncio.run(write_journal(folder, 3, purging=True))
     erase(folder, ERASED)
     for file in COVERED:
@@ -56,10 +60,13 @@ def test_every_single_bit_of_every_file_counts(tmp_path: Path) -> None:
                 patch(folder / file, position, bytes([byte ^ 1 << bit]))
                 found = verify_folder(folder)
                 assert found.status in (Status.INVALID, Status.INCOMPLETE), (file, position, bit, found)
+                said.add(found.message)
                 if file != CHECKPOINTS:
                     assert found.first_bad == belongs_to, (file, position, bit, found)
             patch(folder / file, position, good[position : position + 1])
     assert verify_folder(folder).status is Status.UNANCHORED
+    assert len(said) > 20
+    assert [message for message in said if ENGLISH.search(message)] == []
 
 
 @pytest.mark.usefixtures("uncounted")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import ReasonFlags
 
 from auth.errors import NoteError
 from auth.trace.anchors import AnchorStore
 from auth.trace.checkpoint import parse_note
 from auth.trace.dossier import verify_dossier
-from auth.trace.timestamp import read_authorities, read_timestamp, token_of
+from auth.trace.timestamp import read_authorities, read_revocations, read_timestamp, token_of
+from auth.trace.verifier import as_text, judge
 from halfgateway.net import timestamping
 from halfgateway.net.timestamping import TimestampError, ask_authority
 from tests.timestamp_authority import TimestampAuthority, served
@@ -42,7 +45,7 @@ def test_a_token_tells_who_and_when(tmp_path: Path, key: str, ess: str) -> None:
     assert stamp.authority == "CN=Autorité d'essai 1"
     assert stamp.nonce is not None
     assert read_timestamp(token, b"a note", read_authorities((made.folder / "tsa.pem").read_bytes())) == stamp
-    with pytest.raises(NoteError, match="other bytes"):
+    with pytest.raises(NoteError, match="autres octets"):
         read_timestamp(token, b"another note", trusted)
 
 
@@ -134,6 +137,64 @@ def test_anchors_are_thinned_and_never_run_out(tmp_path: Path) -> None:
     assert latest is not None
     assert latest.checkpoint().size == 12
     assert len(store.files()) == 2 * len(store.notes())
+
+
+A_DAY = timedelta(days=1)
+
+REVOCATIONS: list[tuple[str, timedelta | None, ReasonFlags | None, timedelta, bool]] = [
+    # when the signer was revoked, seen from the token; why; how long the list holds; whether the token stands
+    ("not revoked", None, None, 30 * A_DAY, True),
+    ("ceased afterwards", A_DAY, ReasonFlags.cessation_of_operation, 30 * A_DAY, True),
+    ("superseded before", -A_DAY, ReasonFlags.superseded, 30 * A_DAY, False),
+    ("stolen, known afterwards", A_DAY, ReasonFlags.key_compromise, 30 * A_DAY, False),
+    ("afterwards, without a reason", A_DAY, None, 30 * A_DAY, False),
+    ("the list had run out", None, None, A_DAY / 2, False),
+    ("the list had run out, and names it", -A_DAY, ReasonFlags.key_compromise, A_DAY / 2, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("revoked", "reason", "life", "stands"), [pytest.param(*each[1:], id=each[0]) for each in REVOCATIONS]
+)
+def test_a_revoked_authority_anchors_nothing(
+    journal: Path,
+    authority: TimestampAuthority,
+    revoked: timedelta | None,
+    reason: ReasonFlags | None,
+    life: timedelta,
+    stands: bool,
+) -> None:
+    # T04, RFC 3161 section 4: what it stamped is no anchor, and no fault of the journal's; without a list it is as ever
+    anchored(journal, authority)
+    at = None if revoked is None else datetime.now(UTC) + revoked
+    crl = authority.revocations(at, reason, life=life)
+    found = judge(journal, authorities=[authority.ca], revocations=[crl])
+    expected = (0, 5, 0) if stands else (6, 0, 1)
+    assert (found.verification.exit_code, found.verification.anchored, found.revoked_tokens) == expected
+    assert ("sans valeur : 1" in as_text(journal, found)) is not stands
+    assert judge(journal, authorities=[authority.ca]).verification.exit_code == 0
+
+
+def test_a_list_counts_for_its_own_authority_alone(
+    journal: Path, authority: TimestampAuthority, stranger: TimestampAuthority
+) -> None:
+    # T04: another authority's list says nothing of this one; one of nobody named is wrong usage, and so is no list
+    anchored(journal, authority)
+    other = stranger.revocations(datetime.now(UTC) - A_DAY)
+    found = judge(journal, authorities=[authority.ca, stranger.ca], revocations=[other])
+    assert (found.verification.exit_code, found.revoked_tokens) == (0, 0)
+    for lists in (other, authority.ca):
+        with pytest.raises(ValueError, match="liste"):
+            judge(journal, authorities=[authority.ca], revocations=[lists])
+
+
+async def test_the_client_takes_no_token_of_a_revoked_authority(authority: TimestampAuthority) -> None:
+    # T04
+    trusted = read_authorities(authority.ca.read_bytes())
+    lists = read_revocations(authority.revocations(datetime.now(UTC) - A_DAY).read_bytes(), trusted)
+    async with served(authority.reply) as url:
+        with pytest.raises(TimestampError):
+            await ask_authority(url, b"a note", trusted, lists)
 
 
 async def test_the_client_believes_its_authority(authority: TimestampAuthority) -> None:

@@ -92,7 +92,7 @@ def test_a_stranger_cannot_sign(journal: Path) -> None:
     reshuffle(journal, lambda pieces: [*pieces[:-1], record(forged)])
     found = verify_folder(journal)
     assert found.status is Status.INVALID
-    assert "checkpoint 3" in found.message
+    assert "le point de contrôle 3" in found.message
     assert verify_folder(journal, keys=[OTHER_KEY.public_key()]).status is Status.INVALID
 
 

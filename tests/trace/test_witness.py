@@ -32,10 +32,10 @@ def test_a_cosignature_tells_who_and_when(journal: Path) -> None:
     note = notes(journal)[-1]
     assert cosigner.cosigned_at(cosigned(note)) == AT
     assert cosigner.cosigned_at(parse_note(note.encode())) is None
-    with pytest.raises(NoteError, match="does not hold"):
+    with pytest.raises(NoteError, match="est fausse"):
         cosigner.cosigned_at(cosigned(note, at=AT + 1))
     short = SignedNote(note, (NoteSignature(NAME, cosigner_key_id(NAME, RAW), bytes(9)),))
-    with pytest.raises(NoteError, match="malformed"):
+    with pytest.raises(NoteError, match="mal formée"):
         cosigner.cosigned_at(short)
 
 

@@ -14,13 +14,16 @@ from halfgateway.api.life_shapes import (
     ByNumber,
     ConventionShape,
     FormQuery,
+    PersonsAct,
 )
 from halfgateway.api.operation import Attachment, Call, operation
 from halfgateway.api.paging import page_of
 from halfgateway.api.paths import API
 from halfgateway.api.problems import UnknownRecord
 from halfgateway.api.shapes import Paging
+from halfgateway.control.life_entries import KIND_OF_ACT
 from halfgateway.errors import TraceUnavailable
+from ops.calendar import ActKind
 
 READERS = frozenset({Role.OPS, Role.OFFICER, Role.AUDITOR, Role.SUPERVISOR})
 OWN_READERS = frozenset({Role.OPS, Role.OFFICER, Role.AUDITOR})
@@ -52,7 +55,7 @@ class ConventionRoutes:
         roles={Role.OFFICER},
         status=201,
         errors=(TraceUnavailable,),
-        traces=(Kind.REGISTRY_CHANGED,),
+        traces=tuple(KIND_OF_ACT[ActKind(act.value)] for act in PersonsAct),
     )
     async def record_act(self, call: Call, principal: Principal, body: ActRequest) -> ConventionShape:
         """Record it, and have both parties told."""
