@@ -25,6 +25,7 @@ class Announcement(BaseModel):
     """What is announced, ready to be worded as a mail: ``subject`` and ``text`` are French, without salutation.
 
     ``to`` are the parties whose functional mailboxes get it (annexes 2 and 3). It holds no secret and no name.
+    ``answers`` is the announcement that this one follows: its mail goes on in the same thread.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,6 +35,7 @@ class Announcement(BaseModel):
     to: Annotated[tuple[Party, ...], Field(min_length=1, max_length=2)]
     subject: Annotated[str, Field(min_length=1, max_length=200)]
     text: Annotated[str, Field(min_length=1, max_length=4000)]
+    answers: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] | None = None
 
 
 class Announcements:
