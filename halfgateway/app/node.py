@@ -26,7 +26,7 @@ from halfgateway.app.anchoring import Outside, open_anchoring
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
 from halfgateway.app.heartbeat import open_heartbeat
-from halfgateway.app.incidents import keep_incidents
+from halfgateway.app.incidents import keep_incidents, keep_showing
 from halfgateway.app.keeping import (
     Records,
     keep_embedded,
@@ -214,6 +214,7 @@ async def _start(
     await keep_watch(loops, custody, outside.anchoring, watch)
     await keep_calendars(loops, control, office.register, sessions, clock)
     await keep_incidents(loops, folder, record, records, control, journal, clock)
+    await keep_showing(loops, folder, journal, certificates.used_life if tls is not None else None, forwarder)
     await loops.keep("survey", survey.run())
     await keep_telling(loops, open_heartbeat(lambda: in_force.current, control, journal, clock), forwarder)
     await loops.keep("reload", in_force.follow(hung_up or asyncio.Event()))

@@ -1,1 +1,1 @@
-"""What is mailed and is no incident's notice: each matter a book of its own, beside those of the incidents (ADR 0014)."""
+"""What is mailed and is no incident's notice: each matter a book, beside those of the incidents (ADR 0014)."""

@@ -49,9 +49,11 @@ class Clerk:
         self._shelf = Shelf(books)
         self._seen: tuple[Correspondence, ...] = ()
         self._stuck: dict[str, str] = {}
+        self._unopened: dict[str, str] = {}
 
     async def once(self, now: datetime) -> None:
         """Go round once: open what is due, queue what is owed, begin what is to leave. Never raises OpsError."""
+        self._unopened = {}
         for source in self._sources:
             try:
                 await asyncio.to_thread(self._follow, source, now)
@@ -70,7 +72,7 @@ class Clerk:
         """What the clerk has to shout: a mail that cannot be written, an alarm that could not be put in a book."""
         return [
             Alarm(AlarmKind.NOT_WRITTEN, name, f"Le courriel ne peut être établi : {why}")
-            for name, why in self._stuck.items()
+            for name, why in (self._stuck | self._unopened).items()
         ]
 
     def _follow(self, source: Source, now: datetime) -> None:
@@ -84,9 +86,8 @@ class Clerk:
                 self._books.update(name, WHO, partial(_opening, matter))
             except OpsError as error:
                 if isinstance(matter, AlarmRaised):
-                    self._stuck[name] = f"{matter.condition} ({error})"
+                    self._unopened[name] = f"{matter.condition} ({error})"
                 raise
-            self._stuck.pop(name, None)
         source.taken(matters)
 
     async def _attend(self, correspondence: Correspondence, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""A correspondence as its book tells it: what it is about, and how far each of its notices came. Pure but for the books."""
+"""A correspondence as its book tells it: what it is about, and how far each of its notices came."""
 
 from __future__ import annotations
 

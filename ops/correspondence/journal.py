@@ -99,7 +99,7 @@ class JournalSource:
 
 
 def matter_of(entry: Entry) -> Matter | None:
-    """Return what an entry asks to be told of; None where it asks for nothing. An entry that is odd asks for nothing."""
+    """Return what an entry asks to be told of; None where it asks for nothing, or is odd."""
     try:
         if entry.kind in _BLOCKS:
             return _of_block(entry)

@@ -1,7 +1,7 @@
-"""What a correspondence is about: one shape each, closed, as it stands in the first line of its book. Instants are aware.
+"""What a correspondence is about: one shape each, closed, as it stands in the first line of its book.
 
-A matter is what a durable record already says (the trace, an announcement's file, the calendar), made ready to be worded:
-from it alone the mail is composed, whoever composes it.
+A matter is what a durable record already says (the trace, an announcement's file, the calendar), made ready to be
+worded: from it alone the mail is composed, whoever composes it. Instants are aware.
 """
 
 from __future__ import annotations

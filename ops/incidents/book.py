@@ -46,7 +46,6 @@ _DIGEST_CHARS = 64
 _NO_DIGEST = "0" * _DIGEST_CHARS
 
 
-
 class Told(Protocol):
     """What a book tells, as of its newest event."""
 

@@ -69,7 +69,7 @@ class Neighbours:
     alarms: Alarms = field(default_factory=lambda: Alarms(()))
 
 
-async def _alone() -> None:
+async def alone() -> None:
     """There is no other node."""
 
 
@@ -89,7 +89,7 @@ class Notifier:
         on_call: OnCall | None = None,
         neighbours: Neighbours | None = None,
         clerk: Clerk | None = None,
-        share: Callable[[], Awaitable[None]] = _alone,
+        share: Callable[[], Awaitable[None]] = alone,
     ) -> None:
         """``clerk`` sends what is no incident's notice; ``share`` tells other nodes of ours and hears of theirs."""
         self._books = books

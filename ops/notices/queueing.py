@@ -211,7 +211,13 @@ def hear(books: Books[Subject], subject: Subject, stand_in: StandIn) -> Subject:
 
     def unknown(current: Subject | None) -> Sequence[Said]:
         known = [] if current is None else [event.said for event in current.timeline]
-        return [one for one in heard if one not in known]
+        new: list[Said] = []
+        for one in heard:
+            if one in known:
+                known.remove(one)  # said twice, two attempts alike say, it is heard twice
+            else:
+                new.append(one)
+        return new
 
     return books.update(subject.id, NEIGHBOUR, unknown) if unknown(subject) else subject
 
