@@ -72,7 +72,7 @@ class BookEntries(Generic[Subject]):
             try:
                 await self._tell(name)
             except DamagedBook:
-                log.critical("book.unreadable %s=%s: it is not as it was written", self._of, name)
+                log.critical("%s.unreadable %s=%s: its book is not as it was written", self._of, self._of, name)
             self._seen_bytes[name] = size
 
     def _grown_books(self) -> list[str]:
@@ -89,7 +89,7 @@ class BookEntries(Generic[Subject]):
             told = event.n + 1
             await asyncio.to_thread(self._books.has_told, name, told)
         if subject.damaged:
-            log.critical("book.damaged %s=%s: it is not as it was written", self._of, name)
+            log.critical("%s.damaged %s=%s: its book is not as it was written", self._of, self._of, name)
 
 
 class IncidentEntries(BookEntries[Incident]):
