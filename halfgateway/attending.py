@@ -201,6 +201,13 @@ def _sources(folder: DataFolder, node: str) -> tuple[Source, ...]:
     )
 
 
+def _shared_store(configuration: Configuration) -> StateStore | None:
+    """The Valkey that the nodes share; None where it is this node's own. Raises OSError, ValueError."""
+    if configuration.state_store.is_of_this_node:
+        return None
+    return StateStore(connect(configuration.state_store.address()), configuration.convention.id)
+
+
 def _neighbourhood(
     configuration: Configuration,
     books: IncidentBooks,
@@ -209,9 +216,13 @@ def _neighbourhood(
     clock: Clock,
 ) -> tuple[StandIn, StandIn, Callable[[], Awaitable[None]]]:
     """How other nodes' notices are heard of: by the Valkey that they share, where they share one."""
-    if configuration.state_store.is_of_this_node:
+    try:
+        store = _shared_store(configuration)
+    except (OSError, ValueError) as error:
+        log.error("notifier.no_neighbours error=%s: what this node owes it sends", error)
+        store = None
+    if store is None:
         return StandIn(after), StandIn(after), alone
-    store = StateStore(connect(configuration.state_store.address()), configuration.convention.id)
     node = configuration.node.id
     of_incidents = SharedNotices("incident", books, store, node, clock)
     of_letters = SharedNotices("correspondence", letters, store, node, clock)

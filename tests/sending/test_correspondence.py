@@ -308,17 +308,19 @@ class Hanging:
     """A way on which an incident's mails go through, and no others."""
 
     taking: Route
+    over: asyncio.Event
     name: str = "hanging"
 
     async def converse(self, letter: Letter, *, limit_s: float) -> Conversation:
         if b"<i1." not in letter.content:
-            await asyncio.Event().wait()
+            await self.over.wait()
         return await self.taking.converse(letter, limit_s=limit_s)
 
 
 async def test_letters_that_hang_hold_up_no_incident(tmp_path: Path, clock: HeldClock) -> None:
+    over = asyncio.Event()
     async with mail_server() as server:
-        office = office_of(tmp_path, clock, Hanging(server.route()))
+        office = office_of(tmp_path, clock, Hanging(server.route(), over))
         measures = (Draft(kind=Kind.BLOCK_SET, account="rssi", detail={**LIFTED, "block": f"b-{n}"}) for n in range(12))
         await traced(tmp_path, clock, *measures)
         await office.notifier.once()
@@ -330,6 +332,7 @@ async def test_letters_that_hang_hold_up_no_incident(tmp_path: Path, clock: Held
                 await asyncio.sleep(0.01)
         (content,) = {content for _, content in server.taken}
         assert b"<i1.cut-1@" in content
+        over.set()
         await office.notifier.close()
 
 
