@@ -32,6 +32,7 @@ from ops.contacts import Contact, ContactRole, Directory
 from ops.correspondence.clerk import Clerk
 from ops.correspondence.correspondence import CorrespondenceBooks
 from ops.correspondence.journal import JournalSource
+from ops.correspondence.matters import is_shared
 from ops.correspondence.owed import Writing
 from ops.correspondence.sources import AnnouncementSource, CalendarSource, ConditionSource, Source
 from ops.errors import NoContact
@@ -225,7 +226,7 @@ def _neighbourhood(
         return StandIn(after), StandIn(after), alone
     node = configuration.node.id
     of_incidents = SharedNotices("incident", books, store, node, clock)
-    of_letters = SharedNotices("correspondence", letters, store, node, clock)
+    of_letters = SharedNotices("correspondence", letters, store, node, clock, shared=lambda one: is_shared(one.matter))
     share = all_of(of_incidents.exchange, of_letters.exchange)
     return StandIn(after, of_incidents.heard), StandIn(after, of_letters.heard), share
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final, Generic
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -19,7 +19,7 @@ from camera_registry.clock import Clock
 from halfgateway.control.store import StateStore
 from halfgateway.errors import StateStoreUnavailable
 from ops.errors import OpsError
-from ops.incidents.book import Books, Told
+from ops.incidents.book import Books, Subject, Told
 from ops.incidents.events import Acknowledged, Event, NoticeAttempted, NoticeQueued, Said
 from ops.notices.queueing import NEIGHBOUR
 from ops.notices.shelf import Shelf
@@ -48,16 +48,27 @@ _SAID: Final[TypeAdapter[list[Said]]] = TypeAdapter(list[Annotated[Said, Field(d
 _ELSEWHERE: Final = "tenu par le nœud qui a émis"
 
 
-class SharedNotices:
-    """One sort of books, shared. ``of`` names the sort, ``node`` is this node's id.
+class SharedNotices(Generic[Subject]):
+    """One sort of books, shared. ``of`` names the sort, ``node`` is this node's id; ``shared`` are the books that other
+    nodes have too.
 
     :meth:`exchange` never raises; :meth:`heard` answers from memory.
     """
 
-    def __init__(self, of: str, books: Books[Any], store: StateStore, node: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        of: str,
+        books: Books[Subject],
+        store: StateStore,
+        node: str,
+        clock: Clock,
+        *,
+        shared: Callable[[Subject], bool] = lambda _: True,
+    ) -> None:
         self._of = of
         self._books = books
-        self._shelf: Shelf[Any] = Shelf(books)
+        self._shared = shared
+        self._shelf = Shelf(books)
         self._store = store
         self._node = node
         self._clock = clock
@@ -85,9 +96,10 @@ class SharedNotices:
             self._next_s = now_s + AFTER_FAILURE_S
             log.warning("neighbours.not_heard of=%s error=%s", self._of, error)
 
-    def _recent(self) -> list[Told]:
+    def _recent(self) -> list[Subject]:
         since = self._clock.now() - TOLD_FOR
-        return [told for told in self._shelf.look() if not told.damaged and told.timeline[-1].at >= since]
+        recent = (told for told in self._shelf.look() if told.timeline[-1].at >= since)
+        return [told for told in recent if not told.damaged and self._shared(told)]
 
     async def _tell(self, told: Told, now_s: float) -> None:
         events = len(told.timeline)

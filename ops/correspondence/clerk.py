@@ -50,15 +50,13 @@ class Clerk:
         self._seen: tuple[Correspondence, ...] = ()
         self._stuck: dict[str, str] = {}
         self._unopened: dict[str, str] = {}
+        self._lost: set[str] = set()
 
     async def once(self, now: datetime) -> None:
         """Go round once: open what is due, queue what is owed, begin what is to leave. Never raises OpsError."""
         self._unopened = {}
         for source in self._sources:
-            try:
-                await asyncio.to_thread(self._follow, source, now)
-            except OpsError as error:
-                log.warning("clerk.not_followed source=%s error=%s", type(source).__name__, error)
+            await self._followed(source, now)
         self._seen = await asyncio.to_thread(self._shelf.look)
         for correspondence in self._seen:
             if not correspondence.damaged:
@@ -74,6 +72,17 @@ class Clerk:
             Alarm(AlarmKind.NOT_WRITTEN, name, f"Le courriel ne peut être établi : {why}")
             for name, why in (self._stuck | self._unopened).items()
         ]
+
+    async def _followed(self, source: Source, now: datetime) -> None:
+        """Follow one source; its trouble is logged when it begins, not each second."""
+        name = type(source).__name__
+        try:
+            await asyncio.to_thread(self._follow, source, now)
+            self._lost.discard(name)
+        except OpsError as error:
+            if name not in self._lost:
+                log.error("clerk.not_followed source=%s error=%s: tried again", name, error)
+            self._lost.add(name)
 
     def _follow(self, source: Source, now: datetime) -> None:
         """Open a book for whatever is due and has none; what is not durable is not taken."""
