@@ -92,6 +92,7 @@ _VALUES: Final[Mapping[str, str]] = {
     "restored": "rétablissement",
     "cut-and-restored": "interruption et rétablissement",
     "received": "accusé de réception du signalement",
+    "letter": "courriel hors incident",
     "queued": "à envoyer",
     "submitted": "remis au serveur",
     "relayed": "relayé",
