@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from email import message_from_bytes
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from auth.trace import Draft, Journal, Kind
+from auth.trace import Draft, Entry, Journal, Kind
+from auth.trace.scopes import Scope, seen
+from halfgateway.control.incident_entries import BookEntries
 from ops.announcements import Announcement, Announcements
 from ops.conditions import Conditions
 from ops.contacts import Contact, ContactRole, Directory
@@ -22,9 +25,10 @@ from ops.correspondence.journal import JournalSource
 from ops.correspondence.matters import Condition
 from ops.correspondence.owed import Writing
 from ops.correspondence.sources import AnnouncementSource, CalendarSource, ConditionSource, Source
-from ops.errors import BookError
+from ops.errors import BookError, CallFailed
 from ops.incidents.book import IncidentBooks
-from ops.incidents.events import CorrespondenceNoted, Level, NoticeQueued, NoticeSubmitted
+from ops.incidents.desk import IncidentDesk
+from ops.incidents.events import CorrespondenceNoted, Level, NoticeKind, NoticeQueued, NoticeSubmitted
 from ops.incidents.incident import Notice
 from ops.notices.conversation import Conversation, Letter, Route
 from ops.notices.dispatch import Post
@@ -32,7 +36,7 @@ from ops.notices.mailboxes import Maildir
 from ops.notices.message import Composer
 from ops.notices.notifier import Notifier
 from ops.notices.queueing import Queue, StandIn
-from ops.notices.shouting import AlarmKind
+from ops.notices.shouting import Alarm, AlarmKind, MailVoice
 from ops.parties import Party
 from tests.held_clock import HeldClock
 from tests.ops.told import CHECKPOINT, DIRECTORY, MAILBOX, SENDER
@@ -334,6 +338,60 @@ async def test_letters_that_hang_hold_up_no_incident(tmp_path: Path, clock: Held
         assert b"<i1.cut-1@" in content
         over.set()
         await office.notifier.close()
+
+
+async def test_what_pp_reports_is_answered_with_its_reference_once(tmp_path: Path, clock: HeldClock) -> None:
+    # C13
+    async with mail_server() as server:
+        office = office_of(tmp_path, clock, server.route())
+        books = IncidentBooks(tmp_path / "incidents", clock=clock)
+        reported = IncidentDesk(books, clock).report("machine", reported_by="salle", reason="image figée")
+        for _ in range(3):
+            await office.round(timedelta(minutes=10))
+        (notice,) = books.read(reported.id).notices
+        assert (notice.id, notice.tells) == ("received-1", NoticeKind.RECEIVED)
+        assert len(server.taken) == 1
+        assert books.read(reported.id).informed_at is None  # an answer tells of no stop
+
+
+async def test_the_trace_follows_letters_and_pps_auditor_sees_none_of_syns_own(
+    tmp_path: Path, clock: HeldClock
+) -> None:
+    # T02, T11, C16
+    async with mail_server() as server:
+        office = office_of(tmp_path, clock, server.route())
+        Conditions(tmp_path / "conditions").show({Condition.SIEM_LAGGING})
+        await traced(tmp_path, clock, Draft(kind=Kind.BLOCK_SET, account="rssi", detail=LIFTED))
+        await office.round()
+        told: list[Draft] = []
+
+        async def record(draft: Draft) -> None:
+            told.append(draft)
+
+        follower = BookEntries("correspondence", office.books, record)
+        await follower.follow()
+        await follower.follow()
+        kinds = [entry.kind for entry in told]
+        assert kinds.count(Kind.CORRESPONDENCE_OPENED) == kinds.count(Kind.NOTICE_QUEUED) == 2
+        shown = [
+            seen(Entry(**vars_of(draft), node=NODE, n=n, at=clock.now()), Scope.PP) for n, draft in enumerate(told)
+        ]
+        about = {entry.detail["correspondence"] for entry in shown if entry is not None}
+        assert about == {"mesure-b-1-blocked"}
+        assert any(draft.detail.get("internal") for draft in told)
+
+
+def vars_of(draft: Draft) -> dict[str, Any]:
+    return {each.name: getattr(draft, each.name) for each in fields(draft)}
+
+
+async def test_an_alarm_that_would_reach_pp_is_not_mailed(tmp_path: Path, clock: HeldClock) -> None:
+    # C14
+    async with mail_server() as server:
+        voice = MailVoice((server.route(),), "dpp@syn.example", (PP,), "syn.example", lambda: DIRECTORY.known((PP,)))
+        with pytest.raises(CallFailed, match="interne"):
+            await voice.call(Alarm(AlarmKind.TELEPHONE, "i1", "à joindre"), clock.now())
+        assert server.taken == []
 
 
 async def test_what_the_first_node_sent_the_second_leaves(tmp_path: Path, clock: HeldClock) -> None:
