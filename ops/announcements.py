@@ -1,9 +1,9 @@
 """Announcements that are to be mailed to the parties and are no incident's notices: P07, C15, C18, C07.
 
 The seam towards the notifier. The node lays each in a file of its own below ``DIR/announcements``, durable before it
-counts as made; whoever sends takes :meth:`Announcements.pending`, sends it under the Message-ID
-``<{id}@{domain}>``, the same at every resend and on every node, and lays :meth:`Announcements.sent` beside it. A
-window's cut and its restoration are told by that incident's own notices; what lies here tells of it beforehand.
+counts as made; the notifier's clerk takes :meth:`Announcements.pending`, opens a correspondence for each, which is sent
+under the Message-ID ``<{id}@{domain}>``, the same at every resend and on every node, and lays
+:meth:`Announcements.sent` beside it. A window's cut and its restoration are told by that incident's own notices; what lies here tells of it beforehand.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Announcements:
             raise AnnouncementError(f"{announcement.id}: {error.strerror}") from error
 
     def pending(self) -> list[Announcement]:
-        """Those that nobody has sent, the oldest first. Raises AnnouncementError where one cannot be read."""
+        """Those that nobody has taken over, the oldest first. Raises AnnouncementError where one cannot be read."""
         try:
             waiting = [path for path in self._folder.glob("*" + _MESSAGE) if not path.with_suffix(_SENT).exists()]
             found = [Announcement.model_validate_json(path.read_bytes()) for path in waiting]
@@ -67,7 +67,7 @@ class Announcements:
         return sorted(found, key=lambda each: (each.made_at, each.id))
 
     def sent(self, announcement_id: str, evidence: bytes) -> None:
-        """Note durably that one has left; ``evidence`` is the sender's own. Raises AnnouncementError."""
+        """Note durably that one is taken over; ``evidence`` names its correspondence. Raises AnnouncementError."""
         try:
             place_durably(self._folder / (announcement_id + _SENT), evidence, self._fsync)
         except OSError as error:

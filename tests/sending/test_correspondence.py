@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import json
+import sys
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from email import message_from_bytes
@@ -11,97 +12,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from auth.trace import Draft, Entry, Journal, Kind
+from auth.trace import Draft, Entry, Kind
 from auth.trace.scopes import Scope, seen
 from halfgateway.control.incident_entries import BookEntries
 from ops.announcements import Announcement, Announcements
 from ops.conditions import Conditions
 from ops.contacts import Contact, ContactRole, Directory
-from ops.correspondence.clerk import Clerk
-from ops.correspondence.correspondence import Answer, Correspondence, CorrespondenceBooks, answer
-from ops.correspondence.journal import JournalSource
+from ops.correspondence.correspondence import Answer, answer
 from ops.correspondence.matters import Condition
-from ops.correspondence.owed import Writing
-from ops.correspondence.sources import AnnouncementSource, CalendarSource, ConditionSource, Source
 from ops.errors import BookError, CallFailed
 from ops.incidents.book import IncidentBooks
 from ops.incidents.desk import IncidentDesk
 from ops.incidents.events import CorrespondenceNoted, Level, NoticeKind, NoticeQueued, NoticeSubmitted
 from ops.incidents.incident import Notice
 from ops.notices.conversation import Conversation, Letter, Route
-from ops.notices.dispatch import Post
 from ops.notices.mailboxes import Maildir
-from ops.notices.message import Composer
-from ops.notices.notifier import Notifier
-from ops.notices.queueing import Queue, StandIn
+from ops.notices.queueing import StandIn
 from ops.notices.shouting import Alarm, AlarmKind, MailVoice
 from ops.parties import Party
 from tests.held_clock import HeldClock
-from tests.ops.told import CHECKPOINT, DIRECTORY, MAILBOX, SENDER
-from tests.sending.stage import QUICK, RULES, compose, mail_server, opened
+from tests.ops.told import DIRECTORY, MAILBOX
+from tests.sending.office import NODE, office_of, traced
+from tests.sending.stage import mail_server, opened
 
-NODE = "node-1"
 PP, SYN = "pvpp@pp.example", "dpp@syn.example"
 LIFTED = {"block": "b-1", "of": "camera", "subject": "mairie", "ground": "securite", "reason": "essai"}
-
-
-@dataclass
-class Office:
-    """One node's folder, and the notifier that attends it."""
-
-    folder: Path
-    clock: HeldClock
-    books: CorrespondenceBooks
-    clerk: Clerk
-    notifier: Notifier
-
-    async def round(self, passes: timedelta = timedelta(0)) -> None:
-        self.clock.advance(passes)
-        await self.notifier.once()
-        await self.notifier.settle()
-
-    def only(self, name: str) -> Correspondence:
-        assert self.books.ids() == (name,)
-        return self.books.read(name)
-
-
-def office_of(
-    folder: Path,
-    clock: HeldClock,
-    *routes: Route,
-    directory: Directory = DIRECTORY,
-    stand_in: StandIn | None = None,
-    checkpoint: str | None = CHECKPOINT,
-    maildir: Maildir | None = None,
-) -> Office:
-    books = CorrespondenceBooks(folder / "correspondence", clock=clock)
-    incidents = IncidentBooks(folder / "incidents", clock=clock)
-    post, waits = Post("dpp@syn.example", tuple(routes), QUICK), stand_in or StandIn()
-    sources: tuple[Source, ...] = (
-        JournalSource(folder / "trace", NODE, folder / "correspondence" / "followed"),
-        AnnouncementSource(Announcements(folder / "announcements")),
-        ConditionSource(Conditions(folder / "conditions"), NODE),
-        CalendarSource(folder / "correspondence" / "since", NODE),
-    )
-
-    def escalation(_at: datetime) -> Sequence[str]:
-        return ("direction@pp.example",)
-
-    composer = Composer(SENDER, lambda: directory, lambda: 10, checkpoint=lambda: checkpoint)
-    clerk = Clerk(books, sources, Writing(composer, escalation, QUICK, waits), post, clock)
-    queue = Queue(incidents, compose, rules=RULES, escalation=escalation, stand_in=waits)
-    notifier = Notifier(incidents, None, queue, post, rules=RULES, clock=clock, mailbox=maildir, clerk=clerk)
-    return Office(folder, clock, books, clerk, notifier)
-
-
-async def traced(folder: Path, clock: HeldClock, *drafts: Draft) -> None:
-    """What a node has traced before it was killed."""
-    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-    async with await Journal.open(folder / "trace", node=NODE, key=key, clock=clock) as journal:
-        for draft in drafts:
-            await journal.record(draft)
 
 
 def levels(notice: Notice) -> dict[str, Level]:
@@ -413,3 +349,23 @@ async def test_what_the_first_node_sent_the_second_leaves(tmp_path: Path, clock:
             await second.round(timedelta(minutes=5))
         assert len(server.taken) == 4
         assert not second.books.read("test-2026-12").owed
+
+
+async def test_killed_at_any_step_a_word_is_one_word(tmp_path: Path) -> None:
+    # N01: same Message-ID, same bytes; only a death between the server's answer and the book's line sends it twice
+    async with mail_server() as server:
+        helper = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.sending.killed_clerk", str(server.port), str(tmp_path),
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, _ = await helper.communicate()
+        deaths = json.loads(out)
+        assert len(deaths) >= 10  # before and after the opening, the cursor, the bytes, each event, the conversation
+        assert {death["events_at_death"] for death in deaths} >= {0, 1, 2}
+        twice = 0
+        for death in deaths:
+            assert (death["queued"], death["owed"]) == (1, False), death
+            mails = [content for content in server.mails_of(PP) if f"<{death['block']}.blocked@".encode() in content]
+            assert len(set(mails)) == 1
+            twice += len(mails) - 1
+        assert 1 <= twice <= 3
