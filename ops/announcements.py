@@ -3,7 +3,8 @@
 The seam towards the notifier. The node lays each in a file of its own below ``DIR/announcements``, durable before it
 counts as made; the notifier's clerk takes :meth:`Announcements.pending`, opens a correspondence for each, which is sent
 under the Message-ID ``<{id}@{domain}>``, the same at every resend and on every node, and lays
-:meth:`Announcements.sent` beside it. A window's cut and its restoration are told by that incident's own notices; what lies here tells of it beforehand.
+:meth:`Announcements.sent` beside it. A window's cut and its restoration are told by that incident's own notices; what
+lies here tells of it beforehand.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from ops.local_record import LocalRecord
 
 log = logging.getLogger(__name__)
 
-SHOW_EVERY_S = 2.0
+SHOW_EVERY_S = 5.0
 """How often it is looked whether something is wrong with the node."""
 
 HALF_USED, NEARLY_USED = 0.5, 0.8
