@@ -190,7 +190,7 @@ async def test_two_processes_one_killed(nodes: Nodes, tmp_path: Path) -> None:
 
     with (
         notifier(tmp_path, "a", nodes.address, after_s=0) as (first, at_a),
-        notifier(tmp_path, "b", nodes.address, after_s=4) as (_, at_b),
+        notifier(tmp_path, "b", nodes.address, after_s=5) as (_, at_b),
     ):
         books = [IncidentBooks(root / "incidents", clock=SystemClock()) for root in (at_a, at_b)]
 
