@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -22,17 +22,29 @@ from camera_registry.clock import Clock
 from halfgateway.config import Configuration, ConfigurationError, read_configuration
 from halfgateway.config_ops import ImapSection, MailSection, RouteSection, directory_of
 from halfgateway.control.heartbeat import last_proven_good, proves_service
+from halfgateway.control.neighbours import SharedNotices, all_of
+from halfgateway.control.store import StateStore
 from halfgateway.folder import DataFolder
+from halfgateway.net.valkey import connect
+from ops.announcements import Announcements
+from ops.conditions import Conditions
 from ops.contacts import Contact, ContactRole, Directory
+from ops.correspondence.clerk import Clerk
+from ops.correspondence.correspondence import CorrespondenceBooks
+from ops.correspondence.journal import JournalSource
+from ops.correspondence.matters import is_shared
+from ops.correspondence.owed import Writing
+from ops.correspondence.sources import AnnouncementSource, CalendarSource, ConditionSource, Source
 from ops.errors import NoContact
 from ops.incidents.book import IncidentBooks
 from ops.local_record import LocalRecord
 from ops.notices.conversation import Route
+from ops.notices.dispatch import Post
 from ops.notices.escalation import EscalationPlan, Step
 from ops.notices.folder_route import FolderRoute
 from ops.notices.mailboxes import ImapMailbox, Maildir
 from ops.notices.message import Composer
-from ops.notices.notifier import Neighbours, Notifier, OnCall, Post
+from ops.notices.notifier import Neighbours, Notifier, OnCall, alone
 from ops.notices.queueing import Queue, StandIn
 from ops.notices.returns import Mailbox
 from ops.notices.shouting import Alarms, MailVoice, MetricsFile, Pulse, StderrVoice, Voice, WebhookVoice
@@ -71,25 +83,30 @@ def notifier_of(
         signer=None if mail.smime is None else mail.smime.signer(),
         checkpoint=lambda: newest_checkpoint(folder, configuration.node.id),
     )
-    queue = Queue(
-        books,
-        composer.compose,
-        rules=rules,
-        escalation=lambda at: _escalation_addresses(contacts.directory(), at),
-        stand_in=StandIn(timedelta(seconds=mail.stand_in_after_s)),
-    )
-    voices = _voices(configuration, contacts.directory(), clock, first_route_first=True)
+    letters = CorrespondenceBooks(folder.correspondence, clock=clock)
+    after = timedelta(seconds=mail.stand_in_after_s)
+    stand_in, stand_in_for_letters, share = _neighbourhood(configuration, books, letters, after, clock)
+
+    def escalation(at: datetime) -> Sequence[str]:
+        return _escalation_addresses(contacts.directory(), at)
+
+    queue = Queue(books, composer.compose, rules=rules, escalation=escalation, stand_in=stand_in)
+    post = Post(mail.return_path, routes_of(mail))
+    writing = Writing(composer, escalation, post.pace, stand_in_for_letters)
+    voices = _voices(configuration, contacts.directory, clock, first_route_first=True)
     plan = plan_of(contacts.directory(), configuration, clock.now())
     return Notifier(
         books,
         LocalRecord(folder.interconnection, clock=clock),
         queue,
-        Post(mail.return_path, routes_of(mail)),
+        post,
         rules=rules,
         clock=clock,
         mailbox=_mailbox_of(mail),
         on_call=OnCall(plan, tuple(voice for voice in voices if not isinstance(voice, StderrVoice)) or voices),
         neighbours=Neighbours(_pulse(folder, NOTIFIER), _pulse(folder, WATCHDOG), Alarms(voices)),
+        clerk=Clerk(letters, _sources(folder, configuration.node.id), writing, post, clock),
+        share=share,
     )
 
 
@@ -102,7 +119,7 @@ def watchdog_of(configuration: Configuration, folder: DataFolder, clock: Clock) 
     return Watchdog(
         IncidentBooks(folder.incidents, clock=clock),
         LocalRecord(folder.interconnection, clock=clock),
-        Alarms(_voices(configuration, directory, clock, first_route_first=False), metrics),
+        Alarms(_voices(configuration, lambda: directory, clock, first_route_first=False), metrics),
         rules=incidents.rules(),
         clock=clock,
         plan=plan_of(directory, configuration, clock.now()),
@@ -208,6 +225,45 @@ def newest_checkpoint(folder: DataFolder, node: str) -> str | None:
     return notes[-1][1].decode("utf-8", errors="replace") if notes else None
 
 
+def _sources(folder: DataFolder, node: str) -> tuple[Source, ...]:
+    """Where the mails come from that are no incident's notices."""
+    return (
+        JournalSource(folder.trace, node, folder.correspondence / "followed"),
+        AnnouncementSource(Announcements(folder.announcements)),
+        ConditionSource(Conditions(folder.conditions), node),
+        CalendarSource(folder.correspondence / "since", node),
+    )
+
+
+def _shared_store(configuration: Configuration) -> StateStore | None:
+    """The Valkey that the nodes share; None where it is this node's own. Raises OSError, ValueError."""
+    if configuration.state_store.is_of_this_node:
+        return None
+    return StateStore(connect(configuration.state_store.address()), configuration.convention.id)
+
+
+def _neighbourhood(
+    configuration: Configuration,
+    books: IncidentBooks,
+    letters: CorrespondenceBooks,
+    after: timedelta,
+    clock: Clock,
+) -> tuple[StandIn, StandIn, Callable[[], Awaitable[None]]]:
+    """How other nodes' notices are heard of: by the Valkey that they share, where they share one."""
+    try:
+        store = _shared_store(configuration)
+    except (OSError, ValueError) as error:
+        log.error("notifier.no_neighbours error=%s: what this node owes it sends", error)
+        store = None
+    if store is None:
+        return StandIn(after), StandIn(after), alone
+    node = configuration.node.id
+    of_incidents = SharedNotices("incident", books, store, node, clock)
+    of_letters = SharedNotices("correspondence", letters, store, node, clock, shared=lambda one: is_shared(one.matter))
+    share = all_of(of_incidents.exchange, of_letters.exchange)
+    return StandIn(after, of_incidents.heard), StandIn(after, of_letters.heard), share
+
+
 class _Contacts:
     """The annexes and the cap as the file says them now; as it last said them where it cannot be used."""
 
@@ -285,19 +341,19 @@ def _login(section: RouteSection | ImapSection) -> Login | None:
 
 
 def _voices(
-    configuration: Configuration, directory: Directory, clock: Clock, *, first_route_first: bool
+    configuration: Configuration, directory: Callable[[], Directory], clock: Clock, *, first_route_first: bool
 ) -> tuple[Voice, ...]:
     """How SYN's own are called. The watchdog takes the second way first: the notifier may have lost the other."""
     on_call, mail = configuration.on_call, configuration.mail
     voices: list[Voice] = [StderrVoice()]
     if on_call.webhook is not None:
         voices.append(WebhookVoice(on_call.webhook, on_call.token()))
-    points = _contacts_of(directory, Party.SYN, ContactRole.SINGLE_POINT, clock.now())
+    points = _contacts_of(directory(), Party.SYN, ContactRole.SINGLE_POINT, clock.now())
     recipients = on_call.emails or tuple(contact.email for contact in points)
     if mail is not None and recipients:
         routes = routes_of(mail)
         ways = routes if first_route_first else routes[::-1]
-        voices.append(MailVoice(ways, mail.return_path, recipients, mail.domain))
+        voices.append(MailVoice(ways, mail.return_path, recipients, mail.domain, lambda: directory().known(recipients)))
     return tuple(voices)
 
 

@@ -26,7 +26,14 @@ from pydantic import (
 from camera_registry.connections import Connection
 from halfgateway.config_incidents import LOST_BEATS, IncidentsSection, RestorationSection
 from halfgateway.config_life import AnnexesSection, EquipmentSection
-from halfgateway.config_ops import MAX_CONTACTS, ContactSection, MailSection, OnCallSection, mail_files
+from halfgateway.config_ops import (
+    MAX_CONTACTS,
+    ContactSection,
+    MailSection,
+    OnCallSection,
+    mail_files,
+    strangers_on_call,
+)
 from halfgateway.config_terms import (
     AssertionSection,
     ConventionSection,
@@ -164,6 +171,11 @@ class _ServerSection(Section):
             raise ValueError("a password does not stand here but in password_file")
         return url
 
+    @property
+    def is_of_this_node(self) -> bool:
+        """Whether no other node can reach it."""
+        return self.url == "embedded"
+
     def address(self) -> str:
         """The URL with the password in it, never to be shown. Raises OSError where its file cannot be read."""
         if self.password_file is None:
@@ -262,6 +274,7 @@ class Configuration(Section):
             "degraded_modes": [mode.name for mode in self.degraded_modes],
             "equipment": [each.id for each in self.equipment],
         }
+        faults += strangers_on_call(self.on_call, self.contacts)
         for kind, ids in named.items():
             faults += [f"{kind}: {name} appears twice" for name in sorted({i for i in ids if ids.count(i) > 1})]
         if faults:

@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from halfgateway.sections import Section
-from ops.contacts import MAILBOX, MAX_FUNCTION_CHARS, Contact, ContactRole, Directory, Sender
-from ops.errors import SigningError
+from ops.contacts import MAILBOX, MAX_FUNCTION_CHARS, Contact, ContactRole, Directory, Sender, check_copying
+from ops.errors import CopyingRefused, SigningError
 from ops.incidents.events import MAX_RECIPIENTS
 from ops.notices.smime import SmimeSigner
 from ops.parties import Party
@@ -192,6 +192,15 @@ class OnCallSection(Section):
 def directory_of(contacts: tuple[ContactSection, ...]) -> Directory:
     """Return both annexes."""
     return Directory(contact.record() for contact in contacts)
+
+
+def strangers_on_call(on_call: OnCallSection, contacts: tuple[ContactSection, ...]) -> list[str]:
+    """Return why these addresses are not SYN's on-call: an internal alarm never goes to PP's side (C14, C16)."""
+    try:
+        check_copying(Party.SYN, directory_of(contacts).known(on_call.emails), internal=True)
+    except CopyingRefused as error:
+        return [f"on_call.emails: {error}"]
+    return []
 
 
 def faults_at_start(mail: MailSection | None, contacts: tuple[ContactSection, ...], now: datetime) -> list[str]:

@@ -49,8 +49,18 @@ class DataFolder:
         return self.root / "incidents"
 
     @property
+    def correspondence(self) -> Path:
+        """The books of what is mailed and is no incident's notice (:mod:`ops.correspondence`)."""
+        return self.root / "correspondence"
+
+    @property
+    def conditions(self) -> Path:
+        """What is wrong with the node now, for the processes beside it (:mod:`ops.conditions`)."""
+        return self.run / "conditions"
+
+    @property
     def announcements(self) -> Path:
-        """What the notifier is to mail that is no incident's notice (:mod:`ops.announcements`)."""
+        """What the parties are to be told of the convention's life (:mod:`ops.announcements`)."""
         return self.root / "announcements"
 
     @property

@@ -64,6 +64,7 @@ def window_withdrawn(window: MaintenanceWindow, at: datetime) -> Announcement:
             f"L'interruption programmée du {_instant(window.starts_at)} au {_instant(window.ends_at)} n'aura pas lieu. "
             f"Motif : {window.withdrawal}"
         ),
+        answers=f"window-{window.number}-planned",
     )
 
 

@@ -37,6 +37,7 @@ class ContactRole(StrEnum):
     ESCALATION = "escalation"
     CONTRACTOR = "contractor"
     KEY_CUSTODIAN = "key-custodian"
+    SECURITY_OFFICER = "security-officer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,23 @@ class Directory:
         fallback = (ContactRole.SINGLE_POINT,)
         pp, syn = (self._of_roles(party, roles, at, or_else=fallback) for party in (Party.PP, Party.SYN))
         return _addressed(pp, syn)
+
+    def of_an_alarm(self, at: datetime) -> Addressed:
+        """Whom SYN tells of its own gateway's trouble: its security officer and its mailbox. Raises NoContact.
+
+        A party that has neither is told at its single point of contact.
+        """
+        roles = (ContactRole.SECURITY_OFFICER, ContactRole.FUNCTIONAL_MAILBOX)
+        return _addressed(self._of_roles(Party.SYN, roles, at, or_else=(ContactRole.SINGLE_POINT,)), ())
+
+    def of_break_glass(self, at: datetime) -> Addressed:
+        """Whom a sealed credential's use is told to: PP's mailbox, SYN's and its security officer in copy (C21)."""
+        return _addressed(self.of_a_word(at).to, self.of_an_alarm(at).to)
+
+    def known(self, addresses: Iterable[str]) -> tuple[Contact, ...]:
+        """The contacts, of any day, that these addresses belong to; others are nobody's."""
+        wanted = {address.lower() for address in addresses}
+        return tuple(contact for contact in self.contacts if contact.email.lower() in wanted)
 
     def _of_roles(
         self, party: Party, roles: Sequence[ContactRole], at: datetime, or_else: Sequence[ContactRole] = ()

@@ -128,3 +128,11 @@ class UnknownItem(OpsError):
 
 class AnnouncementError(OpsError):
     """An announcement could not be made durable, or read."""
+
+
+class ConditionsError(OpsError):
+    """What is wrong with a node could not be shown to the processes beside it."""
+
+
+class SourceUnavailable(OpsError):
+    """What is to be mailed cannot be learnt now; it is looked again."""

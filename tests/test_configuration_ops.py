@@ -39,6 +39,13 @@ def run(command: str, config: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(arguments, capture_output=True, text=True, check=False)
 
 
+def test_an_internal_alarm_is_not_addressed_to_pp(tmp_path: Path) -> None:
+    # C14, C16
+    named = document(tmp_path, contacts=CONTACTS, on_call={"emails": [SYN["email"], PP["email"].upper()]})
+    with pytest.raises(ConfigurationError, match=r"on_call\.emails.*pvpp@pp\.example"):
+        parse_configuration(named)
+
+
 @pytest.mark.parametrize(
     ("contacts", "annexes"),
     [

@@ -88,6 +88,8 @@ class Kind(StrEnum):
     NOTICE_FAILED = "notice.failed", 3206
     NOTICE_ATTEMPTED = "notice.attempted", 3207
     NOTICE_WITHDRAWN = "notice.withdrawn", 3208
+    CORRESPONDENCE_OPENED = "correspondence.opened", 3211
+    CORRESPONDENCE_NOTED = "correspondence.noted", 3212
     BLOCK_SET = "block.set", 3301
     BLOCK_LIFTED = "block.lifted", 3302
     BLOCK_EXPIRED = "block.expired", 3303

@@ -58,6 +58,8 @@ def seen(entry: Entry, scope: Scope, *, unmasked: bool = False) -> Entry | None:
     if is_of_pp(entry):
         return replace(entry, detail=_without(entry.detail, _SYN_DETAIL))
     subject = entry.kind.value.partition(".")[0]
+    if entry.detail.get("internal"):
+        return None
     if subject in _COMMON_SUBJECTS or entry.kind in _COMMON_KINDS:
         account = SYN_IS if entry.account is not None else None
         return replace(entry, agent=None, account=account, source=None, detail=_without(entry.detail, _SYN_DETAIL))

@@ -43,6 +43,7 @@ from halfgateway.api.routes.annexes import AnnexRoutes, CharterRoutes
 from halfgateway.api.routes.cameras import CameraRoutes
 from halfgateway.api.routes.changes import ChangeRoutes, WindowRoutes
 from halfgateway.api.routes.convention import AcceptanceRoutes, ConventionRoutes
+from halfgateway.api.routes.correspondence import CorrespondenceRoutes
 from halfgateway.api.routes.custody import BreakGlassRoutes, InterventionRoutes, KeyRoutes
 from halfgateway.api.routes.documents import DocumentRoutes
 from halfgateway.api.routes.health import HEALTH_PATH, METRICS_PATH, READINESS_PATH, HealthRoutes
@@ -53,6 +54,7 @@ from halfgateway.api.routes.orders import OrderRoutes
 from halfgateway.api.routes.reservations import ReservationRoutes
 from halfgateway.api.routes.streams import StreamRoutes
 from halfgateway.api.routes.trace import TraceRoutes
+from ops.correspondence.correspondence import CorrespondenceBooks
 from ops.incidents.desk import IncidentDesk
 
 MAX_BODY_BYTES = 64 * 1024
@@ -94,6 +96,7 @@ class Ports:
     streams: Streams
     interconnection: Interconnection
     incidents: IncidentDesk
+    correspondence: CorrespondenceBooks
     history: TraceHistory
     administration: Administration
     purges: TracePurge
@@ -124,6 +127,7 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         ReservationRoutes(ports.reservations),
         InterconnectionRoutes(ports.interconnection, ports.clock),
         IncidentRoutes(ports.incidents),
+        CorrespondenceRoutes(ports.correspondence, ports.clock),
         TraceRoutes(ports.history, ports.purges, ports.trace),
         AnchorRoutes(ports.anchors, ports.trace_custody, ports.trace),
         AdministrationRoutes(ports.administration),

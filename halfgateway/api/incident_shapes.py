@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 
 from halfgateway.api.shapes import Identifier, Instant, Paging, Sentence, Shape
 from ops.incidents.desk import About, Means
-from ops.incidents.events import Level, NoticeKind, Source
+from ops.incidents.events import Event, Level, NoticeKind, Source
 from ops.incidents.incident import Incident, Notice, State
 from ops.interconnection import Ground
 
@@ -206,17 +206,18 @@ def incident_shape(incident: Incident) -> IncidentShape:
 
 def incident_detail(incident: Incident) -> IncidentDetail:
     """The same with its timeline."""
-    timeline = tuple(
-        EventShape(
-            n=event.n,
-            at=event.at,
-            who=event.who,
-            kind=event.said.kind,
-            detail=event.said.model_dump(mode="json", exclude={"kind"}, exclude_none=True),
-        )
-        for event in incident.timeline
+    return IncidentDetail(**_members(incident), timeline=tuple(map(event_shape, incident.timeline)))
+
+
+def event_shape(event: Event) -> EventShape:
+    """The shape of one line of a book."""
+    return EventShape(
+        n=event.n,
+        at=event.at,
+        who=event.who,
+        kind=event.said.kind,
+        detail=event.said.model_dump(mode="json", exclude={"kind"}, exclude_none=True),
     )
-    return IncidentDetail(**_members(incident), timeline=timeline)
 
 
 def _members(incident: Incident) -> dict[str, Any]:
@@ -240,7 +241,7 @@ def _members(incident: Incident) -> dict[str, Any]:
         **{name: getattr(incident, name) for name in plain},
         "ground": opened.ground,
         "reason": opened.reason,
-        "notices": tuple(_notice_shape(notice) for notice in incident.notices),
+        "notices": tuple(notice_shape(notice) for notice in incident.notices),
         "clocks": tuple(
             ClockShape(clock=clock.name, start=clock.start, deadline=clock.deadline, done_at=clock.done_at)
             for clock in incident.clocks.values()
@@ -248,7 +249,8 @@ def _members(incident: Incident) -> dict[str, Any]:
     }
 
 
-def _notice_shape(notice: Notice) -> NoticeShape:
+def notice_shape(notice: Notice) -> NoticeShape:
+    """The shape of a notice."""
     return NoticeShape(
         id=notice.id,
         kind=notice.tells,

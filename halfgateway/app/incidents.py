@@ -1,9 +1,14 @@
-"""Incidents in a node: those of its cuts have their books, the trace follows all of them, a total stop is found."""
+"""Incidents in a node: those of its cuts have their books, the trace follows all of them, a total stop is found.
+
+So does the trace follow the correspondences', and the notifier is shown what is wrong with the node.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from typing import NoReturn
 
 from auth.trace import Journal, TraceDamaged
 from auth.trace import TraceUnavailable as JournalUnavailable
@@ -14,10 +19,14 @@ from halfgateway.app.watching import Loops
 from halfgateway.attending import signs_before_start
 from halfgateway.config import Configuration
 from halfgateway.control.detection import Asking, Detection
-from halfgateway.control.incident_entries import IncidentEntries
+from halfgateway.control.incident_entries import BookEntries, IncidentEntries
 from halfgateway.errors import StateStoreUnavailable
 from halfgateway.folder import DataFolder
-from ops.errors import OpsError
+from halfgateway.siem.forwarder import Forwarder
+from ops.conditions import Conditions
+from ops.correspondence.correspondence import CorrespondenceBooks
+from ops.correspondence.matters import Condition
+from ops.errors import ConditionsError, OpsError
 from ops.incidents.book import IncidentBooks
 from ops.incidents.detecting import StopDetector
 from ops.incidents.duties import Rules
@@ -25,6 +34,12 @@ from ops.local_record import LocalRecord
 from ops.notices.watchdog import Gateway, Signs, watch_gateway
 
 log = logging.getLogger(__name__)
+
+SHOW_EVERY_S = 5.0
+"""How often it is looked whether something is wrong with the node."""
+
+HALF_USED, NEARLY_USED = 0.5, 0.8
+"""Parts of a revocation list's life past which SYN is told (S02)."""
 
 
 async def keep_incidents(
@@ -35,15 +50,22 @@ async def keep_incidents(
     control: Control,
     journal: Journal,
     configuration: Configuration,
+    used_life: Callable[[], float | None] | None,
+    forwarder: Forwarder | None,
     clock: Clock,
 ) -> None:
-    """Follow and find incidents for as long as the node runs; first, that it had fallen silent before (N02)."""
+    """Follow and find incidents for as long as the node runs; first, that it had fallen silent before (N02).
+
+    ``used_life`` is how much of the revocation lists' life is used, where there are any.
+    """
     books, agreed = IncidentBooks(folder.incidents, clock=clock), configuration.incidents
     before = await _signs_before_start(journal)
     if before is not None:
         silent = Gateway(journal.node, lambda: before, agreed.gateway_lost_after(configuration.heartbeat.period_s))
         await asyncio.to_thread(_open_for_silence, books, record, silent, agreed.rules(), clock)
     await loops.keep("incidents", IncidentEntries(books, record, control.tracer.durable).run())
+    letters = CorrespondenceBooks(folder.correspondence, clock=clock)
+    await loops.keep("correspondence", BookEntries("correspondence", letters, control.tracer.durable).run())
     asking = Asking(lambda: _require_able(control))
     control.tracer.tell_of_refusals(asking.refused)
     detection = Detection(
@@ -60,6 +82,7 @@ async def keep_incidents(
         closed=lambda: control.interconnection.state.closed,
     )
     await loops.keep("detection", detection.run())
+    await _keep_showing(loops, folder, journal, used_life, forwarder)
 
 
 async def _signs_before_start(journal: Journal) -> Signs | None:
@@ -86,3 +109,34 @@ def _require_able(control: Control) -> None:
     control.interconnection.require_open()
     if control.view.current() is None or not control.rights.holds:
         raise StateStoreUnavailable("Les habilitations ne peuvent être vérifiées.")
+
+
+async def _keep_showing(
+    loops: Loops,
+    folder: DataFolder,
+    journal: Journal,
+    used_life: Callable[[], float | None] | None,
+    forwarder: Forwarder | None,
+) -> None:
+    """Show the notifier what is wrong with the node for as long as it runs; it mails SYN's own, once for each."""
+
+    def standing() -> set[Condition]:
+        used = (used_life() if used_life is not None else None) or 0.0
+        wrong = {
+            Condition.TRACE_UNWRITABLE: journal.unwritable_since_s is not None,
+            Condition.CRL_HALF_USED: used >= HALF_USED,
+            Condition.CRL_NEARLY_USED: used >= NEARLY_USED,
+            Condition.SIEM_LAGGING: forwarder is not None and forwarder.alarmed,
+        }
+        return {condition for condition, stands in wrong.items() if stands}
+
+    await loops.keep("conditions", _show(Conditions(folder.conditions), standing))
+
+
+async def _show(conditions: Conditions, standing: Callable[[], set[Condition]]) -> NoReturn:
+    while True:
+        try:
+            await asyncio.to_thread(conditions.show, standing())
+        except ConditionsError as error:
+            log.critical("condition.not_shown error=%s", error)
+        await asyncio.sleep(SHOW_EVERY_S)

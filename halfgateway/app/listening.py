@@ -46,6 +46,7 @@ from halfgateway.metrics import ForwarderCollector, NodeCollector
 from halfgateway.net.listener import Balancers, Listener
 from halfgateway.net.tls import TlsListener
 from halfgateway.siem.forwarder import Forwarder
+from ops.correspondence.correspondence import CorrespondenceBooks
 from ops.incidents.book import IncidentBooks
 from ops.incidents.desk import IncidentDesk
 from ops.windows import held
@@ -218,6 +219,7 @@ def _ports(
         incidents=IncidentDesk(
             IncidentBooks(folder.incidents, clock=clock), clock, clocks=configuration.incidents.legal_clocks()
         ),
+        correspondence=CorrespondenceBooks(folder.correspondence, clock=clock),
         history=HistoryService(journal),
         administration=in_force,
         purges=PurgeService(journal, in_force.retention, clock),

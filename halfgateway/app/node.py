@@ -218,7 +218,18 @@ async def _start(
     )
     await keep_watch(loops, custody, outside.anchoring, watch)
     await keep_calendars(loops, control, office.register, sessions, clock)
-    await keep_incidents(loops, folder, record, records, control, journal, configuration, clock)
+    await keep_incidents(
+        loops,
+        folder,
+        record,
+        records,
+        control,
+        journal,
+        configuration,
+        None if tls is None else certificates.used_life,
+        forwarder,
+        clock,
+    )
     await loops.keep("survey", survey.run())
     await keep_telling(loops, open_heartbeat(lambda: in_force.current, control, journal, clock), forwarder)
     await loops.keep("reload", in_force.follow(hung_up or asyncio.Event()))

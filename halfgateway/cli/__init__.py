@@ -28,6 +28,7 @@ MODULES = {
     "intervention": "intervention",
     "order": "order",
     "incident": "incident",
+    "correspondence": "correspondence",
     "block": "block",
     "change": "change",
     "annex": "annex",

@@ -12,7 +12,7 @@ from camera_registry.cameras import Camera
 from camera_registry.clock import Clock
 from halfgateway.control.access import AccessRequest
 from halfgateway.control.admission import Admission
-from halfgateway.control.endings import ClosedOnRequest, NotPlayed
+from halfgateway.control.endings import ClosedBySyn, ClosedOnRequest, NotPlayed
 from halfgateway.control.seat import House
 from halfgateway.control.streams import Stream
 from halfgateway.control.tickets import Credentials, Ticket, TicketKey, TicketStore
@@ -69,7 +69,8 @@ class Desk:
         owner = by.account == stream.request.principal.account
         if not owner and by.role not in {Role.SUPERVISOR, Role.OPS, Role.OFFICER}:
             raise NotHabilitated("Ce Flux n'est pas le vôtre.")
-        self._house.closer.end(stream, ClosedOnRequest(reason or ""), by=by.account)
+        ending = ClosedBySyn if not owner and by.role in {Role.OPS, Role.OFFICER} else ClosedOnRequest
+        self._house.closer.end(stream, ending(reason or ""), by=by.account)
 
     def _profile(self, request: AccessRequest) -> str | None:
         """The profile that is meant; the camera's best where none is named."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from halfgateway.errors import Refusal
+from ops.correspondence.journal import CLOSED_BY_SYN
 
 
 class Ending(Refusal):
@@ -39,6 +40,12 @@ class ClosedOnRequest(Ending):
     """Its owner, the supervisor or SYN's operations closed it; the detail says why."""
 
     code = "closed-on-request"
+
+
+class ClosedBySyn(ClosedOnRequest):
+    """SYN's operations, or its security officer, closed what is PP's: PP is sent a word of it."""
+
+    code = CLOSED_BY_SYN
 
 
 class GaveWay(Ending):

@@ -91,6 +91,8 @@ _VALUES: Final[Mapping[str, str]] = {
     "update": "point d'étape",
     "restored": "rétablissement",
     "cut-and-restored": "interruption et rétablissement",
+    "received": "accusé de réception du signalement",
+    "letter": "courriel hors incident",
     "queued": "à envoyer",
     "submitted": "remis au serveur",
     "relayed": "relayé",

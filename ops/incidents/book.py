@@ -1,7 +1,8 @@
 """The books of incidents: one folder each, below the node's data, that needs nothing else to be read or written.
 
 A book is the fsynced source of its incident (N01): the node, the command line, the notifier and the watchdog write it
-under one lock, SQL rows and trace entries follow it. In the folder of an incident lie
+under one lock, SQL rows and trace entries follow it. Correspondences have books of the same make
+(:mod:`ops.correspondence.correspondence`). In the folder of an incident lie
 
 ==============  ====================================================================================================
 ``events``      one line an event: ``<SHA-256 of the digest before and the rest> <event as canonical JSON>``
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from pydantic import ValidationError
 
@@ -31,7 +33,7 @@ from camera_registry.clock import Clock, rfc3339
 from ops.appended import Fsync, locked, place_durably, sync_folder, write_all
 from ops.errors import BookError, DamagedBook, LockHeld, UnknownIncident
 from ops.incidents.events import EVENTS, Event, Opened, Said
-from ops.incidents.incident import Incident, incident_of
+from ops.incidents.incident import Incident, Notice, incident_of
 
 MAX_EVENTS = 5_000
 """Events of one incident: months of attempts. When full nothing more is written, and whoever wanted to is told."""
@@ -43,8 +45,24 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _DIGEST_CHARS = 64
 _NO_DIGEST = "0" * _DIGEST_CHARS
 
-Change = Callable[[Incident | None], Sequence[Said]]
-"""What is to be said of an incident as it stands; None where there is no such incident yet."""
+
+class Told(Protocol):
+    """What a book tells, as of its newest event."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def notices(self) -> tuple[Notice, ...]: ...
+
+    @property
+    def timeline(self) -> tuple[Event, ...]: ...
+
+    @property
+    def damaged(self) -> bool: ...
+
+
+Subject = TypeVar("Subject", bound=Told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +75,26 @@ class _Pages:
     damaged: bool
 
 
-class IncidentBooks:
-    """All the books below one folder.
+class Books(Generic[Subject]):
+    """All the books of one sort below one folder, whatever they tell; see :class:`IncidentBooks`.
 
     ``lock_limit_s`` bounds the wait for another process that writes. The methods block on the disk for milliseconds:
-    an event loop calls them in a thread.
+    an event loop calls them in a thread. UnknownIncident is raised of whatever has no book.
     """
+
+    opening: type[Said]
+    """How a book of this sort begins."""
 
     def __init__(self, folder: Path, *, clock: Clock, lock_limit_s: float = 5.0, fsync: Fsync = os.fsync) -> None:
         self._folder = folder
         self._clock = clock
         self._lock_limit_s = lock_limit_s
         self._fsync = fsync
+
+    @staticmethod
+    def fold(name: str, events: Sequence[Event], *, damaged: bool) -> Subject | None:
+        """Return what the events say, in their order; None where the first does not open anything."""
+        raise NotImplementedError
 
     def ids(self) -> tuple[str, ...]:
         """The incidents that have a book, the oldest id first."""
@@ -78,7 +104,7 @@ class IncidentBooks:
             return ()
         return tuple(sorted(found))
 
-    def read(self, incident_id: str) -> Incident:
+    def read(self, incident_id: str) -> Subject:
         """Return one incident. Raises UnknownIncident, DamagedBook where not even its opening can be read."""
         if not _ID.fullmatch(incident_id):
             raise UnknownIncident(incident_id)
@@ -95,7 +121,7 @@ class IncidentBooks:
             return None
         return found.st_mtime_ns, found.st_size
 
-    def all(self) -> Iterator[Incident]:
+    def all(self) -> Iterator[Subject]:
         """Every incident that can be read, the oldest first; what cannot be is told by :meth:`unreadable`."""
         for incident_id in self.ids():
             try:
@@ -126,17 +152,17 @@ class IncidentBooks:
         with suppress(OSError):
             (self._folder / incident_id / "traced").write_text(str(events), encoding="ascii")
 
-    def say(self, incident_id: str, who: str, *said: Said) -> Incident:
+    def say(self, incident_id: str, who: str, *said: Said) -> Subject:
         """Write events of an incident that there is. Raises UnknownIncident, BookError."""
 
-        def change(incident: Incident | None) -> Sequence[Said]:
+        def change(incident: Subject | None) -> Sequence[Said]:
             if incident is None:
                 raise UnknownIncident(incident_id)
             return said
 
         return self.update(incident_id, who, change)
 
-    def update(self, incident_id: str, who: str, change: Change) -> Incident:
+    def update(self, incident_id: str, who: str, change: Callable[[Subject | None], Sequence[Said]]) -> Subject:
         """Write what ``change`` says of the incident as it stands, no other process in between; return it then.
 
         What ``change`` raises is raised, and nothing is written. Nothing said is nothing written. All of it is durable
@@ -144,7 +170,7 @@ class IncidentBooks:
         no folder. Raises BookError, UnknownIncident where there is no such incident and none is opened.
         """
         folder = self._folder / incident_id
-        if not _ID.fullmatch(incident_id) or not (folder.is_dir() or _opens(change(None))):
+        if not _ID.fullmatch(incident_id) or not (folder.is_dir() or self._opens(change(None))):
             raise UnknownIncident(incident_id)
         with self._writing(folder):
             pages = self._pages(incident_id)
@@ -152,11 +178,11 @@ class IncidentBooks:
             said = change(known)
             if known is not None and known.damaged and said:
                 raise DamagedBook(incident_id)
-            if known is None and not _opens(said):
+            if known is None and not self._opens(said):
                 raise UnknownIncident(incident_id)
             events = self._numbered(pages, who, said)
             self._append(folder, pages, events)
-            incident = incident_of(incident_id, (*pages.events, *events), damaged=pages.damaged)
+            incident = self.fold(incident_id, (*pages.events, *events), damaged=pages.damaged)
         if incident is None:
             raise UnknownIncident(incident_id)
         return incident
@@ -189,8 +215,8 @@ class IncidentBooks:
         except OSError as error:
             raise BookError(f"{incident_id}: {error.strerror}") from error
 
-    def _incident(self, incident_id: str, pages: _Pages) -> Incident | None:
-        incident = incident_of(incident_id, pages.events, damaged=pages.damaged)
+    def _incident(self, incident_id: str, pages: _Pages) -> Subject | None:
+        incident = self.fold(incident_id, pages.events, damaged=pages.damaged)
         if incident is None and pages.damaged:
             raise DamagedBook(incident_id)
         return incident
@@ -243,6 +269,9 @@ class IncidentBooks:
         if is_new:
             sync_folder(folder, self._fsync)
 
+    def _opens(self, said: Sequence[Said]) -> bool:
+        return bool(said) and isinstance(said[0], self.opening)
+
     @contextmanager
     def _writing(self, folder: Path) -> Iterator[None]:
         try:
@@ -257,8 +286,15 @@ class IncidentBooks:
             raise BookError(f"{folder.name}: {error.strerror}") from error
 
 
-def _opens(said: Sequence[Said]) -> bool:
-    return bool(said) and isinstance(said[0], Opened)
+class IncidentBooks(Books[Incident]):
+    """The books of incidents."""
+
+    opening = Opened
+
+    @staticmethod
+    def fold(name: str, events: Sequence[Event], *, damaged: bool) -> Incident | None:
+        """See :func:`~ops.incidents.incident.incident_of`."""
+        return incident_of(name, events, damaged=damaged)
 
 
 def _canonical(event: Event) -> bytes:

@@ -1,4 +1,4 @@
-"""What can happen to an incident and to its notices: one shape each, closed, as it stands in the incident's book.
+"""What can happen to an incident, a correspondence and their notices: one shape each, closed, as it stands in a book.
 
 Each is named as the trace's kind of entry, which follows it (``auth.trace.kinds``). Instants are aware.
 """
@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
+from ops.correspondence.matters import Matter
 from ops.interconnection import MAX_REASON_CHARS, Author, Ground
 
 MAX_TEXT_CHARS = 4000
@@ -36,12 +37,17 @@ class Source(StrEnum):
 
 
 class NoticeKind(StrEnum):
-    """What a notice tells; the texts are in :mod:`ops.notices`."""
+    """What a notice tells; the texts are in :mod:`ops.notices`.
+
+    ``received`` answers what PP reported (C13); ``letter`` is a correspondence's, whose matter says what it tells.
+    """
 
     CUT = "cut"
     UPDATE = "update"
     RESTORED = "restored"
     CUT_AND_RESTORED = "cut-and-restored"
+    RECEIVED = "received"
+    LETTER = "letter"
 
 
 class Level(StrEnum):
@@ -265,6 +271,20 @@ class NoticeFailed(_ForRecipient):
     kind: Literal["notice.failed"] = "notice.failed"
 
 
+class CorrespondenceOpened(_Said):
+    """Something is to be mailed that is no incident's notice."""
+
+    kind: Literal["correspondence.opened"] = "correspondence.opened"
+    matter: Matter
+
+
+class CorrespondenceNoted(_Said):
+    """What came back and proves nothing: a delay, an automatic reply."""
+
+    kind: Literal["correspondence.noted"] = "correspondence.noted"
+    text: Text
+
+
 Said = (
     Opened
     | Revised
@@ -288,6 +308,8 @@ Said = (
     | NoticeDelivered
     | NoticeAcknowledged
     | NoticeFailed
+    | CorrespondenceOpened
+    | CorrespondenceNoted
 )
 """Everything that a book can say."""
 

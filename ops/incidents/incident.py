@@ -247,7 +247,7 @@ def _changes(incident: Incident, at: datetime, said: Said) -> dict[str, Any]:
         case ClockStopped(clock=name) if name in incident.clocks:
             changes = _with_clock(incident, replace(incident.clocks[name], done_at=at))
         case _:
-            changes = {"notices": _notices_after(incident.notices, at, said)}
+            changes = {"notices": notices_after(incident.notices, at, said)}
     return changes
 
 
@@ -255,7 +255,8 @@ def _with_clock(incident: Incident, clock: RunningClock) -> dict[str, Any]:
     return {"clocks": MappingProxyType({**incident.clocks, clock.name: clock})}
 
 
-def _notices_after(notices: tuple[Notice, ...], at: datetime, said: Said) -> tuple[Notice, ...]:
+def notices_after(notices: tuple[Notice, ...], at: datetime, said: Said) -> tuple[Notice, ...]:
+    """Return the notices of a book once this was said, at that instant."""
     match said:
         case NoticeQueued() if any(notice.id == said.notice for notice in notices):
             return tuple(_again(notice, at, said) if notice.id == said.notice else notice for notice in notices)

@@ -1,23 +1,30 @@
-"""What the other mails say: a report that arrived, the monthly test, a narrower measure, a planned window. Pure."""
+"""What the other mails say: a report that arrived, the monthly test, a narrower measure, an announcement, an alarm.
+
+Pure."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
 
+from camera_registry.paris import day_of
 from ops.contacts import Contact, ContactRole
+from ops.correspondence.matters import (
+    Act,
+    AlarmRaised,
+    Anchoring,
+    Announced,
+    BreakGlass,
+    Condition,
+    Measure,
+    Narrowed,
+)
+from ops.errors import WordingError
 from ops.incidents.incident import Incident
-from ops.interconnection import Author
 from ops.notices import french
 from ops.notices.discretion import discreet
 from ops.notices.rendering import Wording, render
 from ops.notices.wording import DECIDED, Terms, common
-
-_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""What stands in a Message-ID as it is."""
 
 _QUALITIES: Final = {
     ContactRole.SINGLE_POINT: "point de contact unique",
@@ -25,25 +32,8 @@ _QUALITIES: Final = {
     ContactRole.ESCALATION: "niveau d'escalade {level}",
     ContactRole.CONTRACTOR: "prestataire",
     ContactRole.KEY_CUSTODIAN: "dépositaire des clés",
+    ContactRole.SECURITY_OFFICER: "responsable de la sécurité (RSSI)",
 }
-
-
-class Narrowed(StrEnum):
-    """What a measure short of a cut touches."""
-
-    AGENT = "agent"
-    SERVICE = "service"
-    CAMERA = "camera"
-    SITE = "site"
-    STREAM = "stream"
-
-
-class Act(StrEnum):
-    """What is done to it; a stream can only be closed, and nothing else is."""
-
-    BLOCKED = "blocked"
-    UNBLOCKED = "unblocked"
-    CLOSED = "closed"
 
 
 _OBJECTS: Final = {
@@ -56,43 +46,26 @@ _OBJECTS: Final = {
 _ACTS: Final = {Act.BLOCKED: "blocage", Act.UNBLOCKED: "levée du blocage", Act.CLOSED: "clôture"}
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """One measure short of a cut. ``name`` is an opaque id, a service, a camera or a site; never a person's name.
-
-    ``until`` is when a block ends by itself. Raises ValueError for a stream that is blocked, or another thing closed.
-    """
-
-    id: str
-    act: Act
-    touches: Narrowed
-    name: str
-    reason: str
-    by: Author
-    at: datetime
-    until: datetime | None = None
-
-    def __post_init__(self) -> None:
-        if (self.touches is Narrowed.STREAM) != (self.act is Act.CLOSED):
-            raise ValueError("a stream is closed, and nothing else is")
-        _require_id(self.id)
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """One planned interruption (P07). ``scope`` where that is not everything. Raises ValueError without duration."""
-
-    id: str
-    start: datetime
-    end: datetime
-    purpose: str
-    scope: str | None = None
-    cancelled: bool = False
-
-    def __post_init__(self) -> None:
-        if self.end <= self.start:
-            raise ValueError("a window ends after it begins")
-        _require_id(self.id)
+_CONDITIONS: Final = {
+    Condition.TRACE_UNWRITABLE: (
+        "journal des accès non inscriptible",
+        "le journal ne peut plus être écrit ; aucun Flux n'est accordé, ceux en cours prennent fin",
+    ),
+    Condition.CRL_HALF_USED: (
+        "liste de révocation à la moitié de sa durée",
+        "une liste de révocation des certificats est à 50 % de sa durée de validité : la suivante est à demander",
+    ),
+    Condition.CRL_NEARLY_USED: (
+        "liste de révocation proche de son terme",
+        "une liste de révocation des certificats est à 80 % de sa durée de validité : passé son terme, aucun"
+        " certificat de son autorité n'est plus admis",
+    ),
+    Condition.SIEM_LAGGING: (
+        "retard de transmission au SIEM",
+        "le collecteur ne reçoit plus le journal au rythme prévu ; rien n'est perdu tant que le journal est conservé",
+    ),
+}
+"""What each alarm is called, and what it means."""
 
 
 def of_report(incident: Incident, terms: Terms, now: datetime) -> Wording:
@@ -124,7 +97,7 @@ def of_measure(measure: Measure, terms: Terms, now: datetime) -> Wording:
     """Return the word to PP of a measure that touches it and is no cut."""
     of_what, what = _OBJECTS[measure.touches]
     facts = common(terms, now) | {
-        "ref": measure.id,
+        "ref": measure.reference,
         "intitule": f"{_ACTS[measure.act]} {of_what}",
         "objet_de_la_mesure": f"{what} {discreet(measure.name)}",
         "effet": measure.at,
@@ -136,26 +109,36 @@ def of_measure(measure: Measure, terms: Terms, now: datetime) -> Wording:
     return render("mesure", facts)
 
 
-def of_window(window: Window, terms: Terms, now: datetime) -> Wording:
-    """Return the announcement of a planned interruption, or that it will not take place (P07)."""
+def of_announcement(announced: Announced, terms: Terms, now: datetime) -> Wording:
+    """Return an announcement as a letter: a window, a change, an annex, a term of the convention (P07, C15, C18)."""
+    lines = announced.text.split("\n")
     facts = common(terms, now) | {
-        "ref": window.id,
-        "annulee": window.cancelled,
-        "debut": window.start,
-        "fin": window.end,
-        "duree": window.end - window.start,
-        "perimetre": discreet(window.scope or "totalité des Flux, en Temps réel et en Temps différé"),
-        "motif": discreet(window.purpose),
+        "sujet": discreet(announced.subject),
+        "texte": "\n".join(discreet(line) for line in lines),
     }
-    return render("fenetre", facts)
+    return render("annonce", facts)
+
+
+def of_anchoring(matter: Anchoring, terms: Terms, now: datetime) -> Wording:
+    """Return the daily mail with the checkpoint of a node's trace (T04). Raises WordingError where there is none."""
+    if terms.checkpoint is None:
+        raise WordingError(f"{matter.node} has no checkpoint yet")
+    return render("ancrage", common(terms, now) | {"noeud": matter.node, "jour": french.day(day_of(now))})
+
+
+def of_alarm(alarm: AlarmRaised, terms: Terms, now: datetime) -> Wording:
+    """Return what SYN's own are told of a node that is not well; nobody else is (C16)."""
+    title, meaning = _CONDITIONS[alarm.condition]
+    facts = common(terms, now) | {"noeud": alarm.node, "intitule": title, "constat": meaning, "depuis": alarm.since}
+    return render("alarme", facts)
+
+
+def of_break_glass(used: BreakGlass, terms: Terms, now: datetime) -> Wording:
+    """Return the word that a sealed credential was opened (C21)."""
+    return render("bris-de-glace", common(terms, now) | {"ref": used.number, "effet": used.at, "terme": used.until})
 
 
 def _term(measure: Measure) -> str | None:
     if measure.act is not Act.BLOCKED:
         return None
     return "jusqu'à nouvel avis" if measure.until is None else french.le(measure.until)
-
-
-def _require_id(text: str) -> None:
-    if not _ID.fullmatch(text):
-        raise ValueError("an id has 1 to 64 letters, digits, dots, dashes and underscores")

@@ -16,12 +16,13 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Any, Final
 
-from camera_registry.paris import PARIS
+from camera_registry.paris import PARIS, day_of
 from ops.contacts import Addressed, Contact, Directory, Sender, check_copying
+from ops.correspondence.matters import AlarmRaised, Anchoring, Announced, BreakGlass, Measure, correspondence_id
 from ops.incidents.duties import Duty
+from ops.incidents.events import NoticeKind
 from ops.incidents.incident import TELL_OF_THE_STOP, Incident, Notice
 from ops.notices import letters
-from ops.notices.letters import Measure, Window
 from ops.notices.rendering import Wording
 from ops.notices.smime import SmimeSigner
 from ops.notices.wording import Terms, wording_of
@@ -69,6 +70,8 @@ class Composer:
 
     def compose(self, incident: Incident, duty: Duty, notice_id: str, now: datetime) -> Composed:
         """Return the notice that an incident's duty asks for; ``update-2`` tells the second point d'étape."""
+        if duty.tells is NoticeKind.RECEIVED:
+            return self.report_received(incident, now)
         terms = self._terms(now)
         first = first_notice(incident, notice_id)
         words = wording_of(incident, duty.tells, terms, now, nth=_nth(notice_id), answers=first is not None)
@@ -86,25 +89,43 @@ class Composer:
         """Return the month's test of one contact (N13); PP's contractor has it with PP in copy (C14)."""
         terms = self._terms(now)
         copied = self.directory().of_a_word(now).to if contact.is_contractor and contact.side is Party.PP else ()
-        mark = hashlib.sha256(f"{contact.role}:{contact.function}:{contact.email}".encode()).hexdigest()[:12]
         words = letters.of_contact_test(contact, terms, now)
-        local_part = f"test-{now.astimezone(PARIS):%Y-%m}.{mark}"
-        return self._mail(local_part, words, Addressed((contact,), copied), terms, now)
+        local_part = f"test-{now.astimezone(PARIS):%Y-%m}.{contact_mark(contact)}"
+        internal = contact.side is Party.SYN
+        return self._mail(local_part, words, Addressed((contact,), copied), terms, now, internal=internal)
 
     def measure(self, measure: Measure, now: datetime) -> Composed:
         """Return the word to PP of a measure that is narrower than a cut."""
         terms, addressed = self._terms(now), self.directory().of_a_word(now)
         words = letters.of_measure(measure, terms, now)
-        return self._mail(f"{measure.id}.{measure.act}", words, addressed, terms, now)
+        return self._mail(f"{measure.reference}.{measure.act}", words, addressed, terms, now)
 
-    def window(self, window: Window, now: datetime) -> Composed:
-        """Return the announcement of a planned interruption, or its cancellation, which answers it (P07)."""
-        terms, addressed = self._terms(now), self.directory().of_a_notice(now)
-        words = letters.of_window(window, terms, now)
-        what, thread = "announced", None
-        if window.cancelled:
-            what, thread = "cancelled", self._message_id(f"{window.id}.announced")
-        return self._mail(f"{window.id}.{what}", words, addressed, terms, now, thread=thread)
+    def announcement(self, announced: Announced, now: datetime) -> Composed:
+        """Return an announcement: to PP with SYN in copy, or to SYN alone where it is for nobody else (P07, C15)."""
+        terms, directory = self._terms(now), self.directory()
+        internal = Party.PP not in announced.to
+        addressed = directory.of_an_alarm(now) if internal else directory.of_a_word(now)
+        thread = None if announced.answers is None else self._message_id(announced.answers)
+        words = letters.of_announcement(announced, terms, now)
+        return self._mail(announced.reference, words, addressed, terms, now, thread=thread, internal=internal)
+
+    def anchoring(self, matter: Anchoring, now: datetime) -> Composed:
+        """Return the day's mail with the trace's checkpoint (T04). Raises WordingError while there is none."""
+        terms, addressed = self._terms(now), self.directory().of_a_word(now)
+        words = letters.of_anchoring(matter, terms, now)
+        return self._mail(f"ancrage-{day_of(now)}.{matter.node}", words, addressed, terms, now)
+
+    def alarm(self, alarm: AlarmRaised, now: datetime) -> Composed:
+        """Return what SYN's own are told of a node that is not well."""
+        terms, addressed = self._terms(now), self.directory().of_an_alarm(now)
+        words = letters.of_alarm(alarm, terms, now)
+        return self._mail(correspondence_id(alarm), words, addressed, terms, now, internal=True)
+
+    def break_glass(self, used: BreakGlass, now: datetime) -> Composed:
+        """Return the word that a sealed credential was opened (C21)."""
+        terms, addressed = self._terms(now), self.directory().of_break_glass(now)
+        words = letters.of_break_glass(used, terms, now)
+        return self._mail(correspondence_id(used), words, addressed, terms, now)
 
     def _terms(self, now: datetime) -> Terms:
         return Terms(self.directory().single_point(now), self.cap(), self.checkpoint())
@@ -121,8 +142,9 @@ class Composer:
         now: datetime,
         *,
         thread: str | None = None,
+        internal: bool = False,
     ) -> Composed:
-        check_copying(Party.SYN, addressed.everyone)
+        check_copying(Party.SYN, addressed.everyone, internal=internal)
         message_id = self._message_id(local_part)
         headers = _headers(self.sender, words.subject, addressed, now) + _thread(message_id, thread)
         recipients = tuple(dict.fromkeys(addressed.addresses))
@@ -134,6 +156,11 @@ class Composer:
         content_type, body = self.signer.signed(headers + entity.as_bytes())
         outer = f"Content-Type: {content_type}\r\n\r\n".encode("ascii")
         return Composed(headers + _VERSION + outer + body, message_id, recipients, in_copy)
+
+
+def contact_mark(contact: Contact) -> str:
+    """Return what a contact's tests are known by: the same for as long as its line in the annex is."""
+    return hashlib.sha256(f"{contact.role}:{contact.function}:{contact.email}".encode()).hexdigest()[:12]
 
 
 def first_notice(incident: Incident, notice_id: str) -> Notice | None:

@@ -2,37 +2,36 @@
 
 It lives in a process of its own and needs a folder on disk: the local record, the books, and nothing that a gateway's
 death, an empty Valkey or a lost database takes away. :meth:`Notifier.once` goes round once and begins what is due;
-conversations go on meanwhile, one for a notice at a time, so that a mail server that swallows everything holds up
-nobody else's notice. What a conversation came to is kept in memory until the book takes it: a full disk does not
-send a mail twice.
+conversations go on meanwhile (:mod:`ops.notices.dispatch`), one for a notice at a time, so that a mail server that
+swallows everything holds up nobody else's notice. What is no incident's notice leaves by the clerk
+(:mod:`ops.correspondence.clerk`), whose letters never stand before an incident's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from camera_registry.clock import Clock
+from ops.correspondence.clerk import Clerk
 from ops.errors import OpsError
 from ops.incidents.book import IncidentBooks
 from ops.incidents.continuing import carry_on
 from ops.incidents.duties import Rules
-from ops.incidents.events import Said
 from ops.incidents.following import RecordFollower
 from ops.incidents.incident import Incident
 from ops.local_record import LocalRecord
-from ops.notices.conversation import Letter, Route
+from ops.notices.dispatch import Dispatch, Errands, Post
 from ops.notices.escalation import EscalationPlan, NextStep, is_red, next_step
-from ops.notices.message import envelope_id
 from ops.notices.queueing import WHO, Queue
-from ops.notices.returns import Mailbox, take_in
-from ops.notices.sending import Pace, Sending, deadline_of, next_sending
+from ops.notices.returns import Mailbox, Sent, take_in
+from ops.notices.sending import deadline_of
 from ops.notices.shelf import Shelf
 from ops.notices.shouting import Alarm, AlarmKind, Alarms, Pulse, Voice, heard
 
@@ -44,30 +43,13 @@ ROUND_S: Final = 1.0
 LOOK_S: Final = 0.1
 """Seconds between two looks at whether the record or a book has changed."""
 
-MAX_CONVERSATIONS: Final = 8
-"""Conversations at a time. A site has one or two incidents open; past this the next round begins the others."""
-
-CLOSE_LIMIT_S: Final = 3.0
-"""Seconds that a notifier that is told to end gives to what it has begun; it is killed after five."""
-
 CALL_AGAIN: Final = timedelta(minutes=1)
 """How long after a call that nobody heard it is made again."""
 
 SILENT_AFTER: Final = timedelta(minutes=2)
 """How old the watchdog's last sign of life may be."""
 
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """How mail leaves: the sender of its envelope, and the ways, the preferred one first; at least one."""
-
-    sender: str
-    routes: tuple[Route, ...]
-    pace: Pace = field(default_factory=Pace)
-
-    def route(self, name: str) -> Route:
-        """The way of that name."""
-        return next(route for route in self.routes if route.name == name)
+_INCIDENT: Final = "incident"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +69,10 @@ class Neighbours:
     alarms: Alarms = field(default_factory=lambda: Alarms(()))
 
 
+async def alone() -> None:
+    """There is no other node."""
+
+
 class Notifier:
     """One node's notifier; see the module."""
 
@@ -102,19 +88,25 @@ class Notifier:
         mailbox: Mailbox | None = None,
         on_call: OnCall | None = None,
         neighbours: Neighbours | None = None,
+        clerk: Clerk | None = None,
+        share: Callable[[], Awaitable[None]] = alone,
     ) -> None:
+        """``clerk`` sends what is no incident's notice; ``share`` tells other nodes of ours and hears of theirs."""
         self._books = books
         self._follower = None if record is None else RecordFollower(books, record)
         self._queue = queue
-        self._post = post
         self._rules = rules
         self._clock = clock
         self._mailbox = mailbox
         self._on_call = on_call or OnCall()
         self._neighbours = neighbours or Neighbours()
+        self._clerk = clerk
+        self._share = share
         self._shelf = Shelf(books)
-        self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._unwritten: dict[str, list[Said]] = {}
+        self._errands = Errands()
+        self._dispatch = Dispatch(
+            _INCIDENT, books, post, self._errands, clock, deadline=deadline_of, stand_in_after=queue.stand_in_after
+        )
         self._called_at: dict[str, float] = {}
         self._stuck: dict[str, str] = {}
         self._began = clock.now()
@@ -138,12 +130,15 @@ class Notifier:
         now = self._clock.now()
         if self._follower is not None:
             await self._attempted("follow", self._follower.follow)
+        await self._share()
         incidents = await asyncio.to_thread(self._shelf.look)
         if self._mailbox is not None:
-            self._begin(("", "returns"), self._take_in(self._mailbox, incidents))
+            self._errands.begin(("returns",), self._take_in(self._mailbox, incidents))
         for incident in incidents:
             if not self._queue.is_settled(incident, now):
                 await self._attend(incident)
+        if self._clerk is not None:
+            await self._clerk.once(now)
         await self._neighbours.alarms.stand(self._alarms(incidents), now)
         pulse = self._neighbours.pulse
         if pulse is not None:
@@ -151,71 +146,37 @@ class Notifier:
 
     async def settle(self) -> None:
         """Wait for what is under way."""
-        while self._under_way:
-            await asyncio.wait(set(self._under_way.values()))
+        await self._errands.settle()
+        if self._clerk is not None:
+            await self._clerk.errands.settle()
 
     async def close(self) -> None:
-        """Let what is under way end within ``CLOSE_LIMIT_S``, and break off the rest.
-
-        A letter that was being handed over then is sent again by whoever comes next, by the same Message-ID.
-        """
-        tasks = set(self._under_way.values())
-        if tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_LIMIT_S)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        """Let what is under way end soon, and break off the rest; see :meth:`~ops.notices.dispatch.Errands.close`."""
+        await self._errands.close()
+        if self._clerk is not None:
+            await self._clerk.errands.close()
 
     async def _take_in(self, mailbox: Mailbox, incidents: Sequence[Incident]) -> None:
-        await self._attempted("returns", lambda: take_in(mailbox, self._books, incidents))
+        letters = () if self._clerk is None else (self._clerk.sent(),)
+        await self._attempted("returns", lambda: take_in(mailbox, Sent(self._books, incidents), *letters))
 
     async def _attend(self, incident: Incident) -> None:
         """Do what one incident asks for; its trouble is not another's."""
         if incident.damaged:
             await self._attempted("carry on", partial(carry_on, self._books, incident, WHO))
             return
-        if not await self._written(incident.id):
+        if not await self._dispatch.written(incident.id):
             return
-        busy = {notice for name, notice in self._under_way if name == incident.id}
-        now = self._clock.now()
+        busy, now = self._dispatch.busy(incident.id), self._clock.now()
         try:
             incident = await asyncio.to_thread(self._queue.keep_up, incident, now, busy)
             self._stuck.pop(incident.id, None)
         except OpsError as error:
             log.error("notifier.not_queued incident=%s error=%s", incident.id, error)
             self._stuck[incident.id] = f"{type(error).__name__}: {error}"
-        for sending in self._due(incident):
-            self._begin((incident.id, sending.notice.id), self._send(incident.id, sending.notice.id))
+        self._dispatch.begin_due(incident)
         if self._step(incident) is not None and self._may_call(incident.id):
-            self._begin((incident.id, "escalation"), self._escalate(incident.id))
-
-    def _due(self, incident: Incident) -> list[Sending]:
-        now, names = self._clock.now(), [route.name for route in self._post.routes]
-        planned = (
-            next_sending(notice, deadline=deadline_of(incident, notice), routes=names, pace=self._post.pace, now=now)
-            for notice in incident.notices
-        )
-        return [sending for sending in planned if sending is not None and sending.at <= now]
-
-    async def _send(self, incident_id: str, notice_id: str) -> None:
-        """Make an attempt that is due: by the book as it is now, for the last one may have ended meanwhile."""
-        try:
-            incident = await asyncio.to_thread(self._books.read, incident_id)
-            sending = next((one for one in self._due(incident) if one.notice.id == notice_id), None)
-            if sending is None:
-                return
-            content = await asyncio.to_thread(self._books.message, incident_id, sending.notice.sha256)
-        except OpsError as error:
-            log.error("notifier.not_sent incident=%s notice=%s error=%s", incident_id, notice_id, error)
-            return
-        notice, envelope = sending.notice, envelope_id(sending.notice.message_id)
-        letter = Letter(self._post.sender, sending.recipients, content, envelope)
-        spoken = await self._post.route(sending.route).converse(letter, limit_s=sending.limit_s)
-        told = (incident_id, notice_id, sending.route, spoken.outcome)
-        log.info("notifier.attempted incident=%s notice=%s route=%s outcome=%s", *told)
-        self._unwritten.setdefault(incident_id, []).extend(spoken.said(notice_id, sending.route, notice.sha256))
-        await self._written(incident_id)
+            self._errands.begin((_INCIDENT, incident.id, "escalation"), self._escalate(incident.id))
 
     async def _escalate(self, incident_id: str) -> None:
         """Take the step that is due: the call comes before the book's word of it; twice is better than never."""
@@ -233,8 +194,8 @@ class Notifier:
             await self._attempted("next contact", lambda: self._queue.add_next_contact(incident, now))
         elif not await heard(self._on_call.voices, self._telephone(incident, due), now):
             return
-        self._unwritten.setdefault(incident_id, []).append(due.said())
-        if await self._written(incident_id):
+        self._dispatch.remember(incident_id, due.said())
+        if await self._dispatch.written(incident_id):
             del self._called_at[incident_id]
 
     def _step(self, incident: Incident) -> NextStep | None:
@@ -258,19 +219,6 @@ class Notifier:
         )
         return Alarm(AlarmKind.TELEPHONE, incident.id, text, incident.deadline)
 
-    async def _written(self, incident_id: str) -> bool:
-        """Write what conversations came to; return whether nothing of it is left in memory only."""
-        said = self._unwritten.pop(incident_id, None)
-        if said is None:
-            return True
-        try:
-            await asyncio.to_thread(self._books.say, incident_id, WHO, *said)
-        except OpsError as error:
-            log.critical("notifier.not_written incident=%s error=%s", incident_id, error)
-            self._unwritten[incident_id] = said + self._unwritten.get(incident_id, [])
-            return False
-        return True
-
     def _alarms(self, incidents: Sequence[Incident]) -> list[Alarm]:
         """What the notifier itself has to shout: that it cannot write a notice, that the watchdog is silent."""
         watchdog, now = self._neighbours.watchdog, self._clock.now()
@@ -282,20 +230,7 @@ class Notifier:
             open_ones = sum(incident.resolved_at is None for incident in incidents)
             text = f"La surveillance des courriels ne répond plus ; incidents ouverts : {open_ones}"
             alarms.append(Alarm(AlarmKind.WATCHDOG_SILENT, "watchdog", text))
-        return alarms
-
-    def _begin(self, key: tuple[str, str], work: Coroutine[Any, Any, None]) -> None:
-        """Begin what is not under way already."""
-        if key in self._under_way or len(self._under_way) >= MAX_CONVERSATIONS:
-            work.close()
-            return
-        task = self._under_way[key] = asyncio.create_task(work, name=" ".join(key))
-        task.add_done_callback(lambda done: self._ended(key, done))
-
-    def _ended(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
-        del self._under_way[key]
-        if not task.cancelled() and task.exception() is not None:
-            log.critical("notifier.task_died task=%s", task.get_name(), exc_info=task.exception())
+        return alarms if self._clerk is None else [*alarms, *self._clerk.alarms()]
 
     async def _attempted(self, what: str, work: Callable[[], object]) -> None:
         try:

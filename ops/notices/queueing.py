@@ -7,12 +7,12 @@ again under its lock, still asks for it. So there is one logical notice, one Mes
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from ops.incidents.book import IncidentBooks
+from ops.incidents.book import Books, IncidentBooks, Subject
 from ops.incidents.duties import Duty, Rules, deadline_missed, next_duty, over
 from ops.incidents.events import (
     DeadlineMissed,
@@ -32,11 +32,15 @@ log = logging.getLogger(__name__)
 
 WHO = "notifier"
 
+NEIGHBOUR = "neighbour"
+"""Who says in a book what was heard of another node's notifier: it is not told on."""
+
 _NAMES = {
     NoticeKind.CUT: "cut",
     NoticeKind.UPDATE: "update",
     NoticeKind.RESTORED: "restored",
     NoticeKind.CUT_AND_RESTORED: "both",
+    NoticeKind.RECEIVED: "received",
 }
 
 
@@ -98,6 +102,11 @@ class Queue:
         self._escalation = escalation
         self._stand_in = stand_in or StandIn()
 
+    @property
+    def stand_in_after(self) -> timedelta:
+        """How long this node leaves each notice to others."""
+        return self._stand_in.after
+
     def keep_up(self, incident: Incident, now: datetime, under_way: Collection[str]) -> Incident:
         """Write what an incident owes now; return it then. ``under_way`` are its notices that are being sent.
 
@@ -111,9 +120,10 @@ class Queue:
             for late in to_be_told_late(incident, now):
                 duty = Duty(late.tells, now, incident.deadline)
                 incident = self._queue(incident, duty, late.id, now, lambda current: to_be_told_late(current, now))
-        if _untold_steps(incident):
-            duty, notice = Duty(NoticeKind.UPDATE, now, None), _notice_id(incident, NoticeKind.UPDATE)
-            incident = self._queue(incident, duty, notice, now, _untold_steps)
+        for tells, is_owed in ((NoticeKind.UPDATE, _untold_steps), (NoticeKind.RECEIVED, _unanswered_report)):
+            if is_owed(incident):
+                notice = _notice_id(incident, tells)
+                incident = self._queue(incident, Duty(tells, now, None), notice, now, is_owed)
         incident = self._say(incident, lambda current: self._made_good(current, now))
         if over(incident, self._rules, now) and not any(notice.unsent for notice in incident.notices):
             incident = self._say(incident, lambda current: self._over(current, now))
@@ -138,13 +148,7 @@ class Queue:
         return self._say(incident, change)
 
     def _hear(self, incident: Incident) -> Incident:
-        heard = self._stand_in.heard(incident.id)
-
-        def change(current: Incident) -> Sequence[Said]:
-            known = [event.said for event in current.timeline]
-            return [one for one in heard if one not in known]
-
-        return self._say(incident, change) if heard else incident
+        return hear(self._books, incident, self._stand_in)
 
     def _queue_due(self, incident: Incident, now: datetime) -> Incident:
         duty = self._due(incident, now)
@@ -187,17 +191,7 @@ class Queue:
         return (DeadlineMissed(deadline=incident.deadline, reason=reason),)
 
     def _made_good(self, incident: Incident, now: datetime) -> Sequence[Said]:
-        """What is given up, and who takes the place of whom (N04)."""
-        said: list[Said] = []
-        for notice in incident.notices:
-            reason = "abandon : délai d'acheminement dépassé"
-            said += [
-                NoticeFailed(notice=notice.id, recipient=recipient, evidence=reason)
-                for recipient in given_up(notice, self._pace, now)
-            ]
-            further = next_contacts(notice, self._escalation(now))
-            said += [_requeued(notice, further)] if further else []
-        return said
+        return made_good(incident.notices, self._pace, self._escalation(now), now)
 
     def _over(self, incident: Incident, now: datetime) -> Sequence[Said]:
         if not over(incident, self._rules, now):
@@ -209,6 +203,43 @@ class Queue:
         if not change(incident):
             return incident
         return self._books.update(incident.id, WHO, lambda current: () if current is None else change(current))
+
+
+def hear(books: Books[Subject], subject: Subject, stand_in: StandIn) -> Subject:
+    """Write into a book what other nodes' books say of its notices; return it then. Raises BookError."""
+    heard = stand_in.heard(subject.id)
+
+    def unknown(current: Subject | None) -> Sequence[Said]:
+        known = [] if current is None else [event.said for event in current.timeline]
+        new: list[Said] = []
+        for one in heard:
+            if one in known:
+                known.remove(one)  # said twice, two attempts alike say, it is heard twice
+            else:
+                new.append(one)
+        return new
+
+    return books.update(subject.id, NEIGHBOUR, unknown) if unknown(subject) else subject
+
+
+def made_good(notices: Iterable[Notice], pace: Pace, escalation: Sequence[str], now: datetime) -> Sequence[Said]:
+    """Return what is given up, and who takes the place of whom (N04)."""
+    said: list[Said] = []
+    for notice in notices:
+        reason = "abandon : délai d'acheminement dépassé"
+        said += [
+            NoticeFailed(notice=notice.id, recipient=recipient, evidence=reason)
+            for recipient in given_up(notice, pace, now)
+        ]
+        further = next_contacts(notice, escalation)
+        said += [_requeued(notice, further)] if further else []
+    return said
+
+
+def _unanswered_report(incident: Incident) -> bool:
+    """Whether PP reported this, and has not been sent its reference (C13)."""
+    reported = incident.opened.reported_by is not None and incident.resolved_at is None
+    return reported and not any(notice.tells is NoticeKind.RECEIVED for notice in incident.notices)
 
 
 def _untold_steps(incident: Incident) -> bool:

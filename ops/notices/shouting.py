@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -26,9 +26,11 @@ import aiohttp
 
 from camera_registry.clock import rfc3339
 from ops.appended import place_durably
-from ops.errors import CallFailed
+from ops.contacts import Contact, check_copying
+from ops.errors import CallFailed, CopyingRefused
 from ops.notices.conversation import Letter, Route
 from ops.notices.message import envelope_id
+from ops.parties import Party
 
 log = logging.getLogger(__name__)
 
@@ -111,15 +113,24 @@ class WebhookVoice:
 
 @dataclass(frozen=True, slots=True)
 class MailVoice:
-    """A mail to SYN's on-call, or to its gateway to SMS, over the first of ``routes`` that takes it."""
+    """A mail to SYN's on-call, or to its gateway to SMS, over the first of ``routes`` that takes it.
+
+    ``contacts`` gives the contacts of the annexes that these recipients are: it is internal, and carries none of PP's
+    (C14, C16).
+    """
 
     routes: tuple[Route, ...]
     sender: str
     recipients: tuple[str, ...]
     domain: str
+    contacts: Callable[[], Sequence[Contact]] = tuple
 
     async def call(self, alarm: Alarm, now: datetime) -> None:
         """See :class:`Voice`."""
+        try:
+            check_copying(Party.SYN, self.contacts(), internal=True)
+        except CopyingRefused as error:
+            raise CallFailed(f"mail: {error}") from error
         letter = self._letter(alarm, now)
         answers = []
         for route in self.routes:

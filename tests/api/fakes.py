@@ -39,9 +39,11 @@ from halfgateway.control.custody import Actor, KeyDeclaration
 from halfgateway.control.restoration import Outlook
 from halfgateway.control.streams import StreamState
 from halfgateway.errors import InvalidRequest, NoRecording, PreflightFailed, Refusal, UnknownCamera
+from ops.correspondence.correspondence import CorrespondenceBooks
+from ops.correspondence.matters import ContactTest
 from ops.incidents.book import IncidentBooks
 from ops.incidents.desk import IncidentDesk
-from ops.incidents.events import ClockStarted, Opened, Source
+from ops.incidents.events import ClockStarted, CorrespondenceOpened, Opened, Source
 from ops.interconnection import Author, Ground, Status
 from ops.preflight import Preflight
 from tests.api.fake_life import FakeAnnexes, FakeChanges, FakeConvention
@@ -416,6 +418,13 @@ def _incident_desk() -> IncidentDesk:
     return IncidentDesk(books, clock)
 
 
+def _correspondence() -> CorrespondenceBooks:
+    """The real books, with a month's test in them."""
+    books = CorrespondenceBooks(Path(tempfile.mkdtemp(prefix="halfgateway-letters-")), clock=HeldClock())
+    books.update("test-2026-11", "notifier", lambda _: (CorrespondenceOpened(matter=ContactTest(month="2026-11")),))
+    return books
+
+
 @dataclass
 class FakeHouse:
     """All ports, each within a test's reach."""
@@ -428,6 +437,7 @@ class FakeHouse:
     reservations: FakeReservations = field(default_factory=FakeReservations)
     interconnection: FakeInterconnection = field(default_factory=FakeInterconnection)
     incidents: IncidentDesk = field(default_factory=_incident_desk)
+    correspondence: CorrespondenceBooks = field(default_factory=_correspondence)
     history: FakeHistory = field(default_factory=FakeHistory)
     administration: FakeAdministration = field(default_factory=FakeAdministration)
     custody: FakeCustody = field(default_factory=FakeCustody)
@@ -453,6 +463,7 @@ class FakeHouse:
             reservations=self.reservations,
             interconnection=self.interconnection,
             incidents=self.incidents,
+            correspondence=self.correspondence,
             history=self.history,
             administration=self.administration,
             purges=FakePurges(),

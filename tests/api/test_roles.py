@@ -75,6 +75,8 @@ MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
     ("POST", "/api/v1/interconnection/degrade", {"mode": "live-only", "reason": "panne"}, KEEPING_ORDER),
     ("GET", "/api/v1/incidents", None, CODE_ROLES),
     ("GET", "/api/v1/incidents/incident-1", None, CODE_ROLES),
+    ("GET", "/api/v1/correspondence", None, CODE_ROLES),
+    ("GET", "/api/v1/correspondence/test-2026-11", None, CODE_ROLES),
     ("POST", "/api/v1/incidents", {"reason": "panne"}, KEEPING_ORDER),
     (
         "POST",

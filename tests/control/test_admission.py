@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from auth.principals import Role
 from auth.trace import Kind
 from halfgateway.control.endings import NotPlayed
 from halfgateway.errors import (
@@ -88,6 +89,14 @@ async def test_owner_supervisor_and_operations_close_a_stream_and_nobody_else(pl
     result = (await place.told(stream.id))[-1]
     assert (result.kind, result.detail["cause"]) == (Kind.STREAM_STOPPED, "closed-on-request")
     assert (result.detail["why"], result.detail["by"]) == ("fin de quart", "operator")
+
+
+@pytest.mark.parametrize(("role", "cause"), [(Role.OPS, "closed-by-syn"), (Role.SUPERVISOR, "closed-on-request")])
+async def test_what_syn_closes_says_so_for_pp_is_owed_a_word(place: Place, role: Role, cause: str) -> None:
+    stream, _ = await place.open()
+    place.desk.close(stream, by=replace(wish().principal, account="another", role=role), reason="réparation")
+    await place.holds_only("closed")
+    assert (await place.told(stream.id))[-1].detail["cause"] == cause
 
 
 async def test_a_profile_that_no_one_knows_is_refused_at_the_desk(place: Place) -> None:

@@ -56,6 +56,8 @@ UNTRACED = {
     **dict.fromkeys(READINGS_OF_THE_CONTRACT, "reads the contract and its calendar: no person, no stream"),
     "incident list": "tells what became of the interconnection: no person, no stream",
     "incident show": "tells what became of the interconnection: no person, no stream",
+    "correspondence list": "tells which mails left, to functions: no person, no stream",
+    "correspondence show": "tells which mails left, to functions: no person, no stream",
 }
 """The commands that act on nothing, and why."""
 

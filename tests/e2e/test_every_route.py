@@ -41,6 +41,9 @@ from halfgateway.config import ConfigurationFile
 from halfgateway.config_incidents import RestorationSection
 from halfgateway.sections import TraceSection
 from ops.acceptance import CHECKS
+from ops.correspondence.correspondence import CorrespondenceBooks
+from ops.correspondence.matters import ContactTest
+from ops.incidents.events import CorrespondenceOpened
 from tests.api.fakes import FakeHouse
 from tests.asserting import Signer, public_pem
 from tests.e2e.conftest import SWIFT, Gateway, open_gateway, until
@@ -339,6 +342,10 @@ async def incidents(tour: Tour) -> None:
         await tour.call("ops", "POST", f"{of_it}/{path}", body, (left,))
     await tour.call("ops", "GET", "/incidents")
     await tour.call("ops", "GET", of_it)
+    letters = CorrespondenceBooks(tour.gateway.node.journal.folder.parent / "correspondence", clock=SystemClock())
+    letters.update("test-2026-11", "notifier", lambda _: (CorrespondenceOpened(matter=ContactTest(month="2026-11")),))
+    await tour.call("ops", "GET", "/correspondence")
+    await tour.call("ops", "GET", "/correspondence/test-2026-11")
     over = (Kind.INCIDENT_RECOVERED, Kind.INCIDENT_RESOLVED)
     await tour.call("ops", "POST", f"{of_it}/resolve", {"reason": "fin"}, over)
 

@@ -18,32 +18,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth.demo_authority import DemoAuthority
-from ops.contacts import Addressed, Directory
-from ops.errors import CopyingRefused, NoContact, SigningError
+from ops.announcement_texts import window_planned, window_withdrawn
+from ops.contacts import Addressed, Contact, ContactRole, Directory
+from ops.correspondence.matters import Act, AlarmRaised, Anchoring, BreakGlass, Condition, Narrowed
+from ops.errors import CopyingRefused, NoContact, SigningError, WordingError
 from ops.incidents.duties import Duty
 from ops.incidents.events import NoticeKind, NoticeWithdrawn, Said
 from ops.interconnection import Author, Ground
-from ops.notices.letters import Act, Measure, Narrowed, Window
 from ops.notices.message import CHECKPOINT_FILE, Composed, Composer, envelope_id
 from ops.notices.smime import SmimeSigner
 from ops.notices.wording import wording_of
+from ops.parties import Party
 from tests.ops.told import (
     BACK,
     CHECKPOINT,
     CONTRACTOR,
     DIRECTORY,
     MAILBOX,
+    NOTICES,
     OPERATIONS,
     POINT,
     REF,
     SENDER,
+    SINCE,
     SOON,
     STEP,
     T0,
     TERMS,
+    announced,
     composer,
     incident,
+    measure,
     opened,
+    planned_window,
     queued,
 )
 
@@ -157,7 +164,7 @@ def test_a_checkpoint_is_attached_to_the_byte() -> None:
 def test_a_drill_is_marked_in_every_mail() -> None:
     # N14
     said = (opened(Ground.DRILL), queued("cut-1"), STEP, BACK)
-    for tells in NoticeKind:
+    for tells in NOTICES:
         assert str(parsed(composed(*said, tells=tells, notice=f"{tells}-1"))["Subject"]).startswith("[EXERCICE] ")
 
 
@@ -181,15 +188,50 @@ def test_each_contact_is_tested_by_itself_once_a_month_and_contractors_with_thei
     assert composer().contact_test(POINT, T0 + timedelta(days=12)).message_id != mails[POINT.email].message_id
 
 
-def test_measures_and_windows_go_to_pp_with_syn_in_copy() -> None:
+def test_measures_and_announcements_go_to_pp_with_syn_in_copy() -> None:
     # P07
-    block = Measure("m-1", Act.BLOCKED, Narrowed.SITE, "PP-CITE", "essai", Author.OFFICER, T0)
-    assert composer().measure(block, T0).recipients == ("pvpp@pp.example", "dpp@syn.example")
-    window = Window("f-1", T0, T0 + timedelta(hours=1), "essai")
-    announced = composer().window(window, T0)
-    called_off = composer().window(Window("f-1", window.start, window.end, "essai", cancelled=True), T0)
-    assert parsed(called_off)["In-Reply-To"] == announced.message_id
-    assert announced.message_id == "<f-1.announced@syn.example>"
+    both = ("pvpp@pp.example", "dpp@syn.example")
+    block = measure(Act.BLOCKED, Narrowed.SITE, "PP-CITE", "essai", by=Author.OFFICER)
+    assert composer().measure(block, T0).recipients == both
+    window = planned_window()
+    planned = composer().announcement(announced(window_planned(window)), T0)
+    withdrawn = announced(window_withdrawn(replace(window, withdrawal="report"), T0))
+    called_off = composer().announcement(withdrawn, T0)
+    assert (planned.recipients, planned.message_id) == (both, "<window-1-planned@syn.example>")
+    assert parsed(called_off)["In-Reply-To"] == planned.message_id
+
+
+def test_what_is_syns_own_goes_to_nobody_else() -> None:
+    # C14, C16: also where whoever chose the recipients was careless
+    alarm = AlarmRaised(condition=Condition.SIEM_LAGGING, node="node-1", since=T0)
+    assert composer().alarm(alarm, T0).recipients == (OPERATIONS.email,)
+    officer = Contact("RSSI", Party.SYN, ContactRole.SECURITY_OFFICER, "rssi@syn.example", SINCE)
+    with_officer = Composer(SENDER, lambda: Directory((*DIRECTORY.contacts, officer)), lambda: 10)
+    assert with_officer.alarm(alarm, T0).recipients == (OPERATIONS.email, officer.email)
+    used = BreakGlass(number=3, at=T0, until=T0 + timedelta(hours=1))
+    told = with_officer.break_glass(used, T0)
+    assert (told.recipients, told.in_copy) == (
+        (MAILBOX.email, OPERATIONS.email, officer.email),
+        (OPERATIONS.email, officer.email),
+    )
+
+    class Careless(Directory):
+        def of_an_alarm(self, at: datetime) -> Addressed:
+            return Addressed((OPERATIONS, MAILBOX))
+
+    with pytest.raises(CopyingRefused, match="interne"):
+        Composer(SENDER, lambda: Careless(DIRECTORY.contacts), lambda: 10).alarm(alarm, T0)
+
+
+def test_a_day_has_one_checkpoint_of_each_node() -> None:
+    # T04
+    matter = Anchoring(month="2026-11", node="node-1")
+    mail = composer(checkpoint=CHECKPOINT).anchoring(matter, T0)
+    assert mail.message_id == "<ancrage-2026-11-21.node-1@syn.example>"
+    (attached,) = parsed(mail).iter_attachments()
+    assert attached.get_content() == CHECKPOINT.encode()
+    with pytest.raises(WordingError):
+        composer().anchoring(matter, T0)
 
 
 class _Careless(Directory):

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+from ops.announcement_texts import window_planned, window_withdrawn
+from ops.announcements import Announcement
 from ops.contacts import Contact, ContactRole, Directory, Sender
+from ops.correspondence.matters import (
+    Act,
+    AlarmRaised,
+    Anchoring,
+    Announced,
+    BreakGlass,
+    Condition,
+    Measure,
+    Narrowed,
+)
 from ops.incidents.events import (
     DeadlineMissed,
     Event,
@@ -20,12 +33,21 @@ from ops.incidents.events import (
 )
 from ops.incidents.incident import Incident, incident_of
 from ops.interconnection import Author, Ground
-from ops.notices.letters import Act, Measure, Narrowed, Window, of_contact_test, of_measure, of_report, of_window
+from ops.notices.letters import (
+    of_alarm,
+    of_anchoring,
+    of_announcement,
+    of_break_glass,
+    of_contact_test,
+    of_measure,
+    of_report,
+)
 from ops.notices.message import Composer
 from ops.notices.rendering import Wording
 from ops.notices.smime import SmimeSigner
 from ops.notices.wording import Terms, wording_of
 from ops.parties import Party
+from ops.windows import MaintenanceWindow
 
 T0 = datetime(2026, 11, 21, 2, 12, tzinfo=UTC)
 """03 h 12 in Paris."""
@@ -43,6 +65,9 @@ POINT = Contact(
 DIRECTORY = Directory((MAILBOX, CONTRACTOR, OPERATIONS, POINT))
 TERMS = Terms(POINT, cap=10)
 SENDER = Sender("dpp@syn.example", "Seine-et-Yvelines Numérique", "syn.example")
+NOTICES = tuple(NoticeKind[name] for name in ("CUT", "UPDATE", "RESTORED", "CUT_AND_RESTORED"))
+"""What the notices of an incident tell, but for the receipt of PP's own report."""
+
 CHECKPOINT = "halfgateway/node-1\n412\nsmFf0nGJCzcHgh8xlIIbRSMbLpQoZ4LRg7EFxcwMhCM=\n\n— halfgateway/node-1 AbCd/+09\n"
 
 
@@ -106,6 +131,40 @@ CAUSE = Noted(about="cause", text="défaut d'un onduleur")
 GAP = Noted(about="recordings", text="2026-11-21T02:12:00Z")
 
 
+def measure(
+    act: Act,
+    touches: Narrowed,
+    name: str,
+    reason: str,
+    *,
+    reference: str = "m-1",
+    by: Author = Author.OPS,
+    until: datetime | None = None,
+) -> Measure:
+    """A measure short of a cut, taken at T0."""
+    return Measure(reference=reference, act=act, touches=touches, name=name, reason=reason, by=by, at=T0, until=until)
+
+
+def announced(filed: Announcement) -> Announced:
+    """What the node has filed, as its correspondence has it."""
+    return Announced(reference=filed.id, to=filed.to, subject=filed.subject, text=filed.text, answers=filed.answers)
+
+
+def planned_window() -> MaintenanceWindow:
+    """Two hours of maintenance from T0."""
+    return MaintenanceWindow(
+        number=1,
+        starts_at=T0,
+        ends_at=T0 + timedelta(hours=2),
+        drain=timedelta(minutes=10),
+        reason="remplacement d'un commutateur",
+        announced_at=T0 - timedelta(days=3),
+        planned_by="syn-ops-01",
+        author=Author.OPS,
+        change=None,
+    )
+
+
 def letters() -> dict[str, Wording]:
     """Every text in every variant, by the name of the file that holds it in ``letters/``."""
 
@@ -116,8 +175,8 @@ def letters() -> dict[str, Wording]:
     after = BACK.at + timedelta(minutes=5)
     automatic = opened(by=Author.DETECTION, stopped=None, closed=None)
     others = (Ground.SECURITY, Ground.MAINTENANCE, Ground.END)
-    block = Measure("m-1", Act.BLOCKED, Narrowed.CAMERA, "mairie", "travaux", Author.OPS, T0, T0 + timedelta(days=2))
-    window = Window("f-1", T0, T0 + timedelta(hours=2), "remplacement d'un commutateur")
+    block = measure(Act.BLOCKED, Narrowed.CAMERA, "mairie", "travaux", until=T0 + timedelta(days=2))
+    window = planned_window()
     return {
         "incident": notice(cut, [opened()]),
         "incident-tardif": notice(cut, [opened(), NATURE, GAP, MISSED], LATE),
@@ -140,13 +199,23 @@ def letters() -> dict[str, Wording]:
         "essai-prestataire": of_contact_test(CONTRACTOR, TERMS, T0),
         "mesure": of_measure(block, TERMS, T0),
         "mesure-levee": of_measure(
-            Measure("m-2", Act.UNBLOCKED, Narrowed.AGENT, "pp-7f3a", "terme échu", Author.OFFICER, T0), TERMS, T0
+            measure(Act.UNBLOCKED, Narrowed.AGENT, "pp-7f3a", "terme échu", reference="m-2", by=Author.OFFICER),
+            TERMS,
+            T0,
         ),
         "mesure-flux": of_measure(
-            Measure("m-3", Act.CLOSED, Narrowed.STREAM, "s-41", "caméra en réparation", Author.OPS, T0), TERMS, T0
+            measure(Act.CLOSED, Narrowed.STREAM, "s-41", "caméra en réparation", reference="m-3"), TERMS, T0
         ),
-        "fenetre": of_window(window, TERMS, T0 - timedelta(days=3)),
-        "fenetre-annulee": of_window(
-            Window("f-1", window.start, window.end, window.purpose, cancelled=True), TERMS, T0 - timedelta(days=1)
+        "fenetre": of_announcement(announced(window_planned(window)), TERMS, T0 - timedelta(days=3)),
+        "fenetre-annulee": of_announcement(
+            announced(window_withdrawn(replace(window, withdrawal="pièce non livrée"), T0)), TERMS, T0
         ),
+        "point-de-controle": of_anchoring(
+            Anchoring(month="2026-11", node="node-1"), replace(TERMS, checkpoint=CHECKPOINT), T0
+        ),
+        **{
+            f"alarme-{condition}": of_alarm(AlarmRaised(condition=condition, node="node-1", since=T0), TERMS, SOON)
+            for condition in Condition
+        },
+        "bris-de-glace": of_break_glass(BreakGlass(number=3, at=T0, until=T0 + timedelta(hours=1)), TERMS, SOON),
     }

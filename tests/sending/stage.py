@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,8 @@ from ops.incidents.events import NoticeQueued, Opened, Source
 from ops.incidents.incident import TELL_OF_THE_STOP, Incident
 from ops.interconnection import Author, Ground
 from ops.notices.conversation import Route
-from ops.notices.notifier import Neighbours, Notifier, OnCall, Post
+from ops.notices.dispatch import Post
+from ops.notices.notifier import Neighbours, Notifier, OnCall, alone
 from ops.notices.queueing import Queue, StandIn
 from ops.notices.returns import Mailbox
 from ops.notices.sending import Pace
@@ -222,8 +223,10 @@ def stage_of(
     stand_in: StandIn | None = None,
     writes: Callable[[Incident, Duty, str, datetime], Written] = compose,
     neighbours: Neighbours | None = None,
+    books: IncidentBooks | None = None,
+    share: Callable[[], Awaitable[None]] = alone,
 ) -> Stage:
-    books = IncidentBooks(folder / "incidents", clock=clock)
+    books = books or IncidentBooks(folder / "incidents", clock=clock)
     queue = Queue(
         books,
         writes,
@@ -234,6 +237,15 @@ def stage_of(
     )
     post = Post(SENDER, tuple(routes), pace)
     notifier = Notifier(
-        books, None, queue, post, rules=RULES, clock=clock, mailbox=mailbox, on_call=on_call, neighbours=neighbours
+        books,
+        None,
+        queue,
+        post,
+        rules=RULES,
+        clock=clock,
+        mailbox=mailbox,
+        on_call=on_call,
+        neighbours=neighbours,
+        share=share,
     )
     return Stage(books, clock, notifier)

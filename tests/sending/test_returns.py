@@ -23,7 +23,7 @@ from ops.incidents.incident import Incident, State
 from ops.notices.mailboxes import Maildir
 from ops.notices.message import envelope_id
 from ops.notices.reports import UnreadableMail, read_mail
-from ops.notices.returns import MAX_NOTED, take_in
+from ops.notices.returns import MAX_NOTED, Sent, take_in
 from tests.held_clock import HeldClock
 from tests.sending.stage import OURS, PP, mail_server, opened, stage_of
 
@@ -86,7 +86,7 @@ def maildir(tmp_path: Path) -> Maildir:
 def take(books: IncidentBooks, maildir: Maildir, *mails: bytes) -> Incident:
     for place, mail in enumerate(mails):
         (maildir.folder / "new" / f"{place:04}.{random.getrandbits(32):x}").write_bytes(mail)
-    while take_in(maildir, books, books.all()):
+    while take_in(maildir, Sent(books, tuple(books.all()))):
         pass
     return books.read("i1")
 
