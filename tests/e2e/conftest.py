@@ -175,6 +175,7 @@ async def open_gateway(
     simulate = simulated_already if cameras == CAMERAS else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(auth.passwords, "PasswordHasher", cheap_hasher)
+        DataFolder(folder).make()
         url = databases.url(records_of(folder))
         ports = DemoPorts(0, 0, 0, 0)
         demo = running_demo(folder, host, ports, timings, cameras=cameras, simulate=simulate, database_url=url)
