@@ -181,7 +181,7 @@ async def open_gateway(
         ports = DemoPorts(0, 0, 0, 0)
         demo = running_demo(folder, host, ports, timings, cameras=cameras, simulate=simulate, database_url=url)
         async with AsyncExitStack() as life:
-            with uncounted_processes():  # those that ask devices and play cameras; tests/registry, tests/simulator count
+            with uncounted_processes():  # they ask devices and play cameras, as in tests/registry and tests/simulator
                 node, ready = await life.enter_async_context(demo)
             http = await life.enter_async_context(aiohttp.ClientSession())
             order = order_of_site(TEST_SITE)
