@@ -73,7 +73,7 @@ def uncounted() -> Iterator[None]:
 def uncounted_environment() -> dict[str, str]:
     """The environment for a process whose coverage does not count: it is killed and could not tell, or others' counts.
 
-    To be counted takes half as long again to start, and a third of what is done after.
+    A process that is counted takes half as long again.
     """
     return {name: value for name, value in os.environ.items() if not name.startswith(COVERAGE_PREFIX)}
 

@@ -30,7 +30,7 @@ SEED = 20261121
 """Of the gate; ``FUZZ_SEED`` sets another, and a soak draws its own."""
 
 GATE_S = float(os.environ.get("FUZZ_S", "30"))
-"""Uncounted, as many conversations as in a minute with coverage."""
+"""Seconds of conversations, none of which goes into counting what they cover."""
 
 SOAK_S = 3600.0
 WARM_UP_S = 2.0
