@@ -22,7 +22,7 @@ demo: $(VENV)/.installed  ## The whole product, with twelve simulated cameras, o
 test: $(VENV)/.installed-test lint  ## The whole gate: format, lint, types, imports, tests, coverage
 	@tests/install-peers
 	@$(BIN)/coverage erase
-	$(COMPILED) $(BIN)/coverage run -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(COMPILED) tests/in-memory $(BIN)/coverage run -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --skip-empty
 	$(BIN)/coverage report --fail-under=90 --include='halfgateway/protocol/*' --format=total
@@ -31,7 +31,7 @@ test: $(VENV)/.installed-test lint  ## The whole gate: format, lint, types, impo
 
 test-postgresql: $(VENV)/.installed-test  ## Every test with its records in PostgreSQL, as several nodes keep theirs
 	@tests/install-peers
-	$(COMPILED) HALFGATEWAY_TEST_DATABASE=postgresql $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(COMPILED) HALFGATEWAY_TEST_DATABASE=postgresql tests/in-memory $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-test  ## Format, lint, types and import contracts
 	$(BIN)/ruff format --check $(CODE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from tests.house import House, open_house
 
 LONGEST_FIRST = ("tests/fuzz/", "tests/soak/", "tests/e2e/")
 """What takes minutes begins first where several processes share the tests, so that none of it is left for the end."""
+
+COVERAGE_PREFIX = "COVERAGE_"
+"""Of the variables by which a process learns that it is to count what it covers."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -67,8 +71,20 @@ def uncounted() -> Iterator[None]:
 
 
 def uncounted_environment() -> dict[str, str]:
-    """The environment for a process that is to be killed: it would count what it covers, and could not tell."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    """The environment for a process whose coverage does not count: it is killed and could not tell, or others' counts.
+
+    A process that is counted takes half as long again.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith(COVERAGE_PREFIX)}
+
+
+@contextmanager
+def uncounted_processes() -> Iterator[None]:
+    """What is started while it lasts has the :func:`uncounted_environment`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(COVERAGE_PREFIX)]:
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

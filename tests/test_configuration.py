@@ -14,6 +14,7 @@ import pytest
 from halfgateway.config import ConfigurationError, DatabaseSection, parse_configuration, read_configuration
 from halfgateway.downstream.transports import UdpService
 from halfgateway.net.datagrams import ANY_PORTS
+from tests.conftest import uncounted_environment
 
 REPOSITORY = Path(__file__).parents[1]
 EXAMPLE = REPOSITORY / "examples" / "gateway.toml"
@@ -196,8 +197,9 @@ def test_the_example_is_complete_and_names_what_is_missing(tmp_path: Path) -> No
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "halfgateway", *arguments]
     return subprocess.run(
-        [sys.executable, "-m", "halfgateway", *arguments], capture_output=True, text=True, check=False, cwd=REPOSITORY
+        command, capture_output=True, text=True, check=False, cwd=REPOSITORY, env=uncounted_environment()
     )
 
 

@@ -16,6 +16,7 @@ from halfgateway.app import running_node
 from halfgateway.config import ConfigurationError, parse_configuration
 from halfgateway.config_ops import faults_at_start, mail_questions
 from ops.incidents.events import MAX_RECIPIENTS
+from tests.conftest import uncounted_environment
 from tests.contacts import CONTACTS
 from tests.e2e.nodes import toml_lines
 
@@ -36,7 +37,7 @@ def document(tmp_path: Path, **sections: Any) -> dict[str, Any]:
 
 def run(command: str, config: Path) -> subprocess.CompletedProcess[str]:
     arguments = [sys.executable, "-m", "halfgateway", command, "--config", str(config), "--json"]
-    return subprocess.run(arguments, capture_output=True, text=True, check=False)
+    return subprocess.run(arguments, capture_output=True, text=True, check=False, env=uncounted_environment())
 
 
 def test_an_internal_alarm_is_not_addressed_to_pp(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 
 from auth.principals import Role
 from halfgateway.api.application import OPERATIONS, build_application
@@ -169,6 +171,15 @@ MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
 ]
 PUBLIC = {"/api/v1/login", "/api/v1/openapi.json", "/api/v1/docs", "/healthz", "/readyz", "/metrics"}
 
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared() -> AsyncIterator[tuple[FakeHouse, TestClient[web.Request, web.Application]]]:
+    """One house and its API for all tests in which nothing is done."""
+    fakes = FakeHouse()
+    async with TestClient(TestServer(build_application(fakes.ports(), full_api_on_http=True))) as client:
+        yield fakes, client
+
+
 _CASES = [
     pytest.param(method, path, body, role, role in allowed, id=f"{method} {path} {role}")
     for method, path, body, allowed in MATRIX
@@ -200,16 +211,18 @@ async def test_a_role_may_do_what_the_interface_says_and_no_more(
     assert refused.refusal == "not-habilitated"
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("method", "path", "body"), [row[:3] for row in MATRIX])
 @pytest.mark.parametrize("authorization", [None, "Bearer unknown", "Basic b3BzOm9wcw==", "Bearer", "Bearer  "])
 async def test_without_a_session_nothing_is_done(
-    client: TestClient[web.Request, web.Application],
-    fakes: FakeHouse,
+    shared: tuple[FakeHouse, TestClient[web.Request, web.Application]],
     method: str,
     path: str,
     body: dict[str, Any] | None,
     authorization: str | None,
 ) -> None:  # C08
+    fakes, client = shared
+    fakes.trace.entries.clear()
     headers = {"Authorization": authorization} if authorization else {}
     async with client.request(method, path, json=body, headers=headers) as answer:
         problem = await answer.json()

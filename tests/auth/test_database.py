@@ -16,6 +16,7 @@ from sqlalchemy import Connection, inspect, text
 
 from halfgateway.database import Database, DatabaseError, all_tables
 from halfgateway.migrations import HEAD
+from tests.conftest import uncounted_environment
 
 _ROOT = Path(__file__).parents[2]
 
@@ -43,7 +44,10 @@ async def test_an_up_to_date_schema_is_known_without_alembic(database_url: str) 
     await database.close()
     program = f"{_MIGRATE}\nprint('alembic' in sys.modules)"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, database_url, cwd=_ROOT, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", program, database_url),
+        cwd=_ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        env=uncounted_environment(),
     )
     assert (await process.communicate())[0] == b"False\n"
 
@@ -64,7 +68,10 @@ asyncio.run(migrate())
 async def test_processes_that_start_together_migrate_once(database_url: str) -> None:
     node, notifier, watchdog = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _MIGRATE, database_url, cwd=_ROOT, stderr=asyncio.subprocess.PIPE
+            *(sys.executable, "-c", _MIGRATE, database_url),
+            cwd=_ROOT,
+            stderr=asyncio.subprocess.PIPE,
+            env=uncounted_environment(),
         )
         for _ in range(3)
     ]

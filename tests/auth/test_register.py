@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from ipaddress import ip_network
 
@@ -30,12 +29,9 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-async def records(database_url: str) -> AsyncIterator[Database]:
+def records(database: Database) -> Database:
     """A migrated database, once of each kind."""
-    database = Database(database_url)
-    await database.migrate()
-    yield database
-    await database.close()
+    return database
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from halfgateway.app import Node
 from halfgateway.config_terms import TimingsSection
 from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.folder import DataFolder
+from tests.conftest import uncounted_processes
 from tests.databases import databases
 from tests.e2e.inventory import TEST_SITE
 from tests.e2e.nodes import CAMERAS, cheap_hasher, shared_cameras
@@ -175,10 +176,14 @@ async def open_gateway(
     simulate = simulated_already if cameras == CAMERAS else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(auth.passwords, "PasswordHasher", cheap_hasher)
+        DataFolder(folder).make()
         url = databases.url(records_of(folder))
         ports = DemoPorts(0, 0, 0, 0)
         demo = running_demo(folder, host, ports, timings, cameras=cameras, simulate=simulate, database_url=url)
-        async with demo as (node, ready), aiohttp.ClientSession() as http:
+        async with AsyncExitStack() as life:
+            with uncounted_processes():  # they ask devices and play cameras, as in tests/registry and tests/simulator
+                node, ready = await life.enter_async_context(demo)
+            http = await life.enter_async_context(aiohttp.ClientSession())
             order = order_of_site(TEST_SITE)
             if order.reference not in {each.reference for each in await node.office.orders.orders()}:
                 await node.office.orders.add([order], by=BY)

@@ -40,6 +40,7 @@ from halfgateway.downstream.answers import REALM
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.net.valkey import connect, find_binary
+from tests.conftest import uncounted_environment
 from tests.contacts import CONTACTS
 from tests.databases import databases
 from tests.e2e.watching import Watcher
@@ -76,7 +77,10 @@ SHARED_KEYS = ("master.key", "ticket.key", "nonce.key")
 
 
 class Process:
-    """A process of a session of its own, watched from outside; it is never left behind."""
+    """A process of a session of its own, watched from outside; it is never left behind.
+
+    What it covers is not counted: most are killed, and the others do what the gateways of the tests' own process do.
+    """
 
     def __init__(self, command: list[str], log: Path, *, piped: bool = False) -> None:
         self._command = command
@@ -97,7 +101,13 @@ class Process:
         pipe = subprocess.PIPE if self._piped else subprocess.DEVNULL
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
-                self._command, stdin=pipe, stdout=pipe, stderr=log, start_new_session=True, bufsize=0
+                self._command,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=log,
+                start_new_session=True,
+                bufsize=0,
+                env=uncounted_environment(),
             )
 
     def first_line(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import json
 import shutil
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from halfgateway.errors import StateStoreUnavailable
 from halfgateway.folder import DataFolder
 from halfgateway.opening import trace_gap
 from halfgateway.sections import TraceSection
+from tests.e2e import commands
 from tests.e2e.conftest import STEADY, Gateway, open_gateway
 from tests.timestamp_authority import TimestampAuthority, served
 
@@ -37,14 +37,8 @@ PP = "pp.example/half-gateway"
 
 async def typed(*arguments: str | Path) -> tuple[int, Any, str]:
     """Run a command with ``--json``: exit code, document, stderr."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "halfgateway", *map(str, arguments), "--json"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(120):
-        output, complaint = await process.communicate()
-    return process.returncode or 0, json.loads(output) if output else None, complaint.decode()
+    said = await commands.typed(*arguments, "--json")
+    return said.code, json.loads(said.stdout) if said.stdout else None, said.stderr
 
 
 def with_trace(gateway: Gateway, **section: Any) -> None:

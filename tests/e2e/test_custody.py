@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import pwd
-import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from auth.trace import Entry, Kind
 from auth.trace.reader import TraceReader
 from halfgateway.cli import common
 from tests.asserting import public_pem
+from tests.e2e.commands import typed
 from tests.e2e.conftest import SWIFT, Gateway, open_gateway, until
 from tests.e2e.forging import issue, read, revocation_list
 from tests.e2e.pki import Pki, open_pki
@@ -161,10 +161,8 @@ async def test_a_pushed_revocation_list_counts_if_it_is_the_authoritys_own_and_n
 
 
 async def run(folder: Path, *arguments: str) -> tuple[int, Any]:
-    command = [sys.executable, "-m", "halfgateway", *arguments, "--data", str(folder), "--json"]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    output, _ = await process.communicate()
-    return process.returncode or 0, json.loads(output) if output else None
+    said = await typed(*arguments, "--data", folder, "--json")
+    return said.code, json.loads(said.stdout) if said.stdout else None
 
 
 async def trace_of(folder: Path) -> list[Entry]:

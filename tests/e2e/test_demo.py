@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import uncounted_environment
 from tests.e2e.conftest import until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -89,7 +90,7 @@ def stat_of(entry: Path) -> list[str]:
 
 
 @asynccontextmanager
-async def made_demo(data: Path) -> AsyncIterator[Demo]:
+async def made_demo(data: Path, environment: dict[str, str] | None = None) -> AsyncIterator[Demo]:
     arguments = f"--json --data {data} --http-port 0 --https-port 0 --rtsp-port 0 --rtsps-port 0"
     process = await asyncio.create_subprocess_exec(
         *["make", "--silent", "demo"],
@@ -97,6 +98,7 @@ async def made_demo(data: Path) -> AsyncIterator[Demo]:
         cwd=REPOSITORY,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
+        env=environment,
     )
     try:
         assert process.stdout is not None
@@ -167,8 +169,8 @@ async def readme_outcomes(data: Path) -> list[tuple[str, int, str]]:
 
 async def test_a_folder_used_again_keeps_its_accounts_and_stays_cut_even_after_kill_9(tmp_path: Path) -> None:
     # C10; decision 7: a later node takes over the Valkey that a killed one left
-    data = tmp_path / "demo"
-    async with made_demo(data) as first:
+    data, environment = tmp_path / "demo", uncounted_environment()
+    async with made_demo(data, environment) as first:
         simulated = {member for member in family_of(data) if "simulate" in command_of(member[0])}
         assert len(simulated) == 1
         cut = await asyncio.create_subprocess_exec(
@@ -177,7 +179,7 @@ async def test_a_folder_used_again_keeps_its_accounts_and_stays_cut_even_after_k
         assert await cut.wait() == 0
         assert await first.stopped_by(signal.SIGKILL) != 0
     await until(lambda: not living(simulated))
-    async with made_demo(data) as second:
+    async with made_demo(data, environment) as second:
         assert second.ready["accounts"] == first.ready["accounts"]
         assert await second.stopped_by(signal.SIGHUP) == 0
     await until(lambda: not processes_of(data))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +24,7 @@ from halfgateway.config import parse_configuration
 from halfgateway.inspection.orders import order_warnings
 from ops.local_record import LocalRecord
 from tests.databases import databases
+from tests.e2e import commands
 from tests.e2e.conftest import Gateway, records_of
 from tests.e2e.people import person
 from tests.held_clock import HeldClock
@@ -36,19 +35,9 @@ DECIDED = ("--authority", "préfet de police", "--reference", "PP-17")
 LOCAL = f"local:{getpass.getuser()}"
 
 
-async def typed(folder: Path, *arguments: str, sudo_user: str | None = None) -> tuple[int, str, str]:
-    """Run a command on a data folder; exit code, stdout and stderr."""
-    environment = {name: value for name, value in os.environ.items() if name != "SUDO_USER"}
-    environment |= {"SUDO_USER": sudo_user} if sudo_user is not None else {}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "halfgateway", *arguments, "--data", str(folder)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment,
-    )
-    async with asyncio.timeout(120):
-        output, complaint = await process.communicate()
-    return process.returncode or 0, output.decode(), complaint.decode()
+async def typed(folder: Path, *arguments: str, sudo_user: str | None = None) -> commands.Said:
+    """Run a command on a data folder."""
+    return await commands.typed(*arguments, "--data", folder, sudo_user=sudo_user)
 
 
 async def done(folder: Path, *arguments: str) -> Any:

@@ -36,6 +36,7 @@ from camera_registry.onvif_port import OpenDevice
 from camera_registry.onvif_process import COMMAND, OnvifProcess
 from halfgateway.simulator.camera import SimulatedCamera
 from halfgateway.simulator.simulator import Simulator
+from tests.conftest import uncounted_processes
 
 SOME = Credentials(username="passerelle", password="secret-of-the-camera")
 INFORMATION = (
@@ -66,8 +67,9 @@ async def running(
 
 @pytest.fixture
 async def onvif() -> AsyncIterator[OnvifProcess]:
-    async with running(Patience(rest_s=0.05)) as process:
-        yield process
+    with uncounted_processes():  # the tests that start theirs by themselves count
+        async with running(Patience(rest_s=0.05)) as process:
+            yield process
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -103,12 +105,13 @@ async def everything_of(opened: OpenDevice, camera: SimulatedCamera) -> tuple[ob
     return reading.source, information, profiles, urls
 
 
-async def test_it_answers_what_the_client_in_this_process_answers(simulator: Simulator, onvif: OnvifProcess) -> None:
+async def test_it_answers_what_the_client_in_this_process_answers(simulator: Simulator) -> None:
     camera, clock = simulator.cameras[H264], SystemClock()
     here = onvif_opener(
         allowed=AllowedHosts(["127.0.0.1"]), guard=CredentialGuard(clock), clock=clock, random_bytes=os.urandom
     )
-    assert await everything_of(onvif.open, camera) == await everything_of(here, camera)
+    async with running() as onvif:
+        assert await everything_of(onvif.open, camera) == await everything_of(here, camera)
 
 
 async def test_errors_are_what_they_are_here(onvif: OnvifProcess) -> None:

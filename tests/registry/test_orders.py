@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -19,12 +18,9 @@ from tests.rights import order
 
 
 @pytest.fixture
-async def records(database_url: str) -> AsyncIterator[Database]:
+def records(database: Database) -> Database:
     """A migrated database, once of each kind."""
-    database = Database(database_url)
-    await database.migrate()
-    yield database
-    await database.close()
+    return database
 
 
 @pytest.fixture
