@@ -29,7 +29,7 @@ TIMINGS = SWIFT.model_copy(update={"lease_s": 10.0, "renew_s": 2.0})
 SEED = 20261121
 """Of the gate; ``FUZZ_SEED`` sets another, and a soak draws its own."""
 
-GATE_S = float(os.environ.get("FUZZ_S", "30"))
+GATE_S = float(os.environ.get("FUZZ_S", "60"))
 """Seconds of conversations, none of which goes into counting what they cover."""
 
 SOAK_S = 3600.0

@@ -22,6 +22,7 @@ CODE = "echo $?"
 LOOKS = (
     *("curl -s $SANTE", "systemctl is-active", "journalctl", "halfgateway incident show", "halfgateway incident list"),
     *("halfgateway camera list", "halfgateway camera show", "halfgateway trace list", "halfgateway acceptance plan"),
+    "halfgateway correspondence list",
 )
 """How commands begin that change nothing: what they are to show may come a moment later, and they are typed again."""
 
