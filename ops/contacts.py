@@ -158,6 +158,13 @@ class Directory:
         pp, syn = (self._of_roles(party, roles, at, or_else=fallback) for party in (Party.PP, Party.SYN))
         return _addressed(pp, syn)
 
+    def of_a_report(self, at: datetime) -> Addressed:
+        """Whom the answer to PP's report goes to: PP's mailbox; in copy SYN's single point of contact, which acts on it,
+        and its mailbox (C13). Raises NoContact.
+        """
+        roles = (ContactRole.FUNCTIONAL_MAILBOX, ContactRole.SINGLE_POINT)
+        return _addressed(self.of_a_word(at).to, self._of_roles(Party.SYN, roles, at))
+
     def of_an_alarm(self, at: datetime) -> Addressed:
         """Whom SYN tells of its own gateway's trouble: its security officer and its mailbox. Raises NoContact.
 

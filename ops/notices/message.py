@@ -81,7 +81,7 @@ class Composer:
 
     def report_received(self, incident: Incident, now: datetime, *, answers: str | None = None) -> Composed:
         """Return the answer to what PP reported; ``answers`` is the Message-ID of PP's mail, where it was one (C13)."""
-        terms, addressed = self._terms(now), self.directory().of_a_word(now)
+        terms, addressed = self._terms(now), self.directory().of_a_report(now)
         words = letters.of_report(incident, terms, now)
         return self._mail(f"{incident.id}.received-1", words, addressed, terms, now, thread=answers)
 

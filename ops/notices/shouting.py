@@ -46,6 +46,7 @@ class AlarmKind(StrEnum):
 
     NOTICE_LATE = "notice-late"
     DEADLINE_MISSED = "deadline-missed"
+    CLOCK_RUNS_OUT = "clock-runs-out"
     NOT_WRITTEN = "notice-not-written"
     NOTIFIER_SILENT = "notifier-silent"
     WATCHDOG_SILENT = "watchdog-silent"
@@ -55,7 +56,9 @@ class AlarmKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One reason to come: ``about`` is the incident's id, or the part of ours that is silent."""
+    """One reason to come: ``about`` is the incident's id, with a clock's name where it is one of several, or the part of
+    ours that is silent.
+    """
 
     kind: AlarmKind
     about: str

@@ -20,7 +20,7 @@ from ops.incidents.book import IncidentBooks
 from ops.incidents.duties import Rules, relapses, to_be_shouted
 from ops.incidents.events import Opened, Recovered, Relapsed, Said, Source
 from ops.incidents.following import RecordFollower
-from ops.incidents.incident import Incident
+from ops.incidents.incident import Incident, RunningClock
 from ops.interconnection import Author
 from ops.local_record import LocalRecord
 from ops.notices.escalation import EscalationPlan, is_red
@@ -40,6 +40,10 @@ SILENT_AFTER: Final = timedelta(minutes=2)
 LOST_AFTER: Final = timedelta(seconds=150)
 """How old the gateway's last sign of life may be before an incident is opened: two heartbeats and a half (T07). It is
 well under ``critical_after``, which decides whether anybody is told (N03)."""
+
+
+CLOCK_LEFT: Final = 0.25
+"""The part of a legal clock's time that is left when it is shouted: six hours of a day, a week of a month (L22, L23)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ class Watchdog:
 
     def _standing(self, incidents: Sequence[Incident], now: datetime) -> list[Alarm]:
         alarms = [alarm for incident in incidents if (alarm := self._of(incident, now)) is not None]
+        alarms += [alarm for incident in incidents for alarm in _running_out(incident, now)]
         damaged = [incident.id for incident in incidents if incident.damaged]
         for name in (*damaged, *self._shelf.unreadable):
             text = "Le registre de l'incident est endommagé : informer la Préfecture de police par téléphone."
@@ -138,6 +143,23 @@ class Watchdog:
         red = "ROUGE – " if is_red(incident, self._plan, self._rules, now) else ""
         text = f"{drill}{red}Aucun serveur n'a pris le courriel d'information ; il reste {incident.deadline - now}."
         return Alarm(AlarmKind.NOTICE_LATE, incident.id, text, incident.deadline)
+
+
+def _running_out(incident: Incident, now: datetime) -> list[Alarm]:
+    """The legal clocks beside article 8's that nobody has stopped and that run out soon, or have (L22, L23)."""
+    return [
+        Alarm(AlarmKind.CLOCK_RUNS_OUT, f"{incident.id}/{clock.name}", _left(incident, clock, now), clock.deadline)
+        for clock in incident.clocks.values()
+        if clock.done_at is None and clock.deadline - now <= CLOCK_LEFT * (clock.deadline - clock.start)
+    ]
+
+
+def _left(incident: Incident, clock: RunningClock, now: datetime) -> str:
+    drill = "[EXERCICE] " if incident.drill else ""
+    if now > clock.deadline:
+        return f"{drill}Le délai {clock.name} est dépassé, et rien ne dit que la déclaration a été faite."
+    minutes = (clock.deadline - now) // timedelta(minutes=1)
+    return f"{drill}Délai {clock.name} : il reste {minutes // 60} h {minutes % 60:02} min pour déclarer."
 
 
 def watch_gateway(books: IncidentBooks, record: LocalRecord, gateway: Gateway, *, rules: Rules, now: datetime) -> None:

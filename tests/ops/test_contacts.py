@@ -51,6 +51,13 @@ def test_a_word_goes_to_the_functional_mailbox_or_where_there_is_none_to_the_sin
     assert few.addresses == ("point@pp.example", "astreinte@syn.example")
 
 
+def test_what_pp_reports_is_answered_with_who_acts_on_it_in_copy() -> None:
+    # C13: the single point of contact learns of it by that mail
+    told = Directory(EVERYONE).of_a_report(NOW)
+    assert (told.to, told.cc) == ((PP_MAILBOX,), (SYN_MAILBOX, SYN_POINT))
+    assert Directory((PP_POINT, SYN_POINT)).of_a_report(NOW).addresses == ("point@pp.example", "astreinte@syn.example")
+
+
 def test_an_address_is_told_once() -> None:
     twice = replace(PP_POINT, email="PVPP@pp.example")
     assert Directory((PP_MAILBOX, twice, SYN_POINT)).of_a_notice(NOW).to == (PP_MAILBOX,)

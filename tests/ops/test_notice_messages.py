@@ -174,7 +174,7 @@ def test_a_report_is_acknowledged_in_its_thread_with_its_reference() -> None:
     message = parsed(mail)
     assert message["In-Reply-To"] == "<signalement@pp.example>"
     assert REF in message["Subject"]
-    assert mail.recipients == ("pvpp@pp.example", "dpp@syn.example")
+    assert mail.recipients == ("pvpp@pp.example", "dpp@syn.example", "astreinte@syn.example")
 
 
 def test_each_contact_is_tested_by_itself_once_a_month_and_contractors_with_their_party_in_copy() -> None:

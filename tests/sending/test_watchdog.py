@@ -15,7 +15,7 @@ from aiohttp import web
 
 from ops.errors import NoContact
 from ops.incidents.book import IncidentBooks
-from ops.incidents.events import Escalated, NoticeSubmitted, Recovered, Relapsed
+from ops.incidents.events import ClockStarted, ClockStopped, Escalated, NoticeSubmitted, Recovered, Relapsed
 from ops.incidents.incident import State
 from ops.interconnection import Author, Ground, cut, first_open
 from ops.local_record import LocalRecord
@@ -152,6 +152,38 @@ async def test_a_voice_that_fails_is_tried_again_and_the_others_are_not(tmp_path
         await watchdog.once()
         assert len(post.heard) == 1
         assert said.getvalue().count("notifier-silent") == 1
+
+
+async def test_a_legal_clock_is_shouted_when_a_quarter_of_it_is_left_until_it_is_stopped(
+    tmp_path: Path, clock: HeldClock
+) -> None:
+    # L22, L23
+    said = io.StringIO()
+    books = IncidentBooks(tmp_path / "incidents", clock=clock)
+    start = clock.now()
+    clocks = (
+        ClockStarted(clock="nis2-24h", start=start, deadline=start + 24 * HOUR),
+        ClockStarted(clock="cnil-72h", start=start, deadline=start + 72 * HOUR),
+    )
+    books.update(
+        "i1", "officer", lambda _: (opened(start).model_copy(update={"critical": False, "ground": None}), *clocks)
+    )
+    watchdog = watching(tmp_path, clock, StderrVoice(said))
+    clock.advance(18 * HOUR - MINUTE)
+    await watchdog.once()
+    assert said.getvalue() == ""
+    clock.advance(MINUTE)
+    await watchdog.once()
+    assert "clock-runs-out i1/nis2-24h: Délai nis2-24h : il reste 6 h 00 min pour déclarer." in said.getvalue()
+    clock.advance(6 * HOUR + MINUTE)
+    await watchdog.once()
+    assert "Le délai nis2-24h est dépassé" in said.getvalue()
+    assert "cnil" not in said.getvalue()
+    books.update("i1", "officer", lambda _: (ClockStopped(clock="nis2-24h", done="déclaré"),))
+    said.truncate(0)
+    clock.advance(HOUR)
+    await watchdog.once()
+    assert said.getvalue() == ""
 
 
 async def test_a_damaged_book_is_shouted(tmp_path: Path, clock: HeldClock) -> None:
