@@ -159,8 +159,8 @@ class Directory:
         return _addressed(pp, syn)
 
     def of_a_report(self, at: datetime) -> Addressed:
-        """Whom the answer to PP's report goes to: PP's mailbox; in copy SYN's single point of contact, which acts on it,
-        and its mailbox (C13). Raises NoContact.
+        """Whom the answer to PP's report goes to: PP's mailbox, and in copy, as they act on it, SYN's single point of
+        contact and its mailbox (C13). Raises NoContact.
         """
         roles = (ContactRole.FUNCTIONAL_MAILBOX, ContactRole.SINGLE_POINT)
         return _addressed(self.of_a_word(at).to, self._of_roles(Party.SYN, roles, at))

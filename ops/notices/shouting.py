@@ -56,8 +56,8 @@ class AlarmKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One reason to come: ``about`` is the incident's id, with a clock's name where it is one of several, or the part of
-    ours that is silent.
+    """One reason to come: ``about`` is the incident's id, with a clock's name where there are several, or the part
+    of ours that is silent.
     """
 
     kind: AlarmKind

@@ -43,7 +43,7 @@ well under ``critical_after``, which decides whether anybody is told (N03)."""
 
 
 CLOCK_LEFT: Final = 0.25
-"""The part of a legal clock's time that is left when it is shouted: six hours of a day, a week of a month (L22, L23)."""
+"""The part of a legal clock's time that is left when it is shouted: six hours of a day, a week of a month (L22)."""
 
 
 @dataclass(frozen=True, slots=True)
