@@ -23,6 +23,7 @@ from camera_registry.onvif_process import OnvifProcess
 from halfgateway.api.reservation_service import ReservationService
 from halfgateway.api.services import HealthService
 from halfgateway.app.anchoring import Outside, open_anchoring
+from halfgateway.app.answering import Answering, health_of
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
 from halfgateway.app.heartbeat import open_heartbeat
@@ -37,7 +38,7 @@ from halfgateway.app.keeping import (
     taken,
 )
 from halfgateway.app.life import Inspection, open_life
-from halfgateway.app.listening import Endpoints, health_of, listen
+from halfgateway.app.listening import Endpoints, listen
 from halfgateway.app.office import Office, open_office
 from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.restoring import open_restoration, preflight_of
@@ -183,39 +184,37 @@ async def _start(
     )
     control.records_watch.adopt(in_force.read_machines_again)
     custody = open_custody(lambda: in_force.current, records, tracer.durable, clock)
-    health = health_of(journal, control, records)
-    office = _open_office(records, control, keys, health, in_force, clock)
+    office = _open_office(records, control, keys, health_of(journal, control, records), in_force, clock)
     look = preflight_of(lambda: in_force.current, folder, records, control, journal, clock)
     await _keep_the_calendar(loops, configuration, folder, control, office, look, clock)
     forwarder = open_forwarder(configuration, folder, journal, tracer)
     outside = await open_anchoring(
         journal, keys, folder, SharedHeads(shared.store), lambda: in_force.current.trace, tracer, clock
     )
-    endpoints = await listen(
-        configuration,
-        folder,
-        records,
-        control,
-        office,
-        journal,
-        rtsp,
-        sessions,
-        proof,
-        tls,
-        in_force,
-        custody,
-        ReservationService(
+    answering = Answering(
+        configuration=configuration,
+        folder=folder,
+        records=records,
+        control=control,
+        office=office,
+        journal=journal,
+        rtsp=rtsp,
+        sessions=sessions,
+        proof=proof,
+        in_force=in_force,
+        custody=custody,
+        reservations=ReservationService(
             reservations=control.reservations,
             terms=control.terms,
             changed=partial(_see_everywhere, control, enforcement),
         ),
-        forwarder,
-        outside,
-        health,
-        open_restoration(look, lambda: in_force.current, folder, record, control, keys.proposals, clock),
-        clock,
-        life,
+        forwarder=forwarder,
+        outside=outside,
+        health=health_of(journal, control, records),
+        restoration=open_restoration(look, lambda: in_force.current, folder, record, control, keys.proposals, clock),
+        clock=clock,
     )
+    endpoints = await listen(configuration, folder, rtsp, tls, tracer, answering.ports, life)
     await keep_watch(loops, custody, outside.anchoring, watch)
     await keep_calendars(loops, control, office.register, sessions, clock)
     await keep_incidents(

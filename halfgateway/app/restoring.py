@@ -10,9 +10,9 @@ from functools import partial
 
 from auth.trace import Journal
 from camera_registry.clock import Clock
+from halfgateway.app.answering import probes_of
 from halfgateway.app.door import Control
 from halfgateway.app.keeping import EMBEDDED, Records
-from halfgateway.app.listening import probes_of
 from halfgateway.app.preflight import NodePreflight
 from halfgateway.config import Configuration
 from halfgateway.control.clock_reference import read_kernel_clock
