@@ -18,7 +18,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import halfgateway.app.listening
+import halfgateway.app.answering
 from auth.demo_authority import DemoAuthority
 from auth.trace import Entry, Kind
 from auth.trace.reader import TraceReader
@@ -119,7 +119,7 @@ class Typist:
 
 async def test_every_command_that_acts_leaves_its_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # T10, C21
-    monkeypatch.setattr(halfgateway.app.listening, "PurgeService", purges_in_two_years)
+    monkeypatch.setattr(halfgateway.app.answering, "PurgeService", purges_in_two_years)
     demo = tmp_path / "demo"
     typist = Typist(demo / "trace", ("--data", str(demo)), "demo")
     async with open_gateway(demo, SWIFT) as gateway:

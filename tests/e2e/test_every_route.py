@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-import halfgateway.app.listening
+import halfgateway.app.answering
 from auth.demo_authority import DemoAuthority
 from auth.policy import DegradedMode
 from auth.throttle import FAILURES_PER_MINUTE_OF_STRANGERS
@@ -144,7 +144,7 @@ def purges_in_two_years(journal: Any, _retention: Any, _clock: Any) -> PurgeServ
 async def on_tour(folder: Path) -> AsyncIterator[Tour]:
     """A gateway that can be asked for anything: it reads a configuration again, and something is due for a purge."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(halfgateway.app.listening, "PurgeService", purges_in_two_years)
+        patch.setattr(halfgateway.app.answering, "PurgeService", purges_in_two_years)
         async with open_gateway(folder, SWIFT) as gateway:
             in_force = ConfigurationFile(folder / "gateway.toml", "0" * 64, gateway.node.configuration)
             patch.setattr(gateway.node.in_force, "_file", in_force)
