@@ -5,14 +5,13 @@ It needs the node's disk and nothing else that could be down.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, assert_never
 
 import typer
 
 from camera_registry.clock import SystemClock
-from camera_registry.paris import PARIS
 from halfgateway.cli.common import REFUSED, ConfigOption, DataOption, JsonOption, node_folder, say, stop
+from halfgateway.cli.incident_text import paris
 from ops.correspondence.correspondence import Answer, Correspondence, CorrespondenceBooks, answer
 from ops.correspondence.matters import (
     Act,
@@ -111,7 +110,7 @@ def _document(found: Correspondence, *, whole: bool = False) -> dict[str, Any]:
 def _line(found: Correspondence) -> str:
     state = "à envoyer" if found.owed else "envoyé"
     damaged = " ; registre endommagé" if found.damaged else ""
-    return f"{found.id}  {_title(found.matter)}, {_paris(found.opened_at)} : {state}{_answers(found)}{damaged}"
+    return f"{found.id}  {_title(found.matter)}, {paris(found.opened_at)} : {state}{_answers(found)}{damaged}"
 
 
 def _answers(found: Correspondence) -> str:
@@ -129,7 +128,7 @@ def _text(found: Correspondence) -> str:
     for notice in found.notices:
         lines.append(f"Courriel {notice.id} {notice.message_id}, {len(notice.attempts)} tentative(s)")
         lines += _recipients(found, notice)
-    lines += [f"{_paris(event.at)}  {event.said.kind}  par {event.who}" for event in found.timeline]
+    lines += [f"{paris(event.at)}  {event.said.kind}  par {event.who}" for event in found.timeline]
     return "\n".join(lines)
 
 
@@ -138,7 +137,7 @@ def _recipients(found: Correspondence, notice: Notice) -> list[str]:
     for known in notice.recipients:
         given = answer(found, notice, known, now)
         answered = "" if given is None else f" ; {_ANSWERS[given]}"
-        lines.append(f"  {known.address} : {_LEVELS[known.level]} le {_paris(known.at)}{answered}  {known.evidence}")
+        lines.append(f"  {known.address} : {_LEVELS[known.level]} le {paris(known.at)}{answered}  {known.evidence}")
     return lines
 
 
@@ -158,7 +157,3 @@ def _title(matter: Matter) -> str:
             return f"accès de secours n° {matter.number}"
         case _:
             assert_never(matter)
-
-
-def _paris(instant: datetime) -> str:
-    return instant.astimezone(PARIS).strftime("%d/%m/%Y à %H h %M")

@@ -30,12 +30,12 @@ from halfgateway.cli.common import (
     say,
     stop,
 )
+from halfgateway.cli.incident_text import line, text
 from halfgateway.errors import HalfGatewayError
 from ops.errors import OpsError, UnknownIncident
 from ops.incidents.book import IncidentBooks
 from ops.incidents.clocks import USUAL_CLOCKS, ClockStart, LegalClock
 from ops.incidents.desk import About, IncidentDesk, Means
-from ops.incidents.duties import has_deadline
 from ops.incidents.following import follow_record
 from ops.incidents.incident import Incident
 from ops.interconnection import Author
@@ -59,16 +59,6 @@ When = Annotated[
 ]
 Contact = Annotated[str | None, typer.Option(help="The function that was spoken to; never a name.")]
 
-_STATES = {"open": "ouvert", "acknowledged": "accusé de réception", "resolved": "résolu"}
-_LEVELS = {
-    "queued": "en attente",
-    "submitted": "remis au serveur",
-    "relayed": "relayé",
-    "delivered": "distribué",
-    "acknowledged": "accusé de réception",
-    "failed": "échec",
-}
-
 
 @incident.command("list")
 def list_incidents(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
@@ -76,7 +66,7 @@ def list_incidents(config: ConfigOption = None, data: DataOption = None, as_json
     found = _at_the_desk(config, data, lambda desk, _: desk.all())
     say(
         {"incidents": [_document(one) for one in found]},
-        "\n".join(map(_line, found)) or "Aucun incident.",
+        "\n".join(map(line, found)) or "Aucun incident.",
         as_json=as_json,
     )
 
@@ -329,7 +319,7 @@ def _say_one(
     clocks: Mapping[str, LegalClock] | None = None,
 ) -> None:
     found: Incident = _at_the_desk(config, data, work, clocks)
-    say(_document(found, whole=whole), _text(found) if whole else _line(found), as_json=as_json)
+    say(_document(found, whole=whole), text(found) if whole else line(found), as_json=as_json)
 
 
 def _agreed_clocks(config: Path | None, data: Path | None) -> Mapping[str, LegalClock]:
@@ -371,43 +361,6 @@ def _document(found: Incident, *, whole: bool = False) -> dict[str, Any]:
     shape = incident_detail(found) if whole else incident_shape(found)
     document: dict[str, Any] = shape.model_dump(mode="json")
     return document
-
-
-def _line(found: Incident) -> str:
-    kind = "[EXERCICE] " if found.drill else ""
-    weight = "Incident critique" if found.critical else "incident"
-    told = "" if not has_deadline(found) else f", {_told(found)}"
-    stands = f"{kind}{weight} {_STATES[found.state]}"
-    return f"{found.id}  {stands}, survenance {_paris(found.t0)}{told} : {found.opened.reason}"
-
-
-def _told(found: Incident) -> str:
-    if found.informed_at is not None:
-        return f"Préfecture de police informée le {_paris(found.informed_at)}"
-    return f"à signaler au plus tard le {_paris(found.deadline)}"
-
-
-def _text(found: Incident) -> str:
-    from halfgateway.dossiers.incident_words import KINDS, word, written  # noqa: PLC0415 - the list goes without
-
-    lines = [_line(found), ""]
-    for notice in found.notices:
-        lines.append(f"Courriel {notice.id} ({word(notice.tells)}) {notice.message_id}")
-        lines += [
-            f"  {known.address} : {_LEVELS[known.level]} le {_paris(known.at)}  {known.evidence}"
-            for known in notice.recipients
-        ]
-    for running in found.clocks.values():
-        state = "échéance" if running.done_at is None else f"fait le {_paris(running.done_at)}, échéance"
-        lines.append(f"Délai {running.name} : {state} {_paris(running.deadline)}")
-    for event in found.timeline:
-        told = "".join(f" : {text}" for text in written(event.said))
-        lines.append(f"{_paris(event.at)}  {KINDS[event.said.kind]}{told}  par {event.who}")
-    return "\n".join(lines)
-
-
-def _paris(instant: datetime) -> str:
-    return instant.astimezone(PARIS).strftime("%d/%m/%Y à %H h %M")
 
 
 def _instant(given: datetime | None) -> datetime | None:

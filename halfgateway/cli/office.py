@@ -107,6 +107,13 @@ class Office:
         return True
 
 
+def require_node(config: Path | None, data: Path | None, fault: str) -> None:
+    """Exit with 1 where no node runs, which alone knows what is asked."""
+    node_folder(config, data)
+    if not asyncio.run(Office(config, data).somebody_answers()):
+        stop(REFUSED, fault)
+
+
 def ask(config: Path | None, data: Path | None, method: str, path: str, body: object = None) -> Any:
     """One call to the register; exits with 1 where it is refused."""
 

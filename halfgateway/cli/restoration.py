@@ -5,14 +5,12 @@ It takes the node: nobody else knows whether its trace, its slots and its camera
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from halfgateway.cli.common import REFUSED, ConfigOption, DataOption, JsonOption, node_folder, say, stop
+from halfgateway.cli.common import REFUSED, ConfigOption, DataOption, JsonOption, say, stop
 
 _OUTCOMES = {"passed": "oui", "failed": "NON", "unknown": " ? "}
 
@@ -37,9 +35,9 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Rétablir l'Interconnexion : show the pre-flight, have it confirmed, restore."""
-    from halfgateway.cli.office import ask  # noqa: PLC0415 - a cut does not wait for it
+    from halfgateway.cli.office import ask, require_node  # noqa: PLC0415 - a cut does not wait for it
 
-    _require_node(config, data)
+    require_node(config, data, NO_NODE)
     seen = ask(config, data, "GET", "/interconnection/preflight")
     if not yes and sys.stdin.isatty():
         motive = _confirmed(seen, incident, motive)
@@ -56,15 +54,6 @@ def restore(
         "proposal": answer["proposal"],
     }
     say(document, _said(incident, answer), as_json=as_json)
-
-
-def _require_node(config: Path | None, data: Path | None) -> None:
-    """Exit with 1 where no node runs: nothing then tells whether what is restored would work."""
-    from halfgateway.cli.office import Office  # noqa: PLC0415 - as above
-
-    node_folder(config, data)
-    if not asyncio.run(Office(config, data).somebody_answers()):
-        stop(REFUSED, NO_NODE)
 
 
 def _confirmed(seen: dict[str, Any], incident: str, motive: str | None) -> str | None:
@@ -86,10 +75,7 @@ def _asked(question: str) -> str:
 
 
 def _shown(seen: dict[str, Any]) -> str:
-    lines = [f"Vérifications préalables du nœud {seen['node']} :"]
-    lines += [
-        f"  [{_OUTCOMES[found['outcome']]}] {found['title']} : {found['observation']}" for found in seen["findings"]
-    ]
+    lines = [f"Vérifications préalables du nœud {seen['node']} :", *findings(seen)]
     proposal = seen["proposal"]
     if proposal is not None:
         despite = f", en passant outre : {proposal['motive']}" if proposal["motive"] else ""
@@ -99,6 +85,13 @@ def _shown(seen: dict[str, Any]) -> str:
             "Deux personnes sont nécessaires : le rétablissement sera proposé, et un autre compte le confirme."
         )
     return "\n".join(lines)
+
+
+def findings(seen: dict[str, Any]) -> list[str]:
+    """What was looked at, a line for each."""
+    return [
+        f"  [{_OUTCOMES[found['outcome']]}] {found['title']} : {found['observation']}" for found in seen["findings"]
+    ]
 
 
 def _said(incident: str, answer: dict[str, Any]) -> str:

@@ -59,7 +59,12 @@ MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
     ("GET", "/api/v1/cameras/cam-1/recordings", None, WATCHERS),
     ("POST", "/api/v1/streams", _WISH, WATCHERS),
     ("GET", "/api/v1/streams", None, ALL - {Role.MACHINE}),
-    ("DELETE", "/api/v1/streams/stream-1", None, {Role.OPERATOR, Role.MACHINE, Role.SUPERVISOR, Role.OPS}),
+    (
+        "DELETE",
+        "/api/v1/streams/stream-1",
+        None,
+        {Role.OPERATOR, Role.MACHINE, Role.SUPERVISOR, Role.OPS, Role.OFFICER},
+    ),
     ("POST", "/api/v1/streams/stream-1/handover", {"assertion": "a.b.c"}, WATCHERS),
     ("GET", "/api/v1/reservations", None, {Role.SUPERVISOR, Role.OPS, Role.OFFICER, Role.AUDITOR}),
     ("POST", "/api/v1/reservations", {"service": "DOPC", "slots": 2, "until": _START}, {Role.SUPERVISOR}),

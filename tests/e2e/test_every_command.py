@@ -56,6 +56,8 @@ UNTRACED = {
     **dict.fromkeys(READINGS_OF_THE_CONTRACT, "reads the contract and its calendar: no person, no stream"),
     "incident list": "tells what became of the interconnection: no person, no stream",
     "incident show": "tells what became of the interconnection: no person, no stream",
+    "status": "tells how the interconnection stands: no person, no stream",
+    "stream list": "tells how many slots are taken; who watches, and why, is masked (L19)",
     "correspondence list": "tells which mails left, to functions: no person, no stream",
     "correspondence show": "tells which mails left, to functions: no person, no stream",
 }
@@ -65,8 +67,9 @@ STARTED = ("demo", "serve")
 """The two that start a node: the node of this test says so in its first entry, and is started as ``demo`` starts its
 own; ``serve`` is run in most other modules of this folder (:class:`tests.e2e.nodes.ServedNode`)."""
 
-ELSEWHERE = ("trace continue", "trace cosign")
-"""Those that take a backup put back, or another half-gateway: run, with their entries asserted, in test_anchors.py."""
+ELSEWHERE = ("trace continue", "trace cosign", "stream close")
+"""Those that take a backup put back, another half-gateway, or a player: run, with their entries asserted, in
+test_anchors.py and test_watch_commands.py."""
 
 BY = ("--authority", "préfet de police", "--reference", "PP-17")
 ORDER = ("--recipient", "DOPC", "--commune", "Trappes", "--signed-on", "2026-01-01", "--last-day", "2099-12-31")

@@ -103,8 +103,8 @@ class StreamRoutes:
     @operation(
         "DELETE",
         f"{API}/streams/{{id}}",
-        summary="Close a stream: its owner, the supervisor, or SYN's operations",
-        roles={Role.OPERATOR, Role.MACHINE, Role.SUPERVISOR, Role.OPS},
+        summary="Close a stream: its owner, the supervisor, SYN's operations or its security officer",
+        roles={Role.OPERATOR, Role.MACHINE, Role.SUPERVISOR, Role.OPS, Role.OFFICER},
         status=204,
         errors=(UnknownStream, StateStoreUnavailable, TraceUnavailable),
         traces=(Kind.STREAM_STOPPED,),
