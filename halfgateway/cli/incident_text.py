@@ -6,6 +6,7 @@ from datetime import datetime
 
 from camera_registry.paris import PARIS
 from ops.incidents.duties import has_deadline
+from ops.incidents.events import ForRecipient
 from ops.incidents.incident import Incident
 
 _STATES = {"open": "ouvert", "acknowledged": "accusé de réception", "resolved": "résolu"}
@@ -49,7 +50,8 @@ def text(found: Incident) -> str:
         state = "échéance" if running.done_at is None else f"fait le {paris(running.done_at)}, échéance"
         lines.append(f"Délai {running.name} : {state} {paris(running.deadline)}")
     for event in found.timeline:
-        told = "".join(f" : {text}" for text in written(event.said))
+        to = [event.said.recipient] if isinstance(event.said, ForRecipient) else []
+        told = "".join(f" : {each}" for each in (*to, *written(event.said)))
         lines.append(f"{paris(event.at)}  {KINDS[event.said.kind]}{told}  par {event.who}")
     return "\n".join(lines)
 

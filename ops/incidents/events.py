@@ -235,37 +235,39 @@ class NoticeAttempted(_Said):
     outcome: Literal["taken", "partly-taken", "deferred", "refused", "unreachable"]
 
 
-class _ForRecipient(_Said):
+class ForRecipient(_Said):
+    """What became of a notice for one recipient; ``evidence`` is by whose word."""
+
     notice: Id
     recipient: Address
     evidence: Text
 
 
-class NoticeSubmitted(_ForRecipient):
+class NoticeSubmitted(ForRecipient):
     """A server took it for this recipient: ``evidence`` is its answer, ``250 … queued as …``."""
 
     kind: Literal["notice.submitted"] = "notice.submitted"
 
 
-class NoticeRelayed(_ForRecipient):
+class NoticeRelayed(ForRecipient):
     """A delivery report says that it went on to a server that sends no report (RFC 3464, ``relayed``)."""
 
     kind: Literal["notice.relayed"] = "notice.relayed"
 
 
-class NoticeDelivered(_ForRecipient):
+class NoticeDelivered(ForRecipient):
     """A delivery report says that it lies in the mailbox (RFC 3464, ``delivered``)."""
 
     kind: Literal["notice.delivered"] = "notice.delivered"
 
 
-class NoticeAcknowledged(_ForRecipient):
+class NoticeAcknowledged(ForRecipient):
     """The recipient answered, or said so by telephone (N08)."""
 
     kind: Literal["notice.acknowledged"] = "notice.acknowledged"
 
 
-class NoticeFailed(_ForRecipient):
+class NoticeFailed(ForRecipient):
     """It will not reach this recipient: a final refusal, or a report of failure (N04)."""
 
     kind: Literal["notice.failed"] = "notice.failed"
