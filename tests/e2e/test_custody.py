@@ -20,6 +20,8 @@ from auth.trace import Entry, Kind
 from auth.trace.reader import TraceReader
 from halfgateway.cli import common
 from tests.asserting import public_pem
+from tests.databases import Kind as DatabaseKind
+from tests.databases import databases
 from tests.e2e.commands import typed
 from tests.e2e.conftest import SWIFT, Gateway, open_gateway, until
 from tests.e2e.forging import issue, read, revocation_list
@@ -172,8 +174,9 @@ async def trace_of(folder: Path) -> list[Entry]:
 
 async def test_the_commands_leave_their_entries_under_the_os_accounts_name(tmp_path: Path) -> None:  # C21, T10
     folder = tmp_path / "demo"
-    async with open_gateway(folder, SWIFT):
-        pass
+    with databases.using(DatabaseKind.SQLITE):  # as a demo at rest has it
+        async with open_gateway(folder, SWIFT):
+            pass
     key, crl = tmp_path / "pp.pub", tmp_path / "crl.pem"
     root = read(folder / "ca" / "ca.pem", folder / "ca" / "ca.key")
     key.write_text(public_pem(root.key))  # type: ignore[arg-type]

@@ -26,6 +26,8 @@ from camera_registry.paris import PARIS
 from halfgateway.cli import build
 from halfgateway.cli.common import account_name
 from tests.asserting import public_pem
+from tests.databases import Kind as DatabaseKind
+from tests.databases import databases
 from tests.dossiers.stopped_node import NODE, StoppedNode, drafts
 from tests.dossiers.test_commands import CONFIG
 from tests.e2e.conftest import SWIFT, Gateway, open_gateway
@@ -125,10 +127,11 @@ async def test_every_command_that_acts_leaves_its_entry(tmp_path: Path, monkeypa
     monkeypatch.setattr(halfgateway.app.answering, "PurgeService", purges_in_two_years)
     demo = tmp_path / "demo"
     typist = Typist(demo / "trace", ("--data", str(demo)), "demo")
-    async with open_gateway(demo, SWIFT) as gateway:
-        assert Kind.NODE_STARTED in {entry.kind for entry in await typist.entries()}
-        await beside_a_running_node(typist, gateway, tmp_path)
-        sealed = await use_a_sealed_credential(gateway)
+    with databases.using(DatabaseKind.SQLITE):  # as a demo at rest has it
+        async with open_gateway(demo, SWIFT) as gateway:
+            assert Kind.NODE_STARTED in {entry.kind for entry in await typist.entries()}
+            await beside_a_running_node(typist, gateway, tmp_path)
+            sealed = await use_a_sealed_credential(gateway)
     await at_rest(typist, demo, tmp_path, sealed)
     first = tmp_path / "first"
     first.mkdir()
