@@ -206,6 +206,13 @@ class PreflightFailed(Refusal):
         self.missing = missing
 
 
+class ProposalLapsed(Refusal):
+    """The restoration that was to be confirmed is proposed no longer: its time is over, or somebody was quicker."""
+
+    code, http_status, rtsp_status = "proposal-lapsed", 409, 503
+    article = "article 8"
+
+
 class StateStoreUnavailable(Refusal):
     """The slots, or the interconnection's state, cannot be known now."""
 

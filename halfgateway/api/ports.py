@@ -201,7 +201,7 @@ class Interconnection(Protocol):
     ) -> ProposalShape | None:
         """Restore, or propose it where another person is to confirm: then return the proposal.
 
-        Raises PreflightFailed, ops.errors.TransitionRefused, LocalRecordError.
+        Raises PreflightFailed, ProposalLapsed, ops.errors.TransitionRefused, LocalRecordError.
         """
 
     async def degrade(self, *, by: Principal, mode: str | None, reason: str, source: str) -> None:

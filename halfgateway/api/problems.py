@@ -49,6 +49,7 @@ TITLES = {
     "throttled": "Trop de tentatives depuis cette adresse",
     "interconnection-cut": "Interconnexion interrompue",
     "degraded-mode": "Interconnexion en mode dégradé",
+    "proposal-lapsed": "Proposition de rétablissement échue",
     "preflight-failed": "Vérifications préalables au rétablissement en défaut",
     "camera-unreachable": "Caméra injoignable",
     "recorder-unreachable": "Enregistreur injoignable",

@@ -15,6 +15,7 @@ from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock
 from halfgateway.app.door import Control
 from halfgateway.app.keeping import Records
+from halfgateway.app.tls import ALARMS_AT
 from halfgateway.app.watching import Loops
 from halfgateway.attending import signs_before_start
 from halfgateway.config import Configuration
@@ -38,8 +39,8 @@ log = logging.getLogger(__name__)
 SHOW_EVERY_S = 5.0
 """How often it is looked whether something is wrong with the node."""
 
-HALF_USED, NEARLY_USED = 0.5, 0.8
-"""Parts of a revocation list's life past which SYN is told (S02)."""
+HALF_USED, NEARLY_USED, _ = ALARMS_AT
+"""Parts of a revocation list's life past which SYN is told by mail (S02)."""
 
 
 async def keep_incidents(

@@ -16,7 +16,7 @@ La Demi-Passerelle Partenaire est prête. (The half-gateway is ready. Ctrl-C sto
 Visualiser (watch), with the demo's machine account:
 
   ffplay -rtsp_transport tcp '{url}'
-  vlc --rtsp-tcp '{url}'
+  vlc --rtsp-tcp '{url}'    # VideoLAN's; Debian's is built without RTSP
   gst-launch-1.0 rtspsrc protocols=tcp location='{url}' ! decodebin ! autovideosink
 
 Un onzième Flux est refusé (an eleventh stream is refused: 453 Not Enough Bandwidth):

@@ -26,7 +26,7 @@ from auth.trace import Draft, Kind
 from camera_registry.clock import Clock, rfc3339
 from halfgateway.control.interconnection import Interconnection
 from halfgateway.control.proposals import Person, Proposal, Proposals
-from halfgateway.errors import PreflightFailed, StateStoreUnavailable
+from halfgateway.errors import PreflightFailed, ProposalLapsed, StateStoreUnavailable
 from ops.interconnection import Author, restore
 from ops.preflight import Finding, Preflight
 
@@ -112,7 +112,8 @@ class Restoration:
     async def restore(self, person: Person, *, incident: str, reason: str, motive: str | None) -> Proposal | None:
         """Restore, or propose it: then return the proposal that stands.
 
-        Raises PreflightFailed, StateStoreUnavailable, TraceUnavailable, ops.errors.TransitionRefused, LocalRecordError.
+        Raises PreflightFailed, ProposalLapsed, StateStoreUnavailable, TraceUnavailable, LocalRecordError, and
+        ops.errors.TransitionRefused.
         """
         wish = _Wish(person, incident, reason, motive)
         async with self._one_at_a_time:
@@ -139,7 +140,7 @@ class Restoration:
         evidence = self._passed(wish, preflight)
         self._require_possible(wish, alone=True)
         if not await self._proposals.take(proposed) or proposed.until <= self._clock.now():
-            raise StateStoreUnavailable("La proposition de rétablissement est échue, ou vient d'être confirmée.")
+            raise ProposalLapsed("La proposition de rétablissement est échue, ou vient d'être confirmée.")
         word = {"proposed_by": proposed.account, "proposed_reason": proposed.reason}
         await self._open_noted(wish, preflight, {**evidence, **word})
         return None

@@ -1,7 +1,7 @@
 """The books of incidents: one folder each, below the node's data, that needs nothing else to be read or written.
 
 A book is the fsynced source of its incident (N01): the node, the command line, the notifier and the watchdog write it
-under one lock, SQL rows and trace entries follow it. Correspondences have books of the same make
+under one lock, and the trace's entries follow it. Correspondences have books of the same make
 (:mod:`ops.correspondence.correspondence`). In the folder of an incident lie
 
 ==============  ====================================================================================================
@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ class _Pages:
     damaged: bool
 
 
-class Books(Generic[Subject]):
+class Books(ABC, Generic[Subject]):
     """All the books of one sort below one folder, whatever they tell; see :class:`IncidentBooks`.
 
     ``lock_limit_s`` bounds the wait for another process that writes. The methods block on the disk for milliseconds:
@@ -92,9 +93,9 @@ class Books(Generic[Subject]):
         self._fsync = fsync
 
     @staticmethod
+    @abstractmethod
     def fold(name: str, events: Sequence[Event], *, damaged: bool) -> Subject | None:
         """Return what the events say, in their order; None where the first does not open anything."""
-        raise NotImplementedError
 
     def ids(self) -> tuple[str, ...]:
         """The incidents that have a book, the oldest id first."""

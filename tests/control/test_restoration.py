@@ -12,7 +12,7 @@ import pytest
 from auth.trace import Draft, Kind
 from halfgateway.control.proposals import Person, Proposal, Proposals
 from halfgateway.control.restoration import Restoration
-from halfgateway.errors import PreflightFailed, StateStoreUnavailable
+from halfgateway.errors import PreflightFailed, ProposalLapsed, StateStoreUnavailable
 from ops.errors import NothingToRestore, OfficerRequired, WrongIncident
 from ops.interconnection import Author, Ground, Status
 from ops.preflight import Preflight
@@ -174,7 +174,7 @@ async def test_one_that_was_put_back_after_its_time_counts_no_more(desk: Desk) -
     incident = await desk.cut()
     await desk.restore(ALICE, incident)
     desk.node.clock.advance(QUARTER)
-    with pytest.raises(StateStoreUnavailable, match="échue"):
+    with pytest.raises(ProposalLapsed, match="échue"):
         await desk.restore(BOB, incident)
     assert (await desk.restore(BOB, incident)).account == "ops-bob"
     assert desk.state is Status.CUT

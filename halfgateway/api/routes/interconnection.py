@@ -13,7 +13,7 @@ from halfgateway.api.ports import Interconnection
 from halfgateway.api.problems import Fault, InvalidCall
 from halfgateway.api.restoration_shapes import PreflightShape, RestoreAnswer
 from halfgateway.api.shapes import CutAnswer, CutRequest, DegradeRequest, InterconnectionView, RestoreRequest
-from halfgateway.errors import PreflightFailed, Refusal, StateStoreUnavailable, TraceUnavailable
+from halfgateway.errors import PreflightFailed, ProposalLapsed, Refusal, StateStoreUnavailable, TraceUnavailable
 from ops.errors import (
     DegradationRefused,
     DrillRefused,
@@ -93,7 +93,7 @@ class InterconnectionRoutes:
         f"{API}/interconnection/restore",
         summary="Restore what an incident has cut, or propose it to a second person",
         roles={Role.OPS, Role.OFFICER},
-        errors=(TraceUnavailable, PreflightFailed),
+        errors=(TraceUnavailable, PreflightFailed, ProposalLapsed),
         traces=(
             Kind.INTERCONNECTION_RESTORED,
             Kind.INTERCONNECTION_RESTORATION_PROPOSED,
