@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 from asyncio import AbstractEventLoop
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import uvloop
 from coverage import Coverage
 
-from halfgateway.api import application
-from halfgateway.api.operation import Operation
-from halfgateway.api.routes.documents import DocumentRoutes
 from halfgateway.database import Database
 from tests.databases import KINDS, Kind, databases
 from tests.held_clock import HeldClock
@@ -35,23 +30,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write docs/compatibility.md from what is seen, instead of holding it to what is written",
     )
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_document() -> Iterator[None]:
-    """The API's document is made once for all the applications that tests build: it is most of what one costs."""
-    make, pages = cache(application.openapi_document), dict[int, DocumentRoutes]()
-
-    def made_once(operations: Sequence[Operation], **about: str) -> dict[str, Any]:
-        return make(tuple(operations), **about)
-
-    def written_once(document: dict[str, Any]) -> DocumentRoutes:
-        return pages.get(id(document)) or pages.setdefault(id(document), DocumentRoutes(document))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(application, "openapi_document", made_once)
-        patch.setattr(application, "DocumentRoutes", written_once)
-        yield
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         HealthRoutes(ports.health, ports.registry),
     ]
     declared = [operation for group in groups for operation in operations_of(group)]
-    groups.append(DocumentRoutes(openapi_document(declared, version=__version__, description=_DESCRIPTION)))
+    groups.append(DocumentRoutes(lambda: openapi_document(declared, version=__version__, description=_DESCRIPTION)))
     application = web.Application(
         client_max_size=MAX_BODY_BYTES,
         middlewares=[_measuring(ports.registry, ports.clock), _as_problems],

@@ -9,6 +9,8 @@ import os
 import sys
 from pathlib import Path
 
+from sqlalchemy.orm import configure_mappers
+
 from halfgateway.cli.node import serve
 
 
@@ -18,6 +20,7 @@ def live(config: Path) -> None:
 
 
 def main(config: Path) -> None:
+    configure_mappers()
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:

@@ -183,7 +183,7 @@ def house(tmp_path: Path) -> Iterator[Estate]:
 
 
 async def kill_again_and_again(house: Estate, kills: int) -> None:
-    chance, killed, early, died_s = random.Random(20261122), 0, 0, 0.0
+    chance, killed, early, died_s = random.Random(kills), 0, 0, 0.0
     async with mortal(house) as being, aiohttp.ClientSession() as http:
         players = Players(being, house, http, chance)
         await being.begin()
