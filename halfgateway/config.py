@@ -34,6 +34,7 @@ from halfgateway.config_ops import (
     mail_files,
     strangers_on_call,
 )
+from halfgateway.config_recordings import RecorderSection, RecordingsSection
 from halfgateway.config_terms import (
     AssertionSection,
     ConventionSection,
@@ -247,6 +248,8 @@ class Configuration(Section):
     siem: SiemSection | None = None
     trace: TraceSection = TraceSection()
     cameras: tuple[CameraSection, ...] = ()
+    recorders: tuple[RecorderSection, ...] = ()
+    recordings: RecordingsSection = RecordingsSection()
     machines: tuple[MachineSection, ...] = ()
     assertions: AssertionSection | None = None
     sites: tuple[SiteSection, ...] = ()
@@ -269,11 +272,15 @@ class Configuration(Section):
             faults.append(f"incidents.gateway_lost_s is shorter than {LOST_BEATS:g} heartbeats of {period_s:g} s")
         named = {
             "cameras": [camera.id for camera in self.cameras],
+            "recorders": [recorder.id for recorder in self.recorders],
+            "recorded cameras": [camera for recorder in self.recorders for camera in recorder.cameras],
             "machines": [machine.id for machine in self.machines],
             "sites": [site.id for site in self.sites],
             "degraded_modes": [mode.name for mode in self.degraded_modes],
             "equipment": [each.id for each in self.equipment],
         }
+        if self.recordings.bulk_accounts and self.recordings.bulk_agreement is None:
+            faults.append("recordings.bulk_accounts without recordings.bulk_agreement, the reference of what allows it")
         faults += strangers_on_call(self.on_call, self.contacts)
         for kind, ids in named.items():
             faults += [f"{kind}: {name} appears twice" for name in sorted({i for i in ids if ids.count(i) > 1})]
@@ -340,6 +347,8 @@ def read_configuration(path: Path) -> Configuration:
 
 def _files(configuration: Configuration) -> list[tuple[str, Path]]:
     files = [(f"cameras.{camera.id}.password_file", camera.password_file) for camera in configuration.cameras]
+    recorders = [each for each in configuration.recorders if each.kind != "segments"]
+    files += [(f"recorders.{recorder.id}.password_file", recorder.password_file) for recorder in recorders]
     for name, server in (("state_store", configuration.state_store), ("database", configuration.database)):
         files += [(f"{name}.password_file", server.password_file)] if server.password_file is not None else []
     if configuration.tls is not None:

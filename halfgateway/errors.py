@@ -188,6 +188,13 @@ class CameraUnreachable(Refusal):
     article = "article 6"
 
 
+class RecorderUnreachable(Refusal):
+    """The recorder is known, and does not answer, or has no session to give (article 6, obligation de moyens)."""
+
+    code, http_status, rtsp_status = "recorder-unreachable", 503, 503
+    article = "article 6"
+
+
 class TraceUnavailable(Refusal):
     """The access cannot be traced, so it does not happen (T01)."""
 

@@ -1,0 +1,119 @@
+"""What the configuration says of recordings: SYN's recorders by kind, and who may have more than a picture's pace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field, field_validator
+
+from camera_registry.connections import Connection, StreamSource
+from halfgateway.sections import Name, Section
+
+
+def _is_a_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"no time zone is called {name!r}") from error
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_is_a_zone)]
+"""The IANA name of the zone in which a recorder writes its times."""
+
+Channel = Annotated[str, Field(min_length=1, max_length=128)]
+"""By which name a recorder knows a camera: a recording's token, a channel's number, a folder."""
+
+Sessions = Annotated[int, Field(ge=1, le=64)]
+"""Replays that a recorder gives at once; one more is refused here, and not asked of it."""
+
+_FIELDS = frozenset({"channel", "start", "end"})
+
+
+class OnvifRecorderSection(Section):
+    """A recorder of ONVIF Profile G; ``cameras`` are its recordings' tokens by our cameras."""
+
+    kind: Literal["onvif"]
+    id: Name
+    onvif_url: str
+    username: str
+    password_file: Path
+    sessions: Sessions = 4
+    cameras: dict[Name, Channel]
+
+    @field_validator("onvif_url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        try:
+            Connection(onvif_url=url)
+        except ValueError as error:
+            raise ValueError(f"http://HOST/onvif/device_service or the like is wanted: {error}") from error
+        return url
+
+
+class UrlRecorderSection(Section):
+    """A recorder that replays by a URL of its maker's: ``{channel}``, ``{start}`` and perhaps ``{end}`` stand in it.
+
+    Times are written as ``time_format`` (strftime) has them, in ``time_zone``. It cannot be asked what it has:
+    ``keeps_days`` are believed.
+    """
+
+    kind: Literal["url"]
+    id: Name
+    url: str
+    time_format: Annotated[str, Field(min_length=1, max_length=64)] = "%Y%m%dT%H%M%SZ"
+    time_zone: Zone = "UTC"
+    username: str
+    password_file: Path
+    sessions: Sessions = 4
+    keeps_days: Annotated[int, Field(ge=1, le=31)] = 10
+    cameras: dict[Name, Channel]
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_template(cls, url: str) -> str:
+        try:
+            named = {field for _, field, _, _ in Formatter().parse(url) if field is not None}
+            StreamSource(camera="-", profile="-", url=url.format(channel="1", start="0", end="0"), credentials=None)
+        except (ValueError, KeyError, IndexError) as error:
+            raise ValueError(f"rtsp://HOST/…{{channel}}…{{start}} is wanted, without credentials: {error}") from error
+        if not {"channel", "start"} <= named <= _FIELDS:
+            raise ValueError("{channel} and {start} must stand in it, and no more than these and {end} may")
+        return url
+
+
+class SegmentRecorderSection(Section):
+    """A folder of MP4 or MPEG-TS segments; ``cameras`` are the folders below it by our cameras.
+
+    ``pattern`` (strftime) is where a segment lies below its camera's folder, by the instant at which it begins, as a
+    clock in ``time_zone`` shows it.
+    """
+
+    kind: Literal["segments"]
+    id: Name
+    folder: Path
+    pattern: Annotated[str, Field(min_length=1, max_length=128)] = "%Y-%m-%d/%Y%m%dT%H%M%S.%fZ.mp4"
+    time_zone: Zone = "UTC"
+    cameras: dict[Name, Channel]
+
+
+RecorderSection = Annotated[
+    OnvifRecorderSection | UrlRecorderSection | SegmentRecorderSection, Field(discriminator="kind")
+]
+
+
+class RecordingsSection(Section):
+    """Who may have recordings faster than they are watched: accounts, and the reference of what allows it (S14)."""
+
+    bulk_accounts: tuple[str, ...] = ()
+    bulk_agreement: str | None = None
+
+    @field_validator("bulk_agreement")
+    @classmethod
+    def _is_said(cls, reference: str | None) -> str | None:
+        if reference is not None and not reference.strip():
+            raise ValueError("a reference is wanted")
+        return reference
