@@ -78,15 +78,15 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_a_passage_is_played_from_its_start_to_its_end(access: RecorderAccess, extension: bool) -> None:
     # rtsp.md section 1.6; ONVIF Streaming 6.3, 6.9: the recorder stays in PLAY, and the passage is over
     passage = Passage(NOON + 2 * SECOND, NOON + 6 * SECOND, FAST)
-    async with scripted_recorder(Manner(extension=extension, says_goodbye=not extension)) as recorder:
-        async with replaying(recorder, access) as replay:
-            pictures = [picture async for picture in replay.play(passage)]
+    manner = Manner(extension=extension, says_goodbye=not extension)
+    async with scripted_recorder(manner) as recorder, replaying(recorder, access) as replay:
+        pictures = [picture async for picture in replay.play(passage)]
     assert [picture.at for picture in pictures] == [passage.start + PICTURE * number for number in range(20)]
     assert [picture.clean for picture in pictures] == [number % PICTURES_A_GROUP == 0 for number in range(20)]
     assert pictures[0].discontinuous
     assert not any(picture.discontinuous for picture in pictures[1:])
     assert pictures[-1].last == extension
-    assert recorder.methods() == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY", "TEARDOWN"]
+    assert recorder.methods() == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY", "TEARDOWN"]  # it is not paused: it is over
 
 
 async def test_what_is_asked_is_what_onvif_has_written_down(access: RecorderAccess) -> None:
@@ -107,9 +107,9 @@ async def test_what_is_asked_is_what_onvif_has_written_down(access: RecorderAcce
 
 
 async def test_it_begins_at_the_first_clean_picture(access: RecorderAccess) -> None:
-    async with scripted_recorder(Manner(names_cseq=False, stragglers=3)) as recorder:
-        async with replaying(recorder, access) as replay:
-            first, *_ = await some(replay, Passage(NOON, None, FAST), 3)
+    manner = Manner(names_cseq=False, stragglers=3)
+    async with scripted_recorder(manner) as recorder, replaying(recorder, access) as replay:
+        first, *_ = await some(replay, Passage(NOON, None, FAST), 3)
     assert first.clean
 
 
@@ -217,15 +217,14 @@ async def test_a_gap_that_the_recorder_skips_is_waited_out(
     ids=["hangs-up-at-the-end", "silent-at-the-end", "hangs-up-before", "silent-before"],
 )
 async def test_the_end_and_a_loss_are_told_apart(access: RecorderAccess, manner: Manner, ends: bool) -> None:
-    found = []
+    found: list[Picture] = []
     lost: RecorderUnreachable | None = None
-    async with scripted_recorder(manner) as recorder:
-        async with replaying(recorder, access, silence_limit_s=0.3) as replay:
-            try:
-                async for picture in replay.play(Passage(NOON, NOON + 10 * SECOND, FAST)):
-                    found.append(picture)
-            except RecorderUnreachable as failure:
-                lost = failure
+    async with scripted_recorder(manner) as recorder, replaying(recorder, access, silence_limit_s=0.3) as replay:
+        try:
+            async for picture in replay.play(Passage(NOON, NOON + 10 * SECOND, FAST)):
+                found += [picture]
+        except RecorderUnreachable as failure:
+            lost = failure
     assert (lost is None) == ends
     assert len(found) == (50 if ends else 15)
 
