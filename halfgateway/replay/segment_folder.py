@@ -24,7 +24,7 @@ from halfgateway.protocol.sdp import SessionDescription
 from halfgateway.relay.source import VideoFormat
 from halfgateway.replay.footage import Footage, Interval, Passage, Picture, Replay
 from halfgateway.replay.read_ahead import read_ahead
-from halfgateway.replay.segment_walk import Shown, backwards, forwards
+from halfgateway.replay.segment_walk import Shown, Wanted, backwards, forwards
 from halfgateway.segments.catalogue import Catalogue
 from halfgateway.segments.description import describe
 from halfgateway.segments.layout import Layout
@@ -41,6 +41,7 @@ MOST_LATE_S: Final = 1.0
 hurried after."""
 
 _Result = TypeVar("_Result")
+_Walk = Callable[[Catalogue, datetime, datetime | None, Codec, Wanted], Generator[Shown | None, None, None]]
 _TICK_US: Final = 1_000_000
 
 
@@ -107,6 +108,10 @@ class _Due:
     picture: Picture
     after_s: float
 
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.picture.packets))
+
 
 class _SegmentReplay(Replay):
     def __init__(
@@ -131,7 +136,7 @@ class _SegmentReplay(Replay):
         source = _pictures(self._catalogue, self._codec, passage)
         pace = _Pace(self._clock, self._sleep) if passage.options.rate_control else None
         given = False
-        async with aclosing(read_ahead(source, self._threads, size_of=_size_of)) as ahead:
+        async with aclosing(read_ahead(source, self._threads, monotonic=self._clock.monotonic)) as ahead:
             try:
                 async for due in ahead:
                     if due is None:
@@ -169,7 +174,7 @@ class _Pace:
 def _pictures(catalogue: Catalogue, codec: Codec, passage: Passage) -> Generator[_Due | None, None, None]:
     """The pictures of a passage as packets, each with when it is due. Blocks."""
     options = passage.options
-    walk = backwards if options.scale < 0 else forwards
+    walk: _Walk = backwards if options.scale < 0 else forwards
     shown = walk(catalogue, passage.start, passage.end, codec, _wanted(options.frames, codec))
     timing: _Timing | None = None
     base = secrets.randbits(32)
@@ -209,7 +214,7 @@ class _Timing:
         return 2 * group_end - played
 
 
-def _wanted(frames: Frames, codec: Codec) -> Callable[[AccessUnit], bool]:
+def _wanted(frames: Frames, codec: Codec) -> Wanted:
     if frames.kind is FrameKind.PREDICTED:
         return lambda unit: unit.clean or not is_disposable(codec, unit.data)
     if frames.kind is FrameKind.INTRA:
@@ -229,7 +234,3 @@ class _Intra:
             return False
         self._given = unit.at
         return True
-
-
-def _size_of(due: _Due) -> int:
-    return sum(map(len, due.picture.packets))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -34,7 +34,7 @@ class Shown:
 
 def forwards(
     catalogue: Catalogue, start: datetime, end: datetime | None, codec: Codec, wanted: Wanted
-) -> Iterator[Shown | None]:
+) -> Generator[Shown | None, None, None]:
     """The pictures from the clean one at or before ``start`` on, filmed before ``end``; None: nothing more, yet.
 
     It ends where footage ends that is not still being recorded, and before footage of another codec.
@@ -65,7 +65,7 @@ def forwards(
 
 def backwards(
     catalogue: Catalogue, start: datetime, end: datetime | None, codec: Codec, wanted: Wanted
-) -> Iterator[Shown]:
+) -> Generator[Shown, None, None]:
     """Groups of pictures, the latest first, each forwards (ONVIF Streaming 6.6): from ``start`` to that of ``end``."""
     segment = catalogue.at_or_before(start)
     limit: datetime | None = start

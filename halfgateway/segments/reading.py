@@ -129,8 +129,10 @@ class SegmentReader:
         self._is_fresh = True
         try:
             self._stream = _video(self._container)
-            self.codec = _CODECS[self._stream.codec_context.name]
-            self._sets, self._length_bytes = described_sets(self.codec, self._stream.codec_context.extradata or b"")
+            context = self._stream.codec_context
+            # None where FFmpeg knows no decoder for what the file says it holds.
+            self.codec = _CODECS[context.name if context else ""]
+            self._sets, self._length_bytes = described_sets(self.codec, context.extradata or b"")
             self._clock = Fraction(self._stream.time_base or Fraction(1, 90_000))
         except (KeyError, IndexError) as error:
             self._container.close()
@@ -170,9 +172,10 @@ class SegmentReader:
     def end_after(self, first_pts: int) -> timedelta:
         """How long after the first picture the last one ends, whatever the file says of its own length."""
         told = self._stream.duration or 0
-        before_end = first_pts + max(0, told - int(_TAIL / self._clock))
-        end = self._end_from(before_end)
-        return self._span((self._end_from(None) if end is None else end) - first_pts)
+        end = self._end_from(first_pts + max(0, told - int(_TAIL / self._clock)))
+        if end is None:
+            end = self._end_from(None)
+        return self._span(end - first_pts) if end is not None else timedelta(0)
 
     def units_from(self, at: datetime) -> Iterator[AccessUnit]:
         """The pictures from the clean one at or before ``at`` on; from the first clean one where there is none."""

@@ -17,6 +17,9 @@ from halfgateway.simulator.blockcode import draw_counter
 
 FPS = 25
 PICTURE = timedelta(milliseconds=40)
+AAC_DELAY = 1024
+"""Samples by which AAC begins early: sound is put so much later, or the muxer would move the pictures."""
+
 GROUP = 25
 """Pictures from one clean one to the next: a second."""
 
@@ -82,7 +85,7 @@ def _file(kind: Kind, codec: Codec, first: int, count: int, size: tuple[int, int
             container.mux(video.encode(frame))
             if audio is not None:
                 silence = av.AudioFrame.from_ndarray(np.zeros((1, 320), np.float32), format="fltp", layout="mono")
-                silence.sample_rate, silence.pts, silence.time_base = 8000, index * 320, Fraction(1, 8000)
+                silence.sample_rate, silence.pts, silence.time_base = 8000, AAC_DELAY + index * 320, Fraction(1, 8000)
                 container.mux(audio.encode(silence))
         container.mux(video.encode(None))
         if audio is not None:
