@@ -149,6 +149,7 @@ class RecorderClient:
         if not token:
             raise Malformed("the search has no token")
         try:
+            before = b""
             for _ in range(MAX_ROUNDS):
                 more = _element(
                     SEARCH,
@@ -163,9 +164,11 @@ class RecorderClient:
                     return
                 yield results
                 state = soap.text_of(results, "SearchState")
-                # Without a state, a list with nothing in it is the end.
-                if state == "Completed" or (not state and not len(results)):
+                # Without a state, an answer that brings nothing, or nothing new, is the last.
+                said = etree.tostring(results)
+                if state == "Completed" or (not state and (not len(results) or said == before)):
                     return
+                before = said
                 if not any(soap.local_name(child) != "SearchState" for child in results):
                     await asyncio.sleep(_EMPTY_ROUND_S)
         finally:
