@@ -35,7 +35,7 @@ _ENCODERS: Final[Mapping[Codec, Literal["libx264", "libx265"]]] = {"h264": "libx
 # Nothing is copied from further than a few samples away: see film.py on its rows.
 _COMMON: Final = "keyint=100000:min-keyint=1:scenecut=0:bframes=0:open-gop=0:repeat-headers=1:ref=1:merange=4"
 _OPTIONS: Final[Mapping[Codec, Mapping[str, str]]] = {
-    "h264": {"profile": "baseline", "x264-params": f"{_COMMON}:qp=24"},
+    "h264": {"profile": "baseline", "x264-params": f"{_COMMON}:qp=30"},
     "h265": {
         "x265-params": f"{_COMMON}:qp=26:ctu=16:max-tu-size=16:no-deblock=1:no-sao=1:rd=1:weightp=0"
         ":pools=none:frame-threads=1:log-level=none:info=0"
@@ -157,3 +157,15 @@ def _with_lengths(byte_stream: bytes) -> Iterator[bytes]:
     units: Sequence[bytes] = _START_CODE.split(byte_stream)
     for unit in units[1:]:
         yield len(unit).to_bytes(4, "big") + unit
+
+
+_made: dict[Codec, FilmCoder] = {}
+_making = threading.Lock()
+
+
+def film_coder(codec: Codec) -> FilmCoder:
+    """The process's one coder of this codec. Blocks for some tenths of a second the first time. Raises ClipError."""
+    with _making:
+        if codec not in _made:
+            _made[codec] = FilmCoder(codec)
+        return _made[codec]
