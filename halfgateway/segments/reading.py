@@ -44,6 +44,9 @@ _TS_PACKET_BYTES: Final = 188
 _TAIL: Final = Fraction(1, 10)
 _CODECS: Final = {"h264": Codec.H264, "hevc": Codec.H265}
 
+_OPTIONS: Final = {"protocol_whitelist": "file", "codec_whitelist": "none"}
+"""Nothing but files is opened, and no decoder: FFmpeg would decode the first pictures to tell their colours."""
+
 _Container = Literal["mov", "mpegts"]
 
 
@@ -134,6 +137,7 @@ class SegmentReader:
             self.codec = _CODECS[context.name if context else ""]
             self._sets, self._length_bytes = described_sets(self.codec, context.extradata or b"")
             self._clock = Fraction(self._stream.time_base or Fraction(1, 90_000))
+            self._micros_a_tick = self._clock.numerator * 1_000_000, self._clock.denominator
         except (KeyError, IndexError) as error:
             self._container.close()
             raise UnreadableSegment(f"{segment.path.name} has no video that can be played") from error
@@ -194,7 +198,8 @@ class SegmentReader:
         return self._segment.start + self._span(pts - self._segment.first_pts)
 
     def _span(self, ticks: int) -> timedelta:
-        return timedelta(microseconds=round(ticks * self._clock * 1_000_000))
+        micros, parts = self._micros_a_tick
+        return timedelta(microseconds=(ticks * micros + parts // 2) // parts)
 
     def _rewind(self, pts: int | None) -> None:
         """Go to a time stamp or somewhere before it; None: to the beginning."""
@@ -320,7 +325,7 @@ def _kind_of(path: Path) -> _Container:
 
 def _opened(path: Path, kind: _Container) -> InputContainer:
     try:
-        return av.open(str(path), "r", format=kind, container_options={"protocol_whitelist": "file"})
+        return av.open(str(path), "r", format=kind, container_options=_OPTIONS)
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         raise UnreadableSegment(f"{path.name} cannot be opened") from error
 
