@@ -51,7 +51,14 @@ _Container = Literal["mov", "mpegts"]
 
 
 class UnreadableSegment(HalfGatewayError):
-    """A file that holds no footage that can be played, or none yet."""
+    """A file that holds no footage that can be played, or none yet.
+
+    ``lasting``: it stays so for as long as the file does not change.
+    """
+
+    def __init__(self, message: str, *, lasting: bool = True) -> None:
+        super().__init__(message)
+        self.lasting = lasting
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,7 @@ def examine(path: Path, named: datetime) -> Segment:
     try:
         stamp = stamp_of(path)
     except OSError as error:
-        raise UnreadableSegment(f"{path.name} cannot be looked at") from error
+        raise UnreadableSegment(f"{path.name} cannot be looked at", lasting=False) from error
     unknown = Segment(path, named, named, named, Codec.OTHER, 0, stamp)
     with SegmentReader(unknown) as reader:
         first = reader.first_pts()
@@ -180,6 +187,11 @@ class SegmentReader:
         if end is None:
             end = self._end_from(None)
         return self._span(end - first_pts) if end is not None else timedelta(0)
+
+    def units(self) -> Iterator[AccessUnit]:
+        """All pictures, the first of which may need those of the segment before."""
+        self._rewind(None)
+        yield from self._units(self._packets())
 
     def units_from(self, at: datetime) -> Iterator[AccessUnit]:
         """The pictures from the clean one at or before ``at`` on; from the first clean one where there is none."""
@@ -315,7 +327,7 @@ def _kind_of(path: Path) -> _Container:
         with path.open("rb") as file:
             head = file.read(_TS_PACKET_BYTES + 1)
     except OSError as error:
-        raise UnreadableSegment(f"{path.name} cannot be read") from error
+        raise UnreadableSegment(f"{path.name} cannot be read", lasting=False) from error
     if head[4:8] in _BOXES:
         return "mov"
     if head[:1] and head[0] == _SYNC and head[_TS_PACKET_BYTES:][:1] in {b"", bytes((_SYNC,))}:
