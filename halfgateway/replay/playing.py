@@ -11,6 +11,7 @@ from camera_registry.clock import Clock
 from halfgateway.errors import RecorderUnreachable, RemoteProtocolError
 from halfgateway.protocol.messages import Response
 from halfgateway.protocol.ranges import ClockRange, parse_range
+from halfgateway.protocol.replay import FrameKind
 from halfgateway.protocol.rtcp import Goodbye, SenderReport, parse_compound
 from halfgateway.protocol.rtp import is_rtp, marker
 from halfgateway.protocol.rtp_info import parse_rtp_info
@@ -45,26 +46,28 @@ class Playing:
         self._assembly = Assembly(video, self._timeline)
         self._clock = clock
         self._last: Picture | None = None
+        self._last_wanted: datetime | None = None
         self._group_began: datetime | None = None
 
     def answered(self, answer: Response) -> None:
         """What PLAY's answer says of where it begins: a hint, for the packets say it better."""
         streams = parse_rtp_info(answer.headers.get("RTP-Info") or "")
         first = streams[0] if len(streams) == 1 else None
-        self._gate.answered(first.sequence if first else None)
+        let_in = self._gate.answered(first.sequence if first else None)
         try:
             began = parse_range(answer.headers.get("Range") or "")
         except RemoteProtocolError:
             began = None
         at = began.start if isinstance(began, ClockRange) else None
         self._timeline.begins(at, first.rtp_timestamp if first else None)
+        for packet in let_in:
+            self._feed(packet)
 
     def take_packet(self, packet: bytes) -> bool:
         """Take a packet; answers whether it has more of its picture behind it."""
         if not is_rtp(packet, 0, len(packet)) or self.backlog.ended or not self._gate.admits(packet):
             return False
-        for picture in self._assembly.feed(packet):
-            self._put(picture)
+        self._feed(packet)
         return not marker(packet, 0)
 
     def take_report(self, compound: bytes) -> None:
@@ -98,12 +101,11 @@ class Playing:
             RecorderUnreachable: it was lost, or is silent for too long.
         """
         pace = _Pace(self._passage.options.scale) if self._passage.options.rate_control else None
-        given: Picture | None = None
         while True:
             try:
                 picture = await self.backlog.take(silence_limit_s)
             except TimeoutError as error:
-                if self._at_its_end(given):
+                if self._at_its_end(self._last):
                     return
                 raise RecorderUnreachable("L'enregistreur n'envoie plus d'images.") from error
             if picture is None:
@@ -111,23 +113,38 @@ class Playing:
             if pace is not None and (wait_s := pace.wait_s(picture.at, self._clock.monotonic())):
                 await asyncio.sleep(wait_s)
             yield picture
-            given = picture
+
+    def _feed(self, packet: bytes) -> None:
+        for picture in self._assembly.feed(packet):
+            self._put(picture)
 
     def _put(self, picture: Picture) -> None:
         if self._is_past_its_end(picture):
             self._end()
             return
         self._last = picture
-        self.backlog.put(picture)
+        if self._is_wanted(picture):
+            self.backlog.put(picture)
         if self._assembly.ended:
             self._end()
+
+    def _is_wanted(self, picture: Picture) -> bool:
+        """Whether it is one of the frames asked for: a recorder that knows nothing of ``Frames`` sends all."""
+        wanted = self._passage.options.frames
+        if wanted.kind is not FrameKind.INTRA:
+            return True
+        interval = timedelta(milliseconds=wanted.interval_ms)
+        if not picture.clean or (self._last_wanted is not None and abs(picture.at - self._last_wanted) < interval):
+            return False
+        self._last_wanted = picture.at
+        return True
 
     def _end(self) -> None:
         """No more is to come; the picture that was under way is the last."""
         self._assembly.ended = True
         if not self.backlog.ended:
             for picture in self._assembly.flush():
-                if not self._is_past_its_end(picture):
+                if not self._is_past_its_end(picture) and self._is_wanted(picture):
                     self.backlog.put(picture)
         self.backlog.end()
 

@@ -176,6 +176,7 @@ class RtspReplay:
 
     def _prepared(self, passage: Passage, *, immediate: bool) -> Playing:
         gate = PassageGate(
+            passage.start,
             at_rest=self._at_rest,
             immediate=immediate,
             last_cseq=lambda: self._client.last_cseq,

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -90,7 +91,7 @@ def test_neither_order_nor_repetition_matters(changes: list[StateChange], chance
     chance.shuffle(mixed)
     assert intervals(mixed, WHOLE, START, END, NOW) == found
     assert all(START <= each.start < each.end <= END for each in found)
-    assert all(earlier.end < later.start for earlier, later in zip(found, found[1:], strict=False))
+    assert all(earlier.end < later.start for earlier, later in pairwise(found))
 
 
 @given(st.lists(st.integers(0, DAY), unique=True, min_size=1, max_size=20).map(sorted), st.booleans())
@@ -98,7 +99,7 @@ def test_what_alternates_is_told_exactly(instants: list[int], first: bool) -> No
     changes = [change(after_s, first == (number % 2 == 0)) for number, after_s in enumerate(instants)]
     found = intervals(changes, WHOLE, START, END, NOW)
     edges = sorted({*instants, 0, DAY})
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         before = [each for each in changes if each.at <= START + begin * SECOND]
         present = before[-1].present if before else not changes[0].present
         middle = START + (begin + end) / 2 * SECOND
