@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from camera_registry.clock import Clock
 from halfgateway.errors import RecorderUnreachable, RemoteProtocolError
@@ -23,6 +23,9 @@ from halfgateway.replay.pictures import Assembly, Timeline
 
 SKIPPED_GAP: Final = timedelta(seconds=2)
 """By how much a picture may come before it is due; past it a recorder has skipped a gap, which is waited out here."""
+
+NextFootage: TypeAlias = Callable[[datetime], Awaitable[datetime | None]]
+"""When the next footage after an instant begins, None where there is none."""
 
 NEAR_THE_END: Final = timedelta(seconds=2)
 """How far before a passage's end its last picture may lie for a hang-up, or silence, to be its end."""
@@ -89,30 +92,47 @@ class Playing:
 
     def hung_up(self) -> None:
         """The connection is lost: the end, where this one is at its end."""
-        if self._at_its_end(self._last):
+        if self._last is not None and self._at_its_end(self._last):
             self._end()
         else:
             self.backlog.end(RecorderUnreachable("L'enregistreur a mis fin à la lecture."))
 
-    async def pictures(self, silence_limit_s: float) -> AsyncGenerator[Picture, None]:
+    async def pictures(self, silence_limit_s: float, next_footage: NextFootage | None) -> AsyncGenerator[Picture, None]:
         """Give what comes until the end, each picture when it is due where the recorder paces.
 
         Raises:
             RecorderUnreachable: it was lost, or is silent for too long.
         """
-        pace = _Pace(self._passage.options.scale) if self._passage.options.rate_control else None
+        pace = Pace(self._passage.options.scale) if self._passage.options.rate_control else None
+        patience_s = silence_limit_s
         while True:
             try:
-                picture = await self.backlog.take(silence_limit_s)
+                picture = await self.backlog.take(patience_s)
             except TimeoutError as error:
-                if self._at_its_end(self._last):
+                last = self._last
+                if last is None or not self._at_its_end(last):
+                    raise RecorderUnreachable("L'enregistreur n'envoie plus d'images.") from error
+                gap_s = await self._gap_s(last, next_footage) if pace is not None else 0.0
+                if gap_s <= patience_s:
                     return
-                raise RecorderUnreachable("L'enregistreur n'envoie plus d'images.") from error
+                patience_s = gap_s
+                continue
             if picture is None:
                 return
+            patience_s = silence_limit_s
             if pace is not None and (wait_s := pace.wait_s(picture.at, self._clock.monotonic())):
                 await asyncio.sleep(wait_s)
             yield picture
+
+    async def _gap_s(self, last: Picture, next_footage: NextFootage | None) -> float:
+        """Seconds for which a recorder that paces may be silent after the last picture before a gap; 0 at the end."""
+        scale, end = self._passage.options.scale, self._passage.end
+        if next_footage is None or not last.last or scale < 0:
+            return 0.0
+        resumes = await next_footage(last.at)
+        if resumes is None or (end is not None and resumes >= end):
+            return 0.0
+        return (resumes - last.at).total_seconds() / scale + SKIPPED_GAP.total_seconds()
 
     def _feed(self, packet: bytes) -> None:
         for picture in self._assembly.feed(packet):
@@ -163,14 +183,12 @@ class Playing:
         group, self._group_began = self._group_began, picture.at
         return group is not None and group <= end
 
-    def _at_its_end(self, last: Picture | None) -> bool:
-        if last is None:
-            return False
+    def _at_its_end(self, last: Picture) -> bool:
         end = self._passage.end
         return last.last or (end is not None and abs(end - last.at) <= NEAR_THE_END)
 
 
-class _Pace:
+class Pace:
     """When pictures are due that a recorder sends ahead of their time, because it skips a gap."""
 
     def __init__(self, scale: float) -> None:

@@ -99,7 +99,7 @@ async def test_the_picture_shown_is_of_the_instant_asked(ports: tuple[int, int],
     # the instant read from the decoded picture is within one frame of the instant asked
     async with opened(ports, knows_replay) as replay:
         for start_s in (0.0, 0.8, 2.4, 1.2):
-            found = await some(replay, Passage(NOON + start_s * SECOND, None, FAST), 2 * GROUP)
+            found = await some(replay, Passage(NOON + start_s * SECOND, None, FAST), GROUP)
             assert found[0].clean
             assert found[0].discontinuous
             assert abs(found[0].at - NOON - start_s * SECOND) <= FRAME
@@ -145,6 +145,6 @@ async def test_in_reverse_groups_come_backwards_and_pictures_forwards(
 async def test_keyframes_alone_can_be_asked_for(ports: tuple[int, int], knows_replay: bool) -> None:
     options = PlayOptions(rate_control=False, frames=Frames(FrameKind.INTRA))
     async with opened(ports, knows_replay) as replay:
-        found = [picture async for picture in replay.play(Passage(NOON, NOON + 3 * SECOND, options))]
+        found = [picture async for picture in replay.play(Passage(NOON, NOON + 1 * SECOND, options))]
     assert all(picture.clean for picture in found)
     assert due(found)[:3] == [0, 10, 20]

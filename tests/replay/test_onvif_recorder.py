@@ -119,6 +119,7 @@ class Device:
         self.asked: list[str] = []
         self.failure: RegistryError | None = None
         self.events: RegistryError | None = None
+        self.changes: tuple[StateChange, ...] = (change(0, True), change(100, False))
         self.held = asyncio.Event()
         self.held.set()
 
@@ -133,7 +134,7 @@ class Device:
         await self._asked("state_changes")
         if self.events is not None:
             raise self.events
-        return (change(0, True), change(100, False))
+        return self.changes
 
     async def replay_url(self, token: str) -> str:
         await self._asked("replay_url")
@@ -227,6 +228,18 @@ async def test_it_is_played_where_it_says_and_in_reverse(clock: HeldClock) -> No
         assert device.asked.count("replay_url") == 1
         assert footage.reverses
         await recorder.aclose()
+
+
+async def test_it_knows_when_footage_begins_again(clock: HeldClock) -> None:
+    device = Device()
+    device.changes = (change(0, True), change(100, False), change(5000, True))
+    recorder, footage = recorded(device, clock)
+    assert await footage._next_footage(START + 100 * SECOND) == START + 5000 * SECOND
+    assert await footage._next_footage(START + 6000 * SECOND) is None
+    device.failure = Unreachable("gone")
+    clock.advance(timedelta(minutes=1))
+    assert await footage._next_footage(START + 100 * SECOND) is None
+    await recorder.aclose()
 
 
 async def test_a_url_that_fails_is_asked_for_anew(clock: HeldClock) -> None:
