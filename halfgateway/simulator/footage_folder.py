@@ -37,8 +37,9 @@ KEPT_WHOLE: Final = timedelta(hours=1)
 class FootageFolder:
     """Lays segments below ``root``, each camera's in a folder named by its id, while it is told to."""
 
-    def __init__(self, root: Path, *, clock: Clock) -> None:
+    def __init__(self, root: Path, *, clock: Clock, kept_whole: timedelta = KEPT_WHOLE) -> None:
         self.root: Final = root
+        self._kept_whole = kept_whole
         self._clock = clock
         self._writer = SegmentWriter(root)
         self._task: asyncio.Task[None] | None = None
@@ -77,7 +78,7 @@ class FootageFolder:
         end = minute + timedelta(seconds=SEGMENT_S)
         paths = [path for recording in recordings for path in self._writer.write(recording, minute, end)]
         self._laid.append((minute, paths))
-        while self._laid[0][0] < minute - KEPT_WHOLE:
+        while self._laid[0][0] < minute - self._kept_whole:
             for path in self._laid.pop(0)[1]:
                 path.unlink(missing_ok=True)
 
