@@ -22,6 +22,7 @@ from typing import Final, Protocol
 import av
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Stream
 
 from halfgateway.errors import HalfGatewayError
 from halfgateway.protocol.codec import Codec
@@ -205,7 +206,7 @@ class _Segment:
         self._latest = 0
         self._decoded = -_REORDERING_S * clock_rate_hz
         self._usual = round(_USUAL_PICTURE_S * clock_rate_hz)
-        self._waiting: Packet | None = None
+        self._waiting: Packet[Stream] | None = None
         with _template(codec, first, sets) as template:
             self._file = _File(path)
             self._container = av.open(self._file, "w", format="mp4", options=_OPTIONS)
@@ -246,7 +247,7 @@ class _Segment:
         shown = self._ticks(unit)
         self._decoded = max(self._decoded + 1, shown - _REORDERING_S * self._clock_rate_hz)
         packet = Packet(unit.data)
-        packet.stream, packet.time_base = self._stream, self._stream.time_base
+        packet.stream, packet.time_base = self._stream, Fraction(1, self._clock_rate_hz)
         packet.dts, packet.pts = self._decoded, max(shown, self._decoded)
         packet.is_keyframe = unit.key
         self._latest = max(self._latest, shown)
@@ -274,7 +275,7 @@ class _Segment:
         with contextlib.suppress(OSError, av.FFmpegError):
             self._container.close()
 
-    def _write(self, packet: Packet, lasts: int) -> None:
+    def _write(self, packet: Packet[Stream], lasts: int) -> None:
         packet.duration = lasts
         with _as_os_errors():
             self._container.mux(packet)
