@@ -66,6 +66,13 @@ class Depacketiser:
         self._unit = _Unit()
         self.dropped = 0
 
+    def restart(self) -> None:
+        """What comes next is no sequel of what came before; a unit that has not ended is forgotten."""
+        self._finder = KeyframeFinder(self._codec)
+        self._next_sequence = self._start_kind = None
+        self._lost = self._waits_for_key = False
+        self._unit = _Unit()
+
     def feed(self, packet: Bytes) -> AccessUnit | None:
         """Take the next packet; answers the access unit that ended before it, if it is one to give.
 
