@@ -67,6 +67,7 @@ class Recorder:
             for task in recording:
                 task.cancel()
             await asyncio.wait({keeping, *recording})
+            await asyncio.sleep(0)  # what the threads have just told is heard
             await self._keeper.tell_of_gaps()
 
     def _make_folders(self) -> None:

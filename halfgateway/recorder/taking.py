@@ -23,9 +23,9 @@ from halfgateway.relay.source import Source, SourceKey, VideoFormat
 
 log = logging.getLogger(__name__)
 
-QUEUE_LIMIT_BYTES: Final = 8 << 20
-"""What one camera may have waiting for its disk: 16 seconds at 4 Mb/s. When full, the reader before it fills, too, and
-then skips to the next keyframe."""
+QUEUE_LIMIT_BYTES: Final = 4 << 20
+"""What one camera may have waiting for its disk, and as much again in the reader before: 16 seconds at 4 Mb/s together.
+When both are full, the reader skips to the next keyframe."""
 
 STOP_LIMIT_S: Final = 3.0
 """How long a thread may take to write what waits when the recorder stops; what it has not written by then is lost."""
@@ -75,7 +75,7 @@ class Taking:
         self._queued_bytes = 0
         self._lost_packets = 0
         self._loop = asyncio.get_running_loop()
-        self._reader = Reader(self, Gate(), now=now)
+        self._reader = Reader(self, Gate(), now=now, limit_bytes=limit_bytes)
         self.source.attach(self._reader, self._given_up)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"film {key.camera}")
         self.written = self._loop.run_in_executor(self._thread, self._write)
