@@ -32,15 +32,19 @@ _SETS = {
 
 def described_sps(codec: Codec, parameters: str) -> bytes | None:
     """The sequence parameter set in the ``a=fmtp`` parameters of a description, None where there is none."""
+    return next((unit for unit in described_sets(codec, parameters) if _is_sps(codec, unit)), None)
+
+
+def described_sets(codec: Codec, parameters: str) -> list[bytes]:
+    """The parameter sets in the ``a=fmtp`` parameters of a description, in their order; what cannot be read is not."""
     pattern = _SETS.get(codec)
+    units = []
     for text in ",".join(pattern.findall(parameters)).split(",") if pattern else ():
         try:
-            unit = base64.b64decode(text.strip(), validate=True)
+            units.append(base64.b64decode(text.strip(), validate=True))
         except binascii.Error:
             continue
-        if _is_sps(codec, unit):
-            return unit
-    return None
+    return [unit for unit in units if unit]
 
 
 def carried_sps(codec: Codec, payload: Bytes) -> bytes | None:
