@@ -56,6 +56,7 @@ class Kind(StrEnum):
     HOLD_PLACED = "hold.placed", 2501
     HOLD_EXTRACTED = "hold.extracted", 2502
     HOLD_ENDED = "hold.ended", 2503
+    HOLD_ALARMED = "hold.alarmed", 2504
     REQUEST_RECEIVED = "request.received", 2601
     REQUEST_ANSWERED = "request.answered", 2602
 
@@ -118,6 +119,8 @@ class Kind(StrEnum):
     CONVENTION_END_WITHDRAWN = "convention.end-withdrawn", 4507
     CONVENTION_PVPP_ORDER = "convention.pvpp-order", 4508
     CONVENTION_REMINDED = "convention.reminded", 4509
+    RETENTION_PROBED = "retention.probed", 4621
+    RETENTION_BREACH = "retention.breach", 4622
 
     # 5000: who may (article 6)
     AGENT_ADDED = "agent.added", 5001

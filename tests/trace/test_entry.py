@@ -20,6 +20,7 @@ AT = datetime(2026, 11, 21, 10, 15, 0, 42, tzinfo=UTC)
 FAMILIES = {
     "agent", "annex", "block", "break-glass", "change", "convention", "correspondence", "habilitation", "hold",
     "incident", "intervention", "notice", "request", "reservation",
+    "retention",
 }  # fmt: skip
 DECLARED = {
     "action.refused", "assertion.accepted", "assertion.key-declared", "assertion.key-revoked", "assertion.refused",
