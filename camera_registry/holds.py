@@ -1,4 +1,4 @@
-"""Judicial holds (« mise sous réserve »): footage of a camera that is kept past its term (CSI L252-5, first words; L26).
+"""Judicial holds (« mise sous réserve »): footage of a camera kept past its term (CSI L252-5, first words; L26).
 
 A hold keeps, and opens nothing: no access past the window comes of it. It is placed, perhaps extracted to a sealed
 medium, and ended by a person or at its term; nothing of it is ever edited. Pure.

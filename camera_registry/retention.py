@@ -62,7 +62,7 @@ _WORDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The three numbers as instants: what is older than the first is destroyed, what is younger than the others kept."""
+    """The three numbers as instants: what is older than the first is destroyed, what is younger is kept."""
 
     destroyed_before: datetime
     kept_from: datetime

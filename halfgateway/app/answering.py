@@ -36,7 +36,7 @@ from halfgateway.control.standing import Standing
 from halfgateway.downstream.server import RtspServer
 from halfgateway.errors import HalfGatewayError
 from halfgateway.folder import DataFolder
-from halfgateway.metrics import ForwarderCollector, NodeCollector
+from halfgateway.metrics import ForwarderCollector, NodeCollector, SafekeepingCollector
 from halfgateway.siem.forwarder import Forwarder
 from ops.correspondence.correspondence import CorrespondenceBooks
 from ops.incidents.book import IncidentBooks
@@ -107,6 +107,10 @@ class Answering:
             changes=self.office.life.changes,
             annexes=self.office.life.annexes,
             convention=self.office.life.convention,
+            holds=self.office.safekeeping.holds,
+            requests=self.office.safekeeping.requests,
+            retention=self.office.safekeeping.retention,
+            probe=self.office.safekeeping.probe,
             registry=self._metrics(),
             clock=self.clock,
         )
@@ -140,6 +144,7 @@ class Answering:
                 ),
             )
         )
+        registry.register(SafekeepingCollector(self.office.safekeeping.watch, self.office.safekeeping.probe))
         if self.forwarder is not None:
             registry.register(ForwarderCollector(self.forwarder))
         return registry

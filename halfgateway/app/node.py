@@ -42,6 +42,7 @@ from halfgateway.app.listening import Endpoints, listen
 from halfgateway.app.office import Office, open_office
 from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.restoring import open_restoration, preflight_of
+from halfgateway.app.safekeeping import keep_safe
 from halfgateway.app.siem import open_forwarder
 from halfgateway.app.signals import obey_signals
 from halfgateway.app.tls import CertificateWatch, TlsFiles
@@ -318,6 +319,7 @@ async def _keep_the_calendar(
     )
     await loops.keep("calendar", calendar.run())
     await loops.keep("convention records", calendar.run_records())
+    await keep_safe(loops, office.safekeeping)
 
 
 async def _see_everywhere(control: Control, enforcement: Enforcement) -> None:
