@@ -118,7 +118,7 @@ def judge(
     ``order`` is the one under which it is kept (:func:`keeping_order`), ``held`` what judicial holds in force keep.
     """
     terms = terms_of(order, now)
-    there = joined(span for span in footage if span.start < now)
+    there = joined(Span(span.start, min(span.end, now)) for span in footage)
     free = without(there, held)
     breaches = set()
     if free and free[0].start < terms.destroyed_before - SEGMENT:

@@ -60,6 +60,9 @@ UNTRACED = {
     "incident show": "tells what became of the interconnection: no person, no stream",
     "status": "tells how the interconnection stands: no person, no stream",
     "stream list": "tells how many slots are taken; who watches, and why, is masked (L19)",
+    "hold list": "reads a register of acts, each of which is traced",
+    "request list": "reads a register of acts, each of which is traced",
+    "request export": "reads a register of acts, each of which is traced",
     "correspondence list": "tells which mails left, to functions: no person, no stream",
     "correspondence show": "tells which mails left, to functions: no person, no stream",
 }
@@ -187,6 +190,7 @@ async def beside_a_running_node(typist: Typist, gateway: Gateway, folder: Path) 
     await incidents(typist)
     await the_conventions_life(typist, folder)
     await blocks(typist, gateway.cameras[0])
+    await safekeeping(typist, gateway.cameras[0], folder)
     await typist.type("trace statement", leaves=(Kind.TRACE_READ,))
     await typist.type("trace rotate-key", "--reason", "terme", leaves=(Kind.TRACE_KEY_ROTATED,))
     await a_purge_by_the_node(typist, folder)
@@ -266,6 +270,32 @@ async def blocks(typist: Typist, camera: str) -> None:
         blocked = await typist.type(f"block {kind}", subject, *because, leaves=(Kind.BLOCK_SET,))
         await typist.type("block lift", blocked["id"], "--reason", "levé", leaves=(Kind.BLOCK_LIFTED,))
     await typist.type("block list", leaves=(Kind.TRACE_READ,))
+
+
+async def safekeeping(typist: Typist, camera: str, folder: Path) -> None:
+    now = datetime.now(PARIS)
+    period = [f"{now - timedelta(hours=hours):%Y-%m-%dT%H:%M}" for hours in (30, 29)]
+    wish = ("--start", period[0], "--end", period[1], "--reference", "TJ78-2026-1")
+    held = str((await typist.type("hold add", camera, *wish, leaves=(Kind.HOLD_PLACED,)))["number"])
+    assert [each["alarm"] for each in (await typist.type("hold list"))["holds"]] == [True]
+    medium = ("--medium", "scellé 12", "--manifest-sha256", "0" * 64)
+    await typist.type("hold sealed", held, *medium, leaves=(Kind.HOLD_EXTRACTED,))
+    await typist.type("hold release", held, "--reason", "mainlevée", leaves=(Kind.HOLD_ENDED,))
+    asked = ("--service", "DOPC", "--channel", "mail", "--camera", camera)
+    number = str((await typist.type("request add", *asked, leaves=(Kind.REQUEST_RECEIVED,)))["number"])
+    told = ("--outcome", "not-served", "--cause", "no-recording", "--text", "aucun enregistrement")
+    await typist.type("request answer", number, *told, leaves=(Kind.REQUEST_ANSWERED,))
+    await typist.type("request export", "--output", folder / "demandes.xlsx", "--format", "xlsx")
+    await typist.type("retention", "--probe", leaves=(Kind.RETENTION_PROBED,))
+    days = ("--from", f"{now - timedelta(days=2):%Y-%m-%d}", "--to", f"{now:%Y-%m-%d}")
+    await typist.type("register", *days, "--output", folder / "registre.csv", leaves=(Kind.TRACE_EXPORTED,))
+    lines = (folder / "registre.csv").read_text(encoding="utf-8-sig").splitlines()[1:]
+    acts = [line.split(";")[3] for line in lines]  # L04: in their order, each with its entry's number
+    assert acts == ["hold.placed", "hold.extracted", "hold.ended", "request.received", "request.answered"]
+    assert f";{camera};" in lines[0]
+    assert "TJ78-2026-1" in lines[0]
+    await typist.type("register", *days, "--output", folder / "r.pdf", "--format", "pdf", leaves=(Kind.TRACE_EXPORTED,))
+    assert (folder / "r.pdf").read_bytes().startswith(b"%PDF")
 
 
 async def orders(typist: Typist, folder: Path) -> None:
