@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camera_registry.clock import SystemClock
-from camera_registry.errors import StoreUnavailable
 from camera_registry.paris import days_before
 from camera_registry.retention import SEGMENT, Breach, Verdict, judge, keeping_order, terms_of
 from camera_registry.retention_store import CLAIM_LASTS, Finding, RetentionStore, Transition
@@ -192,13 +190,6 @@ async def test_where_the_trace_cannot_be_written_nothing_is_kept(store: Retentio
     with pytest.raises(RuntimeError):
         await store.keep(number, [finding], broken)
     assert (await store.standing()).findings == ()
-
-
-async def test_a_lost_database_is_told(database: Database) -> None:
-    await database.close()
-    store = RetentionStore(Database("sqlite:////nonexistent/records").sessions, SystemClock())
-    with pytest.raises(StoreUnavailable):
-        await store.standing()
 
 
 async def told(*_: object) -> None:
