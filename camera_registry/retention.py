@@ -6,7 +6,7 @@ Three numbers for each camera, each counted in Paris as C03 says::
     ─────┼────────────────────┼──────────────┼──────────────────────────────────────────────────────┼
     late │  may be kept       │ a segment    │   ten days, or the order's maximum if that is less   │
 
-Where the order's maximum leaves no room for ten days and a segment, the maximum wins. Pure.
+Where the order's maximum leaves no room for ten days and a segment, the maximum wins (:data:`AHEAD`). Pure.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ from camera_registry.spans import Span, joined, within, without
 SEGMENT: Final = timedelta(minutes=1)
 """A recorder purges whole segments, by a clock that is off by seconds: so much more is kept than the ten days, and so
 much past the maximum is not yet called late."""
+
+AHEAD: Final = timedelta(hours=2)
+"""How long before the order's maximum a recorder may destroy, where that leaves no room for ten days and a segment: an
+hour that Paris has twice in October, and the rounds that it takes not to be late."""
 
 SHORTEST_GAP: Final = timedelta(minutes=1)
 """A shorter interruption is a camera that starts again, or two segments that do not join."""
@@ -100,7 +104,7 @@ def terms_of(order: Order | None, now: datetime) -> Terms:
     destroyed_before = days_before(now, longest)
     accessible_from = days_before(now, min(CONVENTION_RETENTION_DAYS, longest))
     wanted = accessible_from - SEGMENT
-    kept_from = wanted if destroyed_before <= wanted else destroyed_before + SEGMENT
+    kept_from = wanted if destroyed_before <= wanted else destroyed_before + AHEAD
     return Terms(destroyed_before, kept_from, accessible_from)
 
 
@@ -128,7 +132,8 @@ def judge(
     due = max(terms.kept_from, added_at + SET_UP)
     if not kept_before and due < now and not (window and window[0].start <= due):
         breaches.add(Breach.EARLY_PURGE if there else Breach.NO_FOOTAGE)
-    begins = terms.accessible_from if kept_before or not window else max(window[0].start, terms.accessible_from)
+    watched_from = max(terms.accessible_from, terms.kept_from)
+    begins = watched_from if kept_before or not window else max(window[0].start, watched_from)
     gaps = _gaps(window, begins, now) if there and verified else []
     if gaps:
         breaches.add(Breach.GAP)

@@ -228,6 +228,7 @@ async def _start(
         configuration,
         None if tls is None else certificates.used_life,
         forwarder,
+        office.safekeeping,
         clock,
     )
     await loops.keep("survey", survey.run())
