@@ -28,7 +28,7 @@ class AccessRequest:
     """One wish to watch one camera. ``reason`` is a purpose code (L16), ``source`` the requester's address.
 
     ``assertion`` names the entry that keeps the assertion of the agent for whom a machine asks: ``node/number``.
-    ``start`` is where footage is to begin, None for a live stream.
+    ``start`` and ``end`` are where footage is to begin and to end; None for a live stream, or where it is not said.
     """
 
     principal: Principal
@@ -43,6 +43,7 @@ class AccessRequest:
     ticket: str | None = None
     assertion: str | None = None
     start: datetime | None = None
+    end: datetime | None = None
 
     def entry(self, kind: Kind, detail: Mapping[str, Any] | None = None, *, refusal: str | None = None) -> Draft:
         """A trace entry about this request."""
