@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from auth.policy import Mode
 from camera_registry.clock import rfc3339
 from halfgateway.control.access import AccessRequest
 from halfgateway.control.endings import Ending, NotPlayed
@@ -204,7 +205,8 @@ class StreamTable:
         """A live stream of this camera by this machine whose slot another profile of it may share (C02)."""
         for stream in self:
             request = stream.request
-            if request.ticket is None and request.principal.account == account and request.camera == camera:
+            shared = request.ticket is None and request.mode is Mode.LIVE
+            if shared and request.principal.account == account and request.camera == camera:
                 profiles = {seat.profile for seat in stream.seats}
                 if profiles and profile not in profiles:
                     return stream
