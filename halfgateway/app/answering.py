@@ -72,7 +72,9 @@ class Answering:
             authenticator=self._login(),
             sessions=self.sessions,
             trace=self.control.tracer,
-            cameras=CatalogueService(self.records.cameras, self.control.view.current, self.control.terms, self.clock),
+            cameras=CatalogueService(
+                self.records.cameras, self.control.view.current, self.control.terms, self.clock, self.control.recorders
+            ),
             streams=StreamService(
                 desk=self.control.desk,
                 assertions=self.control.assertions,

@@ -18,6 +18,7 @@ FIXED_KEYS = (
     "tls.ocsp_responders",
     "assertions",
     "siem",
+    "recorders",
     "trace.pkcs11",
     "mail",
     "on_call",

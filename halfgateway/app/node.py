@@ -40,6 +40,7 @@ from halfgateway.app.keeping import (
 from halfgateway.app.life import Inspection, open_life
 from halfgateway.app.listening import Endpoints, listen
 from halfgateway.app.office import Office, open_office
+from halfgateway.app.recorders import open_recorders, recorded_cameras
 from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.restoring import open_restoration, preflight_of
 from halfgateway.app.siem import open_forwarder
@@ -152,8 +153,9 @@ async def _start(
         proof,
         clock,
         keyframe_wanted=keyframes.wanted,
+        recorders=open_recorders(configuration, onvif, clock, life),
     )
-    life.push_async_callback(control.hub.close)
+    life.push_async_callback(_let_sources_go, control)
     rtsp = _rtsp_server(configuration, control, keys)
     enforcement = Enforcement(
         table=control.table,
@@ -254,6 +256,11 @@ def _rtsp_server(configuration: Configuration, control: Control, keys: NodeKeys)
     return RtspServer(answers, now=time.monotonic, rtsp_over_http=configuration.listen.rtsp_over_http)
 
 
+async def _let_sources_go(control: Control) -> None:
+    await control.hub.close()
+    await control.replays.settle()
+
+
 async def _begin_survey(
     configuration: Configuration, records: Records, control: Control, onvif: OnvifProcess
 ) -> Survey:
@@ -265,7 +272,7 @@ async def _begin_survey(
         open_device=onvif.open,
         moved=control.puller.reconsider,
     )
-    survey.look_after(configuration.cameras)
+    survey.look_after(configuration.cameras, recorded=recorded_cameras(configuration))
     records.cameras.forget(records.cameras.snapshot.records.keys() - cameras_of(configuration).keys())
     await survey.withdraw_unproven(configuration.cameras)
     return survey

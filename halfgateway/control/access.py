@@ -28,7 +28,8 @@ class AccessRequest:
     """One wish to watch one camera. ``reason`` is a purpose code (L16), ``source`` the requester's address.
 
     ``assertion`` names the entry that keeps the assertion of the agent for whom a machine asks: ``node/number``.
-    ``start`` is where footage is to begin, None for a live stream. ``export``: the footage is to be kept as files.
+    ``start`` and ``end`` are where footage is to begin and to end; None for a live stream, or where it is not said.
+    ``export``: the footage is to be kept as files.
     """
 
     principal: Principal
@@ -43,6 +44,7 @@ class AccessRequest:
     ticket: str | None = None
     assertion: str | None = None
     start: datetime | None = None
+    end: datetime | None = None
     export: bool = False
 
     @property
