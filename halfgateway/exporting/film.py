@@ -24,7 +24,7 @@ from halfgateway.replay.footage import Picture
 log = logging.getLogger(__name__)
 
 MIN_FREE_BYTES = 256 << 20
-"""Bytes that an export leaves free on its disk, which may be the node's own: at less it fails, and removes its files."""
+"""Bytes that an export leaves free on its disk, which may be the node's own: at less it fails and removes its files."""
 
 MAX_FILES = 500
 """Files of one export: a camera that breaks off every minute, for a working day. One more fails it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -95,7 +96,7 @@ def to_json(making: Making, readable_sha256: str) -> bytes:
         "files": [_file(piece) for piece in making.film.pieces],
         "readable": {"name": READABLE, "sha256": readable_sha256},
         "trace": {"node": making.intent.node, "n": making.intent.n},
-        "checkpoint": {"origin": head.origin, "size": head.size, "root": head.root.hex()},
+        "checkpoint": {"origin": head.origin, "size": head.size, "root": _base64(head.root)},
     }
     return (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
 
@@ -142,7 +143,7 @@ def to_text(making: Making) -> bytes:
     lines += [
         "",
         f"Journal des accès : nœud {making.intent.node}, entrée n° {making.intent.n}",
-        f"Point de contrôle : {head.origin}, {head.size} entrées, racine {head.root.hex()}",
+        f"Point de contrôle : {head.origin}, {head.size} entrées, racine {_base64(head.root)}",
         f"Logiciel          : halfgateway {__version__}",
         "",
         f"{MANIFEST} contient ces mentions et l'empreinte de ce texte ; {SIGNATURE} en est la signature (CMS).",
@@ -162,6 +163,10 @@ def _file(piece: Piece) -> dict[str, Any]:
         "sha256": piece.sha256,
         "elementary_stream_sha256": piece.stream_sha256,
     }
+
+
+def _base64(root: bytes) -> str:
+    return b64encode(root).decode("ascii")
 
 
 def _paris(at: datetime) -> str:

@@ -150,9 +150,7 @@ class PieceWriter:
         earliest = heapq.heappop(self._shown)
         if self._delay is None:
             in_order = [shown, *(waiting for waiting, _ in self._waiting)]
-            self._delay = max(
-                due - shows for due, shows in zip(sorted(in_order), in_order, strict=True)
-            )
+            self._delay = max(due - shows for due, shows in zip(sorted(in_order), in_order, strict=True))
         decoded = min(earliest - self._delay, shown)
         if self._decoded_last is not None:
             decoded = max(decoded, self._decoded_last + 1)
@@ -160,9 +158,7 @@ class PieceWriter:
         return decoded
 
 
-def _open(
-    path: Path, codec: Codec, first: AccessUnit, described: tuple[bytes, ...]
-) -> tuple[OutputContainer, Stream]:
+def _open(path: Path, codec: Codec, first: AccessUnit, described: tuple[bytes, ...]) -> tuple[OutputContainer, Stream]:
     """A file whose track is described as the first picture's own parameter sets, or those told apart, say."""
     told = b"".join(START_CODE + unit for unit in described)
     try:

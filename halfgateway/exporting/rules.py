@@ -27,22 +27,32 @@ class ExportRules:
     at_once: int
 
 
-def require_agreed(rules: ExportRules | None, request: AccessRequest, end: datetime, now: datetime) -> ExportRules:
-    """The rules under which this may be exported until ``end``, as far as they say; the door decides the rest.
+def refuse_all() -> NotHabilitated:
+    """The refusal where nothing is agreed."""
+    return NotHabilitated("Aucun export n'est convenu entre les parties (article 6).", reason="exports-not-agreed")
+
+
+def require_agreed(rules: ExportRules, request: AccessRequest, now: datetime) -> None:
+    """Return if the rules let this be exported, as far as they say; the door decides the rest.
 
     Raises NotHabilitated, InvalidRequest, OutsideRetention.
     """
-    if rules is None:
-        raise NotHabilitated("Aucun export n'est convenu entre les parties (article 6).", reason="exports-not-agreed")
+    start, end = period_of(request)
     if request.principal.account not in rules.accounts:
         raise NotHabilitated("Ce compte ne peut demander d'export (article 6).", reason="account-not-agreed")
     if request.camera not in rules.cameras:
         raise NotHabilitated("Aucun export n'est convenu de cette caméra (article 6).", reason="camera-not-agreed")
-    if request.start is None or end <= request.start:
+    if end <= start:
         raise InvalidRequest("end : postérieure à start")
-    if end - request.start > rules.max_duration:
+    if end - start > rules.max_duration:
         hours = rules.max_duration.total_seconds() / 3600
         raise InvalidRequest(f"Un export ne peut dépasser {hours:g} heures.", reason="too-long")
     if end > now:
         raise OutsideRetention("La période demandée s'étend au-delà de l'heure actuelle.", reason="period-to-come")
-    return rules
+
+
+def period_of(request: AccessRequest) -> tuple[datetime, datetime]:
+    """From when to when footage is asked for. Raises InvalidRequest where the request does not say."""
+    if request.start is None or request.end is None:
+        raise InvalidRequest("start, end : un export a un début et une fin")
+    return request.start, request.end

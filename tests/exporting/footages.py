@@ -164,7 +164,9 @@ class Reel(Footage):
 
     async def describe(self, at: datetime) -> SessionDescription:
         codec = self._codec(at).value
-        return parse(f"v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 {codec}/90000\r\n")
+        return parse(
+            f"v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 {codec}/90000\r\n"
+        )
 
     async def open(self, at: datetime) -> Replay:
         self.opened += 1

@@ -65,7 +65,11 @@ def test_a_gap_and_another_codec_begin_another_file(tmp_path: Path) -> None:
     first, second = Take(T, shot()), Take(T + 5 * SECOND, shot())
     third = Take(second.end, shot(Codec.H265))
     film = filmed(tmp_path, first, second, third, end=third.end + 3 * SECOND)
-    assert [(piece.codec, piece.start) for piece in film.pieces] == [("H264", T), ("H264", second.start), ("H265", third.start)]
+    assert [(piece.codec, piece.start) for piece in film.pieces] == [
+        ("H264", T),
+        ("H264", second.start),
+        ("H265", third.start),
+    ]
     assert film.gaps == (Gap(first.end, second.start), Gap(third.end, third.end + 3 * SECOND))
     assert sorted(piece.name for piece in film.pieces) == sorted(path.name for path in tmp_path.iterdir())
 
@@ -122,7 +126,7 @@ def test_what_cannot_be_copied_is_said(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     film = writer(tmp_path / "none")
     film.begin(Codec.H264)
+    film.add(Take(T, shot()).pictures(T)[:1])
     with pytest.raises(ExportFailed) as failed:
-        film.add(Take(T, shot()).pictures(T))
         film.finish(T, T + SECOND)
     assert failed.value.reason == "not-written"
