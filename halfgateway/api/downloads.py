@@ -42,7 +42,7 @@ async def send_file(request: web.Request, file: Download, *, status: int) -> web
         _abort(request)
     finally:
         guard.cancel()
-        await asyncio.to_thread(content.close)
+        content.close()
         file.ended(sent.size_bytes)
     return response
 
@@ -51,9 +51,7 @@ class _Sent:
     size_bytes = 0
 
 
-async def _send(
-    content: BinaryIO, response: web.StreamResponse, may_go_on: Callable[[], bool], sent: _Sent
-) -> None:
+async def _send(content: BinaryIO, response: web.StreamResponse, may_go_on: Callable[[], bool], sent: _Sent) -> None:
     while piece := await asyncio.to_thread(content.read, PIECE_BYTES):
         if not may_go_on():
             raise ConnectionAbortedError
@@ -63,9 +61,11 @@ async def _send(
 
 
 async def _cut_when_forbidden(request: web.Request, may_go_on: Callable[[], bool]) -> None:
-    while may_go_on():
+    while True:
+        if not may_go_on():
+            _abort(request)
+            return
         await asyncio.sleep(ASK_EVERY_S)
-    _abort(request)
 
 
 def _abort(request: web.Request) -> None:

@@ -17,7 +17,12 @@ from halfgateway.exporting.export import Export
 from halfgateway.exporting.exports import Exports
 from halfgateway.exporting.rules import refuse_all
 
-MEDIA_TYPES = {".mp4": "video/mp4", ".json": "application/json", ".txt": "text/plain", ".p7s": "application/pkcs7-signature"}
+MEDIA_TYPES = {
+    ".mp4": "video/mp4",
+    ".json": "application/json",
+    ".txt": "text/plain",
+    ".p7s": "application/pkcs7-signature",
+}
 """By the ends of files' names."""
 
 

@@ -113,7 +113,7 @@ class Operation:
 
     ``roles`` is None where no login is needed. ``traces`` are the kinds of entry that it leaves, written by this
     layer or by the service behind it; where there is none, ``untraced`` says why (T10). ``files`` are the media types
-    of an :class:`Attachment` or a :class:`Download`; ``max_body_bytes`` is for one whose body may be larger than all others'.
+    of an :class:`Attachment` or a :class:`Download`; ``max_body_bytes`` is for one whose body may be larger.
     """
 
     method: str

@@ -44,11 +44,11 @@ def require_agreed(rules: ExportRules, request: AccessRequest, now: datetime) ->
         raise NotHabilitated("Aucun export n'est convenu de cette caméra (article 6).", reason="camera-not-agreed")
     if end <= start:
         raise InvalidRequest("end : postérieure à start")
+    if end > now:
+        raise OutsideRetention("La période demandée s'étend au-delà de l'heure actuelle.", reason="period-to-come")
     if end - start > rules.max_duration:
         hours = rules.max_duration.total_seconds() / 3600
         raise InvalidRequest(f"Un export ne peut dépasser {hours:g} heures.", reason="too-long")
-    if end > now:
-        raise OutsideRetention("La période demandée s'étend au-delà de l'heure actuelle.", reason="period-to-come")
 
 
 def period_of(request: AccessRequest) -> tuple[datetime, datetime]:

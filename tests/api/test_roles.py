@@ -50,6 +50,7 @@ _RUN = {
 }
 _CUT = {"ground": "drill", "reason": "essai"}
 _WISH = {"camera": "cam-1", "mode": "live", "reason": "L251-2-5"}
+_EXPORT = {"camera": "cam-1", "start": _START, "end": "2026-11-21T01:00:00Z", "reason": "L251-2-5"}
 
 # As interface.md has it, written out once more by hand: a table that agrees with itself shows nothing.
 MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
@@ -70,6 +71,11 @@ MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
     ("POST", "/api/v1/reservations", {"service": "DOPC", "slots": 2, "until": _START}, {Role.SUPERVISOR}),
     ("POST", "/api/v1/reservations/r-1/pass", {"service": "DRPJ"}, {Role.SUPERVISOR}),
     ("DELETE", "/api/v1/reservations/r-1", None, {Role.SUPERVISOR}),
+    ("POST", "/api/v1/exports", _EXPORT, WATCHERS),
+    ("GET", "/api/v1/exports", None, WATCHERS),
+    ("GET", "/api/v1/exports/export-1", None, WATCHERS),
+    ("DELETE", "/api/v1/exports/export-1", None, WATCHERS),
+    ("GET", "/api/v1/exports/export-1/files/cam-1.mp4", None, WATCHERS),
     ("GET", "/api/v1/interconnection", None, ALL),
     ("POST", "/api/v1/interconnection/cut", _CUT, {Role.OPS, Role.OFFICER}),
     (

@@ -144,7 +144,7 @@ class Take:
 
 
 @dataclass
-class Reel(Footage):
+class Reel:
     """The footage of one camera. ``held`` is waited for before each picture from number ``hold_at`` on."""
 
     takes: list[Take]
@@ -182,7 +182,7 @@ class Reel(Footage):
 
 
 @dataclass
-class _Session(Replay):
+class _Session:
     reel: Reel
     video: VideoFormat
     given: int = 0
