@@ -52,6 +52,12 @@ class Kind(StrEnum):
     RESERVATION_ENDED = "reservation.ended", 2153
     RECORDING_SEARCHED = "recording.searched", 2201
     EXPORT_MADE = "export.made", 2301
+    EXPORT_REQUESTED = "export.requested", 2302
+    EXPORT_REFUSED = "export.refused", 2303
+    EXPORT_FAILED = "export.failed", 2304
+    EXPORT_CANCELLED = "export.cancelled", 2305
+    EXPORT_DOWNLOADED = "export.downloaded", 2306
+    EXPORT_REMOVED = "export.removed", 2307
     ACTION_REFUSED = "action.refused", 2401
     HOLD_PLACED = "hold.placed", 2501
     HOLD_EXTRACTED = "hold.extracted", 2502

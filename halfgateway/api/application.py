@@ -25,6 +25,7 @@ from halfgateway.api.ports import (
     Authenticator,
     CameraCatalogue,
     Custody,
+    Exports,
     Health,
     Interconnection,
     Reservations,
@@ -46,6 +47,7 @@ from halfgateway.api.routes.convention import AcceptanceRoutes, ConventionRoutes
 from halfgateway.api.routes.correspondence import CorrespondenceRoutes
 from halfgateway.api.routes.custody import BreakGlassRoutes, InterventionRoutes, KeyRoutes
 from halfgateway.api.routes.documents import DocumentRoutes
+from halfgateway.api.routes.exports import ExportRoutes
 from halfgateway.api.routes.health import HEALTH_PATH, METRICS_PATH, READINESS_PATH, HealthRoutes
 from halfgateway.api.routes.incidents import IncidentRoutes
 from halfgateway.api.routes.interconnection import InterconnectionRoutes
@@ -104,6 +106,7 @@ class Ports:
     purges: TracePurge
     custody: Custody
     reservations: Reservations
+    exports: Exports
     anchors: Anchors
     trace_custody: TraceCustody
     health: Health
@@ -131,6 +134,7 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         CameraRoutes(ports.cameras, ports.trace),
         StreamRoutes(ports.streams, ports.trace),
         ReservationRoutes(ports.reservations),
+        ExportRoutes(ports.exports),
         InterconnectionRoutes(ports.interconnection, ports.clock),
         IncidentRoutes(ports.incidents),
         CorrespondenceRoutes(ports.correspondence, ports.clock),

@@ -26,6 +26,7 @@ from halfgateway.app.anchoring import Outside, open_anchoring
 from halfgateway.app.answering import Answering, health_of
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
+from halfgateway.app.exporting import open_exports
 from halfgateway.app.heartbeat import open_heartbeat
 from halfgateway.app.incidents import keep_incidents
 from halfgateway.app.keeping import (
@@ -211,6 +212,7 @@ async def _start(
             terms=control.terms,
             changed=partial(_see_everywhere, control, enforcement),
         ),
+        exports=await open_exports(configuration, records, control, journal, clock, loops, life),
         forwarder=forwarder,
         outside=outside,
         health=health_of(journal, control, records),

@@ -46,6 +46,7 @@ from ops.incidents.desk import IncidentDesk
 from ops.incidents.events import ClockStarted, CorrespondenceOpened, Opened, Source
 from ops.interconnection import Author, Ground, Status
 from ops.preflight import Preflight
+from tests.api.fake_exports import FakeExports
 from tests.api.fake_life import FakeAnnexes, FakeChanges, FakeConvention
 from tests.api.fake_office import FakeGatekeeper, FakeOrders, FakePersonnel
 from tests.api.fake_safekeeping import FakeSafekeeping
@@ -436,6 +437,7 @@ class FakeHouse:
     cameras: FakeCatalogue = field(default_factory=FakeCatalogue)
     streams: FakeStreams = field(default_factory=FakeStreams)
     reservations: FakeReservations = field(default_factory=FakeReservations)
+    exports: FakeExports = field(default_factory=FakeExports)
     interconnection: FakeInterconnection = field(default_factory=FakeInterconnection)
     incidents: IncidentDesk = field(default_factory=_incident_desk)
     correspondence: CorrespondenceBooks = field(default_factory=_correspondence)
@@ -463,6 +465,7 @@ class FakeHouse:
             cameras=self.cameras,
             streams=self.streams,
             reservations=self.reservations,
+            exports=self.exports,
             interconnection=self.interconnection,
             incidents=self.incidents,
             correspondence=self.correspondence,

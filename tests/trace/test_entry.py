@@ -25,7 +25,9 @@ FAMILIES = {
 DECLARED = {
     "action.refused", "assertion.accepted", "assertion.key-declared", "assertion.key-revoked", "assertion.refused",
     "auth.failed", "auth.locked", "auth.succeeded",
-    "clock.reference", "clock.stepped", "config.changed", "export.made", "heartbeat", "interconnection.cut",
+    "clock.reference", "clock.stepped", "config.changed",
+    "export.cancelled", "export.downloaded", "export.failed", "export.made", "export.refused", "export.removed",
+    "export.requested", "heartbeat", "interconnection.cut",
     "interconnection.degraded", "interconnection.restoration-proposed", "interconnection.restoration-refused",
     "interconnection.restored", "node.recovered", "node.started", "node.stopped",
     "recording.searched", "registry.changed", "session.closed", "session.opened", "siem.caught-up", "siem.lagging",
