@@ -93,6 +93,14 @@ class HoldStore:
             await settle(session, lambda: traced(sealed))
         return sealed
 
+    async def extracting(self, number: int, traced: TracedHold) -> Hold:
+        """Have the trace told that the interval is about to be copied. Raises UnknownHold, HoldRefused."""
+        async with transaction(self._sessions) as session:
+            hold = _hold(await _row(session, number))
+            holds.extracted(hold, self._clock.now())
+            await settle(session, lambda: traced(hold))
+        return hold
+
     async def remind(self, number: int, day: date, traced: TracedHold) -> bool:
         """Have the trace told that a hold is to be extracted, once a day over all nodes; whether it was now."""
         async with transaction(self._sessions) as session:
@@ -103,14 +111,6 @@ class HoldStore:
             told = _hold(row)
             await settle(session, lambda: traced(told))
         return True
-
-    async def get(self, number: int) -> Hold:
-        """One hold. Raises UnknownHold."""
-        async with transaction(self._sessions) as session:
-            row = await session.get(HoldRow, number)
-            if row is None:
-                raise UnknownHold(str(number))
-            return _hold(row)
 
     async def in_force(self) -> list[Hold]:
         """The holds that a recorder obeys now, in their order. Whoever cannot learn them destroys nothing."""

@@ -63,6 +63,7 @@ class Kind(StrEnum):
     HOLD_EXTRACTED = "hold.extracted", 2502
     HOLD_ENDED = "hold.ended", 2503
     HOLD_ALARMED = "hold.alarmed", 2504
+    HOLD_EXTRACTING = "hold.extracting", 2505
     REQUEST_RECEIVED = "request.received", 2601
     REQUEST_ANSWERED = "request.answered", 2602
 

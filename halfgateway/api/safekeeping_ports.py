@@ -34,6 +34,9 @@ class Holds(Protocol):
     async def release(self, number: int, *, reason: str, by: Actor) -> HoldShape:
         """End a hold."""
 
+    async def extracting(self, number: int, *, by: Actor) -> HoldShape:
+        """Have it told that its interval is about to be extracted."""
+
     async def sealed(self, number: int, wish: SealRequest, *, by: Actor) -> HoldShape:
         """Record that its interval was extracted to a sealed medium."""
 

@@ -68,6 +68,12 @@ class HoldService:
             )
         return self._shown(ended)
 
+    async def extracting(self, number: int, *, by: Actor) -> HoldShape:
+        """See the port."""
+        with _in_our_words():
+            hold = await self._store.extracting(number, self._traced(Kind.HOLD_EXTRACTING, by))
+        return self._shown(hold)
+
     async def sealed(self, number: int, wish: SealRequest, *, by: Actor) -> HoldShape:
         """See the port."""
         with _in_our_words():

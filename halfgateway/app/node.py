@@ -300,7 +300,15 @@ def _open_office(
         missing=health.missing, view=control.view, cameras=records.cameras, current=current, clock=clock
     )
     life_office = open_life(records, tracer, keys, clock, current=current, look=inspection.look, changed=seen)
-    return open_office(records, tracer, clock, life_office, changed=seen, machines_changed=in_force.read_machines_again)
+    return open_office(
+        records,
+        tracer,
+        clock,
+        life_office,
+        changed=seen,
+        machines_changed=in_force.read_machines_again,
+        recorders=control.recorders,
+    )
 
 
 async def _keep_the_calendar(

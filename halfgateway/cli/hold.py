@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from camera_registry.errors import RegistryError
 from camera_registry.paris import PARIS
-from halfgateway.cli.common import ConfigOption, DataOption, JsonOption, say
-from halfgateway.cli.office import ask, ask_all, ends, shown_instant
+from halfgateway.cli.common import REFUSED, ConfigOption, DataOption, JsonOption, say, stop
+from halfgateway.cli.office import ask, ask_all, configuration_of, ends, shown_instant
+from halfgateway.errors import HalfGatewayError
 
 _STATES = {"in-force": "en vigueur", "released": "levée", "over": "échue"}
 
@@ -77,6 +82,42 @@ def sealed(
     body = {"medium": medium, "manifest_sha256": sha256.lower()}
     extracted = ask(config, data, "POST", f"/holds/{number}/sealed", body)
     say(extracted, line(extracted), as_json=as_json)
+
+
+@hold.command("extract")
+def extract(
+    number: Number,
+    output: Annotated[Path, typer.Option(help="Un dossier neuf, sur le support à sceller.")],
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copier la période à l'identique, avec son manifeste ; sceller ensuite le support, et l'enregistrer (sealed)."""
+    from halfgateway.app.extracting import extract_held  # noqa: PLC0415 - what reads recorders: seconds to load
+    from halfgateway.exporting.extraction import HeldPeriod  # noqa: PLC0415 - likewise
+
+    configuration = configuration_of(config, data)
+    try:
+        output.mkdir(mode=0o700)
+    except OSError as error:
+        stop(REFUSED, f"{output} : {error.strerror}")
+    try:
+        found = ask(config, data, "POST", f"/holds/{number}/extraction")
+        start, end = datetime.fromisoformat(found["start"]), datetime.fromisoformat(found["end"])
+        held = HeldPeriod(number, found["reference"], found["camera"], start, end)
+        made = asyncio.run(extract_held(configuration, held, output))
+    except (HalfGatewayError, RegistryError, OSError) as error:
+        stop(REFUSED, str(error) or type(error).__name__)
+    finally:
+        with contextlib.suppress(OSError):
+            output.rmdir()  # which nothing was copied into
+    document = {"hold": number, "manifest": str(made.manifest), "manifest_sha256": made.sha256}
+    text = (
+        f"{len(made.film.pieces)} fichier(s), {len(made.film.gaps)} lacune(s) : {output}\n"
+        f"Sceller le support, puis : halfgateway hold sealed {number} --medium ÉTIQUETTE"
+        f" --manifest-sha256 {made.sha256}"
+    )
+    say(document | {"files": [piece.name for piece in made.film.pieces]}, text, as_json=as_json)
 
 
 def line(found: dict[str, Any]) -> str:

@@ -51,6 +51,15 @@ class AccessUnit:
 class Depacketiser:
     """Puts the access units of one RTP stream together; ``dropped`` counts those that were not given."""
 
+    _nal_units: list[bytearray]
+    _size_bytes: int
+    _timestamp: int
+    _marked: bool
+    _key: bool
+    _has_picture: bool
+    _damaged: bool
+    _fragmented: int | None
+
     def __init__(self, codec: Codec, *, limit_bytes: int = MAX_ACCESS_UNIT_BYTES) -> None:
         """Raises LocalProtocolError where the codec is neither H.264 nor H.265."""
         if codec not in _FORMATS:
@@ -149,11 +158,11 @@ class Depacketiser:
         return unit
 
     def _begin(self) -> None:
-        self._nal_units: list[bytearray] = []
+        self._nal_units = []
         self._size_bytes = 0
         self._timestamp = 0
         self._marked = self._key = self._has_picture = self._damaged = False
-        self._fragmented: int | None = None
+        self._fragmented = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,9 @@ class FakeSafekeeping:
     async def release(self, number: int, *, reason: str, by: Actor) -> HoldShape:
         return self._held(by)
 
+    async def extracting(self, number: int, *, by: Actor) -> HoldShape:
+        return self._held(by)
+
     async def sealed(self, number: int, wish: SealRequest, *, by: Actor) -> HoldShape:
         return self._held(by)
 

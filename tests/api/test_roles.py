@@ -185,6 +185,7 @@ MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
     ("GET", "/api/v1/holds", None, CODE_ROLES),
     ("POST", "/api/v1/holds", _HOLD, {Role.OFFICER}),
     ("POST", "/api/v1/holds/1/release", {"reason": "mainlevée"}, {Role.OFFICER}),
+    ("POST", "/api/v1/holds/1/extraction", None, {Role.OFFICER}),
     ("POST", "/api/v1/holds/1/sealed", _SEALED, {Role.OFFICER}),
     ("GET", "/api/v1/requests", None, CODE_ROLES),
     ("POST", "/api/v1/requests", _ASKED, _HANDS),

@@ -313,6 +313,7 @@ async def safekeeping(tour: Tour) -> None:
         "operator", "GET", f"/cameras/{camera}/recordings{period}", None, (Kind.RECORDING_SEARCHED,), status=404
     )
     assert "intervals" not in seen
+    await tour.call("officer", "POST", f"/holds/{placed['number']}/extraction", None, (Kind.HOLD_EXTRACTING,))
     sealed = {"medium": "scellé 12", "manifest_sha256": "0" * 64}
     await tour.call("officer", "POST", f"/holds/{placed['number']}/sealed", sealed, (Kind.HOLD_EXTRACTED,))
     lifted = {"reason": "mainlevée"}

@@ -96,11 +96,12 @@ async def test_a_hold_keeps_its_story_and_is_in_force_until_it_is_ended(desk: De
     assert desk.told == [placed, sealed, ended]
     for again in (
         desk.holds.release(placed.number, reason="encore", by="rssi", traced=desk.tell),
+        desk.holds.extracting(placed.number, desk.tell),
         desk.holds.extracted(placed.number, medium="b", sha256="1" * 64, by="rssi", traced=desk.tell),
     ):
         with pytest.raises(HoldRefused):
             await again
-    assert await desk.holds.get(placed.number) == ended  # never edited
+    assert await desk.holds.list_all() == [ended]  # never edited
 
 
 async def test_the_orders_maximum_wins_unless_a_hold_is_in_force(desk: Desk) -> None:
@@ -162,7 +163,7 @@ async def test_unknown_cameras_and_holds_are_said_to_be_unknown(desk: Desk) -> N
     for act in (
         desk.holds.release(7, reason="r", by="rssi", traced=desk.tell),
         desk.holds.extracted(7, medium="m", sha256="0" * 64, by="rssi", traced=desk.tell),
-        desk.holds.get(7),
+        desk.holds.extracting(7, desk.tell),
     ):
         with pytest.raises(UnknownHold):
             await act

@@ -86,6 +86,18 @@ class HoldRoutes:
 
     @operation(
         "POST",
+        f"{API}/holds/{{number}}/extraction",
+        summary="Have the trace told that a hold's interval is about to be extracted at the node's machine",
+        roles=OFFICER,
+        errors=(UnknownRecord, TraceUnavailable),
+        traces=(Kind.HOLD_EXTRACTING,),
+    )
+    async def begin_extraction(self, call: Call, principal: Principal, path: ByNumber) -> HoldShape:
+        """Have it told; nothing is read before."""
+        return await self._holds.extracting(path.number, by=call.actor(principal))
+
+    @operation(
+        "POST",
         f"{API}/holds/{{number}}/sealed",
         summary="Record that a hold's interval was extracted to a sealed medium",
         roles=OFFICER,
