@@ -19,6 +19,7 @@ FIXED_KEYS = (
     "assertions",
     "siem",
     "recorders",
+    "exports",
     "trace.pkcs11",
     "mail",
     "on_call",

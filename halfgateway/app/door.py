@@ -76,6 +76,7 @@ class Control:
     descriptions: Descriptions
     recorders: Recorders
     replays: Replays
+    admission: Admission
     machines: MachineDirectory
     entitlement: Entitlement
     desk: Desk
@@ -221,6 +222,7 @@ async def open_control(
         descriptions=descriptions,
         recorders=recorders,
         replays=replays,
+        admission=admission,
         machines=machines,
         entitlement=entitlement,
         desk=desk,

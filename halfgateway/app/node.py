@@ -26,6 +26,7 @@ from halfgateway.app.anchoring import Outside, open_anchoring
 from halfgateway.app.answering import Answering, health_of
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
+from halfgateway.app.exporting import open_exports
 from halfgateway.app.heartbeat import open_heartbeat
 from halfgateway.app.incidents import keep_incidents
 from halfgateway.app.keeping import (
@@ -43,6 +44,7 @@ from halfgateway.app.office import Office, open_office
 from halfgateway.app.recorders import open_recorders, recorded_cameras
 from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.restoring import open_restoration, preflight_of
+from halfgateway.app.safekeeping import keep_safe
 from halfgateway.app.siem import open_forwarder
 from halfgateway.app.signals import obey_signals
 from halfgateway.app.tls import CertificateWatch, TlsFiles
@@ -210,6 +212,7 @@ async def _start(
             terms=control.terms,
             changed=partial(_see_everywhere, control, enforcement),
         ),
+        exports=await open_exports(configuration, records, control, journal, clock, loops, life),
         forwarder=forwarder,
         outside=outside,
         health=health_of(journal, control, records),
@@ -229,6 +232,7 @@ async def _start(
         configuration,
         None if tls is None else certificates.used_life,
         forwarder,
+        office.safekeeping,
         clock,
     )
     await loops.keep("survey", survey.run())
@@ -296,7 +300,15 @@ def _open_office(
         missing=health.missing, view=control.view, cameras=records.cameras, current=current, clock=clock
     )
     life_office = open_life(records, tracer, keys, clock, current=current, look=inspection.look, changed=seen)
-    return open_office(records, tracer, clock, life_office, changed=seen, machines_changed=in_force.read_machines_again)
+    return open_office(
+        records,
+        tracer,
+        clock,
+        life_office,
+        changed=seen,
+        machines_changed=in_force.read_machines_again,
+        recorders=control.recorders,
+    )
 
 
 async def _keep_the_calendar(
@@ -325,6 +337,7 @@ async def _keep_the_calendar(
     )
     await loops.keep("calendar", calendar.run())
     await loops.keep("convention records", calendar.run_records())
+    await keep_safe(loops, office.safekeeping)
 
 
 async def _see_everywhere(control: Control, enforcement: Enforcement) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from auth.policy import Action, decide, oldest_accessible
+from auth.policy import decide, oldest_accessible
 from auth.rights import Rights
 from auth.trace import Kind
 from camera_registry.cameras import Camera
@@ -193,7 +193,7 @@ class Admission:
         decision = decide(
             request.principal,
             self._find_camera(request.camera),
-            Action(request.mode),
+            request.action,
             self._clock.now(),
             self._terms.convention,
             rights,
