@@ -49,6 +49,12 @@ class NotSupported(RegistryError):
     cause = "not-supported"
 
 
+class NoSuchRecording(NotSupported):
+    """The device has no recording of that token, or none any more."""
+
+    cause = "no-such-recording"
+
+
 class Malformed(RegistryError):
     """The answer is too large, forbidden (a DTD) or cannot be understood."""
 

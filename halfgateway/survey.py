@@ -29,7 +29,7 @@ from camera_registry.inventory import MASKED_CAUSE, Device, Finding, StreamFacts
 from camera_registry.onvif_port import OpenDevice
 from camera_registry.schedule import Schedule
 from camera_registry.store import CameraStore
-from halfgateway.config import CameraSection
+from halfgateway.config import CameraSection, Configuration
 from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.tracing import Tracer
 from halfgateway.errors import RemoteProtocolError
@@ -229,9 +229,11 @@ def may_show_less(before: CameraSection, now: CameraSection) -> bool:
     return now.masked_profile is not None and now.masked_profile != before.masked_profile
 
 
-def hosts_of(cameras: Iterable[CameraSection]) -> AllowedHosts:
-    """The hosts of the configured devices: no other is ever asked."""
-    return AllowedHosts(dict.fromkeys(urlsplit(camera.onvif_url).hostname or "" for camera in cameras))
+def hosts_of(configuration: Configuration) -> AllowedHosts:
+    """The hosts of the configured devices and recorders: no other is ever asked."""
+    urls = [camera.onvif_url for camera in configuration.cameras]
+    urls += [recorder.onvif_url for recorder in configuration.recorders if recorder.kind == "onvif"]
+    return AllowedHosts(dict.fromkeys(urlsplit(url).hostname or "" for url in urls))
 
 
 async def knock(url: str) -> None:

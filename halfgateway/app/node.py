@@ -139,7 +139,7 @@ async def _start(
     certificates = CertificateVerifier((), (), clock)
     proof = CertificateProof(records.accounts, certificates, _online_status(configuration, clock))
     tls = TlsFiles(configuration.tls, certificates) if configuration.tls is not None else None
-    onvif = OnvifProcess(allowed=hosts_of(configuration.cameras), guard=CredentialGuard(clock), now=time.monotonic)
+    onvif = OnvifProcess(allowed=hosts_of(configuration), guard=CredentialGuard(clock), now=time.monotonic)
     life.push_async_callback(onvif.aclose)
     keyframes = Keyframes(store=records.cameras, open_device=onvif.open, now=time.monotonic)
     life.push_async_callback(keyframes.close)

@@ -185,7 +185,7 @@ class ConfigurationInForce:
         if prepared.tls is not None and parts.tls is not None and parts.watch is not None:
             parts.tls.adopt(prepared.tls)
             parts.watch.verify_soon()
-        parts.onvif.allow(hosts_of(after.cameras))
+        parts.onvif.allow(hosts_of(after))
         parts.survey.look_after(after.cameras, due=prepared.due, recorded=recorded_cameras(after))
         self._end_what_is_withdrawn(cameras_of(before), cameras_of(after))
 
