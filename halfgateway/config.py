@@ -327,6 +327,11 @@ class ConfigurationFile:
                 configuration.siem.collector().context()
             except OSError as error:
                 raise ConfigurationError([f"siem: its certificates cannot be used: {error}"]) from error
+        if configuration.exports is not None:
+            try:
+                configuration.exports.signer()
+            except (ValueError, OSError) as error:
+                raise ConfigurationError([f"exports: {error}"]) from error
         return cls(path, hashlib.sha256(content).hexdigest(), configuration)
 
 
