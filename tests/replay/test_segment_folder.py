@@ -141,9 +141,10 @@ async def test_in_a_gap_it_begins_at_the_next_picture_and_where_nothing_is_not_a
 ) -> None:
     # ONVIF 6.5.4; row 57
     write(tmp_path / "cam", TEN, 2)
-    write(tmp_path / "cam", TEN + seconds(10), 2)
+    write(tmp_path / "cam", TEN + seconds(10), 2).with_name("notes.txt").touch()
     pictures = await played(folder, TEN + seconds(5))
     assert at(pictures)[0] == 10
+    assert folder.passed_over == 1
     assert flagged(pictures, "discontinuous") == [10]
     for opening in (folder.open, folder.describe):
         with pytest.raises(NoRecording):
