@@ -76,4 +76,8 @@ def _turn(source: Iterator[_Item | None], monotonic: Callable[[], float]) -> tup
 
 async def _closed(turn: Awaitable[object], source: Generator[object, None, None], threads: Executor) -> None:
     await asyncio.gather(turn, return_exceptions=True)
-    await asyncio.get_running_loop().run_in_executor(threads, source.close)
+    try:
+        await asyncio.get_running_loop().run_in_executor(threads, source.close)
+    except RuntimeError:
+        # The threads were given up before those who read: to close a file takes no time, to leave it open would.
+        source.close()

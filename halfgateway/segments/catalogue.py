@@ -86,13 +86,6 @@ class Catalogue:
             strange = sum(listing.strange for listing in self._listings.values())
             return strange + sum(known is _UNREADABLE for _, known in self._examined.values())
 
-    def between(self, start: datetime, end: datetime) -> list[Segment]:
-        """The segments with a picture in [``start``, ``end``), in the order in which they begin."""
-        first = self._last_named(start)
-        begins = first.named if first is not None else start
-        found = [segment for segment in self._forwards(begins, end) if start < segment.end]
-        return [segment for segment in found if segment.start < end]
-
     def intervals(self, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
         """The runs of segments that join, clipped to [``start``, ``end``)."""
         first = self._last_named(start)
@@ -112,7 +105,7 @@ class Catalogue:
 
     def at_or_before(self, instant: datetime) -> Segment | None:
         """The segment that begins last at or before an instant."""
-        return self._last_named(instant)
+        return self._last_named(instant, longest=None)
 
     def after(self, segment: Segment) -> Segment | None:
         """The next segment that ends later."""

@@ -337,7 +337,7 @@ def _kind_of(path: Path) -> _Container:
 
 def _opened(path: Path, kind: _Container) -> InputContainer:
     try:
-        return av.open(str(path), "r", format=kind, container_options=_OPTIONS)
+        return av.open(f"file:{path}", "r", format=kind, container_options=_OPTIONS)
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         raise UnreadableSegment(f"{path.name} cannot be opened") from error
 
