@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing, closing
 from dataclasses import dataclass
@@ -137,7 +137,7 @@ class _SegmentReplay(Replay):
     def video(self) -> VideoFormat:
         return VideoFormat(self._codec, CLOCK_RATE_HZ, frozenset({PAYLOAD_TYPE}))
 
-    async def play(self, passage: Passage) -> AsyncIterator[Picture]:
+    async def play(self, passage: Passage) -> AsyncGenerator[Picture, None]:
         source = _pictures(self._catalogue, self._codec, passage)
         pace = _Pace(self._clock, self._sleep) if passage.options.rate_control else None
         given = False
