@@ -75,8 +75,9 @@ class Replay(Protocol):
 class Footage(Protocol):
     """The recordings of one camera at one recorder."""
 
-    reverses: bool
-    """Whether it plays in reverse."""
+    @property
+    def reverses(self) -> bool:
+        """Whether it plays in reverse; some recorders have said so only once they were asked anything else."""
 
     async def find(self, start: datetime, end: datetime) -> Sequence[Interval]:
         """What there is between two instants, in their order, clipped to them; empty where there is nothing."""
