@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from halfgateway.recorder.retention import Segment
 from halfgateway.segments.writing import Placing
+
+_CAMERA: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +37,11 @@ class Shelf:
         return self._folder / camera
 
     def cameras(self) -> list[str]:
-        """The cameras of which there may be footage, recorded still or not. Raises OSError."""
-        return sorted(each.name for each in self._folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+        """The cameras of which there may be footage, recorded still or not. Raises OSError.
+
+        What has no camera's name is the disk's own, as ``lost+found``, or somebody else's.
+        """
+        return sorted(each.name for each in self._folder.iterdir() if _CAMERA.fullmatch(each.name) and each.is_dir())
 
     def segments(self, camera: str) -> Iterator[Segment]:
         """A camera's segments, oldest first; what is no segment is passed over. Raises OSError.
