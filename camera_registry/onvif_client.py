@@ -24,6 +24,7 @@ from camera_registry.guard import Guard
 from camera_registry.hosts import AllowedHosts, reachable_url
 from camera_registry.onvif_library import DEVICE, MEDIA, Service, open_service
 from camera_registry.onvif_port import ClockReading, VideoProfile
+from camera_registry.onvif_search import RecorderClient
 from camera_registry.onvif_transport import TIMEOUT_S, DeviceTransport
 
 MEDIA2: Final = "http://www.onvif.org/ver20/media/wsdl"
@@ -38,7 +39,10 @@ _HTTP: Final = ("http", "https")
 
 
 class OnvifClient:
-    """An :class:`~camera_registry.onvif_port.OpenedDevice` over one transport; calls go one after the other."""
+    """An :class:`~camera_registry.onvif_port.OpenedDevice` over one transport; calls go one after the other.
+
+    ``recorder`` asks it what a recorder is asked.
+    """
 
     def __init__(self, url: str, transport: DeviceTransport, *, allowed: AllowedHosts, clock: Clock) -> None:
         """Ask the device service at ``url``, for instance ``http://10.78.1.20/onvif/device_service``."""
@@ -49,6 +53,7 @@ class OnvifClient:
         self._open: dict[str, Service] = {}
         self._addresses: Mapping[str, str] | None = None
         self._one_call = asyncio.Lock()
+        self.recorder = RecorderClient(url, transport, allowed=allowed, one_call=self._one_call)
 
     async def __aenter__(self) -> Self:
         return self

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 from camera_registry.connections import Credentials
 from camera_registry.errors import AuthRejected, ClientLost, Locked
 from camera_registry.guard import Guard
-from camera_registry.onvif_port import VideoProfile
+from camera_registry.onvif_port import RecordingQuery, VideoProfile
 from camera_registry.onvif_wire import (
     FROM_PROCESS,
     Answer,
@@ -142,7 +142,9 @@ class Life:
         """Its process id."""
         return self._process.pid
 
-    async def call(self, party: Party, method: Method, profile: VideoProfile | None) -> Any:
+    async def call(
+        self, party: Party, method: Method, profile: VideoProfile | None, recording: RecordingQuery | None = None
+    ) -> Any:
         """Have a device asked; return the answer as JSON gives it. Raises RegistryError."""
         if self.over:
             raise ClientLost("the ONVIF process has ended")
@@ -156,6 +158,7 @@ class Life:
             clock_offset_s=party.clock_offset_s,
             method=method,
             profile=profile,
+            recording=recording,
         )
         self._send(call)
         try:

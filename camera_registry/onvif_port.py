@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
@@ -51,6 +52,58 @@ class OnvifPort(Protocol):
 
     async def request_keyframe(self, profile: VideoProfile) -> None:
         """Have the device make a keyframe in all streams of a profile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingSpan:
+    """What a recorder says of one recording (Recording Search 5.3.1); ``token`` is opaque.
+
+    ``earliest`` and ``latest`` are those of its video where it tells them, None where it tells nothing: between them
+    may be gaps. ``goes_on`` is whether it is being recorded now. ``tracks`` are the tokens of its video.
+    """
+
+    token: str
+    earliest: datetime | None = None
+    latest: datetime | None = None
+    goes_on: bool = False
+    tracks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChange:
+    """From ``at`` on there is footage, or none (Recording Search 5.21); ``track`` is empty for the recording itself."""
+
+    at: datetime
+    present: bool
+    track: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingQuery:
+    """One recording of a recorder, between two instants where they matter."""
+
+    token: str
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+class RecorderPort(Protocol):
+    """What a recorder of ONVIF Profile G is asked; each call raises RegistryError."""
+
+    async def recordings(self) -> tuple[RecordingSpan, ...]:
+        """Return all that it has."""
+
+    async def recording(self, token: str) -> RecordingSpan:
+        """Return what it says of one recording. Raises NoSuchRecording."""
+
+    async def state_changes(self, token: str, start: datetime, end: datetime) -> tuple[StateChange, ...]:
+        """Return from when on there was footage, and none, in any order; NotSupported where it cannot tell."""
+
+    async def replay_url(self, token: str) -> str:
+        """Return where a recording is played from, over TCP: within the allow-list, without credentials."""
+
+    async def reverses(self) -> bool:
+        """Return whether it plays in reverse."""
 
 
 class OpenedDevice(OnvifPort, Protocol):

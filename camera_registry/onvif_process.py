@@ -13,6 +13,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from camera_registry.errors import ClientLost
 from camera_registry.guard import Guard
 from camera_registry.hosts import AllowedHosts, reachable_url
 from camera_registry.onvif_life import Life, Party, Patience
-from camera_registry.onvif_port import ClockReading, VideoProfile
+from camera_registry.onvif_port import ClockReading, RecordingQuery, RecordingSpan, StateChange, VideoProfile
 from camera_registry.onvif_wire import Begin, Method
 
 log = logging.getLogger(__name__)
@@ -90,9 +91,11 @@ class OnvifProcess:
         if self._life is not None:
             self._life.retire()
 
-    async def call(self, device: Party, method: Method, profile: VideoProfile | None) -> Any:
+    async def call(
+        self, device: Party, method: Method, profile: VideoProfile | None, recording: RecordingQuery | None = None
+    ) -> Any:
         """Ask a device that is open. Raises RegistryError."""
-        return await (await self._running()).call(device, method, profile)
+        return await (await self._running()).call(device, method, profile, recording)
 
     def forget(self, device: Party) -> None:
         """Close a device."""
@@ -143,7 +146,7 @@ class OnvifProcess:
 
 
 class RemoteDevice:
-    """An :class:`~camera_registry.onvif_port.OpenedDevice` that is asked by the ONVIF process.
+    """An :class:`~camera_registry.onvif_port.OpenedDevice` that is asked by the ONVIF process; a recorder too.
 
     It outlives the process: the next one is told of it anew.
     """
@@ -197,9 +200,37 @@ class RemoteDevice:
         """See :class:`~camera_registry.onvif_port.OnvifPort`."""
         await self._ask(Method.REQUEST_KEYFRAME, _NOTHING, profile)
 
-    async def _ask(self, method: Method, kind: TypeAdapter[Value], profile: VideoProfile | None = None) -> Value:
+    async def recordings(self) -> tuple[RecordingSpan, ...]:
+        """See :class:`~camera_registry.onvif_port.RecorderPort`."""
+        return await self._ask(Method.RECORDINGS, _SPANS)
+
+    async def recording(self, token: str) -> RecordingSpan:
+        """See :class:`~camera_registry.onvif_port.RecorderPort`."""
+        return await self._ask(Method.RECORDING, _SPAN, recording=RecordingQuery(token=token))
+
+    async def state_changes(self, token: str, start: datetime, end: datetime) -> tuple[StateChange, ...]:
+        """See :class:`~camera_registry.onvif_port.RecorderPort`."""
+        query = RecordingQuery(token=token, start=start, end=end)
+        return await self._ask(Method.STATE_CHANGES, _CHANGES, recording=query)
+
+    async def replay_url(self, token: str) -> str:
+        """See :class:`~camera_registry.onvif_port.RecorderPort`; held against the allow-list on this side too."""
+        announced = await self._ask(Method.REPLAY_URL, _URL, recording=RecordingQuery(token=token))
+        return reachable_url(announced, endpoint=self.url, allowed=self._process.allowed, schemes=_RTSP)
+
+    async def reverses(self) -> bool:
+        """See :class:`~camera_registry.onvif_port.RecorderPort`."""
+        return await self._ask(Method.REVERSES, _YES_OR_NO)
+
+    async def _ask(
+        self,
+        method: Method,
+        kind: TypeAdapter[Value],
+        profile: VideoProfile | None = None,
+        recording: RecordingQuery | None = None,
+    ) -> Value:
         self._process.allowed.require(self.url)
-        value = await self._process.call(self, method, profile)
+        value = await self._process.call(self, method, profile, recording)
         try:
             return kind.validate_python(value)
         except ValidationError as error:
@@ -210,4 +241,8 @@ _CLOCK: Final = TypeAdapter(ClockReading)
 _DEVICE_INFORMATION: Final = TypeAdapter(DeviceInformation)
 _PROFILES: Final = TypeAdapter(tuple[VideoProfile, ...])
 _URL: Final = TypeAdapter(str)
+_SPAN: Final = TypeAdapter(RecordingSpan)
+_SPANS: Final = TypeAdapter(tuple[RecordingSpan, ...])
+_CHANGES: Final = TypeAdapter(tuple[StateChange, ...])
+_YES_OR_NO: Final = TypeAdapter(bool)
 _NOTHING: Final[TypeAdapter[None]] = TypeAdapter(None)

@@ -22,17 +22,18 @@ from camera_registry.errors import (
     ForbiddenHost,
     Locked,
     Malformed,
+    NoSuchRecording,
     NotSupported,
     NoVideo,
     RegistryError,
     Timeout,
     Unreachable,
 )
-from camera_registry.onvif_port import VideoProfile
+from camera_registry.onvif_port import RecordingQuery, VideoProfile
 
 MAX_FRAME_BYTES: Final = 1024 * 1024
-"""Length of a message. The longest are lists of profiles, some kilobytes; a device that makes a longer one is
-malformed, and a process that sends one is ended."""
+"""Length of a message. The longest are ten days of a recorder's gaps, some hundred kilobytes; a device that makes a
+longer one is malformed, and a process that sends one is ended."""
 
 ERRORS: Final = {
     error.cause: error
@@ -43,6 +44,7 @@ ERRORS: Final = {
         Locked,
         Malformed,
         NotSupported,
+        NoSuchRecording,
         NoVideo,
         Timeout,
         Unreachable,
@@ -58,13 +60,19 @@ class WireError(Exception):
 
 
 class Method(StrEnum):
-    """What a device is asked: the calls of :class:`~camera_registry.onvif_port.OnvifPort`."""
+    """What a device is asked: the calls of :class:`~camera_registry.onvif_port.OnvifPort` and, from
+    ``RECORDINGS`` on, of :class:`~camera_registry.onvif_port.RecorderPort`."""
 
     CLOCK = "clock"
     DEVICE_INFORMATION = "device_information"
     PROFILES = "profiles"
     STREAM_URL = "stream_url"
     REQUEST_KEYFRAME = "request_keyframe"
+    RECORDINGS = "recordings"
+    RECORDING = "recording"
+    STATE_CHANGES = "state_changes"
+    REPLAY_URL = "replay_url"
+    REVERSES = "reverses"
 
 
 class Outcome(StrEnum):
@@ -99,6 +107,7 @@ class Call:
     clock_offset_s: float
     method: Method
     profile: VideoProfile | None = None
+    recording: RecordingQuery | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -26,6 +26,8 @@ from camera_registry.errors import AuthRejected, ClientLost, Locked, Malformed, 
 from camera_registry.hosts import AllowedHosts
 from camera_registry.onvif_client import OnvifClient
 from camera_registry.onvif_library import load_library
+from camera_registry.onvif_port import RecordingQuery
+from camera_registry.onvif_search import RecorderClient
 from camera_registry.onvif_transport import DeviceTransport
 from camera_registry.onvif_wire import (
     FROM_NODE,
@@ -52,6 +54,9 @@ from camera_registry.onvif_wire import (
 log = logging.getLogger(__name__)
 
 _STDIN: Final = 0
+_RECORDERS: Final = frozenset(
+    {Method.RECORDINGS, Method.RECORDING, Method.STATE_CHANGES, Method.REPLAY_URL, Method.REVERSES}
+)
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 
 Result = TypeVar("Result")
@@ -127,6 +132,8 @@ class Desk:
         device = self._devices.get(call.session)
         if device is None:
             device = self._devices[call.session] = self._opened(call)
+        if call.method in _RECORDERS:
+            return await _ask_recorder(device.recorder, call)
         match call.method:
             case Method.CLOCK:
                 return await device.clock()
@@ -181,6 +188,21 @@ class Desk:
         device = self._devices.pop(session, None)
         if device is not None:
             await device.aclose()
+
+
+async def _ask_recorder(recorder: RecorderClient, call: Call) -> object:
+    match call.method, call.recording:
+        case Method.RECORDINGS, None:
+            return await recorder.recordings()
+        case Method.REVERSES, None:
+            return await recorder.reverses()
+        case Method.RECORDING, RecordingQuery(token=token):
+            return await recorder.recording(token)
+        case Method.REPLAY_URL, RecordingQuery(token=token):
+            return await recorder.replay_url(token)
+        case Method.STATE_CHANGES, RecordingQuery(token=token, start=datetime() as start, end=datetime() as end):
+            return await recorder.state_changes(token, start, end)
+    raise WireError("a call of a recorder that lacks what it is about")
 
 
 class _NodesGuard:

@@ -16,7 +16,7 @@ from typing import Final
 from lxml import etree
 
 from camera_registry.connections import Credentials
-from camera_registry.errors import AuthRejected, Locked, Malformed, NotSupported, RegistryError
+from camera_registry.errors import AuthRejected, Locked, Malformed, NoSuchRecording, NotSupported, RegistryError
 
 ENVELOPE: Final = "http://www.w3.org/2003/05/soap-envelope"
 _WSSE: Final = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
@@ -26,6 +26,9 @@ _MESSAGE_SECURITY: Final = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-
 _REASON_CHARACTERS: Final = 200  # Of a device's own words, as much as an operator reads.
 
 _NOT_AUTHORISED: Final = frozenset({"NotAuthorized", "SenderNotAuthorized", "FailedAuthentication"})
+
+_NO_RECORDING: Final = frozenset({"NoRecording", "InvalidToken", "NoRecordingToken"})
+"""ONVIF Replay 5.1, Recording Search 5.5; some say it in words of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Fault:
             return Locked(f"the device says: {self.reason}")
         if not _NOT_AUTHORISED.isdisjoint(self.codes) or "not authorized" in words:
             return AuthRejected(f"the device says: {self.reason}")
+        if not _NO_RECORDING.isdisjoint(self.codes):
+            return NoSuchRecording(f"the device says: {self.reason}")
         return NotSupported(f"the device says: {', '.join(self.codes)}: {self.reason}")
 
 

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from camera_registry.connections import Connection
+from halfgateway.config_exports import ExportsSection
 from halfgateway.config_incidents import LOST_BEATS, IncidentsSection, RestorationSection
 from halfgateway.config_life import AnnexesSection, EquipmentSection
 from halfgateway.config_ops import (
@@ -252,6 +253,7 @@ class Configuration(Section):
     recorders: tuple[RecorderSection, ...] = ()
     recordings: RecordingsSection = RecordingsSection()
     recorder: RecordingProcessSection | None = None
+    exports: ExportsSection | None = None
     machines: tuple[MachineSection, ...] = ()
     assertions: AssertionSection | None = None
     sites: tuple[SiteSection, ...] = ()
@@ -286,9 +288,16 @@ class Configuration(Section):
         faults += strangers_on_call(self.on_call, self.contacts)
         for kind, ids in named.items():
             faults += [f"{kind}: {name} appears twice" for name in sorted({i for i in ids if ids.count(i) > 1})]
+        faults += self._unknown_exported()
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def _unknown_exported(self) -> list[str]:
+        if self.exports is None:
+            return []
+        unknown = set(self.exports.cameras) - {camera.id for camera in self.cameras}
+        return [f"exports.cameras: {name} is none of cameras" for name in sorted(unknown)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +327,11 @@ class ConfigurationFile:
                 configuration.siem.collector().context()
             except OSError as error:
                 raise ConfigurationError([f"siem: its certificates cannot be used: {error}"]) from error
+        if configuration.exports is not None:
+            try:
+                configuration.exports.signer()
+            except (ValueError, OSError) as error:
+                raise ConfigurationError([f"exports: {error}"]) from error
         return cls(path, hashlib.sha256(content).hexdigest(), configuration)
 
 
@@ -364,6 +378,9 @@ def _files(configuration: Configuration) -> list[tuple[str, Path]]:
     files += [("trace.timestamp_ca", trace.timestamp_ca)] if trace.timestamp_ca is not None else []
     files += [("trace.timestamp_revoked", trace.timestamp_revoked)] if trace.timestamp_revoked is not None else []
     files += [("trace.pkcs11.pin_file", trace.pkcs11.pin_file)] if trace.pkcs11 is not None else []
+    exports = configuration.exports
+    if exports is not None:
+        files += [("exports.certificate", exports.certificate), ("exports.key", exports.key)]
     token = configuration.on_call.webhook_token_file
     files += [("on_call.webhook_token_file", token)] if token is not None else []
     return files + mail_files(configuration.mail)

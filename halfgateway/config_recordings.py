@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from string import Formatter
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from camera_registry.connections import Connection, StreamSource
 from halfgateway.sections import Name, Section
+from halfgateway.segments.layout import check_pattern
 
 
 def _is_a_zone(name: str) -> str:
@@ -85,19 +86,34 @@ class UrlRecorderSection(Section):
         return url
 
 
+def _is_a_pattern(pattern: str) -> str:
+    check_pattern(pattern)
+    return pattern
+
+
+def _lies_below(folder: str) -> str:
+    path = PurePosixPath(folder)
+    if path.is_absolute() or ".." in path.parts or "\0" in folder:
+        raise ValueError("a folder below the recorder's is wanted")
+    return folder
+
+
 class SegmentRecorderSection(Section):
     """A folder of MP4 or MPEG-TS segments; ``cameras`` are the folders below it by our cameras.
 
     ``pattern`` (strftime) is where a segment lies below its camera's folder, by the instant at which it begins, as a
-    clock in ``time_zone`` shows it.
+    clock in ``time_zone`` shows it. Local time is ambiguous for an hour a year, and then read as summer time: a
+    recorder that can name its segments in UTC should.
     """
 
     kind: Literal["segments"]
     id: Name
     folder: Path
-    pattern: Annotated[str, Field(min_length=1, max_length=128)] = "%Y-%m-%d/%Y%m%dT%H%M%S.%fZ.mp4"
+    pattern: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_is_a_pattern)] = (
+        "%Y-%m-%d/%Y%m%dT%H%M%S.%fZ.mp4"
+    )
     time_zone: Zone = "UTC"
-    cameras: dict[Name, Channel]
+    cameras: dict[Name, Annotated[Channel, AfterValidator(_lies_below)]]
 
 
 RecorderSection = Annotated[

@@ -23,8 +23,10 @@ TABLE_MODULES = (
     "auth.assertion_tables",
     "auth.credential_tables",
     "auth.reservation_tables",
+    "camera_registry.keeping_tables",
     "camera_registry.tables",
     "ops.life_tables",
+    "ops.request_tables",
 )
 """Every module that declares tables; a migration covers them all."""
 

@@ -29,7 +29,7 @@ from camera_registry.inventory import MASKED_CAUSE, Device, Finding, StreamFacts
 from camera_registry.onvif_port import OpenDevice
 from camera_registry.schedule import Schedule
 from camera_registry.store import CameraStore
-from halfgateway.config import CameraSection
+from halfgateway.config import CameraSection, Configuration
 from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.tracing import Tracer
 from halfgateway.errors import RemoteProtocolError
@@ -74,16 +74,22 @@ class Survey:
         self._open_device = open_device
         self._moved = moved
         self._cameras: dict[str, CameraSection] = {}
+        self._recorded: frozenset[str] = frozenset()
         self._due: set[str] = set()
         self._news = asyncio.Event()
         self.taken = asyncio.Event()
 
-    def look_after(self, cameras: Iterable[CameraSection], *, due: Collection[str] = ()) -> None:
+    def look_after(
+        self, cameras: Iterable[CameraSection], *, due: Collection[str] = (), recorded: Collection[str] = ()
+    ) -> None:
         """Keep these cameras, and no others, from now on; those of ``due`` (identifiers) are asked again at once.
+
+        Of those in ``recorded`` there is footage to be asked for.
 
         What was found out for another configuration of a camera is dropped.
         """
         self._cameras = {camera.id: camera for camera in cameras}
+        self._recorded = frozenset(recorded)
         self._due = (self._due | set(due)) & self._cameras.keys()
         self._news.set()
 
@@ -139,7 +145,7 @@ class Survey:
                 settled.add(camera_id)
 
         await inventory(
-            [device for device in map(_readable, asked.values()) if device is not None],
+            [device for device in map(self._device, asked.values()) if device is not None],
             knock=knock,
             onvif=self._open_device,
             probe_stream=self._probe,
@@ -147,6 +153,14 @@ class Survey:
             known=self._store.snapshot.records,
         )
         return frozenset(settled)
+
+    def _device(self, camera: CameraSection) -> Device | None:
+        """The device, or None while its password cannot be read: the others are asked all the same."""
+        try:
+            return device_of(camera, recorded=camera.id in self._recorded)
+        except (OSError, ValueError) as error:
+            log.error("survey.no_password id=%s error=%s", camera.id, type(error).__name__)
+            return None
 
     async def _keep(self, finding: Finding, asked: CameraSection) -> bool:
         """Put a finding on record; return whether the device need not be asked again soon."""
@@ -215,9 +229,11 @@ def may_show_less(before: CameraSection, now: CameraSection) -> bool:
     return now.masked_profile is not None and now.masked_profile != before.masked_profile
 
 
-def hosts_of(cameras: Iterable[CameraSection]) -> AllowedHosts:
-    """The hosts of the configured devices: no other is ever asked."""
-    return AllowedHosts(dict.fromkeys(urlsplit(camera.onvif_url).hostname or "" for camera in cameras))
+def hosts_of(configuration: Configuration) -> AllowedHosts:
+    """The hosts of the configured devices and recorders: no other is ever asked."""
+    urls = [camera.onvif_url for camera in configuration.cameras]
+    urls += [recorder.onvif_url for recorder in configuration.recorders if recorder.kind == "onvif"]
+    return AllowedHosts(dict.fromkeys(urlsplit(url).hostname or "" for url in urls))
 
 
 async def knock(url: str) -> None:
@@ -248,7 +264,7 @@ def target_of(stream: StreamSource) -> Target:
     return Target(stream.url, credentials.username, credentials.password)
 
 
-def device_of(camera: CameraSection) -> Device:
+def device_of(camera: CameraSection, *, recorded: bool = False) -> Device:
     """The device that a section of the configuration names, with its password.
 
     Raises OSError, or ValueError for what is no line of printable text.
@@ -264,6 +280,7 @@ def device_of(camera: CameraSection) -> Device:
         credentials=Credentials(
             username=camera.username, password=camera.password_file.read_text(encoding="utf-8").rstrip("\r\n")
         ),
+        recorded=recorded,
         masked_profile=camera.masked_profile,
     )
 
@@ -274,12 +291,3 @@ def _differs(before: CameraRecord, record: CameraRecord) -> bool:
     if was_s is not None and is_s is not None and abs(is_s - was_s) < CLOCK_NOISE_S:
         record = replace(record, connection=replace(record.connection, clock_offset_s=was_s))
     return before != record
-
-
-def _readable(camera: CameraSection) -> Device | None:
-    """The device, or None while its password cannot be read: the others are asked all the same."""
-    try:
-        return device_of(camera)
-    except (OSError, ValueError) as error:
-        log.error("survey.no_password id=%s error=%s", camera.id, type(error).__name__)
-        return None

@@ -134,6 +134,32 @@ def may_know_of(viewer: Principal, camera: Camera, now: datetime, convention: Co
     return _decided(case, asked).allowed
 
 
+def oldest_accessible(
+    requester: Principal, camera: Camera, now: datetime, convention: Convention, rights: Rights
+) -> datetime | None:
+    """The oldest instant whose footage may be reached now (C03): by the order that lets the most of it be seen.
+
+    None where no order lets any be seen. Whether the requester may watch at all is :func:`decide`'s to say.
+    """
+    oldest: datetime | None = None
+    for order in rights.orders_of(camera):
+        start = convention.accessible_from(now, order)
+        case = Case(
+            requester=requester,
+            camera=camera,
+            action=Action.RECORDED,
+            now=now,
+            convention=convention,
+            rights=rights,
+            start=start,
+            order=order,
+        )
+        asked = [each for each in _OF_ORDER if not (each.personal and requester.role is Role.MACHINE)]
+        if _first_failing(asked, case) is None and (oldest is None or start < oldest):
+            oldest = start
+    return oldest
+
+
 def _decided(case: Case, general: Iterable[Condition]) -> Decision:
     """One order that allows suffices; where none does, the one that came furthest tells why."""
     failed = _first_failing(general, case)

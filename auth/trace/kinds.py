@@ -56,10 +56,18 @@ class Kind(StrEnum):
     RECORDING_PURGED_EARLY = "recording.purged-early", 2253
     RECORDING_DISK_LOW = "recording.disk-low", 2254
     EXPORT_MADE = "export.made", 2301
+    EXPORT_REQUESTED = "export.requested", 2302
+    EXPORT_REFUSED = "export.refused", 2303
+    EXPORT_FAILED = "export.failed", 2304
+    EXPORT_CANCELLED = "export.cancelled", 2305
+    EXPORT_DOWNLOADED = "export.downloaded", 2306
+    EXPORT_REMOVED = "export.removed", 2307
     ACTION_REFUSED = "action.refused", 2401
     HOLD_PLACED = "hold.placed", 2501
     HOLD_EXTRACTED = "hold.extracted", 2502
     HOLD_ENDED = "hold.ended", 2503
+    HOLD_ALARMED = "hold.alarmed", 2504
+    HOLD_EXTRACTING = "hold.extracting", 2505
     REQUEST_RECEIVED = "request.received", 2601
     REQUEST_ANSWERED = "request.answered", 2602
 
@@ -122,6 +130,8 @@ class Kind(StrEnum):
     CONVENTION_END_WITHDRAWN = "convention.end-withdrawn", 4507
     CONVENTION_PVPP_ORDER = "convention.pvpp-order", 4508
     CONVENTION_REMINDED = "convention.reminded", 4509
+    RETENTION_PROBED = "retention.probed", 4621
+    RETENTION_BREACH = "retention.breach", 4622
 
     # 5000: who may (article 6)
     AGENT_ADDED = "agent.added", 5001

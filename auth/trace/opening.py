@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from auth.errors import TraceDamaged, TraceUnavailable
-from auth.trace.acts import OpenAct, unclosed_streams
+from auth.trace.acts import OpenAct, unclosed_acts
 from auth.trace.checkpoint import SigningKey
 from auth.trace.files import JournalFiles
 from auth.trace.kinds import KIND_BY_CODE, Kind
@@ -32,7 +32,7 @@ LOCK_WAIT_S = 1.0
 
 _LOCK_POLL_S = 0.02
 _LIFE = frozenset({Kind.NODE_STARTED.code, Kind.NODE_STOPPED.code, Kind.NODE_RECOVERED.code})
-_STREAM_CODES = frozenset(kind.code for kind in Kind if kind.value.startswith("stream."))
+_ACT_CODES = frozenset(kind.code for kind in Kind if kind.value.startswith(("stream.", "export.")))
 _STREAM = re.compile(rb'"stream":(null|"(?:[^"\\]|\\.)*")')
 
 
@@ -150,12 +150,12 @@ def _open_acts(view: JournalView, started: int) -> tuple[OpenAct, ...]:
     """Find the acts left open since an entry; all but theirs stay undecoded, for they may be a year's."""
 
     def told() -> Iterator[tuple[Kind, str | None, int]]:
-        for leaf, salted in view.payloads(started, view.size, _STREAM_CODES):
+        for leaf, salted in view.payloads(started, view.size, _ACT_CODES):
             if salted and (stream := _STREAM.search(salted, SALT_BYTES)):
                 yield KIND_BY_CODE[leaf.code], json.loads(stream[1]), leaf.n
 
-    unclosed = unclosed_streams(told())
-    return tuple(OpenAct(stream, view.entry(intent), view.entry(last)) for stream, (intent, last) in unclosed.items())
+    acts = [(view.entry(intent), view.entry(last)) for intent, last in unclosed_acts(told())]
+    return tuple(OpenAct(intent.stream or "", intent, last) for intent, last in acts)
 
 
 def _last_run(view: JournalView, size: int) -> tuple[int, int | None]:

@@ -18,8 +18,9 @@ from auth.principals import Principal
 from auth.rights import LOCAL
 from auth.trace import Draft, Kind
 from camera_registry.errors import StoreUnavailable
+from halfgateway.api.downloads import send_file
 from halfgateway.api.local import local_account, local_principal
-from halfgateway.api.operation import JSON_MEDIA_TYPE, Answer, Attachment, Call, Forbidden, Operation, Text
+from halfgateway.api.operation import JSON_MEDIA_TYPE, Answer, Attachment, Call, Download, Forbidden, Operation, Text
 from halfgateway.api.ports import AccessTrace, SessionStore
 from halfgateway.api.problems import Fault, InvalidCall, faults_of, problem_response, refusal_of
 from halfgateway.api.rights_ports import Gatekeeper
@@ -43,11 +44,13 @@ class Dispatcher:
         self._gatekeeper = gatekeeper
         self._trace = trace
 
-    async def run(self, operation: Operation, routes: object, request: web.Request) -> web.Response:
+    async def run(self, operation: Operation, routes: object, request: web.Request) -> web.StreamResponse:
         """Answer one request to ``operation``, which ``routes`` declares."""
         call = _call_of(request)
         try:
             answer = await self._answer(operation, routes, request, call)
+            if isinstance(answer, Download):
+                return await send_file(request, answer, status=operation.status)
         except Refusal as refusal:
             response = problem_response(refusal)
         except (AuthError, StoreUnavailable) as error:
@@ -177,7 +180,7 @@ async def _json_body(request: web.Request, max_bytes: int | None) -> bytes:
     return await (request if max_bytes is None else request.clone(client_max_size=max_bytes)).read()
 
 
-def _response(operation: Operation, answer: Answer) -> web.Response:
+def _response(operation: Operation, answer: BaseModel | Text | Attachment | None) -> web.Response:
     if answer is None:
         return web.Response(status=operation.status)
     if isinstance(answer, Attachment):

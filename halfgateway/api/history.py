@@ -165,15 +165,8 @@ def _request(viewer: Principal, wanted: ports.TraceFilter) -> Request:
 
 def _filter(wanted: ports.TraceFilter) -> TraceFilter:
     """The journal's own filter; a kind that does not exist matches nothing, which is said."""
-    if wanted.kind is None:
-        kinds = None
-    else:
-        try:
-            kinds = frozenset({Kind(wanted.kind)})
-        except ValueError as error:
-            raise InvalidRequest(f"kind : {wanted.kind} n'existe pas") from error
     return TraceFilter(
-        kinds=kinds,
+        kinds=_kinds(wanted.kind) if wanted.kind is not None else None,
         agent=wanted.agent,
         account=wanted.account,
         camera=wanted.camera,
@@ -182,3 +175,12 @@ def _filter(wanted: ports.TraceFilter) -> TraceFilter:
         since=wanted.since,
         until=wanted.until,
     )
+
+
+def _kinds(wanted: str) -> frozenset[Kind]:
+    """The kind of this name, or all of a subject (``export.*``). Raises InvalidRequest."""
+    subject, star, _ = wanted.partition("*")
+    kinds = frozenset(kind for kind in Kind if (kind.startswith(subject) if star else kind.value == wanted))
+    if not kinds:
+        raise InvalidRequest(f"kind : {wanted} n'existe pas")
+    return kinds

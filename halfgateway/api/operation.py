@@ -2,13 +2,14 @@
 
 A handler is a method whose parameters say by name what it takes: ``call`` always; ``principal`` when a login is
 needed; ``path``, ``query`` and ``body``, each a pydantic model. Its return annotation is the answer's model,
-:class:`Text`, :class:`Attachment`, or None.
+:class:`Text`, :class:`Attachment`, :class:`Download`, or None.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel
@@ -39,7 +40,23 @@ class Attachment:
     name: str
 
 
-Answer = BaseModel | Text | Attachment | None
+@dataclass(frozen=True, slots=True)
+class Download:
+    """An answer that is a file too large for memory: it is sent piece by piece, for as long as it may be.
+
+    ``may_go_on`` is asked before each piece and while one is taken slowly: where it says no, the connection is cut
+    there and then. ``ended`` is told how many bytes went.
+    """
+
+    path: Path
+    size_bytes: int
+    media_type: str
+    name: str
+    may_go_on: Callable[[], bool]
+    ended: Callable[[int], None]
+
+
+Answer = BaseModel | Text | Attachment | Download | None
 Handler = Callable[..., Awaitable[Answer]]
 
 
@@ -96,7 +113,7 @@ class Operation:
 
     ``roles`` is None where no login is needed. ``traces`` are the kinds of entry that it leaves, written by this
     layer or by the service behind it; where there is none, ``untraced`` says why (T10). ``files`` are the media types
-    of an :class:`Attachment`; ``max_body_bytes`` is for one whose body may be larger than all others'.
+    of an :class:`Attachment` or a :class:`Download`; ``max_body_bytes`` is for one whose body may be larger.
     """
 
     method: str

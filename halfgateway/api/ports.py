@@ -20,6 +20,8 @@ from auth.sessions import OpenedSession, RunningSession
 from auth.trace import Draft, Entry, Kind
 from auth.trace.retention import RetentionClass
 from camera_registry.cameras import Camera
+from halfgateway.api.export_shapes import ExportRequest
+from halfgateway.api.operation import Download
 from halfgateway.api.restoration_shapes import PreflightShape, ProposalShape
 from halfgateway.api.shapes import Checkpoint, InterconnectionView, NodeCut, Proof, Recordings
 from halfgateway.api.stream_shapes import (
@@ -34,6 +36,7 @@ from halfgateway.api.trace_shapes import Consistency, Cosignature, KeyRotation
 from halfgateway.control.custody import Actor, KeyDeclaration
 from halfgateway.dossiers.elimination import Elimination
 from halfgateway.dossiers.tables import TableFormat
+from halfgateway.exporting.export import Export
 from ops.interconnection import Ground
 
 Item = TypeVar("Item")
@@ -54,10 +57,11 @@ class Page(Generic[Item]):
 class TraceFilter:
     """Which entries are wanted; None is no condition. ``since`` is inclusive, ``until`` exclusive.
 
-    ``motive`` is why who of PP did what is to be seen, traced before; without one they are masked (L19).
+    ``kind`` is one, or all of a subject (``export.*``). ``motive`` is why who of PP did what is to be seen, traced
+    before; without one they are masked (L19).
     """
 
-    kind: Kind | None = None
+    kind: Kind | str | None = None
     agent: str | None = None
     account: str | None = None
     camera: str | None = None
@@ -164,6 +168,27 @@ class Streams(Protocol):
         certificate_der: bytes | None,
     ) -> bool:
         """Let the relief have a stream: the agent of the assertion, or ``by``; False if it has ended. Traced."""
+
+
+class Exports(Protocol):
+    """Footage as files, where that is agreed. Every refusal is traced before it is raised."""
+
+    async def open(
+        self, requester: Principal, wish: ExportRequest, *, source: str, certificate_der: bytes | None
+    ) -> Export:
+        """Begin an export, or have it wait for its turn; its intent is durable."""
+
+    async def list_of(self, owner: Principal) -> Sequence[Export]:
+        """The exports of this account or agent, in any order."""
+
+    async def find(self, export_id: str) -> Export | None:
+        """The export of this id."""
+
+    async def cancel(self, export: Export, *, by: Principal, source: str) -> None:
+        """End one that is not over; remove the files of one that is."""
+
+    async def download(self, export: Export, name: str, *, by: Principal, source: str) -> Download:
+        """A file, for as long as it may be handed out. Raises UnknownExport."""
 
 
 class Reservations(Protocol):

@@ -39,6 +39,7 @@ TITLES = {
     "unknown-camera": "Caméra inconnue",
     "unknown-stream": "Flux inconnu",
     "unknown-session": "Session inconnue",
+    "unknown-export": "Export inconnu",
     "unknown-record": "Enregistrement inconnu",
     "unknown-entry": "Entrée inconnue du journal des accès",
     "no-recording": "Aucun enregistrement disponible",
@@ -106,6 +107,12 @@ class UnknownStream(Refusal):
     """No open stream has this id."""
 
     code, http_status, rtsp_status = "unknown-stream", 404, 454
+
+
+class UnknownExport(Refusal):
+    """No export has this id, or no file this name."""
+
+    code, http_status, rtsp_status = "unknown-export", 404, 404
 
 
 class UnknownSession(Refusal):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from auth.policy import Mode, may_know_of
+from auth.policy import Mode, may_know_of, oldest_accessible
 from auth.principals import Principal, Role
 from auth.rights import Rights
 from camera_registry.cameras import Camera
@@ -15,7 +15,7 @@ from camera_registry.store import CameraStore
 from halfgateway.api.local import is_local
 from halfgateway.api.ports import CutOutcome, Page
 from halfgateway.api.restoration_shapes import PreflightShape, ProposalShape
-from halfgateway.api.shapes import InterconnectionView, NodeCut, Recordings, Slots, Window
+from halfgateway.api.shapes import InterconnectionView, Interval, NodeCut, Recordings, Slots, Window
 from halfgateway.api.stream_shapes import StreamRequest, StreamView, Ticket
 from halfgateway.control.access import AccessRequest, Via
 from halfgateway.control.assertions import Assertions, Claim
@@ -28,7 +28,8 @@ from halfgateway.control.restoration import Restoration
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.streams import StreamTable
 from halfgateway.control.terms import Terms
-from halfgateway.errors import InvalidRequest, NoRecording, StateStoreUnavailable, UnknownCamera
+from halfgateway.errors import InvalidRequest, NoRecording, OutsideRetention, StateStoreUnavailable, UnknownCamera
+from halfgateway.replay.footage import Recorders
 from ops.interconnection import Author, Ground
 
 
@@ -43,11 +44,19 @@ class StreamAddresses:
 class CatalogueService:
     """Fills :class:`~halfgateway.api.ports.CameraCatalogue` from memory: the registry's, and that of who may."""
 
-    def __init__(self, store: CameraStore, who_may: Callable[[], Rights | None], terms: Terms, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: CameraStore,
+        who_may: Callable[[], Rights | None],
+        terms: Terms,
+        clock: Clock,
+        recorders: Recorders,
+    ) -> None:
         self._store = store
         self._who_may = who_may
         self._terms = terms
         self._clock = clock
+        self._recorders = recorders
 
     async def list_cameras(self, viewer: Principal, *, limit: int, cursor: str | None) -> Page[Camera]:
         """See the port; the cursor is the last identifier given."""
@@ -69,13 +78,22 @@ class CatalogueService:
     async def recordings(
         self, viewer: Principal, camera_id: str, *, start: datetime | None, end: datetime | None
     ) -> Recordings:
-        """See the port; without a recorder there is footage of nothing (article 6)."""
-        camera = await self.camera(viewer, camera_id)
-        if not camera.recorded:
+        """See the port: what there is, clipped to the window (C03)."""
+        camera, rights = await self.camera(viewer, camera_id), self._who_may()
+        footage, now = self._recorders.of(camera.id), self._clock.now()
+        if footage is None or rights is None:
             raise NoRecording("Aucun enregistrement n'est disponible pour cette caméra sur la période demandée.")
-        now = self._clock.now()
-        window = Window(start=self._terms.convention.accessible_from(now), end=now)
-        return Recordings(camera=camera.id, window=window, intervals=())
+        oldest = oldest_accessible(viewer, camera, now, self._terms.convention, rights)
+        if oldest is None or (end is not None and end <= oldest):
+            raise OutsideRetention("La période demandée n'est pas accessible.")
+        if start is not None and start >= now:
+            raise OutsideRetention("La période demandée est postérieure à l'heure actuelle.")
+        found = await footage.find(max(start or oldest, oldest), min(end or now, now))
+        return Recordings(
+            camera=camera.id,
+            window=Window(start=oldest, end=now),
+            intervals=tuple(Interval(start=each.start, end=each.end, verified=each.verified) for each in found),
+        )
 
     def _may_know(self, viewer: Principal, camera: Camera) -> bool:
         rights = self._who_may()
@@ -105,6 +123,7 @@ class StreamService:
             source=source,
             via=Via.API,
             start=wish.start,
+            end=wish.end,
         )
         if wish.assertion is not None:
             claim = Claim(requester, wish.assertion, request.reason, request.reference, source, certificate_der)

@@ -280,10 +280,14 @@ class RestoreRequest(Shape):
 # Trace
 
 
+KindFamily = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z-]{0,31}\.\*$")]
+"""All kinds of entry of one subject: ``export.*`` is the log of exports (L14)."""
+
+
 class TraceCriteria(Shape):
     """Which entries of the history are wanted; ``unmask`` is the motive for seeing who of PP did what."""
 
-    kind: Kind | None = None
+    kind: Kind | KindFamily | None = None
     agent: Identifier | None = None
     account: Identifier | None = None
     camera: Identifier | None = None

@@ -15,6 +15,7 @@ from auth.trace import Journal
 from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock
 from halfgateway.api.application import Ports
+from halfgateway.api.export_service import ExportService
 from halfgateway.api.history import AnchorService, HistoryService, PurgeService
 from halfgateway.api.reservation_service import ReservationService
 from halfgateway.api.services import (
@@ -35,8 +36,9 @@ from halfgateway.control.restoration import Restoration
 from halfgateway.control.standing import Standing
 from halfgateway.downstream.server import RtspServer
 from halfgateway.errors import HalfGatewayError
+from halfgateway.exporting.exports import Exports
 from halfgateway.folder import DataFolder
-from halfgateway.metrics import ForwarderCollector, NodeCollector
+from halfgateway.metrics import ForwarderCollector, NodeCollector, SafekeepingCollector
 from halfgateway.siem.forwarder import Forwarder
 from ops.correspondence.correspondence import CorrespondenceBooks
 from ops.incidents.book import IncidentBooks
@@ -60,6 +62,7 @@ class Answering:
     in_force: ConfigurationInForce
     custody: Custody
     reservations: ReservationService
+    exports: Exports | None
     forwarder: Forwarder | None
     outside: Outside
     health: HealthService
@@ -72,7 +75,9 @@ class Answering:
             authenticator=self._login(),
             sessions=self.sessions,
             trace=self.control.tracer,
-            cameras=CatalogueService(self.records.cameras, self.control.view.current, self.control.terms, self.clock),
+            cameras=CatalogueService(
+                self.records.cameras, self.control.view.current, self.control.terms, self.clock, self.control.recorders
+            ),
             streams=StreamService(
                 desk=self.control.desk,
                 assertions=self.control.assertions,
@@ -98,6 +103,7 @@ class Answering:
             purges=PurgeService(self.journal, self.in_force.retention, self.clock),
             custody=self.custody,
             reservations=self.reservations,
+            exports=ExportService(self.exports, self.control.assertions, self.control.tracer),
             anchors=AnchorService(self.outside.anchoring, self.journal.node),
             trace_custody=self.outside.custody,
             health=self.health,
@@ -107,6 +113,10 @@ class Answering:
             changes=self.office.life.changes,
             annexes=self.office.life.annexes,
             convention=self.office.life.convention,
+            holds=self.office.safekeeping.holds,
+            requests=self.office.safekeeping.requests,
+            retention=self.office.safekeeping.retention,
+            probe=self.office.safekeeping.probe,
             registry=self._metrics(),
             clock=self.clock,
         )
@@ -140,6 +150,7 @@ class Answering:
                 ),
             )
         )
+        registry.register(SafekeepingCollector(self.office.safekeeping.watch, self.office.safekeeping.probe))
         if self.forwarder is not None:
             registry.register(ForwarderCollector(self.forwarder))
         return registry

@@ -18,6 +18,8 @@ FIXED_KEYS = (
     "tls.ocsp_responders",
     "assertions",
     "siem",
+    "recorders",
+    "exports",
     "trace.pkcs11",
     "mail",
     "on_call",

@@ -31,6 +31,7 @@ from halfgateway.control.machines import MachineDirectory, MachineUse
 from halfgateway.control.open_streams import OpenStreams
 from halfgateway.control.reclaim import IdleReclaim
 from halfgateway.control.relief import Relief
+from halfgateway.control.replays import Replays
 from halfgateway.control.rights_view import RecordsWatch, RightsView
 from halfgateway.control.rtsp_door import RtspDoor
 from halfgateway.control.seat import House
@@ -47,6 +48,7 @@ from halfgateway.net.coalescing import Coalescing
 from halfgateway.protocol.sdp import SessionDescription
 from halfgateway.relay.hub import Hub
 from halfgateway.relay.source import SourceKey
+from halfgateway.replay.footage import Recorders
 from halfgateway.survey import target_of
 from halfgateway.upstream.client import Target
 from halfgateway.upstream.pull import Puller
@@ -72,6 +74,9 @@ class Control:
     hub: Hub
     puller: Puller
     descriptions: Descriptions
+    recorders: Recorders
+    replays: Replays
+    admission: Admission
     machines: MachineDirectory
     entitlement: Entitlement
     desk: Desk
@@ -98,6 +103,7 @@ async def open_control(
     clock: Clock,
     *,
     keyframe_wanted: Callable[[SourceKey], None],
+    recorders: Recorders,
 ) -> Control:
     terms = terms_of(configuration)
     node = configuration.node.id
@@ -177,6 +183,7 @@ async def open_control(
         now=time.monotonic,
     )
     throttle = Throttle(clock)
+    replays = Replays(recorders, admission, clock, now=time.monotonic)
     door = RtspDoor(
         house=house,
         admission=admission,
@@ -185,6 +192,7 @@ async def open_control(
         tickets=tickets,
         find_camera=find_camera,
         descriptions=descriptions,
+        replays=replays,
         realm=REALM,
         throttle=throttle,
     )
@@ -212,6 +220,9 @@ async def open_control(
         hub=hub,
         puller=puller,
         descriptions=descriptions,
+        recorders=recorders,
+        replays=replays,
+        admission=admission,
         machines=machines,
         entitlement=entitlement,
         desk=desk,
@@ -237,6 +248,7 @@ def terms_of(configuration: Configuration) -> Terms:
         sites=frozenset(site.id for site in configuration.sites),
         modes={mode.name: mode.record() for mode in configuration.degraded_modes},
         idle_rule=configuration.idle_rule.record() if configuration.idle_rule is not None else None,
+        bulk_accounts=frozenset(configuration.recordings.bulk_accounts),
     )
 
 

@@ -203,10 +203,10 @@ async def _recover(journal: Journal) -> None:
 
 
 def _recovered(act: OpenAct) -> Draft:
-    """The result of a stream that a crash cut short, at its last proven instant."""
+    """The result of a stream, or of an export, that a crash cut short, at its last proven instant."""
     intent, last = act.intent, act.last
     return Draft(
-        kind=Kind.STREAM_STOPPED,
+        kind=Kind.EXPORT_FAILED if intent.kind is Kind.EXPORT_REQUESTED else Kind.STREAM_STOPPED,
         agent=intent.agent,
         account=intent.account,
         attribution=intent.attribution,

@@ -26,6 +26,7 @@ from halfgateway.app.anchoring import Outside, open_anchoring
 from halfgateway.app.answering import Answering, health_of
 from halfgateway.app.changes import cameras_of
 from halfgateway.app.door import Control, open_control
+from halfgateway.app.exporting import open_exports
 from halfgateway.app.heartbeat import open_heartbeat
 from halfgateway.app.incidents import keep_incidents
 from halfgateway.app.keeping import (
@@ -40,8 +41,10 @@ from halfgateway.app.keeping import (
 from halfgateway.app.life import Inspection, open_life
 from halfgateway.app.listening import Endpoints, listen
 from halfgateway.app.office import Office, open_office
+from halfgateway.app.recorders import open_recorders, recorded_cameras
 from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.restoring import open_restoration, preflight_of
+from halfgateway.app.safekeeping import keep_safe
 from halfgateway.app.siem import open_forwarder
 from halfgateway.app.signals import obey_signals
 from halfgateway.app.tls import CertificateWatch, TlsFiles
@@ -137,7 +140,7 @@ async def _start(
     certificates = CertificateVerifier((), (), clock)
     proof = CertificateProof(records.accounts, certificates, _online_status(configuration, clock))
     tls = TlsFiles(configuration.tls, certificates) if configuration.tls is not None else None
-    onvif = OnvifProcess(allowed=hosts_of(configuration.cameras), guard=CredentialGuard(clock), now=time.monotonic)
+    onvif = OnvifProcess(allowed=hosts_of(configuration), guard=CredentialGuard(clock), now=time.monotonic)
     life.push_async_callback(onvif.aclose)
     keyframes = Keyframes(store=records.cameras, open_device=onvif.open, now=time.monotonic)
     life.push_async_callback(keyframes.close)
@@ -152,8 +155,9 @@ async def _start(
         proof,
         clock,
         keyframe_wanted=keyframes.wanted,
+        recorders=open_recorders(configuration, onvif, clock, life),
     )
-    life.push_async_callback(control.hub.close)
+    life.push_async_callback(_let_sources_go, control)
     rtsp = _rtsp_server(configuration, control, keys)
     enforcement = Enforcement(
         table=control.table,
@@ -208,6 +212,7 @@ async def _start(
             terms=control.terms,
             changed=partial(_see_everywhere, control, enforcement),
         ),
+        exports=await open_exports(configuration, records, control, journal, clock, loops, life),
         forwarder=forwarder,
         outside=outside,
         health=health_of(journal, control, records),
@@ -227,6 +232,7 @@ async def _start(
         configuration,
         None if tls is None else certificates.used_life,
         forwarder,
+        office.safekeeping,
         clock,
     )
     await loops.keep("survey", survey.run())
@@ -254,6 +260,11 @@ def _rtsp_server(configuration: Configuration, control: Control, keys: NodeKeys)
     return RtspServer(answers, now=time.monotonic, rtsp_over_http=configuration.listen.rtsp_over_http)
 
 
+async def _let_sources_go(control: Control) -> None:
+    await control.hub.close()
+    await control.replays.settle()
+
+
 async def _begin_survey(
     configuration: Configuration, records: Records, control: Control, onvif: OnvifProcess
 ) -> Survey:
@@ -265,7 +276,7 @@ async def _begin_survey(
         open_device=onvif.open,
         moved=control.puller.reconsider,
     )
-    survey.look_after(configuration.cameras)
+    survey.look_after(configuration.cameras, recorded=recorded_cameras(configuration))
     records.cameras.forget(records.cameras.snapshot.records.keys() - cameras_of(configuration).keys())
     await survey.withdraw_unproven(configuration.cameras)
     return survey
@@ -289,7 +300,15 @@ def _open_office(
         missing=health.missing, view=control.view, cameras=records.cameras, current=current, clock=clock
     )
     life_office = open_life(records, tracer, keys, clock, current=current, look=inspection.look, changed=seen)
-    return open_office(records, tracer, clock, life_office, changed=seen, machines_changed=in_force.read_machines_again)
+    return open_office(
+        records,
+        tracer,
+        clock,
+        life_office,
+        changed=seen,
+        machines_changed=in_force.read_machines_again,
+        recorders=control.recorders,
+    )
 
 
 async def _keep_the_calendar(
@@ -318,6 +337,7 @@ async def _keep_the_calendar(
     )
     await loops.keep("calendar", calendar.run())
     await loops.keep("convention records", calendar.run_records())
+    await keep_safe(loops, office.safekeeping)
 
 
 async def _see_everywhere(control: Control, enforcement: Enforcement) -> None:

@@ -24,6 +24,7 @@ from halfgateway.api.ports import ReloadOutcome
 from halfgateway.app.changes import cameras_of, changed_keys, refused_keys
 from halfgateway.app.door import Control, machine_uses, terms_of, tickets_show_one
 from halfgateway.app.keeping import Records
+from halfgateway.app.recorders import recorded_cameras
 from halfgateway.app.tls import CertificateWatch, Loaded, TlsFiles, load
 from halfgateway.config import CameraSection, Configuration, ConfigurationError, ConfigurationFile
 from halfgateway.config_ops import faults_at_start
@@ -184,8 +185,8 @@ class ConfigurationInForce:
         if prepared.tls is not None and parts.tls is not None and parts.watch is not None:
             parts.tls.adopt(prepared.tls)
             parts.watch.verify_soon()
-        parts.onvif.allow(hosts_of(after.cameras))
-        parts.survey.look_after(after.cameras, due=prepared.due)
+        parts.onvif.allow(hosts_of(after))
+        parts.survey.look_after(after.cameras, due=prepared.due, recorded=recorded_cameras(after))
         self._end_what_is_withdrawn(cameras_of(before), cameras_of(after))
 
     def _end_what_is_withdrawn(self, before: Mapping[str, CameraSection], after: Mapping[str, CameraSection]) -> None:

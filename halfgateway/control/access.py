@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from auth.policy import Mode
+from auth.policy import Action, Mode
 from auth.principals import Principal
 from auth.trace import Draft, Kind
 from halfgateway.errors import Refusal
@@ -28,7 +28,8 @@ class AccessRequest:
     """One wish to watch one camera. ``reason`` is a purpose code (L16), ``source`` the requester's address.
 
     ``assertion`` names the entry that keeps the assertion of the agent for whom a machine asks: ``node/number``.
-    ``start`` is where footage is to begin, None for a live stream.
+    ``start`` and ``end`` are where footage is to begin and to end; None for a live stream, or where it is not said.
+    ``export``: the footage is to be kept as files.
     """
 
     principal: Principal
@@ -43,6 +44,13 @@ class AccessRequest:
     ticket: str | None = None
     assertion: str | None = None
     start: datetime | None = None
+    end: datetime | None = None
+    export: bool = False
+
+    @property
+    def action(self) -> Action:
+        """What is asked to be done with the images."""
+        return Action.EXPORT if self.export else Action(self.mode)
 
     def entry(self, kind: Kind, detail: Mapping[str, Any] | None = None, *, refusal: str | None = None) -> Draft:
         """A trace entry about this request."""
@@ -89,4 +97,5 @@ class AccessRequest:
     def refused(self, refusal: Refusal) -> Draft:
         """The entry of this request's refusal."""
         about = {"article": refusal.article, "reason": refusal.reason}
-        return self.entry(Kind.STREAM_REFUSED, about, refusal=refusal.code)
+        kind = Kind.EXPORT_REFUSED if self.export else Kind.STREAM_REFUSED
+        return self.entry(kind, about, refusal=refusal.code)

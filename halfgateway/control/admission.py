@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from auth.policy import Action, decide
+from auth.policy import decide, oldest_accessible
 from auth.rights import Rights
 from auth.trace import Kind
 from camera_registry.cameras import Camera
@@ -150,6 +150,17 @@ class Admission:
             self._tracer.refusal(request.refused(refusal))
             raise
 
+    def oldest_accessible(self, request: AccessRequest) -> datetime:
+        """The oldest instant whose footage a request may reach now (C03). Raises OutsideRetention: there is none."""
+        rights, camera = self._who_may(), self._find_camera(request.camera)
+        if rights is None:
+            raise _unknown_rights()
+        now, convention = self._clock.now(), self._terms.convention
+        known = camera and oldest_accessible(request.principal, camera, now, convention, rights)
+        if not known:
+            raise errors.OutsideRetention("Aucun enregistrement de cette caméra n'est accessible.")
+        return known
+
     def holder_of(self, request: AccessRequest) -> HolderInfo:
         """Who a request's slot belongs to: by the service it names, else by that of its agent's designation."""
         principal, rights = request.principal, self._who_may()
@@ -182,7 +193,7 @@ class Admission:
         decision = decide(
             request.principal,
             self._find_camera(request.camera),
-            Action(request.mode),
+            request.action,
             self._clock.now(),
             self._terms.convention,
             rights,

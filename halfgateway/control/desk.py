@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
+from auth.policy import Mode
 from auth.principals import Principal, Role
 from auth.trace import Kind
 from camera_registry.cameras import Camera
@@ -73,8 +74,10 @@ class Desk:
         self._house.closer.end(stream, ending(reason or ""), by=by.account)
 
     def _profile(self, request: AccessRequest) -> str | None:
-        """The profile that is meant; the camera's best where none is named."""
+        """The profile that is meant; the camera's best where none is named. A recording has none."""
         camera = self._find_camera(request.camera)
+        if request.mode is Mode.RECORDED:
+            return None
         if camera is None:
             return request.profile
         profile = camera.profile(request.profile)
@@ -93,7 +96,7 @@ class Desk:
             profile=request.profile,
             mode=request.mode.value,
             start=request.start,
-            end=None,
+            end=request.end,
             account=principal.account,
             role=principal.role.value,
             agent=principal.agent,

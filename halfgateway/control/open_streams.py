@@ -32,7 +32,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenStream:
-    """One open stream, unmasked. ``idle_since`` is None while something of it goes to a reader."""
+    """One open stream, unmasked. ``idle_since`` is None while something of it goes to a reader.
+
+    ``position`` is when that was filmed which is seen of a recording.
+    """
 
     id: str
     node: str
@@ -49,6 +52,7 @@ class OpenStream:
     since: datetime
     idle_since: datetime | None
     login_before: datetime | None
+    position: datetime | None
     bytes: int
     packets: int
     lost: int
@@ -184,7 +188,7 @@ def _open_stream(
     doing: Mapping[str, Any],
     idle_since: datetime | None,
 ) -> OpenStream:
-    login_before = doing.get("login_before")
+    login_before, position = doing.get("login_before"), doing.get("position")
     return OpenStream(
         id=stream_id,
         node=node,
@@ -201,6 +205,7 @@ def _open_stream(
         since=since,
         idle_since=idle_since,
         login_before=datetime.fromisoformat(login_before) if login_before is not None else None,
+        position=datetime.fromisoformat(position) if position is not None else None,
         bytes=doing.get("bytes", 0),
         packets=doing.get("packets", 0),
         lost=doing.get("lost", 0),

@@ -19,10 +19,12 @@ from halfgateway.control.access import AccessRequest, Via
 from halfgateway.control.admission import Admission
 from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.endings import NotPlayed, NotResumed
-from halfgateway.control.seat import House, StreamSeat
+from halfgateway.control.replay_seat import RecordedSeat, Recording
+from halfgateway.control.replays import Presentation, Replays
+from halfgateway.control.seat import House, Place, StreamSeat
 from halfgateway.control.streams import Stream
 from halfgateway.control.tickets import Ticket, TicketKey, TicketStore
-from halfgateway.downstream.door import MODERN_TLS, Caller, Seat, StreamPath, Viewer
+from halfgateway.downstream.door import MODERN_TLS, Caller, ReplaySeat, Seat, StreamPath, Viewer
 from halfgateway.downstream.paths import TRACK
 from halfgateway.errors import (
     NotHabilitated,
@@ -34,11 +36,16 @@ from halfgateway.errors import (
     UnknownCamera,
 )
 from halfgateway.protocol.digest import Algorithm, Secrets, ha1
+from halfgateway.protocol.ranges import ClockRange
 from halfgateway.protocol.reader_sdp import describe_for_reader
-from halfgateway.relay.source import SourceKey
+from halfgateway.relay.source import Source, SourceKey
+from halfgateway.replay.footage import Footage
 
 DESCRIBED_EVERY_S = 60.0
 """A VMS describes every camera every 30 s; one entry a minute says so (S13)."""
+
+REPLAY_TRACK = "VIDEO001"
+"""The token of the one track of every recording (ONVIF Streaming 6.2)."""
 
 SDP_SESSION_ID = 1
 """The ``o=`` session id of every description: a reader's SDP says nothing of the house (C16)."""
@@ -87,10 +94,12 @@ class RtspDoor:
         tickets: TicketStore,
         find_camera: Callable[[str], Camera | None],
         descriptions: Descriptions,
+        replays: Replays,
         realm: str,
         throttle: Throttle,
     ) -> None:
         self._throttle = throttle
+        self._replays = replays
         self._house = house
         self._admission = admission
         self._machines = machines
@@ -155,6 +164,8 @@ class RtspDoor:
     async def describe(self, caller: Caller, path: StreamPath) -> bytes:
         """See :class:`~halfgateway.downstream.door.Door`."""
         request = await self._request(caller, path)
+        if path.is_recorded:
+            return await self._describe_recording(request, path, caller)
         self._admission.recheck(request)
         camera, key = self._source_of(request)
         try:
@@ -172,24 +183,76 @@ class RtspDoor:
             over_ipv6=":" in caller.source,
         )
 
+    async def _describe_recording(self, request: AccessRequest, path: StreamPath, caller: Caller) -> bytes:
+        """A recording's description is that of the footage where its presentation begins."""
+        presentation, footage = await self._presented(request, path)
+        try:
+            description = await footage.describe(presentation.begin)
+        except Refusal as refusal:
+            self._traced(request, refusal)
+            raise
+        if self._first_for_a_while(request.principal.account, f"{request.camera} {request.mode}"):
+            await self._house.tracer.durable(request.entry(Kind.STREAM_DESCRIBED))
+        camera = self._find_camera(request.camera)
+        return describe_for_reader(
+            description,
+            control=TRACK,
+            session_id=SDP_SESSION_ID,
+            name=camera.name if camera is not None else request.camera,
+            span=str(ClockRange(presentation.begin, presentation.end)),
+            over_ipv6=":" in caller.source,
+            replay_track=REPLAY_TRACK,
+        )
+
     async def take_seat(self, caller: Caller, path: StreamPath, viewer: Viewer) -> Seat:
         """See :class:`~halfgateway.downstream.door.Door`."""
         request = await self._request(caller, path)
-        holder = (request.ticket or request.principal.account, request.camera)
-        one_at_a_time = self._arrivals.setdefault(holder, asyncio.Lock())
-        async with one_at_a_time:
+        async with self._one_at_a_time(request):
             return await self._seat(request, viewer)
+
+    async def take_replay_seat(self, caller: Caller, path: StreamPath, viewer: Viewer) -> ReplaySeat:
+        """See :class:`~halfgateway.downstream.door.Door`. No session is asked of the recorder before PLAY."""
+        request = await self._request(caller, path)
+        async with self._one_at_a_time(request):
+            presentation, footage = await self._presented(request, path)
+            stream = await self._stream_of(request)
+            bulk = request.principal.account in self._house.terms.bulk_accounts
+            recording = Recording(footage, presentation, bulk)
+            seat = RecordedSeat(self._house, stream, viewer, recording, self._replays, self._admission)
+            await self._sit_down(seat, stream, request, None, viewer)
+            return seat
+
+    async def _presented(self, request: AccessRequest, path: StreamPath) -> tuple[Presentation, Footage]:
+        """What a request for a recording presents, if it may be seen. Raises a Refusal, traced."""
+        start = path.span.start if path.span is not None else request.start
+        self._admission.recheck(replace(request, start=start))
+        try:
+            footage = self._replays.footage(request.camera)
+            return await self._replays.presentation(request, path.span), footage
+        except Refusal as refusal:
+            self._traced(request, refusal)
+            raise
+
+    def _one_at_a_time(self, request: AccessRequest) -> asyncio.Lock:
+        holder = (request.ticket or request.principal.account, request.camera)
+        return self._arrivals.setdefault(holder, asyncio.Lock())
 
     async def _seat(self, request: AccessRequest, viewer: Viewer) -> Seat:
         self._admission.recheck(request)
         _, key = self._source_of(request)
-        stream = await (self._stream_of_machine(request) if request.ticket is None else self._stream_of_ticket(request))
+        stream = await self._stream_of(request)
         try:
             source = await self._house.hub.enter(key)
         except BaseException as error:
             self._not_seated(stream, request, error)
             raise
         seat = StreamSeat(self._house, stream, source, viewer)
+        await self._sit_down(seat, stream, request, source, viewer)
+        return seat
+
+    async def _sit_down(
+        self, seat: Place, stream: Stream, request: AccessRequest, source: Source | None, viewer: Viewer
+    ) -> None:
         try:
             await viewer.choose_transport(source)
         except TransportNotOffered as refusal:
@@ -208,7 +271,6 @@ class RtspDoor:
             for occupant in tuple(stream.seats):
                 occupant.give_way(viewer)
         seat.take()
-        return seat
 
     async def _request(self, caller: Caller, path: StreamPath) -> AccessRequest:
         """The request that an authenticated name makes by asking for a path.
@@ -312,6 +374,9 @@ class RtspDoor:
             )
         )
 
+    async def _stream_of(self, request: AccessRequest) -> Stream:
+        return await (self._stream_of_machine(request) if request.ticket is None else self._stream_of_ticket(request))
+
     async def _stream_of_ticket(self, request: AccessRequest) -> Stream:
         stream = self._house.table.get(request.stream)
         if stream is None:
@@ -327,10 +392,11 @@ class RtspDoor:
     async def _stream_of_machine(self, request: AccessRequest) -> Stream:
         """A slot that this machine may share or take up again, else one of its own."""
         table, account = self._house.table, request.principal.account
-        stream = table.shareable(account, request.camera, request.profile or "")
-        if stream is not None:
-            return stream
-        stream = table.parked(account, request.camera, request.source)
+        if request.mode is Mode.LIVE:
+            stream = table.shareable(account, request.camera, request.profile or "")
+            if stream is not None:
+                return stream
+        stream = table.parked(account, request.camera, request.mode, request.source)
         if stream is not None:
             await self._resume(stream, stream.request)
             stream.parked = False
@@ -367,6 +433,8 @@ class RtspDoor:
 
     def _profile(self, path: StreamPath) -> str | None:
         camera = self._find_camera(path.camera)
+        if path.is_recorded:
+            return None
         if path.profile is not None or camera is None or not camera.profiles:
             return path.profile
         return camera.profiles[0].id
@@ -412,4 +480,5 @@ def request_of_ticket(ticket: Ticket, *, source: str, via: Via) -> AccessRequest
         stream=ticket.stream,
         ticket=ticket.id,
         start=ticket.start,
+        end=ticket.end,
     )

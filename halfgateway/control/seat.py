@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from auth.trace import Kind
 from halfgateway.control.closing import Closer
@@ -36,31 +38,35 @@ class House:
         return self.terms.timings
 
 
-class StreamSeat:
-    """A :class:`~halfgateway.downstream.door.Seat`, and its stream's :class:`~halfgateway.control.streams.Occupant`.
+class Place(ABC):
+    """One session's place in a stream, whatever it shows: kept, given up, taken away.
 
-    It has entered the hub for its source; it leaves it once, whatever ends it.
+    Fills :class:`~halfgateway.control.streams.Occupant` and what of :class:`~halfgateway.downstream.door.Seat` does not
+    depend on what is shown.
     """
 
-    def __init__(self, house: House, stream: Stream, source: Source, viewer: Viewer) -> None:
+    def __init__(self, house: House, stream: Stream, viewer: Viewer) -> None:
         self._house = house
         self._stream = stream
-        self._source = source
         self._viewer = viewer
         self._reader: Reader | None = None
         self._earlier = Traffic()
         self._flowing = False
-        self._in_hub = True
 
     @property
+    @abstractmethod
     def profile(self) -> str:
         """See :class:`~halfgateway.control.streams.Occupant`."""
-        return self._source.key.profile
 
     @property
     def playing(self) -> bool:
         """See :class:`~halfgateway.control.streams.Occupant`."""
         return self._flowing
+
+    @property
+    def position(self) -> datetime | None:
+        """See :class:`~halfgateway.control.streams.Occupant`."""
+        return None
 
     @property
     def gate(self) -> Gate:
@@ -77,28 +83,6 @@ class StreamSeat:
             earlier.packets + reader.sent_packets,
             earlier.lost + reader.lost_packets,
         )
-
-    async def start(self) -> None:
-        """See :class:`~halfgateway.downstream.door.Seat`."""
-        detail = {"profile": self.profile}
-        await self._house.tracer.durable(self._stream.request.entry(Kind.STREAM_STARTED, detail))
-
-    def opening(self) -> Opening | None:
-        """See :class:`~halfgateway.downstream.door.Seat`. Who plays on after a pause has had its opening."""
-        waits = self._stream.request.principal.account in self._house.terms.join_at_keyframe
-        return None if waits or self._reader is not None else self._source.opening()
-
-    def flow(self, reader: Reader, opening: Opening | None) -> None:
-        """See :class:`~halfgateway.downstream.door.Seat`. A stream that has ended meanwhile does not flow."""
-        if self not in self._stream.seats:
-            return
-        self._earlier, self._reader = self.traffic(), reader
-        self._flowing = True
-        self._stream.ever_played = True
-        self._stream.keep()
-        if opening is not None:
-            reader.open(opening)
-        self._source.attach(reader, self._camera_lost)
 
     async def pause(self) -> None:
         """See :class:`~halfgateway.downstream.door.Seat`."""
@@ -138,7 +122,7 @@ class StreamSeat:
     def evict(self, cause: Refusal) -> EndOfTransmission | None:
         """See :class:`~halfgateway.control.streams.Occupant`."""
         self._stop_flow()
-        self._leave_hub()
+        self._let_source_go()
         return self._viewer.end(cause)
 
     def give_way(self, viewer: Viewer) -> None:
@@ -148,7 +132,7 @@ class StreamSeat:
 
     def give_up(self) -> None:
         """Never sit down."""
-        self._leave_hub()
+        self._let_source_go()
 
     def take(self) -> None:
         """Sit down: from now on the stream is kept for this session to play."""
@@ -159,9 +143,27 @@ class StreamSeat:
         if not first_of_ticket and not any(seat.playing for seat in stream.seats):
             stream.end_unless(NotPlayed, timings.setup_to_play_s, self._house.now())
 
+    @abstractmethod
+    def _stop_flow(self) -> None:
+        """Give the reader nothing more, for now."""
+
+    @abstractmethod
+    def _let_source_go(self) -> None:
+        """Take no more from where the pictures come, for good; once, however often it is called."""
+
+    def _begin_flow(self, reader: Reader) -> bool:
+        """Count what this reader is given from now on; False for a stream that has ended meanwhile."""
+        if self not in self._stream.seats:
+            return False
+        self._earlier, self._reader = self.traffic(), reader
+        self._flowing = True
+        self._stream.ever_played = True
+        self._stream.keep()
+        return True
+
     def _rise(self) -> None:
         self._stop_flow()
-        self._leave_hub()
+        self._let_source_go()
         self._stream.unseat(self)
 
     def _rest(self) -> None:
@@ -170,12 +172,47 @@ class StreamSeat:
         if stream.expires_at_s is None and not any(seat.playing for seat in stream.seats):
             stream.end_unless(PausedTooLong, self._house.timings.paused_s, self._house.now())
 
+
+class StreamSeat(Place):
+    """A :class:`~halfgateway.downstream.door.Seat` before a live camera.
+
+    It has entered the hub for its source; it leaves it once, whatever ends it.
+    """
+
+    def __init__(self, house: House, stream: Stream, source: Source, viewer: Viewer) -> None:
+        super().__init__(house, stream, viewer)
+        self._source = source
+        self._in_hub = True
+
+    @property
+    def profile(self) -> str:
+        """See :class:`~halfgateway.control.streams.Occupant`."""
+        return self._source.key.profile
+
+    async def start(self) -> None:
+        """See :class:`~halfgateway.downstream.door.Seat`."""
+        detail = {"profile": self.profile}
+        await self._house.tracer.durable(self._stream.request.entry(Kind.STREAM_STARTED, detail))
+
+    def opening(self) -> Opening | None:
+        """See :class:`~halfgateway.downstream.door.Seat`. Who plays on after a pause has had its opening."""
+        waits = self._stream.request.principal.account in self._house.terms.join_at_keyframe
+        return None if waits or self._reader is not None else self._source.opening()
+
+    def flow(self, reader: Reader, opening: Opening | None) -> None:
+        """See :class:`~halfgateway.downstream.door.Seat`. A stream that has ended meanwhile does not flow."""
+        if not self._begin_flow(reader):
+            return
+        if opening is not None:
+            reader.open(opening)
+        self._source.attach(reader, self._camera_lost)
+
     def _stop_flow(self) -> None:
         self._flowing = False
         if self._reader is not None:
             self._source.detach(self._reader)
 
-    def _leave_hub(self) -> None:
+    def _let_source_go(self) -> None:
         if self._in_hub:
             self._in_hub = False
             self._house.hub.leave(self._source.key)

@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from auth.policy import Mode
 from camera_registry.clock import rfc3339
 from halfgateway.control.access import AccessRequest
 from halfgateway.control.endings import Ending, NotPlayed
@@ -66,6 +67,10 @@ class Occupant(Protocol):
     @property
     def playing(self) -> bool:
         """Whether media flows to it."""
+
+    @property
+    def position(self) -> datetime | None:
+        """When that was filmed which it last saw of a recording; None for what is live."""
 
     def traffic(self) -> Traffic:
         """What it has been sent."""
@@ -122,6 +127,11 @@ class Stream:
             return StreamState.PLAYING
         return StreamState.PAUSED if self.ever_played else StreamState.RESERVED
 
+    @property
+    def position(self) -> datetime | None:
+        """Where a recording is being watched; None for what is live, or not watched yet."""
+        return next((seat.position for seat in self.seats), None)
+
     def traffic(self) -> Traffic:
         """All that this stream's seats, present and past, have been sent."""
         total = Traffic(self._past.bytes, self._past.packets, self._past.lost)
@@ -151,6 +161,7 @@ class Stream:
             "packets": traffic.packets,
             "lost": traffic.lost,
             "slot": self.slot,
+            "position": rfc3339(self.position) if self.position is not None else None,
             "login_before": rfc3339(self.login_asked.before) if self.login_asked is not None else None,
         }
         return Activity(shown, idle_s)
@@ -204,17 +215,19 @@ class StreamTable:
         """A live stream of this camera by this machine whose slot another profile of it may share (C02)."""
         for stream in self:
             request = stream.request
-            if request.ticket is None and request.principal.account == account and request.camera == camera:
+            wanted = (request.principal.account, request.camera, request.mode) == (account, camera, Mode.LIVE)
+            if request.ticket is None and wanted:
                 profiles = {seat.profile for seat in stream.seats}
                 if profiles and profile not in profiles:
                     return stream
         return None
 
-    def parked(self, account: str, camera: str, source: str) -> Stream | None:
+    def parked(self, account: str, camera: str, mode: Mode, source: str) -> Stream | None:
         """A stream of this machine whose connection was lost, and that its holder may take up again (S15)."""
         for stream in self:
             request = stream.request
-            wanted = (request.principal.account, request.camera, request.source) == (account, camera, source)
+            held = (request.principal.account, request.camera, request.mode, request.source)
+            wanted = held == (account, camera, mode, source)
             if stream.parked and request.ticket is None and wanted:
                 return stream
         return None

@@ -27,7 +27,8 @@ class Terms:
 
     The accounts in ``join_at_keyframe`` want every timestamp true: their streams begin at the next keyframe.
     ``sites`` are the viewing sites that PP has declared (annex 6). Without an ``idle_rule`` no idle stream gives way.
-    ``modes`` are the degraded ones that PP has agreed to, by name.
+    ``modes`` are the degraded ones that PP has agreed to, by name. The ``bulk_accounts`` may have recordings faster
+    than they are watched (S14).
     """
 
     convention: Convention
@@ -37,6 +38,7 @@ class Terms:
     sites: frozenset[str] = frozenset()
     idle_rule: IdleRule | None = None
     modes: Mapping[str, DegradedMode] = field(default_factory=dict)
+    bulk_accounts: frozenset[str] = frozenset()
 
     def mode(self, name: str | None) -> DegradedMode | None:
         """The degraded mode of this name; one that is not agreed here lets nothing be seen."""
@@ -56,3 +58,4 @@ class Terms:
         self.sites = others.sites
         self.idle_rule = others.idle_rule
         self.modes = others.modes
+        self.bulk_accounts = others.bulk_accounts

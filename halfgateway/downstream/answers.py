@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable
 from halfgateway.downstream.connection import Answer, RtspConnection
 from halfgateway.downstream.door import Door, StreamPath
 from halfgateway.downstream.paths import TRACK, base_url, stream_path
+from halfgateway.downstream.replaying import play_recording
 from halfgateway.downstream.session import SESSION_TIMEOUT_S, RtspSession
 from halfgateway.downstream.transports import ForeignDestination, Offers, UdpService, offers_of
 from halfgateway.errors import Refusal, RemoteProtocolError, Unauthenticated, UnknownCamera
 from halfgateway.protocol.digest import DigestVerifier, Outcome, Verdict
 from halfgateway.protocol.headers import Headers
 from halfgateway.protocol.messages import Request, response
+from halfgateway.protocol.replay import FEATURE
 from halfgateway.protocol.rtp_info import StreamInfo, rtp_info
 from halfgateway.protocol.session import Session
 from halfgateway.protocol.states import PUBLIC_METHODS, ServerState, allowed, next_server_state
@@ -87,7 +89,8 @@ class RtspAnswers:
             return answer
 
     async def _answer_authenticated(self, connection: RtspConnection, request: Request, username: str) -> Answer:
-        unsupported = [*request.headers.get_all("Require"), *request.headers.get_all("Proxy-Require")]
+        required = [*request.headers.get_all("Require"), *request.headers.get_all("Proxy-Require")]
+        unsupported = [tag for tag in required if tag != FEATURE or not stream_path(request.uri).is_recorded]
         if unsupported:
             self._door.refused_action(connection.caller(username), f"Require: {unsupported[0]}"[:100], "")
             return _status(551, Unsupported=", ".join(unsupported)[:200])
@@ -151,9 +154,12 @@ class RtspAnswers:
     async def _new_session(
         self, connection: RtspConnection, username: str, path: StreamPath, offers: Offers
     ) -> RtspSession:
-        session = RtspSession(connection, username, path, offers)
+        session, caller = RtspSession(connection, username, path, offers), connection.caller(username)
         try:
-            session.seat = await self._door.take_seat(connection.caller(username), path, session)
+            if path.is_recorded:
+                session.replay = await self._door.take_replay_seat(caller, path, session)
+            else:
+                session.live = await self._door.take_seat(caller, path, session)
         except BaseException:
             session.close()
             raise
@@ -166,9 +172,11 @@ class RtspAnswers:
         session = self._session(connection, request, username)
         if not session.is_of(path):
             return _status(454)
+        if session.replay is not None:
+            return await play_recording(connection, session, session.replay, request)
         if session.state is ServerState.PLAYING:
             return _status(200, Session=_session_header(session), Range="npt=now-")
-        seat = session.seat
+        seat = session.live
         state = next_server_state(session.state, "PLAY")
         if seat is None:
             return _status(454)

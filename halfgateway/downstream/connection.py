@@ -220,6 +220,13 @@ class RtspConnection(asyncio.Protocol):
             log.info("connection.dead source=%s", self.source)
             self.abort()
 
+    def is_superseded(self, session_id: str) -> bool:
+        """Whether a PLAY of this session is being answered that another one, sent already, makes pointless."""
+        following = self._requests[0] if self._requests else None
+        if not isinstance(following, Request) or following.method != "PLAY" or following.headers.get("Range") is None:
+            return False
+        return (following.headers.get("Session") or "").partition(";")[0].strip() == session_id
+
     def free_channels(self, wanted: Pair | None) -> Pair:
         """The client's channel numbers, or others where it names none or they are taken (rtsp.md row 34)."""
         taken = {channel for session in self.sessions.values() for channel in session.channels or ()}

@@ -6,11 +6,14 @@ Every method that may refuse raises a :class:`~halfgateway.errors.Refusal`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from halfgateway.errors import Refusal
 from halfgateway.protocol.digest import Secrets
+from halfgateway.protocol.ranges import ClockRange, Range
+from halfgateway.protocol.replay import PlayOptions
 from halfgateway.relay.gop import Opening
 from halfgateway.relay.reader import Gate, LastPacket, Reader
 from halfgateway.relay.source import Source
@@ -35,12 +38,47 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class StreamPath:
-    """What an RTSP URL names: ``/live/{camera}[/{profile}]`` or ``/recorded/{camera}``, and perhaps a track of it."""
+    """What an RTSP URL names: ``/live/{camera}[/{profile}]`` or ``/recorded/{camera}``, and perhaps a track of it.
+
+    ``span`` is the part of the recording that the URL itself names, for players that cannot say it otherwise.
+    """
 
     mode: str
     camera: str
     profile: str | None
     track: str | None
+    span: ClockRange | None = None
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether recordings are meant, and not what is live."""
+        return self.mode == "recorded"
+
+
+@dataclass(frozen=True, slots=True)
+class PlayWish:
+    """What PLAY of a recording asks for. ``span`` None: from where it was, or else from where the presentation begins.
+
+    ``cseq`` is the request's number where it requires ONVIF replay, else None.
+    """
+
+    span: Range | None
+    options: PlayOptions
+    cseq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """What is about to play, in the unit in which it was asked for, and the numbers of its first packet.
+
+    ``begin`` lets the packets come; to be called once this has been answered.
+    """
+
+    span: Range
+    options: PlayOptions
+    sequence: int
+    timestamp: int
+    begin: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +98,10 @@ class EndOfTransmission:
 class Viewer(Protocol):
     """The RTSP session as the door sees it: something that can be made to stop."""
 
-    async def choose_transport(self, source: Source) -> None:
-        """Choose by what this camera's packets are to be sent. Raises TransportNotOffered."""
+    async def choose_transport(self, source: Source | None) -> None:
+        """Choose by what this camera's packets are to be sent; TCP alone where nobody can know. Raises
+        TransportNotOffered.
+        """
 
     def end(self, cause: Refusal) -> EndOfTransmission | None:
         """Stop media, say BYE where it can still go, and abort. Synchronous: nothing is handed over after it.
@@ -73,21 +113,12 @@ class Viewer(Protocol):
         """End quietly for another session of the same holder: the connection lives if the other is on it too."""
 
 
-class Seat(Protocol):
+class Place(Protocol):
     """One RTSP session's place in a stream that holds a slot."""
 
     @property
     def gate(self) -> Gate:
         """Whether media may be handed over."""
-
-    async def start(self) -> None:
-        """Make the start durable in the trace; media may flow only after it."""
-
-    def opening(self) -> Opening | None:
-        """What a reader that flows now begins with, so that its first packet can be told; None if that is unknown."""
-
-    def flow(self, reader: Reader, opening: Opening | None) -> None:
-        """Let the camera's packets come to ``reader``, after its ``opening`` if it has one."""
 
     async def pause(self) -> None:
         """Stop the packets and keep the slot."""
@@ -100,6 +131,29 @@ class Seat(Protocol):
 
     def dismiss(self, cause: Refusal) -> None:
         """End this session alone, by a refusal: the slot is kept as for a lost connection. Synchronous."""
+
+
+class Seat(Place, Protocol):
+    """A place before a live camera."""
+
+    async def start(self) -> None:
+        """Make the start durable in the trace; media may flow only after it."""
+
+    def opening(self) -> Opening | None:
+        """What a reader that flows now begins with, so that its first packet can be told; None if that is unknown."""
+
+    def flow(self, reader: Reader, opening: Opening | None) -> None:
+        """Let the camera's packets come to ``reader``, after its ``opening`` if it has one."""
+
+
+class ReplaySeat(Place, Protocol):
+    """A place before a recording."""
+
+    async def play(self, wish: PlayWish, make_reader: Callable[[], Reader]) -> Playing:
+        """Find what is asked for and make it durable in the trace; what played before plays no more.
+
+        ``make_reader`` is called once there is something to be read.
+        """
 
 
 class Door(Protocol):
@@ -125,3 +179,6 @@ class Door(Protocol):
 
     async def take_seat(self, caller: Caller, path: StreamPath, viewer: Viewer) -> Seat:
         """The whole door for one SETUP: a slot is held and the intent is durable when this returns."""
+
+    async def take_replay_seat(self, caller: Caller, path: StreamPath, viewer: Viewer) -> ReplaySeat:
+        """The same, for a recording."""

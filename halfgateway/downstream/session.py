@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from halfgateway.downstream.datagram_sink import DatagramSink
-from halfgateway.downstream.door import EndOfTransmission, Seat, StreamPath, Viewer
+from halfgateway.downstream.door import EndOfTransmission, Place, ReplaySeat, Seat, StreamPath, Viewer
 from halfgateway.downstream.paths import TRACK
 from halfgateway.downstream.transports import Offers
 from halfgateway.errors import Refusal, TransportNotOffered
@@ -52,7 +52,8 @@ class RtspSession:
         self.path = path
         self.channels: Pair | None = None
         self.datagrams: DatagramSink | None = None
-        self.seat: Seat | None = None
+        self.live: Seat | None = None
+        self.replay: ReplaySeat | None = None
         self.reader: Reader | None = None
         self._connection = connection
         self._offers = offers
@@ -61,7 +62,12 @@ class RtspSession:
         self._heard_at_s = connection.now()
         self._closed = False
 
-    async def choose_transport(self, source: Source) -> None:
+    @property
+    def seat(self) -> Place | None:
+        """Its place in a stream, once it has one."""
+        return self.live or self.replay
+
+    async def choose_transport(self, source: Source | None) -> None:
         """See :class:`~halfgateway.downstream.door.Viewer`."""
         chosen, sink = await self._offers.choose(source, self._too_large)
         if self.datagrams is not None:
@@ -77,7 +83,7 @@ class RtspSession:
         """
         if self.state is ServerState.PLAYING:
             return offers.include(self._chosen.lower)
-        if self._source is not None:
+        if self.seat is not None:
             self._offers = offers
             await self.choose_transport(self._source)
         return True
@@ -95,7 +101,7 @@ class RtspSession:
         same = (path.mode, path.camera, path.profile) == (self.path.mode, self.path.camera, self.path.profile)
         return same and path.track in {None, TRACK}
 
-    def make_reader(self, seat: Seat) -> Reader:
+    def make_reader(self, seat: Place) -> Reader:
         """The reader that carries this session's media from now on."""
         sink = self.datagrams or self._connection
         channels = self.channels or (RTP_CHANNEL, RTCP_CHANNEL)

@@ -92,15 +92,19 @@ class Offers:
         """Whether the client takes ``TCP`` or ``UDP``."""
         return any(transport.lower == lower for transport in self.transports)
 
-    async def choose(self, source: Source, on_too_large: Callable[[], None]) -> tuple[Transport, DatagramSink | None]:
+    async def choose(
+        self, source: Source | None, on_too_large: Callable[[], None]
+    ) -> tuple[Transport, DatagramSink | None]:
         """The first by which the camera's packets can be passed on whole, and for UDP the sink that sends them.
+
+        Without a ``source`` only TCP: a recording is never sent faster than it is taken, which UDP cannot tell.
 
         Raises TransportNotOffered: they are too large for a datagram, and the client takes nothing else.
         """
         for transport in self.transports:
             if transport.lower == "TCP":
                 return transport, None
-            if self.route is None or transport.client_port is None:
+            if self.route is None or transport.client_port is None or source is None:
                 continue
             sink = await self.route.sink(transport.client_port, source, on_too_large)
             if sink is not None:

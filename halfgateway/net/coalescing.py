@@ -118,6 +118,8 @@ class Reading:
         self._socket = BorrowedSocket(transport)
         self._rests_left = 0
         self._stopped = False
+        self._paused = False
+        self._parked = False
         self.descriptor = self._socket.fileno()
 
     def stop(self) -> None:
@@ -126,6 +128,17 @@ class Reading:
             self._stopped = True
             self._coalescing.forget(self)
             self._socket.give_back()
+
+    def pause(self) -> None:
+        """Leave what comes in the kernel, so that the sender is held back; at most one read more is made."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Go on reading after a pause."""
+        self._paused = False
+        if self._parked and not self._is_over:
+            self._parked = False
+            self._coalescing.wait(self)
 
     def rests_first(self) -> bool:
         """Whether what has just begun to come is to be read in a moment, and not at once."""
@@ -164,7 +177,9 @@ class Reading:
         if self._is_over:
             return
         self._socket.acknowledge()
-        if more_to_come:
+        if self._paused:
+            self._parked = True
+        elif more_to_come:
             self._rests_left = RESTS_BETWEEN_TRIALS
             self._coalescing.rest(self)
         else:

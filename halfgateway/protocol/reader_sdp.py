@@ -40,12 +40,13 @@ def describe_for_reader(
     name: str,
     span: str = "npt=now-",
     over_ipv6: bool = False,
+    replay_track: str | None = None,
 ) -> bytes:
     """The description of the first video alone.
 
     ``control`` names the track (``trackID=0``), ``session_id`` is a number of ours, ``name`` the title that
     the reader may see, ``span`` the value of ``a=range``: live by default. No address is told: the unspecified one
-    of the reader's own kind stands for ours.
+    of the reader's own kind stands for ours. ``replay_track`` is a recording's track's token (ONVIF Streaming 6.2).
 
     Raises:
         RemoteProtocolError: the camera describes no video of a codec that may pass.
@@ -68,6 +69,7 @@ def describe_for_reader(
         "m=video 0 RTP/AVP " + " ".join(map(str, maps)),
         *_bandwidth(video.bandwidth),
         *_attributes(video, maps),
+        *([f"a=x-onvif-track:{replay_track}"] if replay_track is not None else []),
         f"a=control:{control}",
     ]
     return "\r\n".join([*lines, ""]).encode()

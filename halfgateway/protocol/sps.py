@@ -30,21 +30,23 @@ _SETS = {
 }
 
 
+def described_sets(codec: Codec, parameters: str) -> tuple[bytes, ...]:
+    """Every parameter set in the ``a=fmtp`` parameters of a description, VPS, SPS and PPS in this order."""
+    pattern = _SETS.get(codec)
+    sets = []
+    for text in ",".join(pattern.findall(parameters)).split(",") if pattern else ():
+        try:
+            unit = base64.b64decode(text.strip(), validate=True)
+        except binascii.Error:
+            continue
+        if unit:
+            sets.append(unit)
+    return tuple(sorted(sets, key=lambda unit: unit[0] & (0x1F if codec is Codec.H264 else 0x7E)))
+
+
 def described_sps(codec: Codec, parameters: str) -> bytes | None:
     """The sequence parameter set in the ``a=fmtp`` parameters of a description, None where there is none."""
     return next((unit for unit in described_sets(codec, parameters) if _is_sps(codec, unit)), None)
-
-
-def described_sets(codec: Codec, parameters: str) -> list[bytes]:
-    """The parameter sets in the ``a=fmtp`` parameters of a description, in their order; what cannot be read is not."""
-    pattern = _SETS.get(codec)
-    units = []
-    for text in ",".join(pattern.findall(parameters)).split(",") if pattern else ():
-        try:
-            units.append(base64.b64decode(text.strip(), validate=True))
-        except binascii.Error:
-            continue
-    return [unit for unit in units if unit]
 
 
 def carried_sps(codec: Codec, payload: Bytes) -> bytes | None:

@@ -7,6 +7,7 @@ chunk, so that a cut or a lapsed lease needs nobody's cooperation.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
@@ -106,15 +107,16 @@ class Reader:
         self._looked_at_s = -math.inf
         self._handed_over: deque[tuple[bytes, float]] = deque()
         self._remembered_bytes = 0
+        self._has_room = asyncio.Event()
         self.sent_bytes = 0
         self.sent_packets = 0
         self.lost_packets = 0
         self.ssrc: int | None = None
 
     @property
-    def rtcp_channel(self) -> int:
-        """The channel on which this reader expects RTCP."""
-        return self._channels[1]
+    def channels(self) -> tuple[int, int]:
+        """The channels on which this reader expects RTP and RTCP."""
+        return self._channels
 
     @property
     def waits_for_keyframe(self) -> bool:
@@ -179,6 +181,24 @@ class Reader:
             self.ssrc = _ssrc_at(chunk, begin)
         self._push(chunk.bytes_from(begin, self._channels), chunk.packets_from(begin))
 
+    def hand(self, data: bytes, packets: int) -> bool:
+        """Hand over whole frames of which none may be lost, or keep them; False once the gate is closed.
+
+        Who gives them waits for :meth:`room` before giving more.
+        """
+        self._looked_at_s = self._now()
+        if not self._gate.allows(self._looked_at_s):
+            self._discard()
+            return False
+        self._push(data, packets)
+        return True
+
+    async def room(self) -> None:
+        """Wait until nothing waits to be handed over."""
+        while self._queue:
+            self._has_room.clear()
+            await self._has_room.wait()
+
     def drain(self) -> None:
         """Hand over what waits, as far as the sink takes it; called when it is writable again."""
         while self._queue and self._sink.writable:
@@ -191,6 +211,7 @@ class Reader:
             self._hand_over(data, packets)
         if not self._queue:
             self._exempt_bytes = 0
+            self._has_room.set()
 
     def not_sent(self, packets: int, size_bytes: int) -> None:
         """Count as lost what the sink had taken and could not send on."""
@@ -231,6 +252,7 @@ class Reader:
         self._queue.clear()
         self._queued_bytes = 0
         self._exempt_bytes = 0
+        self._has_room.set()
 
 
 def _last_sequence(data: bytes, channel: int) -> int | None:

@@ -6,7 +6,7 @@ session to give or answers what cannot be understood, NoRecording where it has n
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -60,12 +60,12 @@ class Replay(Protocol):
     def video(self) -> VideoFormat:
         """What it delivers."""
 
-    def play(self, passage: Passage) -> AsyncIterator[Picture]:
+    def play(self, passage: Passage) -> AsyncGenerator[Picture, None]:
         """Give the pictures of a passage until its end, beginning at the clean one at or before its start.
 
         Where ``start`` lies in a gap, at the next clean one (ONVIF Streaming 6.5.4). With rate control each picture
         is given when it is due, gaps waited out; else as fast as they are taken. Nothing is read ahead of who takes
-        them but a bounded amount. Another call, once the iterator is closed, is a seek in the same session.
+        them but a bounded amount. Another call, once the generator is closed, is a seek in the same session.
         """
 
     async def close(self) -> None:
@@ -75,8 +75,9 @@ class Replay(Protocol):
 class Footage(Protocol):
     """The recordings of one camera at one recorder."""
 
-    reverses: bool
-    """Whether it plays in reverse."""
+    @property
+    def reverses(self) -> bool:
+        """Whether it plays in reverse."""
 
     async def find(self, start: datetime, end: datetime) -> Sequence[Interval]:
         """What there is between two instants, in their order, clipped to them; empty where there is nothing."""

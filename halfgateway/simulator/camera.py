@@ -13,8 +13,9 @@ from halfgateway.simulator.identity import CameraIdentity
 from halfgateway.simulator.media_session import MediaCounters
 from halfgateway.simulator.onvif_device import OnvifDevice
 from halfgateway.simulator.packets import Clip
+from halfgateway.simulator.rtsp_dialogue import RtspCounters
 from halfgateway.simulator.rtsp_server import RtspServer
-from halfgateway.simulator.rtsp_session import RtspCounters, RtspDesk
+from halfgateway.simulator.rtsp_session import RtspDesk
 
 _RUBBISH: Final = b"\x00\x01\xfe\xffrubbish that no camera should send, and some do\r\n" * 4
 

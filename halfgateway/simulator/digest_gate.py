@@ -1,4 +1,4 @@
-"""A simulated camera's one account, by Digest: the same for RTSP and ONVIF (ONVIF Core 7.9.1)."""
+"""A simulated device's one account, by Digest: the same for RTSP and ONVIF (ONVIF Core 7.9.1)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from camera_registry.clock import Clock
 from halfgateway.protocol.digest import Algorithm, DigestVerifier, Outcome, Secrets, ha1
 from halfgateway.protocol.uri import same_resource
 from halfgateway.simulator.behaviour import Behaviour
-from halfgateway.simulator.identity import CameraIdentity
+from halfgateway.simulator.identity import DeviceIdentity
 
 NONCE_LIFE_S: Final = 300.0
-"""How long a camera takes one nonce, in seconds."""
+"""How long a device takes one nonce, in seconds."""
 
 _KEY_BYTES: Final = 32
 
 
 class DigestGate:
-    """Checks Digest credentials with the algorithms that the camera is set to offer."""
+    """Checks Digest credentials with the algorithms that the device is set to offer."""
 
     def __init__(
         self,
-        identity: CameraIdentity,
+        identity: DeviceIdentity,
         behaviour: Behaviour,
         *,
         clock: Clock,
@@ -49,7 +49,7 @@ class DigestGate:
         return self.challenges(stale=stale)
 
     def challenges(self, *, stale: bool = False) -> tuple[str, ...]:
-        """Return the ``WWW-Authenticate`` values that the camera is set to offer."""
+        """Return the ``WWW-Authenticate`` values that the device is set to offer."""
         offers = self._verifier.challenges(self._now_s(), stale=stale)
         pairs = zip((Algorithm.SHA256, Algorithm.MD5), offers, strict=True)
         return tuple(value for algorithm, value in pairs if algorithm in self._behaviour.digest)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from halfgateway.protocol.interleaved import FRAME_MARK, frame
-from halfgateway.protocol.rtcp import SenderReport, ntp_timestamp, sender_report
+from halfgateway.protocol.rtcp import SenderReport, bye, ntp_timestamp, sender_report
 from halfgateway.protocol.rtp import RTP_HEADER_BYTES
 from halfgateway.simulator.behaviour import Behaviour
 from halfgateway.simulator.clips import AUDIO_RATE_HZ
@@ -64,13 +64,13 @@ class Track:
         self._packets = 0
         self._octets = 0
 
-    def packet(self, payload: bytes, ticks: int, *, marker: bool = False) -> bytes:
+    def packet(self, payload: bytes, ticks: int, *, marker: bool = False, extension: bytes = b"") -> bytes:
         """Return the next packet in its ``$`` frame; ``ticks`` is its media time in clock units."""
         header = _HEADER.pack(
             FRAME_MARK,
             self._channel,
-            RTP_HEADER_BYTES + len(payload),
-            0x80,
+            RTP_HEADER_BYTES + len(extension) + len(payload),
+            0x90 if extension else 0x80,
             self._payload_type | (0x80 if marker else 0),
             self.sequence,
             self.timestamp(ticks),
@@ -79,7 +79,11 @@ class Track:
         self.sequence = (self.sequence + 1) & 0xFFFF
         self._packets += 1
         self._octets += len(payload)
-        return header + payload
+        return header + extension + payload
+
+    def goodbye(self, cname: str) -> bytes:
+        """Return the word that this stream ends, in its ``$`` frame."""
+        return frame(self._channel + 1, bye(self.ssrc, cname=cname))
 
     def timestamp(self, ticks: int) -> int:
         """Return the RTP timestamp of a media time in clock units."""

@@ -9,7 +9,7 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from halfgateway.simulator.clips import FPS, ClipSpec
-from halfgateway.simulator.identity import CameraIdentity
+from halfgateway.simulator.identity import CameraIdentity, DeviceIdentity
 
 DEVICE: Final = "http://www.onvif.org/ver10/device/wsdl"
 MEDIA: Final = "http://www.onvif.org/ver10/media/wsdl"
@@ -113,7 +113,7 @@ def capabilities(addresses: Addresses) -> str:
     )
 
 
-def device_information(identity: CameraIdentity) -> str:
+def device_information(identity: DeviceIdentity) -> str:
     """Answer GetDeviceInformation."""
     return (
         "<tds:GetDeviceInformationResponse>"

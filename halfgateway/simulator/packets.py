@@ -10,7 +10,7 @@ import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import av
 from av.container import InputContainer
@@ -102,23 +102,41 @@ class _PacketSink:
         return packets
 
 
+class Packetiser:
+    """Cuts access units into RTP packets; ``source`` says what they are, as its container stores them."""
+
+    def __init__(self, source: VideoStream, packet_bytes: int) -> None:
+        self._sink = _PacketSink()
+        options = {"packetsize": str(packet_bytes), "payload_type": str(VIDEO_PAYLOAD_TYPE)}
+        self._muxer = av.open(self._sink, "w", format="rtp", options=options, buffer_size=packet_bytes + 100)
+        self._stream = self._muxer.add_stream_from_template(source)
+
+    def cut(self, packet: av.Packet[Any]) -> tuple[Packet, ...]:
+        """The packets of one access unit; its times must be after those of the last. Raises av.FFmpegError."""
+        packet.stream = self._stream
+        self._muxer.mux(packet)
+        return self._sink.take()
+
+    def close(self) -> None:
+        """Cut nothing more."""
+        self._muxer.close()
+
+
 def _video(container: InputContainer, codec: Codec, packet_bytes: int) -> tuple[tuple[AccessUnit, ...], str]:
     source: VideoStream = container.streams.video[0]
-    sink = _PacketSink()
-    options = {"packetsize": str(packet_bytes), "payload_type": str(VIDEO_PAYLOAD_TYPE)}
+    packetiser = Packetiser(source, packet_bytes)
     units: list[AccessUnit] = []
     parameters = ""
-    with av.open(sink, "w", format="rtp", options=options, buffer_size=packet_bytes + 100) as muxer:
-        stream = muxer.add_stream_from_template(source)
+    try:
         for packet in container.demux(source):
             if not packet.size:
                 continue
             key = packet.is_keyframe
             if not units:
-                parameters = _format_parameters(codec, bytes(packet))
-            packet.stream = stream
-            muxer.mux(packet)
-            units.append(AccessUnit(sink.take(), key))
+                parameters = format_parameters(codec, bytes(packet))
+            units.append(AccessUnit(packetiser.cut(packet), key))
+    finally:
+        packetiser.close()
     return tuple(units), parameters
 
 
@@ -137,7 +155,8 @@ def _nal_units(access_unit: bytes) -> Iterator[bytes]:
         position += 4 + size
 
 
-def _format_parameters(codec: Codec, first: bytes) -> str:
+def format_parameters(codec: Codec, first: bytes) -> str:
+    """The ``a=fmtp`` parameters that a first access unit, as the container stores it, holds (see :class:`Clip`)."""
     if codec == "h264":
         sets = {unit[0] & 0x1F: unit for unit in _nal_units(first)}
         level = sets[7][1:4].hex().upper()

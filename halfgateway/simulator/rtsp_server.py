@@ -1,30 +1,52 @@
-"""The sockets of a simulated camera's RTSP side."""
+"""The sockets of a simulated device's RTSP side."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final, cast
+from collections.abc import Callable
+from typing import Final, Protocol, cast
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.connection import Connection, Pause, Role
 from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.protocol.messages import Request, response, serialise
+from halfgateway.simulator.behaviour import Behaviour
 from halfgateway.simulator.datagrams import DatagramWire
-from halfgateway.simulator.rtsp_session import RtspDesk, RtspDialogue
+from halfgateway.simulator.identity import DeviceIdentity
+from halfgateway.simulator.rtsp_dialogue import Dialogue, RtspCounters
 
 log = logging.getLogger(__name__)
 
 CONNECTION_LIMIT: Final = 32
-"""Connections that a camera takes; it closes further ones at once, as its small TCP stack would."""
+"""Connections that a device takes; it closes further ones at once, as its small TCP stack would."""
+
+
+class Desk(Protocol):
+    """What answers the connections to one device."""
+
+    @property
+    def identity(self) -> DeviceIdentity:
+        """Whose they are."""
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """How it behaves."""
+
+    @property
+    def counters(self) -> RtspCounters:
+        """What it was asked."""
+
+    def dialogue(self, transport: asyncio.Transport, open_datagrams: Callable[[], DatagramWire]) -> Dialogue:
+        """What answers a new connection."""
 
 
 class RtspServer:
-    """Listens for one camera."""
+    """Listens for one device."""
 
-    def __init__(self, desk: RtspDesk) -> None:
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._connections: set[_CameraConnection] = set()
+        self._connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -57,14 +79,14 @@ class RtspServer:
         """How many connections are open now."""
         return len(self._connections)
 
-    def _accept(self) -> _CameraConnection:
-        return _CameraConnection(self._desk, self._connections)
+    def _accept(self) -> _Connection:
+        return _Connection(self._desk, self._connections)
 
 
-class _CameraConnection(asyncio.Protocol):
+class _Connection(asyncio.Protocol):
     """One client's connection. The transport has TCP_NODELAY, as asyncio sets it."""
 
-    def __init__(self, desk: RtspDesk, siblings: set[_CameraConnection]) -> None:
+    def __init__(self, desk: Desk, siblings: set[_Connection]) -> None:
         self._desk = desk
         self._siblings = siblings
         self._loop = asyncio.get_running_loop()
@@ -75,7 +97,7 @@ class _CameraConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not instances of asyncio's classes.
         self._transport = cast(asyncio.Transport, transport)
-        self._dialogue = RtspDialogue(self._desk, self._transport, self._open_datagrams)
+        self._dialogue = self._desk.dialogue(self._transport, self._open_datagrams)
         if len(self._siblings) >= CONNECTION_LIMIT:
             self._transport.abort()
             return
@@ -89,7 +111,7 @@ class _CameraConnection(asyncio.Protocol):
         try:
             self._take_events()
         except RemoteProtocolError as error:
-            log.warning("simulated_camera.client_error camera=%s error=%s", self._desk.identity.id, error)
+            log.warning("simulated_device.client_error device=%s error=%s", self._desk.identity.id, error)
             self._transport.write(serialise(response(error.status)))
             self._transport.close()
 

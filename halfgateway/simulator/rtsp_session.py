@@ -5,18 +5,16 @@ One session a connection, as small cameras have it. Everything but OPTIONS wants
 
 from __future__ import annotations
 
-from collections import Counter
+import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
 
 from camera_registry.clock import Clock
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.headers import Headers
 from halfgateway.protocol.messages import Request, Response, response
 from halfgateway.protocol.rtp_info import StreamInfo, rtp_info
-from halfgateway.protocol.session import Session
-from halfgateway.protocol.states import PUBLIC_METHODS, ServerState, allowed, next_server_state
+from halfgateway.protocol.states import ServerState
 from halfgateway.protocol.transport import Transport, parse_transports
 from halfgateway.protocol.uri import RtspUri
 from halfgateway.simulator.behaviour import Behaviour, LowerTransport
@@ -24,23 +22,10 @@ from halfgateway.simulator.camera_sdp import AUDIO_CONTROL, VIDEO_CONTROL, descr
 from halfgateway.simulator.datagrams import DatagramWire
 from halfgateway.simulator.digest_gate import DigestGate
 from halfgateway.simulator.identity import CameraIdentity
-from halfgateway.simulator.media_session import MediaCounters, MediaSession, Wire
+from halfgateway.simulator.media_session import MediaSession, Wire
 from halfgateway.simulator.packets import AUDIO_PER_FRAME, AUDIO_TICKS, VIDEO_TICKS, Clip
 from halfgateway.simulator.player import Player
-
-_SESSION_BYTES: Final = 8  # Short ids, as cameras have: the gateway must not expect better.
-_REFUSED_METHODS: Final = frozenset({"DESCRIBE", "SETUP", "PLAY"})
-_NEED_SESSION: Final = frozenset({"PLAY", "PAUSE", "TEARDOWN"})
-_KEEP_ALIVES: Final = frozenset({"OPTIONS", "GET_PARAMETER"})
-
-
-@dataclass(slots=True)
-class RtspCounters:
-    """What a camera was asked over RTSP: requests by method, set-ups of the audio track, connections."""
-
-    requests: Counter[str] = field(default_factory=Counter)
-    audio_setups: int = 0
-    connections: int = 0
+from halfgateway.simulator.rtsp_dialogue import Desk, Dialogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +36,7 @@ class PlayedStream:
     player: Player
 
 
-class RtspDesk:
+class RtspDesk(Desk):
     """What all connections to one camera share; ``clips`` are what it plays, by path and query of their URLs."""
 
     def __init__(
@@ -64,28 +49,12 @@ class RtspDesk:
         clock: Clock,
         random_bytes: Callable[[int], bytes],
     ) -> None:
-        self.identity = identity
+        super().__init__(identity=identity, behaviour=behaviour, gate=gate, clock=clock, random_bytes=random_bytes)
         self.streams = {path: PlayedStream(clip, Player(clip)) for path, clip in clips.items()}
-        self.behaviour = behaviour
-        self.media_counters = MediaCounters()
-        self.counters = RtspCounters()
-        self.sessions: set[str] = set()
-        self.gate = gate
-        self._clock = clock
-        self._random_bytes = random_bytes
 
-    def refusal_of(self, request: Request) -> Response | None:
-        """Return the 401 that a request earns, or None if its credentials are good."""
-        challenges = self.gate.check(request.headers.get("Authorization"), request.method, request.uri)
-        return unauthorised(challenges) if challenges else None
-
-    def random_32(self) -> int:
-        """Return 32 random bits."""
-        return int.from_bytes(self._random_bytes(4), "big")
-
-    def new_session_id(self) -> str:
-        """Return a session id that no other session has."""
-        return self._random_bytes(_SESSION_BYTES).hex().upper()
+    def dialogue(self, transport: asyncio.Transport, open_datagrams: Callable[[], DatagramWire]) -> RtspDialogue:
+        """What answers a new connection."""
+        return RtspDialogue(self, transport, open_datagrams)
 
     def media_session(self, stream: PlayedStream, wire: Wire) -> MediaSession:
         """Return a session's media, not yet set up."""
@@ -104,19 +73,21 @@ class RtspDesk:
         return round((self._clock.now().timestamp() + self.behaviour.clock_offset_s) * 1e9)
 
 
-class RtspDialogue:
+class RtspDialogue(Dialogue):
     """One connection's requests and its one session, if it has set one up."""
 
     def __init__(self, desk: RtspDesk, wire: Wire, open_datagrams: Callable[[], DatagramWire]) -> None:
         """``open_datagrams`` gives the wire of a session that wants UDP, to the client of this connection."""
+        super().__init__(desk)
         self._desk = desk
         self._wire = wire
         self._open_datagrams = open_datagrams
         self._datagrams: DatagramWire | None = None
-        self._session_id = ""
-        self._state = ServerState.INIT
         self._media: MediaSession | None = None
-        self._handlers: dict[str, Callable[[Request], Response]] = {
+
+    @property
+    def _handlers(self) -> Mapping[str, Callable[[Request], Response]]:
+        return {
             "DESCRIBE": self._describe,
             "SETUP": self._setup,
             "PLAY": self._play,
@@ -124,60 +95,14 @@ class RtspDialogue:
             "TEARDOWN": self._teardown,
         }
 
-    @property
-    def in_session(self) -> bool:
-        """Whether there is a session, which a sign of life must keep."""
-        return bool(self._session_id)
-
-    def respond(self, request: Request) -> Response | None:
-        """Answer a request; None if this camera is set to leave it unanswered."""
-        self._desk.counters.requests[request.method] += 1
-        if self.in_session and request.method in _KEEP_ALIVES and not self._desk.behaviour.answers_keep_alive:
-            return None
-        cseq = request.headers.get("CSeq")
-        if cseq is None:
-            return response(400)
-        try:
-            answer = self._answer(request)
-        except RemoteProtocolError as error:
-            answer = response(error.status)
-            if error.status == 455:
-                answer.headers.set("Allow", ", ".join(allowed(self._state)))
-        answer.headers.set("CSeq", cseq)
-        return answer
-
     def end(self) -> None:
         """End the session, if there is one."""
         if self._media is not None:
             self._media.stop()
         if self._datagrams is not None:
             self._datagrams.close()
-        self._desk.sessions.discard(self._session_id)
-        self._session_id, self._state, self._media, self._datagrams = "", ServerState.INIT, None, None
-
-    def _answer(self, request: Request) -> Response:
-        if request.method == "OPTIONS":
-            return response(200, Headers([("Public", ", ".join(PUBLIC_METHODS))]))
-        unproven = self._desk.refusal_of(request)
-        if unproven is not None:
-            return unproven
-        refusal = self._desk.behaviour.rtsp_refusal
-        if refusal is not None and request.method in _REFUSED_METHODS:
-            answer = unauthorised(self._desk.gate.challenges()) if refusal.status == 401 else response(refusal.status)
-            if refusal.retry_after_s is not None:
-                answer.headers.set("Retry-After", str(refusal.retry_after_s))
-            return answer
-        if request.method in _NEED_SESSION and not self._names_session(request):
-            return response(454)
-        after = next_server_state(self._state, request.method)
-        answer = self._handlers.get(request.method, self._parameters)(request)
-        if answer.status == 200 and request.method != "TEARDOWN":
-            self._state = after
-        return answer
-
-    def _names_session(self, request: Request) -> bool:
-        header = request.headers.get("Session")
-        return self.in_session and header is not None and Session.parse(header).id == self._session_id
+        self._media, self._datagrams = None, None
+        self._end_session()
 
     def _stream_and_track(self, uri: str) -> tuple[PlayedStream, str | None]:
         """Return the stream and track that a URL of this camera names, None for the whole; 404 for any other URL."""
@@ -211,11 +136,8 @@ class RtspDialogue:
         if transport is None:
             return response(461)
         if not goes_on:
-            self.end()
-            if len(self._desk.sessions) >= self._desk.behaviour.session_limit:
+            if not self._begin_session():
                 return response(453)
-            self._session_id = self._desk.new_session_id()
-            self._desk.sessions.add(self._session_id)
             self._datagrams = self._open_datagrams() if transport.lower == LowerTransport.UDP else None
             self._media = self._desk.media_session(stream, self._datagrams or self._wire)
         granted = self._grant(transport, audio=track == AUDIO_CONTROL)
@@ -280,19 +202,7 @@ class RtspDialogue:
         self.end()
         return response(200)
 
-    def _parameters(self, request: Request) -> Response:
-        """GET_PARAMETER and SET_PARAMETER without parameters are signs of life; this camera has none to give."""
-        return response(451) if request.body.strip() else response(200)
-
     def _playable(self) -> MediaSession:
         if self._media is None:
             raise RemoteProtocolError("no session", status=454)
         return self._media
-
-    def _session_header(self) -> str:
-        return str(Session(self._session_id, round(self._desk.behaviour.session_timeout_s)))
-
-
-def unauthorised(challenges: tuple[str, ...]) -> Response:
-    """Return a 401 with these challenges."""
-    return response(401, Headers([("WWW-Authenticate", value) for value in challenges]))

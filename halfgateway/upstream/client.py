@@ -32,9 +32,10 @@ REQUEST_TIMEOUT_S = 5.0
 MAX_AUTHENTICATIONS = 2
 """A first challenge, and one renewed nonce: more would be guessing, and cameras lock accounts for it."""
 
-GIVEN_UP_REMEMBERED = 16
-"""Requests without an answer in time whose late answer is still known for what it is. An answer older than so many
-unanswered requests would be taken for one without a right number."""
+GIVEN_UP_REMEMBERED = 256
+"""Requests without an answer in time whose late answer is still known for what it is: two hours of signs of life in a
+replay whose taker holds it back. An answer older than so many unanswered requests would be taken for one without a
+right number."""
 
 USER_AGENT = "halfgateway"
 
@@ -117,6 +118,26 @@ class CameraClient(asyncio.Protocol):
                 wait_s=_retry_after_s(response),
             )
         return response
+
+    def tell(self, method: str, uri: str, headers: Mapping[str, str] | None = None) -> None:
+        """Send a request whose answer nobody waits for: it may stand behind media that is not read yet."""
+        if not self.closed.done():
+            self._given_up.append(self._send(method, uri, headers or {}))
+
+    @property
+    def last_cseq(self) -> int:
+        """The number of the request that was sent last."""
+        return self._next_cseq - 1
+
+    def pause_reading(self) -> None:
+        """Hold the sender back: what it sends is left in the kernel, answers too. To pause twice does nothing."""
+        if self._reading is not None:
+            self._reading.pause()
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+        if self._reading is not None:
+            self._reading.resume()
 
     @property
     def hosts(self) -> tuple[str, str]:
@@ -203,10 +224,10 @@ class CameraClient(asyncio.Protocol):
             async with asyncio.timeout(timeout_s):
                 return await answer
         except TimeoutError as error:
-            self._given_up.append(cseq)
             raise CameraFailure("La caméra ne répond pas.") from error
         finally:
-            self._answers.pop(cseq, None)
+            if self._answers.pop(cseq, None) is not None:
+                self._given_up.append(cseq)
 
     def _send(self, method: str, uri: str, headers: Mapping[str, str]) -> int:
         cseq = self._next_cseq

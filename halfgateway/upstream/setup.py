@@ -5,9 +5,10 @@ Interleaved media is whole, in order, and passes where the request passed (onvif
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.session import Session
@@ -81,11 +82,25 @@ async def set_up(
     return Granted(session, (RTP_CHANNEL, RTCP_CHANNEL), datagrams)
 
 
+async def set_up_interleaved(
+    client: CameraClient, presentation: Presentation, headers: Mapping[str, str] = MappingProxyType({})
+) -> Granted:
+    """Set up the video interleaved or not at all, with ``headers`` beside ``Transport``. Raises CameraFailure."""
+    session, transport = await _ask(client, presentation, _INTERLEAVED, None, headers)
+    if _by_udp(transport):
+        raise CameraFailure("La caméra n'offre pas TCP entrelacé.", status=UNSUPPORTED_TRANSPORT)
+    return Granted(session, _channels(transport))
+
+
 async def _ask(
-    client: CameraClient, presentation: Presentation, asked: Transport, session: Session | None
+    client: CameraClient,
+    presentation: Presentation,
+    asked: Transport,
+    session: Session | None,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Session, Transport]:
     """One SETUP, in the session that the camera has given already if it has."""
-    headers = {"Transport": str(asked)}
+    headers = {"Transport": str(asked), **more}
     if session is not None:
         headers["Session"] = session.id
     answer = await client.request("SETUP", presentation.track_url, headers)

@@ -46,8 +46,10 @@ from ops.incidents.desk import IncidentDesk
 from ops.incidents.events import ClockStarted, CorrespondenceOpened, Opened, Source
 from ops.interconnection import Author, Ground, Status
 from ops.preflight import Preflight
+from tests.api.fake_exports import FakeExports
 from tests.api.fake_life import FakeAnnexes, FakeChanges, FakeConvention
 from tests.api.fake_office import FakeGatekeeper, FakeOrders, FakePersonnel
+from tests.api.fake_safekeeping import FakeSafekeeping
 from tests.api.fake_trace import NOW, FakeAnchors, FakeHistory, FakePurges, FakeTraceCustody
 from tests.held_clock import HeldClock
 from tests.preflights import looked
@@ -435,6 +437,7 @@ class FakeHouse:
     cameras: FakeCatalogue = field(default_factory=FakeCatalogue)
     streams: FakeStreams = field(default_factory=FakeStreams)
     reservations: FakeReservations = field(default_factory=FakeReservations)
+    exports: FakeExports = field(default_factory=FakeExports)
     interconnection: FakeInterconnection = field(default_factory=FakeInterconnection)
     incidents: IncidentDesk = field(default_factory=_incident_desk)
     correspondence: CorrespondenceBooks = field(default_factory=_correspondence)
@@ -450,6 +453,7 @@ class FakeHouse:
     changes: FakeChanges = field(default_factory=FakeChanges)
     annexes: FakeAnnexes = field(default_factory=FakeAnnexes)
     convention: FakeConvention = field(default_factory=FakeConvention)
+    safekeeping: FakeSafekeeping = field(default_factory=FakeSafekeeping)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     clock: HeldClock = field(default_factory=HeldClock)
 
@@ -461,6 +465,7 @@ class FakeHouse:
             cameras=self.cameras,
             streams=self.streams,
             reservations=self.reservations,
+            exports=self.exports,
             interconnection=self.interconnection,
             incidents=self.incidents,
             correspondence=self.correspondence,
@@ -477,6 +482,10 @@ class FakeHouse:
             changes=self.changes,
             annexes=self.annexes,
             convention=self.convention,
+            holds=self.safekeeping,
+            requests=self.safekeeping,
+            retention=self.safekeeping,
+            probe=self.safekeeping,
             registry=self.registry,
             clock=self.clock,
         )

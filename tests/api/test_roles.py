@@ -49,7 +49,11 @@ _RUN = {
     "signatories": [{"party": "PP", "name": "A", "function": "chef de projet"}],
 }
 _CUT = {"ground": "drill", "reason": "essai"}
+_HOLD = {"camera": "cam-1", "start": _START, "end": "2026-11-21T01:00:00Z", "reference": "TJ78-1"}
+_SEALED = {"medium": "scellé 12", "manifest_sha256": "0" * 64}
+_ASKED = {"sort": "request", "channel": "mail", "service": "DOPC"}
 _WISH = {"camera": "cam-1", "mode": "live", "reason": "L251-2-5"}
+_EXPORT = {"camera": "cam-1", "start": _START, "end": "2026-11-21T01:00:00Z", "reason": "L251-2-5"}
 
 # As interface.md has it, written out once more by hand: a table that agrees with itself shows nothing.
 MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
@@ -70,6 +74,11 @@ MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
     ("POST", "/api/v1/reservations", {"service": "DOPC", "slots": 2, "until": _START}, {Role.SUPERVISOR}),
     ("POST", "/api/v1/reservations/r-1/pass", {"service": "DRPJ"}, {Role.SUPERVISOR}),
     ("DELETE", "/api/v1/reservations/r-1", None, {Role.SUPERVISOR}),
+    ("POST", "/api/v1/exports", _EXPORT, WATCHERS),
+    ("GET", "/api/v1/exports", None, WATCHERS),
+    ("GET", "/api/v1/exports/export-1", None, WATCHERS),
+    ("DELETE", "/api/v1/exports/export-1", None, WATCHERS),
+    ("GET", "/api/v1/exports/export-1/files/cam-1.mp4", None, WATCHERS),
     ("GET", "/api/v1/interconnection", None, ALL),
     ("POST", "/api/v1/interconnection/cut", _CUT, {Role.OPS, Role.OFFICER}),
     (
@@ -173,6 +182,16 @@ MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
     ("GET", "/api/v1/acceptance/plan", None, CODE_ROLES),
     ("POST", "/api/v1/acceptance", _RUN, {Role.OFFICER}),
     ("GET", "/api/v1/acceptance/1", None, CODE_ROLES),
+    ("GET", "/api/v1/holds", None, CODE_ROLES),
+    ("POST", "/api/v1/holds", _HOLD, {Role.OFFICER}),
+    ("POST", "/api/v1/holds/1/release", {"reason": "mainlevée"}, {Role.OFFICER}),
+    ("POST", "/api/v1/holds/1/extraction", None, {Role.OFFICER}),
+    ("POST", "/api/v1/holds/1/sealed", _SEALED, {Role.OFFICER}),
+    ("GET", "/api/v1/requests", None, CODE_ROLES),
+    ("POST", "/api/v1/requests", _ASKED, _HANDS),
+    ("POST", "/api/v1/requests/1/answer", {"outcome": "served", "text": "remise"}, _HANDS),
+    ("GET", "/api/v1/retention", None, CODE_ROLES),
+    ("POST", "/api/v1/retention/probe", None, _HANDS),
 ]
 PUBLIC = {"/api/v1/login", "/api/v1/openapi.json", "/api/v1/docs", "/healthz", "/readyz", "/metrics"}
 

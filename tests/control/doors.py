@@ -35,6 +35,7 @@ from halfgateway.control.handover import Handover
 from halfgateway.control.open_streams import OpenStreams
 from halfgateway.control.reclaim import IdleReclaim
 from halfgateway.control.relief import Relief
+from halfgateway.control.replays import Replays
 from halfgateway.control.rtsp_door import MachineAccount, RtspDoor
 from halfgateway.control.seat import House
 from halfgateway.control.slots import SlotTable
@@ -293,6 +294,13 @@ def path(profile: str | None = None, camera: str = CAMERA) -> StreamPath:
     return StreamPath("live", camera, profile, None)
 
 
+class NoRecorders:
+    """SYN records nothing here."""
+
+    def of(self, camera: str) -> None:
+        return None
+
+
 BY_MACHINE = Caller(MACHINE, SOURCE, secure=True, certificate=b"its")
 
 
@@ -315,7 +323,7 @@ async def open_place(
         closer = Closer(table=table, slots=slots, tickets=tickets, tracer=tracer, clock=clock)
         profiles = tuple(Profile(id=name, codec="H264", width=0, height=0, fps=0) for name in ("main", "sub"))
         described = Camera(id=CAMERA, name="Place", site="", commune="", latitude=0, longitude=0, profiles=profiles)
-        cameras = Cameras(described)
+        cameras, footage = Cameras(described), NoRecorders()
         cameras.plays.set()
         hub = Hub(cameras.pull, now=now)
         life.push_async_callback(hub.close)
@@ -352,6 +360,7 @@ async def open_place(
             tickets=tickets,
             find_camera=cameras.find,
             descriptions=Descriptions(cameras.describe),
+            replays=Replays(footage, admission, clock, now=now),
             realm=REALM,
             throttle=Throttle(SystemClock()),
         )

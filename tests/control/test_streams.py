@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from auth.policy import Mode
 from auth.principals import Role
 from halfgateway.control.access import AccessRequest
 from halfgateway.control.endings import NotPlayed, NotResumed, PausedTooLong
@@ -134,12 +135,12 @@ def test_a_ticket_and_a_stream_that_nobody_watches_are_not_shared(table: StreamT
 def test_only_its_holder_takes_a_lost_stream_up_again(table: StreamTable) -> None:
     # S15
     opened = machine_stream(table)
-    assert table.parked(MACHINE, CAMERA, SOURCE) is None
+    assert table.parked(MACHINE, CAMERA, Mode.LIVE, SOURCE) is None
     opened.parked = True
     opened.end_unless(NotResumed, 20.0, 0.0)
-    assert table.parked(MACHINE, CAMERA, SOURCE) is opened
+    assert table.parked(MACHINE, CAMERA, Mode.LIVE, SOURCE) is opened
     for account, camera, source in (("x", CAMERA, SOURCE), (MACHINE, "x", SOURCE), (MACHINE, CAMERA, "x")):
-        assert table.parked(account, camera, source) is None
+        assert table.parked(account, camera, Mode.LIVE, source) is None
 
 
 def test_a_stream_ends_once_and_nothing_is_delivered_after_it(table: StreamTable, now: Now) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from halfgateway.downstream.answers import REALM, RtspAnswers
 from halfgateway.downstream.connection import FIRST_REQUEST_TIMEOUT_S, IDLE_TIMEOUT_S
@@ -115,6 +116,9 @@ class StageDoor:
 
     def __post_init__(self) -> None:
         self.may_leave.set()
+
+    async def take_replay_seat(self, caller: Caller, path: StreamPath, viewer: Viewer) -> NoReturn:
+        raise UnknownCamera
 
     def secrets(self, username: str) -> Secrets | None:
         known = {each.username: each.password for each in (VIEWER, OTHER)}

@@ -39,6 +39,7 @@ from halfgateway.api.paths import API
 from halfgateway.cli.office import Office
 from halfgateway.config import ConfigurationFile
 from halfgateway.config_incidents import RestorationSection
+from halfgateway.errors import RecorderUnreachable
 from halfgateway.sections import TraceSection
 from ops.acceptance import CHECKS
 from ops.correspondence.correspondence import CorrespondenceBooks
@@ -46,10 +47,12 @@ from ops.correspondence.matters import ContactTest
 from ops.incidents.events import CorrespondenceOpened
 from tests.api.fakes import FakeHouse
 from tests.asserting import Signer, public_pem
-from tests.e2e.conftest import SWIFT, Gateway, open_gateway, until
+from tests.e2e.conftest import SWIFT, Gateway, until
+from tests.e2e.exporting import WATCH_AND_EXPORT, Exporting, open_exporting
 from tests.e2e.forging import read, revocation_list
 from tests.e2e.people import order_of
 from tests.e2e.test_asserted import admit
+from tests.exporting.footages import Reel
 from tests.rights import SERVICE
 
 DECLARED = {
@@ -86,8 +89,9 @@ def route_of(method: str, path: str) -> tuple[str, str]:
 class Tour:
     """Calls one after the other; what each has left in the trace is asserted at once, and remembered by its route."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, reel: Reel) -> None:
         self.gateway = gateway
+        self.reel = reel
         self.shown: dict[tuple[str, str], set[Kind]] = {}
         self._size = 0
 
@@ -145,11 +149,12 @@ async def on_tour(folder: Path) -> AsyncIterator[Tour]:
     """A gateway that can be asked for anything: it reads a configuration again, and something is due for a purge."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(halfgateway.app.answering, "PurgeService", purges_in_two_years)
-        async with open_gateway(folder, SWIFT) as gateway:
+        async with open_exporting(folder, SWIFT) as exporting:
+            gateway = exporting.gateway
             in_force = ConfigurationFile(folder / "gateway.toml", "0" * 64, gateway.node.configuration)
             patch.setattr(gateway.node.in_force, "_file", in_force)
             patch.setattr(ConfigurationFile, "read", lambda _path: in_force)
-            yield Tour(gateway)
+            yield Tour(gateway, exporting.reel)
 
 
 async def test_every_operation_leaves_what_it_declares_or_does_nothing(tmp_path: Path) -> None:
@@ -160,8 +165,10 @@ async def test_every_operation_leaves_what_it_declares_or_does_nothing(tmp_path:
         await designations(tour)
         await orders(tour)
         await streams(tour)
+        await exports(tour, tour.reel)
         await reservations(tour)
         await custody(tour)
+        await safekeeping(tour)
         await the_interconnection(tour)
         await incidents(tour)
         await the_conventions_life(tour)
@@ -269,6 +276,43 @@ async def streams(tour: Tour) -> None:
     await tour.call("machine", "DELETE", f"/streams/{ticket['id']}", None, (Kind.STREAM_STOPPED,))
 
 
+async def exports(tour: Tour, reel: Reel) -> None:
+    gateway, begun = tour.gateway, (Kind.STREAM_REQUESTED, Kind.EXPORT_REQUESTED)
+    made = (*begun, Kind.EXPORT_MADE, Kind.STREAM_STOPPED)
+    wish = Exporting(gateway, reel).wish()
+    right = WATCH_AND_EXPORT | {"agent": gateway.ready["accounts"]["operator"]["id"]}
+    granted = await tour.call("officer", "POST", "/habilitations", right, (Kind.HABILITATION_GRANTED,))
+    await admit(gateway, "pp-exports", SERVICE)
+    asserted_right = WATCH_AND_EXPORT | {"agent": "pp-exports"}
+    await tour.call("officer", "POST", "/habilitations", asserted_right, (Kind.HABILITATION_GRANTED,))
+    done = await tour.call("operator", "POST", "/exports", wish, made)
+    unknown = wish | {"camera": "no-such-camera"}
+    await tour.call("operator", "POST", "/exports", unknown, (Kind.EXPORT_REFUSED,), status=403)
+    account = gateway.ready["accounts"]["machine"]
+    tls = ssl.create_default_context(cafile=gateway.ready["ca"])
+    tls.load_cert_chain(account["certificate"], account["key"])
+    assertion = Signer.of_demo(gateway.ready).assertion(sub="pp-exports", service=SERVICE)
+    asserted, over_tls = wish | {"assertion": assertion}, {"port": "https", "ssl": tls}
+    await tour.call("machine", "POST", "/exports", asserted, (Kind.ASSERTION_ACCEPTED, *made), **over_tls)
+    await tour.call("machine", "POST", "/exports", asserted, (Kind.ASSERTION_REFUSED,), status=403, **over_tls)
+    reel.fails = RecorderUnreachable("L'enregistreur ne répond plus.")
+    failed = (*begun, Kind.STREAM_STOPPED, Kind.EXPORT_FAILED)
+    await tour.call("operator", "POST", "/exports", wish, failed)
+    reel.fails, reel.hold_at = None, 3
+    running = await tour.call("operator", "POST", "/exports", wish, begun)
+    await tour.call("operator", "GET", "/exports")
+    cancelled = (Kind.STREAM_STOPPED, Kind.EXPORT_CANCELLED)
+    await tour.call("operator", "DELETE", f"/exports/{running['id']}", None, cancelled)
+    done = await tour.call("operator", "GET", f"/exports/{done['id']}")
+    file = f"/exports/{done['id']}/files/{done['files'][-1]['name']}"
+    await tour.call("operator", "GET", file, None, (Kind.EXPORT_DOWNLOADED,))
+    await gateway.traced(lambda entry: entry.kind is Kind.EXPORT_DOWNLOADED and entry.detail["step"] == "ended")
+    ended = {"reason": "fin", "reference": "PP-18"}
+    await tour.call("officer", "POST", f"/habilitations/{granted['id']}/end", ended, (Kind.HABILITATION_ENDED,))
+    await tour.call("operator", "GET", file, None, (Kind.EXPORT_REFUSED,), status=403)
+    await tour.call("operator", "DELETE", f"/exports/{done['id']}", None, (Kind.EXPORT_REMOVED,))
+
+
 async def reservations(tour: Tour) -> None:
     until = (SystemClock().now() + timedelta(hours=1)).isoformat()
     wish = {"service": "DRPJ", "slots": 2, "until": until}
@@ -297,6 +341,33 @@ async def custody(tour: Tour) -> None:
     disk = {"person": "technicien-4", "reason": "remplacement d'un disque"}
     begun = await tour.call("ops", "POST", "/interventions", disk, (Kind.INTERVENTION_STARTED,))
     await tour.call("ops", "POST", f"/interventions/{begun['number']}/end", None, (Kind.INTERVENTION_ENDED,))
+
+
+async def safekeeping(tour: Tour) -> None:
+    """A hold on footage past the window opens nothing: PP is refused it as before (L26, C03)."""
+    camera, now = tour.gateway.cameras[0], SystemClock().now()
+    start, end = now - timedelta(days=20), now - timedelta(days=19)
+    hold = {"camera": camera, "start": start.isoformat(), "end": end.isoformat(), "reference": "TJ78-2026-1"}
+    placed = await tour.call("officer", "POST", "/holds", hold, (Kind.HOLD_PLACED,))
+    wish = {"camera": camera, "mode": "recorded", "reason": "L251-2-5", "start": hold["start"], "end": hold["end"]}
+    await tour.call("operator", "POST", "/streams", wish, (Kind.STREAM_REFUSED,), status=410)
+    period = f"?start={start:%Y-%m-%dT%H:%M:%SZ}&end={end:%Y-%m-%dT%H:%M:%SZ}"
+    seen = await tour.call(
+        "operator", "GET", f"/cameras/{camera}/recordings{period}", None, (Kind.RECORDING_SEARCHED,), status=404
+    )
+    assert "intervals" not in seen
+    await tour.call("officer", "POST", f"/holds/{placed['number']}/extraction", None, (Kind.HOLD_EXTRACTING,))
+    sealed = {"medium": "scellé 12", "manifest_sha256": "0" * 64}
+    await tour.call("officer", "POST", f"/holds/{placed['number']}/sealed", sealed, (Kind.HOLD_EXTRACTED,))
+    lifted = {"reason": "mainlevée"}
+    await tour.call("officer", "POST", f"/holds/{placed['number']}/release", lifted, (Kind.HOLD_ENDED,))
+    asked = {"sort": "request", "channel": "mail", "service": "DOPC"}
+    received = await tour.call("ops", "POST", "/requests", asked, (Kind.REQUEST_RECEIVED,))
+    answer = {"outcome": "not-served", "cause": "no-recording", "text": "aucun enregistrement"}
+    await tour.call("ops", "POST", f"/requests/{received['number']}/answer", answer, (Kind.REQUEST_ANSWERED,))
+    await tour.call("ops", "POST", "/retention/probe", None, (Kind.RETENTION_PROBED,))
+    for path in ("/holds", "/requests", "/retention"):
+        await tour.call("auditor", "GET", path)
 
 
 async def the_interconnection(tour: Tour) -> None:

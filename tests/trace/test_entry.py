@@ -20,11 +20,14 @@ AT = datetime(2026, 11, 21, 10, 15, 0, 42, tzinfo=UTC)
 FAMILIES = {
     "agent", "annex", "block", "break-glass", "change", "convention", "correspondence", "habilitation", "hold",
     "incident", "intervention", "notice", "request", "reservation",
+    "retention",
 }  # fmt: skip
 DECLARED = {
     "action.refused", "assertion.accepted", "assertion.key-declared", "assertion.key-revoked", "assertion.refused",
     "auth.failed", "auth.locked", "auth.succeeded",
-    "clock.reference", "clock.stepped", "config.changed", "export.made", "heartbeat", "interconnection.cut",
+    "clock.reference", "clock.stepped", "config.changed",
+    "export.cancelled", "export.downloaded", "export.failed", "export.made", "export.refused", "export.removed",
+    "export.requested", "heartbeat", "interconnection.cut",
     "interconnection.degraded", "interconnection.restoration-proposed", "interconnection.restoration-refused",
     "interconnection.restored", "node.recovered", "node.started", "node.stopped",
     "recording.destroyed", "recording.disk-low", "recording.gap", "recording.purged-early",

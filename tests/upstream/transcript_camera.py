@@ -28,9 +28,9 @@ SILENCE, HANGS_UP = "(silence)", "(hangs up)"
 _SECTION = re.compile(r"^== (.+)\n", re.MULTILINE)
 
 
-def sections(name: str) -> dict[str, str]:
+def sections(name: str, corpus: Path = CORPUS) -> dict[str, str]:
     """The sections of a corpus file, by their names."""
-    parts = _SECTION.split((CORPUS / name).read_text(encoding="utf-8"))
+    parts = _SECTION.split((corpus / name).read_text(encoding="utf-8"))
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
