@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from halfgateway.recorder.retention import Segment
-from halfgateway.segments.writing import Placing
+from halfgateway.segments.layout import Layout
 
 _CAMERA: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
@@ -28,9 +28,9 @@ class Room:
 class Shelf:
     """Segments by camera below one folder, in folders whose order by name is that of time."""
 
-    def __init__(self, folder: Path, placing: Placing) -> None:
+    def __init__(self, folder: Path, layout: Layout) -> None:
         self._folder = folder
-        self._placing = placing
+        self._layout = layout
 
     def folder_of(self, camera: str) -> Path:
         """Where a camera's segments lie."""
@@ -83,7 +83,7 @@ class Shelf:
     def _named(self, camera: str, *, newest_first: bool = False) -> Iterator[tuple[datetime, Path]]:
         root = self.folder_of(camera)
         for path in _files(root, newest_first=newest_first):
-            start = self._placing.instant_of(path.relative_to(root).as_posix())
+            start = self._layout.instant_of(path.relative_to(root).as_posix())
             if start is not None:
                 yield start, path
 

@@ -21,9 +21,10 @@ from halfgateway.recorder.keeper import ENOUGH, Keeper, Limits
 from halfgateway.recorder.law import Law
 from halfgateway.recorder.retention import AHEAD, Cause, Hold, Retention, Rule, Segment
 from halfgateway.recorder.shelf import Room, Shelf
-from halfgateway.segments.writing import Gap, UsualPlacing
+from halfgateway.segments.writing import Gap
 from ops.notices.shouting import Alarm, Alarms
 from tests.held_clock import HeldClock
+from tests.recorder.filmed import LAYOUT
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -70,7 +71,7 @@ class House:
         self.register: list[Draft] = []
         self.told: list[str] = []
         self.pauses: list[bool] = []
-        self.shelf = Shelf(self.folder, UsualPlacing())
+        self.shelf = Shelf(self.folder, LAYOUT)
         self.law_file = folder / "law.json"
         self.law = Law(self.law_file, self._read_rules, self._read_holds)
         self.keeper = self._keeper(keep_days)
@@ -94,7 +95,7 @@ class House:
         self.keeper = self._keeper(10)
 
     def film(self, camera: str, start: datetime, lasts: timedelta = HOUR) -> Path:
-        path = self.folder / camera / UsualPlacing().path_of(start)
+        path = self.folder / camera / LAYOUT.path_of(start)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(self._file_bytes))
         end = (start + lasts).timestamp()
@@ -202,7 +203,7 @@ async def test_the_register_tells_what_was_destroyed(house: House) -> None:
     # L04
     now = house.clock.now()
     house.film_days("cam", 12)
-    missing = house.folder / "cam" / UsualPlacing().path_of(now - 11 * DAY)
+    missing = house.folder / "cam" / LAYOUT.path_of(now - 11 * DAY)
     missing.unlink()
     oldest = house.oldest("cam")
     await house.keeper.go_round()
