@@ -43,7 +43,7 @@ from halfgateway.recorder.recorder import Footage, Recorder
 from halfgateway.recorder.retention import Hold, Retention, Rule
 from halfgateway.recorder.shelf import Shelf
 from halfgateway.relay.source import SourceKey
-from halfgateway.segments.writing import UsualPlacing
+from halfgateway.segments.layout import DEFAULT_PATTERN, Layout
 from halfgateway.survey import target_of
 from halfgateway.upstream.client import Target
 from halfgateway.upstream.pull import Puller
@@ -110,8 +110,8 @@ async def recorder_of(
     section = configuration.recorder
     if section is None:
         raise ConfigurationError(["recorder: nothing is recorded without it"])
-    placing = UsualPlacing()
-    shelf = Shelf(section.folder, placing)
+    layout = Layout(DEFAULT_PATTERN)
+    shelf = Shelf(section.folder, layout)
     async with AsyncExitStack() as life:
         keys = await asyncio.to_thread(NodeKeys.open, folder.secrets, configuration.trace.token_place())
         records = _records(configuration, folder, keys, clock, life)
@@ -120,7 +120,7 @@ async def recorder_of(
         await asyncio.to_thread(law.restore)
         await law.refresh()
         yield Recorder(
-            Footage(section.cameras, shelf, placing, section.segment_s),
+            Footage(section.cameras, shelf, layout, section.segment_s),
             lambda on_described: Puller(
                 records.target,
                 chance=random.random,
