@@ -264,3 +264,14 @@ async def test_what_there_is_is_listed(recorded: Recorded) -> None:
     assert intervals[0][0] == found["window"]["start"]
     assert intervals[-2] == (rfc3339(recorded.recent), rfc3339(recorded.recent + timedelta(seconds=8)))
     assert all(each["verified"] for each in found["intervals"])
+
+
+async def test_the_retention_probe_tells_what_the_recorder_has(recorded: Recorded) -> None:
+    # C04: the oldest instant, the gaps of the window; a camera that was just added is not early
+    status, found = await recorded.gateway.call("ops", "POST", "/retention/probe")
+    assert status == 200
+    (told,) = [each for each in found["items"] if each["camera"] == recorded.camera]
+    assert (told["reached"], told["verified"], told["oldest"]) == (True, True, rfc3339(recorded.oldest))
+    assert told["breaches"] == ["gap"]
+    assert {"start": rfc3339(recorded.recent + timedelta(seconds=14)), "end": told["probed_at"]} not in told["gaps"]
+    assert told["gap_count"] == len(told["gaps"]) == 1
