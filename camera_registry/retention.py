@@ -90,12 +90,13 @@ class Verdict:
 
 
 def keeping_order(orders: Iterable[Order], now: datetime) -> Order | None:
-    """The order under which a camera's footage may be kept longest now; None where none allows recording.
+    """The order whose maximum prevails: of those that allow recording the shortest, of those in force if any is.
 
-    One that is suspended shows nothing, and shortens nothing either.
+    One that is suspended or over shows nothing, and its footage goes by its maximum all the same. None: no order.
     """
-    recording = [order for order in orders if order.recorded and order.state(now) in {"in-force", "suspended"}]
-    return max(recording, key=lambda order: (order.retention_max_days, order.reference), default=None)
+    recording = [order for order in orders if order.recorded and order.withdrawn_at is None]
+    counting = [order for order in recording if order.state(now) == "in-force"] or recording
+    return min(counting, key=lambda order: (order.retention_max_days, order.reference), default=None)
 
 
 def terms_of(order: Order | None, now: datetime) -> Terms:

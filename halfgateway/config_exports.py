@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from halfgateway.exporting.rules import ExportRules
+from halfgateway.exporting.signing import ManifestSigner
 from halfgateway.sections import Name, Section, Shown
 
 
@@ -34,6 +35,10 @@ class ExportsSection(Section):
     max_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 20 << 30
     kept_hours: Annotated[float, Field(gt=0, le=168)] = 24.0
     at_once: Annotated[int, Field(ge=1, le=4)] = 1
+
+    def signer(self) -> ManifestSigner:
+        """Who signs. Raises ValueError, OSError where the certificate and its key cannot be used."""
+        return ManifestSigner.read(self.certificate, self.key)
 
     def record(self) -> ExportRules:
         """As exports are decided by it."""

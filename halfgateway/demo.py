@@ -1,4 +1,4 @@
-"""The whole product on embedded defaults: a demo authority, one account of each role, twelve simulated cameras.
+"""The whole product on embedded defaults: a demo authority, an account of each role, twelve recorded cameras.
 
 A data folder used again keeps its accounts, its trace and its state: what was cut stays cut.
 """
@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,6 +45,7 @@ from halfgateway.api.rights_shapes import AgentRequest, HabilitationRequest, Ord
 from halfgateway.app import Node, running_node
 from halfgateway.app.keeping import EMBEDDED, database_at
 from halfgateway.config import CameraSection, Configuration, DatabaseSection, ListenSection, NodeSection, TlsSection
+from halfgateway.config_recordings import RecorderSection
 from halfgateway.config_terms import (
     AssertionSection,
     ConventionSection,
@@ -53,6 +55,7 @@ from halfgateway.config_terms import (
     TimingsSection,
 )
 from halfgateway.demo_mail import contact_sections, mail_section
+from halfgateway.demo_recorders import recorder_sections
 from halfgateway.downstream.answers import REALM
 from halfgateway.errors import HalfGatewayError
 from halfgateway.folder import DEMO_NODE, DataFolder
@@ -72,8 +75,8 @@ SIMULATOR_START_S = 150.0
 SIMULATOR_STOP_S = 5.0
 """How long it may take to leave once its standard input is closed, before it is killed."""
 
-Simulate: TypeAlias = Callable[[int], AbstractAsyncContextManager[list[dict[str, Any]]]]
-"""Has so many simulated cameras run, and gives what ``halfgateway simulate --json`` says of each."""
+Simulate: TypeAlias = Callable[[int], AbstractAsyncContextManager[dict[str, Any]]]
+"""Has so many simulated cameras run, and their recorder, and gives what ``halfgateway simulate --json`` says."""
 
 ASSERTION_ISSUER, ASSERTION_AUDIENCE = "pvpp-demo", "dpp-syn-demo"
 """Who signs the demo's assertions, and for whom (docs/integration-pp.md)."""
@@ -131,8 +134,8 @@ async def running_demo(
 ) -> AsyncIterator[tuple[Node, dict[str, Any]]]:
     """Run the demo in ``root``, an absolute path; gives the node, and the document that says how to use it.
 
-    Without ``simulate`` the cameras run in a process of the demo's own; ``database_url`` is as in a configuration.
-    Raises DemoError, and what a node raises.
+    Without ``simulate`` the cameras and their recorder run in a process of the demo's own; ``database_url`` is as in a
+    configuration. Raises DemoError, and what a node raises.
     """
     folder = DataFolder(root)
     folder.make()
@@ -141,8 +144,8 @@ async def running_demo(
     authority = DemoAuthority.open(folder.root / "ca", datetime.now(UTC))
     accounts = await _accounts(folder, authority, database_url)
     _renew_revocations(folder, authority)
-    async with (simulate or _simulator)(cameras) as listed:
-        configuration = _configuration(folder, authority, listed, host, ports, timings, database_url)
+    async with (simulate or partial(_simulator, footage=folder.root / "footage"))(cameras) as simulated:
+        configuration = _configuration(folder, authority, simulated, host, ports, timings, database_url)
         async with running_node(configuration) as node:
             await _authorise(node)
             await node.survey.taken.wait()
@@ -156,13 +159,14 @@ def configuration_at_rest(root: Path) -> Configuration:
     if not (folder.root / "accounts.json").exists():
         raise DemoError(f"{root} is no demo's folder")
     authority = DemoAuthority.open(folder.root / "ca", datetime.now(UTC))
-    return _configuration(folder, authority, [], "127.0.0.1", DemoPorts(), TIMINGS, EMBEDDED)
+    nothing: dict[str, Any] = {"cameras": [], "recorder": None}
+    return _configuration(folder, authority, nothing, "127.0.0.1", DemoPorts(), TIMINGS, EMBEDDED)
 
 
 def _configuration(
     folder: DataFolder,
     authority: DemoAuthority,
-    cameras: list[dict[str, Any]],
+    simulated: dict[str, Any],
     host: str,
     ports: DemoPorts,
     timings: TimingsSection,
@@ -196,7 +200,8 @@ def _configuration(
         degraded_modes=(
             DegradedModeSection(name="live-only", agreement="accord de démonstration", live_only=True, cap=5),
         ),
-        cameras=tuple(_camera_section(folder, camera) for camera in cameras),
+        cameras=tuple(_camera_section(folder, camera) for camera in simulated["cameras"]),
+        recorders=_recorders(folder, simulated["recorder"]),
         assertions=AssertionSection(issuer=ASSERTION_ISSUER, audience=ASSERTION_AUDIENCE),
         machines=(MachineSection(id=MACHINE, agent=RESPONSIBLE, reason="L251-2-5", over_plain_rtsp=True),),
         sites=(SiteSection(id=SITE, label="Salle de commandement de démonstration"),),
@@ -213,6 +218,13 @@ def _camera_section(folder: DataFolder, camera: dict[str, Any]) -> CameraSection
         for name in ("id", "name", "site", "commune", "latitude", "longitude", "onvif_url", "username")
     }
     return CameraSection(**described, password_file=password_file)
+
+
+def _recorders(folder: DataFolder, recorder: dict[str, Any] | None) -> tuple[RecorderSection, ...]:
+    password_file = folder.secrets / "recorder.password"
+    if recorder is not None:
+        _write_secret(password_file, recorder["password"])
+    return recorder_sections(recorder, password_file)
 
 
 async def _accounts(folder: DataFolder, authority: DemoAuthority, database_url: str) -> dict[str, dict[str, str]]:
@@ -391,8 +403,8 @@ def _ready(
 
 
 @asynccontextmanager
-async def _simulator(cameras: int) -> AsyncIterator[list[dict[str, Any]]]:
-    """The simulated cameras, in a process of their own that leaves when its standard input is closed."""
+async def _simulator(cameras: int, footage: Path) -> AsyncIterator[dict[str, Any]]:
+    """The simulated cameras and their recorder, in a process that leaves when its standard input is closed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -400,6 +412,8 @@ async def _simulator(cameras: int) -> AsyncIterator[list[dict[str, Any]]]:
         "simulate",
         "--cameras",
         str(cameras),
+        "--footage",
+        str(footage),
         "--json",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -418,16 +432,16 @@ async def _simulator(cameras: int) -> AsyncIterator[list[dict[str, Any]]]:
             await process.wait()
 
 
-async def _listing(process: asyncio.subprocess.Process) -> list[dict[str, Any]]:
+async def _listing(process: asyncio.subprocess.Process) -> dict[str, Any]:
     if process.stdout is None:
         raise DemoError("the simulator has no output")
     try:
         async with asyncio.timeout(SIMULATOR_START_S):
             line = await process.stdout.readline()
-        cameras: list[dict[str, Any]] = json.loads(line)["cameras"]
-    except (TimeoutError, ValueError, KeyError) as error:
+        simulated: dict[str, Any] = json.loads(line)
+    except (TimeoutError, ValueError) as error:
         raise DemoError("the simulated cameras did not start") from error
-    return cameras
+    return simulated
 
 
 def _write_secret(path: Path, text: str) -> None:

@@ -144,6 +144,12 @@ class RawPlayer:
         async with asyncio.timeout(TIMEOUT_S):
             await self._take_one()
 
+    async def packets_until_goodbye(self) -> None:
+        """Read until the player is told that what it was sent has ended."""
+        async with asyncio.timeout(TIMEOUT_S):
+            while not self.goodbyes():
+                await self._take_one()
+
     def pause_reading(self) -> None:
         """Let everything wait that is sent."""
         self._writer.transport.pause_reading()  # type: ignore[attr-defined] # a stream's transport reads too

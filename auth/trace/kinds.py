@@ -51,6 +51,10 @@ class Kind(StrEnum):
     RESERVATION_PASSED = "reservation.passed", 2152
     RESERVATION_ENDED = "reservation.ended", 2153
     RECORDING_SEARCHED = "recording.searched", 2201
+    RECORDING_DESTROYED = "recording.destroyed", 2251
+    RECORDING_GAP = "recording.gap", 2252
+    RECORDING_PURGED_EARLY = "recording.purged-early", 2253
+    RECORDING_DISK_LOW = "recording.disk-low", 2254
     EXPORT_MADE = "export.made", 2301
     EXPORT_REQUESTED = "export.requested", 2302
     EXPORT_REFUSED = "export.refused", 2303

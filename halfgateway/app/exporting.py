@@ -13,7 +13,6 @@ from halfgateway.app.watching import Loops
 from halfgateway.config import Configuration, ConfigurationError
 from halfgateway.exporting.exports import Exports
 from halfgateway.exporting.shelf import Shelf
-from halfgateway.exporting.signing import ManifestSigner
 from halfgateway.exporting.workshop import Workshop
 
 
@@ -34,7 +33,7 @@ async def open_exports(
     if agreed is None:
         return None
     try:
-        signer = ManifestSigner.read(agreed.certificate, agreed.key)
+        signer = agreed.signer()
     except (ValueError, OSError) as error:
         raise ConfigurationError([f"exports: {error}"]) from error
     workshop = Workshop(

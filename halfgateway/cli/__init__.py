@@ -14,6 +14,7 @@ MODULES = {
     "check": "node",
     "notifier": "attendants",
     "watchdog": "attendants",
+    "recorder": "recorder",
     "simulate": "simulator",
     "status": "status",
     "cut": "interconnection",

@@ -32,6 +32,10 @@ BETWEEN_SEEKS_S = 0.1
 """The least time between two passages asked of a recorder by one session: who scrubs faster gets the last one."""
 
 
+LATER = timedelta(seconds=2)
+"""By how much later a passage is asked for again that a recorder began outside the window: a group of pictures."""
+
+
 class NotInReverse(Refusal):
     """The recorder does not play in reverse."""
 
@@ -154,12 +158,8 @@ class RecordedSeat(Place):
             async with asyncio.timeout(FIRST_PICTURE_S):
                 replay = await self._session(passage.start)
                 numbering = self._numbers(replay)
-                manner = Manner(wish.cseq, passage.options.rate_control, self._house.timings.paused_s)
-                transmission = self._transmission = Transmission(
-                    replay.play(passage), numbering, manner, edge=self._edge, now=self._house.now
-                )
                 beginning = numbering.begin()
-                await transmission.begin()
+                transmission = await self._first_seen(replay, passage, numbering, wish)
         except TimeoutError as error:
             self._return_session()
             raise RecorderUnreachable("L'enregistreur ne répond pas.") from error
@@ -169,6 +169,19 @@ class RecordedSeat(Place):
         if transmission.begins_at is None:
             raise NoRecording("Aucun enregistrement n'est disponible pour cette caméra sur la période demandée.")
         return transmission, beginning
+
+    async def _first_seen(self, replay: Replay, passage: Passage, numbering: Numbering, wish: PlayWish) -> Transmission:
+        """The passage, from a little later on as long as the recorder begins it outside the window."""
+        manner = Manner(wish.cseq, passage.options.rate_control, self._house.timings.paused_s)
+        oldest = self._edge()
+        while True:
+            transmission = self._transmission = Transmission(
+                replay.play(passage), numbering, manner, oldest=oldest, edge=self._edge, now=self._house.now
+            )
+            if await transmission.begin():
+                return transmission
+            await transmission.close()
+            passage = replace(passage, start=passage.start + LATER)
 
     async def _session(self, start: datetime) -> Replay:
         """The session at the recorder: the one that there is, unless the footage there has another format."""

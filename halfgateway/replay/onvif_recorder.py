@@ -34,6 +34,9 @@ What is recorded meanwhile is played all the same."""
 URL_FOR_S: Final = 60.0
 """Seconds for which a recording's URL is not asked again: most recorders give the same for months, some for a while."""
 
+NOT_A_GAP: Final = timedelta(seconds=1)
+"""Footage that begins so soon after an instant holds it: recorders tell when it began and ended to the second."""
+
 PERIOD_STEP: Final = timedelta(minutes=1)
 """Periods are searched to the whole minute, so that who asks for the last ten days again asks for the same."""
 
@@ -144,10 +147,23 @@ class OnvifFootage:
         target = await self._recorder.target(self._token)
         recorder = self._recorder
         try:
-            return await RtspReplay.open(target, recorder.access, clock=recorder.clock, coalescing=recorder.coalescing)
+            return await RtspReplay.open(
+                target,
+                recorder.access,
+                clock=recorder.clock,
+                coalescing=recorder.coalescing,
+                next_footage=self._next_footage,
+            )
         except (RecorderUnreachable, NoRecording):
             recorder.forget_url(self._token)
             raise
+
+    async def _next_footage(self, at: datetime) -> datetime | None:
+        """When footage begins again after the gap at an instant; None where there is none, or nobody knows."""
+        with suppress(RecorderUnreachable, NoRecording):
+            found = await self.find(at, self._recorder.clock.now())
+            return next((each.start for each in found if each.start > at + NOT_A_GAP), None)
+        return None
 
 
 @contextmanager

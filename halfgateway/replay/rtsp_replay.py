@@ -27,7 +27,7 @@ from halfgateway.replay.access import RecorderAccess
 from halfgateway.replay.backlog import Backlog
 from halfgateway.replay.footage import Passage, Picture
 from halfgateway.replay.passage_gate import PassageGate
-from halfgateway.replay.playing import Playing
+from halfgateway.replay.playing import NextFootage, Playing
 from halfgateway.upstream.backoff import CameraFailure
 from halfgateway.upstream.client import USER_AGENT, CameraClient, Target
 from halfgateway.upstream.presentation import Presentation, describe
@@ -64,6 +64,7 @@ class RtspReplay:
         clock: Clock,
         clock_ranges: bool,
         silence_limit_s: float,
+        next_footage: NextFootage | None,
     ) -> None:
         self.description: SessionDescription = presentation.description
         self._access = access
@@ -76,6 +77,7 @@ class RtspReplay:
         self._clock = clock
         self._clock_ranges = clock_ranges
         self._silence_limit_s = silence_limit_s
+        self._next_footage = next_footage
         self._current: Playing | None = None
         self._at_rest = True
         self._last_play_cseq = 0
@@ -95,8 +97,11 @@ class RtspReplay:
         coalescing: Coalescing,
         clock_ranges: bool = True,
         silence_limit_s: float = SILENCE_LIMIT_S,
+        next_footage: NextFootage | None = None,
     ) -> RtspReplay:
         """Connect, and set up the video; one of the recorder's sessions is taken until this one is closed.
+
+        ``next_footage`` tells a recorder that is silent throughout a gap from one that is at its end.
 
         Raises:
             RecorderUnreachable: no answer, or no session to give.
@@ -127,6 +132,7 @@ class RtspReplay:
             clock=clock,
             clock_ranges=clock_ranges,
             silence_limit_s=silence_limit_s,
+            next_footage=next_footage,
         )
         media.taker = replay._take
         return replay
@@ -150,7 +156,7 @@ class RtspReplay:
             playing = self._current = self._prepared(passage, immediate=immediate)
             try:
                 await self._begin(playing, passage, immediate=immediate)
-                async with contextlib.aclosing(playing.pictures(self._silence_limit_s)) as pictures:
+                async with contextlib.aclosing(playing.pictures(self._silence_limit_s, self._next_footage)) as pictures:
                     async for picture in pictures:
                         yield picture
             finally:
@@ -176,6 +182,7 @@ class RtspReplay:
 
     def _prepared(self, passage: Passage, *, immediate: bool) -> Playing:
         gate = PassageGate(
+            passage.start,
             at_rest=self._at_rest,
             immediate=immediate,
             last_cseq=lambda: self._client.last_cseq,

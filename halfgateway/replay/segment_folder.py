@@ -161,9 +161,11 @@ class _Pace:
     def __init__(self, clock: Clock, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._clock = clock
         self._sleep = sleep
-        self._began_s = clock.monotonic()
+        self._began_s: float | None = None
 
     async def wait_for(self, after_s: float) -> None:
+        if self._began_s is None:
+            self._began_s = self._clock.monotonic()
         early_s = self._began_s + after_s - self._clock.monotonic()
         if early_s > 0:
             await self._sleep(early_s)

@@ -76,8 +76,7 @@ def backwards(
             units = [unit for unit in group if wanted(unit)]
             for place, unit in enumerate(units, 1):
                 ends_footage = earliest and not goes_on and place == len(units)
-                group_end = units[-1].at if len(units) > 1 else unit.at
-                yield Shown(unit, group_end, discontinuous=place == 1, last=ends_footage)
+                yield Shown(unit, max(each.at for each in units), discontinuous=place == 1, last=ends_footage)
             if end is not None and group[0].at <= end:
                 return
         limit = None if goes_on else segment.start
@@ -88,7 +87,7 @@ def _follow(catalogue: Catalogue, start: datetime, codec: Codec) -> Iterator[tup
     """Each picture, and whether it follows nothing that was given before."""
     segment = catalogue.at_or_after(start)
     apart = True
-    at = start
+    at: datetime | None = start
     clean_after: datetime | None = None
     while segment is not None and segment.codec is codec:
         reading = _Reading(catalogue, segment)
@@ -101,13 +100,13 @@ def _follow(catalogue: Catalogue, start: datetime, codec: Codec) -> Iterator[tup
         following, reached = reading.following, reading.reached
         if following is None:
             return
-        if reached is None or not joins(reached, following.start):
-            apart = True
-            clean_after = reached if reached is not None and reached > following.start else None
-        elif reached > following.start:
+        if reached is not None and joins(reached, following.start):
             # Names that tell whole seconds overlap by less than one: no time is played twice.
-            following = following.begun_at(reached)
-        segment, at = following, following.start
+            segment, at = following.begun_at(max(reached, following.start)), None
+        else:
+            apart = True
+            clean_after = reached
+            segment, at = following, following.start
 
 
 class _Reading:
@@ -119,8 +118,8 @@ class _Reading:
         self.following: Segment | None = None
         self.reached: datetime | None = None
 
-    def units(self, at: datetime) -> Iterator[AccessUnit | None]:
-        """Its pictures from ``at`` on; None: nothing more, yet."""
+    def units(self, at: datetime | None) -> Iterator[AccessUnit | None]:
+        """Its pictures from ``at`` on, all where that is None; None: nothing more, yet."""
         seen: tuple[tuple[int, int], bool] | None = None
         order: int | None = None
         while True:
@@ -135,21 +134,21 @@ class _Reading:
                     if order is None or unit.order > order:
                         yield unit
                         at, order = unit.at, unit.order
-                        self.reached = max(self.reached or at, at + unit.lasts)
+                        self.reached = max(self.reached or unit.at, unit.at + unit.lasts)
             elif whole:
                 return
             else:
                 yield None
 
 
-def _units(segment: Segment, at: datetime, *, whole: bool) -> Iterator[AccessUnit]:
+def _units(segment: Segment, at: datetime | None, *, whole: bool) -> Iterator[AccessUnit]:
     """What can be read of a segment; nothing of one that can be no more."""
     try:
         reader = SegmentReader(segment, whole=whole)
     except UnreadableSegment:
         return
     with reader:
-        yield from reader.units_from(at)
+        yield from reader.units() if at is None else reader.units_from(at)
 
 
 def _groups(segment: Segment, limit: datetime | None) -> Iterator[tuple[bool, list[AccessUnit]]]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from halfgateway.errors import OutsideRetention
@@ -15,6 +15,10 @@ from halfgateway.protocol.replay_header import ReplayHeader
 from halfgateway.relay.reader import Reader, TooSlow
 from halfgateway.replay.footage import Picture
 from halfgateway.replay.numbering import Numbering
+
+SLIDE_TOLERANCE = timedelta(seconds=2)
+"""How far what plays may fall behind the edge of the window before it is ended: as much as a line hiccups. Who begins
+at the edge and watches at a picture's pace stays there."""
 
 Pictures: TypeAlias = AsyncGenerator[Picture, None]
 
@@ -34,7 +38,10 @@ class Manner:
 
 
 class Transmission:
-    """A passage from its first picture to its last; ``edge`` is the oldest instant that may be seen now."""
+    """A passage from its first picture to its last; ``edge`` is the oldest instant that may be seen now.
+
+    What was filmed before ``oldest``, the edge when it was asked for, is not seen at all.
+    """
 
     def __init__(
         self,
@@ -42,6 +49,7 @@ class Transmission:
         numbering: Numbering,
         manner: Manner,
         *,
+        oldest: datetime,
         edge: Callable[[], datetime],
         now: Callable[[], float],
     ) -> None:
@@ -49,6 +57,7 @@ class Transmission:
         self._pictures = pictures
         self._numbering = numbering
         self._manner = manner
+        self._oldest = oldest
         self._edge = edge
         self._now = now
         self._first: Picture | None = None
@@ -58,15 +67,16 @@ class Transmission:
         """When the first picture was filmed; None before :meth:`begin`, and where the passage has none."""
         return self._first.at if self._first is not None else None
 
-    async def begin(self) -> None:
-        """Wait for the first picture that may be seen, or for the end of a passage that has none.
+    async def begin(self) -> bool:
+        """Wait for the first picture, or for the end of a passage that has none; False if it may not be seen.
 
-        The recorder begins at or before what was asked, perhaps outside the window: then at the next clean picture.
+        A recorder begins at the clean picture at or before what was asked, perhaps outside the window.
         """
         async for picture in self._pictures:
-            if picture.clean and picture.at >= self._edge():
-                self._first = picture
-                return
+            if picture.clean:
+                self._first = picture if picture.at >= self._oldest else None
+                return self._first is not None
+        return True
 
     async def run(self, reader: Reader) -> None:
         """Give the reader all of it. Returns at its end, or when the reader's gate has closed.
@@ -101,7 +111,7 @@ class Transmission:
             yield held, True
 
     async def _give(self, reader: Reader, picture: Picture, *, terminal: bool = False) -> bool:
-        if picture.at < self._edge():
+        if picture.at < max(self._oldest, self._edge() - SLIDE_TOLERANCE):
             raise OutsideRetention("La lecture est parvenue à la limite de la période accessible.")
         frames = self._numbering.frames(picture, self._header(picture, terminal=terminal), reader.channels[0])
         if not reader.hand(frames, len(picture.packets)):

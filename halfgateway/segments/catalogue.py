@@ -19,8 +19,7 @@ from halfgateway.segments.layout import Layout
 from halfgateway.segments.reading import LONGEST_SEGMENT, Segment, UnreadableSegment, examine, stamp_of
 
 JOIN_TOLERANCE: Final = timedelta(seconds=1)
-"""Segments join whose edges are no further apart: names often tell whole seconds, and a picture's time is lost at most.
-"""
+"""Segments join whose edges are no further apart: names often tell whole seconds only."""
 
 STILL_RECORDING: Final = timedelta(minutes=2)
 """Footage that ends no longer ago may be going on: recorders cut, and show, their segments by the minute."""
@@ -210,7 +209,9 @@ class Catalogue:
                 return known[1]
         try:
             segment = examine(self._folder / path, named)
-        except UnreadableSegment:
+        except UnreadableSegment as error:
+            if not error.lasting:
+                return None
             segment = None
         with self._lock:
             self._examined[path] = stamp, segment

@@ -44,11 +44,21 @@ _TS_PACKET_BYTES: Final = 188
 _TAIL: Final = Fraction(1, 10)
 _CODECS: Final = {"h264": Codec.H264, "hevc": Codec.H265}
 
+_OPTIONS: Final = {"protocol_whitelist": "file", "codec_whitelist": "none"}
+"""Nothing but files is opened, and no decoder: FFmpeg would decode the first pictures to tell their colours."""
+
 _Container = Literal["mov", "mpegts"]
 
 
 class UnreadableSegment(HalfGatewayError):
-    """A file that holds no footage that can be played, or none yet."""
+    """A file that holds no footage that can be played, or none yet.
+
+    ``lasting``: it stays so for as long as the file does not change.
+    """
+
+    def __init__(self, message: str, *, lasting: bool = True) -> None:
+        super().__init__(message)
+        self.lasting = lasting
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +116,7 @@ def examine(path: Path, named: datetime) -> Segment:
     try:
         stamp = stamp_of(path)
     except OSError as error:
-        raise UnreadableSegment(f"{path.name} cannot be looked at") from error
+        raise UnreadableSegment(f"{path.name} cannot be looked at", lasting=False) from error
     unknown = Segment(path, named, named, named, Codec.OTHER, 0, stamp)
     with SegmentReader(unknown) as reader:
         first = reader.first_pts()
@@ -134,6 +144,7 @@ class SegmentReader:
             self.codec = _CODECS[context.name if context else ""]
             self._sets, self._length_bytes = described_sets(self.codec, context.extradata or b"")
             self._clock = Fraction(self._stream.time_base or Fraction(1, 90_000))
+            self._micros_a_tick = self._clock.numerator * 1_000_000, self._clock.denominator
         except (KeyError, IndexError) as error:
             self._container.close()
             raise UnreadableSegment(f"{segment.path.name} has no video that can be played") from error
@@ -177,6 +188,11 @@ class SegmentReader:
             end = self._end_from(None)
         return self._span(end - first_pts) if end is not None else timedelta(0)
 
+    def units(self) -> Iterator[AccessUnit]:
+        """All pictures, the first of which may need those of the segment before."""
+        self._rewind(None)
+        yield from self._units(self._packets())
+
     def units_from(self, at: datetime) -> Iterator[AccessUnit]:
         """The pictures from the clean one at or before ``at`` on; from the first clean one where there is none."""
         key_pts = None
@@ -194,7 +210,8 @@ class SegmentReader:
         return self._segment.start + self._span(pts - self._segment.first_pts)
 
     def _span(self, ticks: int) -> timedelta:
-        return timedelta(microseconds=round(ticks * self._clock * 1_000_000))
+        micros, parts = self._micros_a_tick
+        return timedelta(microseconds=(ticks * micros + parts // 2) // parts)
 
     def _rewind(self, pts: int | None) -> None:
         """Go to a time stamp or somewhere before it; None: to the beginning."""
@@ -310,7 +327,7 @@ def _kind_of(path: Path) -> _Container:
         with path.open("rb") as file:
             head = file.read(_TS_PACKET_BYTES + 1)
     except OSError as error:
-        raise UnreadableSegment(f"{path.name} cannot be read") from error
+        raise UnreadableSegment(f"{path.name} cannot be read", lasting=False) from error
     if head[4:8] in _BOXES:
         return "mov"
     if head[:1] and head[0] == _SYNC and head[_TS_PACKET_BYTES:][:1] in {b"", bytes((_SYNC,))}:
@@ -320,7 +337,7 @@ def _kind_of(path: Path) -> _Container:
 
 def _opened(path: Path, kind: _Container) -> InputContainer:
     try:
-        return av.open(str(path), "r", format=kind, container_options={"protocol_whitelist": "file"})
+        return av.open(str(path), "r", format=kind, container_options=_OPTIONS)
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         raise UnreadableSegment(f"{path.name} cannot be opened") from error
 

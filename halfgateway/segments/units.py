@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from halfgateway.protocol.codec import Codec
@@ -71,7 +72,8 @@ def described_sets(codec: Codec, extradata: bytes) -> tuple[ParameterSets, int]:
 def split(stream: bytes) -> Iterator[bytes]:
     """The NAL units of a byte stream, without start codes and the zeros before them."""
     starts = [match.end() for match in _START.finditer(stream)]
-    for start, following in zip(starts, [*[at - 3 for at in starts[1:]], len(stream)], strict=True):
+    ends = [start - 3 for start in starts[1:]]
+    for start, following in zip_longest(starts, ends, fillvalue=len(stream)):
         unit = stream[start:following].rstrip(b"\0")
         if unit:
             yield unit

@@ -19,7 +19,7 @@ from typing import TextIO
 import uvloop
 
 from halfgateway.simulator.clips import ClipError
-from halfgateway.simulator.simulator import CameraListing, Simulator
+from halfgateway.simulator.simulator import CameraListing, RecorderListing, Simulator
 
 _STDIN = 0
 
@@ -31,14 +31,23 @@ def run(
     rtsp_port: int = 0,
     onvif_port: int = 0,
     as_json: bool = False,
+    footage: Path | None = None,
     clip_cache: Path | None = None,
 ) -> int:
     """Run the simulator until it is told to end; return the exit code (0 ended, 1 could not run).
 
-    With ``as_json`` the one line on standard output is ``{"ready": true, "cameras": […]}``, written when all of
-    them answer.
+    With ``as_json`` the one line on standard output is ``{"ready": true, "cameras": […], "recorder": {…}}``, written
+    when all of them answer. ``footage`` is the folder in which the recorder lays segments too.
     """
-    simulator = Simulator(cameras, host=host, rtsp_port=rtsp_port, onvif_port=onvif_port, clip_cache=clip_cache)
+    simulator = Simulator(
+        cameras,
+        host=host,
+        rtsp_port=rtsp_port,
+        onvif_port=onvif_port,
+        with_recorder=True,
+        footage=footage,
+        clip_cache=clip_cache,
+    )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(simulator, output=sys.stdout, as_json=as_json))
@@ -70,8 +79,8 @@ async def serve(simulator: Simulator, *, output: TextIO, as_json: bool) -> None:
 
 async def _run(simulator: Simulator, output: TextIO, *, as_json: bool) -> None:
     async with simulator:
-        cameras = simulator.listing()
-        output.write(_as_json(cameras) if as_json else _as_text(cameras))
+        told = _as_json if as_json else _as_text
+        output.write(told(simulator.listing(), simulator.recorder_listing()))
         output.flush()
         await asyncio.Event().wait()
 
@@ -91,11 +100,11 @@ def _take_stdin(ended: asyncio.Event) -> None:
         ended.set()
 
 
-def _as_json(cameras: list[CameraListing]) -> str:
-    return json.dumps({"ready": True, "cameras": cameras}, ensure_ascii=False) + "\n"
+def _as_json(cameras: list[CameraListing], recorder: RecorderListing | None) -> str:
+    return json.dumps({"ready": True, "cameras": cameras, "recorder": recorder}, ensure_ascii=False) + "\n"
 
 
-def _as_text(cameras: list[CameraListing]) -> str:
+def _as_text(cameras: list[CameraListing], recorder: RecorderListing | None) -> str:
     lines = [f"{len(cameras)} caméras simulées ; compte {cameras[0]['username']}. Ctrl-C pour arrêter."]
     for camera in cameras:
         lines += [
@@ -104,4 +113,18 @@ def _as_text(cameras: list[CameraListing]) -> str:
             f"    ONVIF  {camera['onvif_url']}",
             f"    mot de passe  {camera['password']}",
         ]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *_recorder_lines(recorder), ""])
+
+
+def _recorder_lines(recorder: RecorderListing | None) -> list[str]:
+    if recorder is None:
+        return []
+    footage = [] if recorder["footage"] is None else [f"    segments  {recorder['footage']}"]
+    return [
+        f"{recorder['id']}  enregistreur simulé ; compte {recorder['username']}.",
+        f"    ONVIF  {recorder['onvif_url']}",
+        f"    RTSP   {recorder['url']}",
+        f"    mot de passe  {recorder['password']}",
+        *footage,
+        *(f"    {each['camera']}  {each['token']}, voie {each['channel']}" for each in recorder["recordings"]),
+    ]

@@ -65,9 +65,7 @@ class SegmentWriter:
 
     def _lay(self, path: Path, codec: Codec, first: int, stop: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        same = self._written.get((codec, first, stop))
-        if same is not None and same.exists():
-            os.link(same, path)
+        if self._link(self._written.get((codec, first, stop)), path):
             return
         draft = path.with_suffix(".part")
         try:
@@ -76,6 +74,16 @@ class SegmentWriter:
         finally:
             draft.unlink(missing_ok=True)
         self._written[codec, first, stop] = path
+
+    def _link(self, same: Path | None, path: Path) -> bool:
+        """Give the same film another name; False where there is none, or a file can have but one name."""
+        if same is None:
+            return False
+        try:
+            os.link(same, path)
+        except OSError:
+            return False
+        return True
 
 
 def write_segments(

@@ -26,7 +26,7 @@ from halfgateway.folder import DataFolder
 from tests.conftest import uncounted_processes
 from tests.databases import databases
 from tests.e2e.inventory import TEST_SITE
-from tests.e2e.nodes import CAMERAS, cheap_hasher, shared_cameras
+from tests.e2e.nodes import CAMERAS, cheap_hasher, shared_simulator
 from tests.raw_player import Credentials, RawPlayer
 from tests.rights import BY, order_of_site
 from tests.udp_player import UdpPlayer
@@ -159,10 +159,10 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
-async def simulated_already(count: int) -> AsyncIterator[list[dict[str, Any]]]:
-    """The cameras that run anyhow, for a demo to ``simulate``."""
+async def simulated_already(count: int) -> AsyncIterator[dict[str, Any]]:
+    """The cameras that run anyhow and their recorder, for a demo to ``simulate``."""
     assert count == CAMERAS
-    yield await asyncio.to_thread(shared_cameras)
+    yield await asyncio.to_thread(shared_simulator)
 
 
 @asynccontextmanager

@@ -162,9 +162,15 @@ class Process:
         self._child = None
 
 
-@functools.cache
 def shared_cameras() -> list[dict[str, Any]]:
-    """What is to be known of the three simulated cameras that serve all gateways of this test process.
+    """What is to be known of the three simulated cameras of :func:`shared_simulator`."""
+    cameras: list[dict[str, Any]] = shared_simulator()["cameras"]
+    return cameras
+
+
+@functools.cache
+def shared_simulator() -> dict[str, Any]:
+    """What is to be known of the three simulated cameras and their recorder, which serve all gateways of this process.
 
     They take seconds to start, and leave with the process that asked for them.
     """
@@ -174,8 +180,7 @@ def shared_cameras() -> list[dict[str, Any]]:
     atexit.register(log.unlink)
     simulator.spawn()
     atexit.register(simulator.end)
-    cameras: list[dict[str, Any]] = simulator.first_line()["cameras"]
-    return cameras
+    return simulator.first_line()
 
 
 class Valkey(Process):

@@ -52,6 +52,7 @@ UNTRACED = {
     "simulate": "is not a gateway",
     "notifier": "writes the books of incidents, which the node's entries follow; sends mail, shows no picture",
     "watchdog": "writes the books of incidents, which the node's entries follow; shows no picture",
+    "recorder": "writes footage that a node shows, and a register of its own (tests/recorder); shows nobody a picture",
     "doctor": "pulls a camera beside the node, takes no slot and shows nobody its picture; see its help",
     "camera scan": "asks the network for devices; no node",
     "camera import": "checks a list of devices and writes it anew; no node",

@@ -39,6 +39,7 @@ from halfgateway.api.paths import API
 from halfgateway.cli.office import Office
 from halfgateway.config import ConfigurationFile
 from halfgateway.config_incidents import RestorationSection
+from halfgateway.errors import RecorderUnreachable
 from halfgateway.sections import TraceSection
 from ops.acceptance import CHECKS
 from ops.correspondence.correspondence import CorrespondenceBooks
@@ -46,10 +47,12 @@ from ops.correspondence.matters import ContactTest
 from ops.incidents.events import CorrespondenceOpened
 from tests.api.fakes import FakeHouse
 from tests.asserting import Signer, public_pem
-from tests.e2e.conftest import SWIFT, Gateway, open_gateway, until
+from tests.e2e.conftest import SWIFT, Gateway, until
+from tests.e2e.exporting import WATCH_AND_EXPORT, Exporting, open_exporting
 from tests.e2e.forging import read, revocation_list
 from tests.e2e.people import order_of
 from tests.e2e.test_asserted import admit
+from tests.exporting.footages import Reel
 from tests.rights import SERVICE
 
 DECLARED = {
@@ -86,8 +89,9 @@ def route_of(method: str, path: str) -> tuple[str, str]:
 class Tour:
     """Calls one after the other; what each has left in the trace is asserted at once, and remembered by its route."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, reel: Reel) -> None:
         self.gateway = gateway
+        self.reel = reel
         self.shown: dict[tuple[str, str], set[Kind]] = {}
         self._size = 0
 
@@ -145,11 +149,12 @@ async def on_tour(folder: Path) -> AsyncIterator[Tour]:
     """A gateway that can be asked for anything: it reads a configuration again, and something is due for a purge."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(halfgateway.app.answering, "PurgeService", purges_in_two_years)
-        async with open_gateway(folder, SWIFT) as gateway:
+        async with open_exporting(folder, SWIFT) as exporting:
+            gateway = exporting.gateway
             in_force = ConfigurationFile(folder / "gateway.toml", "0" * 64, gateway.node.configuration)
             patch.setattr(gateway.node.in_force, "_file", in_force)
             patch.setattr(ConfigurationFile, "read", lambda _path: in_force)
-            yield Tour(gateway)
+            yield Tour(gateway, exporting.reel)
 
 
 async def test_every_operation_leaves_what_it_declares_or_does_nothing(tmp_path: Path) -> None:
@@ -160,6 +165,7 @@ async def test_every_operation_leaves_what_it_declares_or_does_nothing(tmp_path:
         await designations(tour)
         await orders(tour)
         await streams(tour)
+        await exports(tour, tour.reel)
         await reservations(tour)
         await custody(tour)
         await safekeeping(tour)
@@ -268,6 +274,43 @@ async def streams(tour: Tour) -> None:
     await tour.call("machine", "POST", f"/streams/{ticket['id']}/handover", nobody, not_his, **refused)
     await tour.call("machine", "POST", "/streams", asserted, (Kind.ASSERTION_REFUSED,), status=403, **over_tls)
     await tour.call("machine", "DELETE", f"/streams/{ticket['id']}", None, (Kind.STREAM_STOPPED,))
+
+
+async def exports(tour: Tour, reel: Reel) -> None:
+    gateway, begun = tour.gateway, (Kind.STREAM_REQUESTED, Kind.EXPORT_REQUESTED)
+    made = (*begun, Kind.EXPORT_MADE, Kind.STREAM_STOPPED)
+    wish = Exporting(gateway, reel).wish()
+    right = WATCH_AND_EXPORT | {"agent": gateway.ready["accounts"]["operator"]["id"]}
+    granted = await tour.call("officer", "POST", "/habilitations", right, (Kind.HABILITATION_GRANTED,))
+    await admit(gateway, "pp-exports", SERVICE)
+    asserted_right = WATCH_AND_EXPORT | {"agent": "pp-exports"}
+    await tour.call("officer", "POST", "/habilitations", asserted_right, (Kind.HABILITATION_GRANTED,))
+    done = await tour.call("operator", "POST", "/exports", wish, made)
+    unknown = wish | {"camera": "no-such-camera"}
+    await tour.call("operator", "POST", "/exports", unknown, (Kind.EXPORT_REFUSED,), status=403)
+    account = gateway.ready["accounts"]["machine"]
+    tls = ssl.create_default_context(cafile=gateway.ready["ca"])
+    tls.load_cert_chain(account["certificate"], account["key"])
+    assertion = Signer.of_demo(gateway.ready).assertion(sub="pp-exports", service=SERVICE)
+    asserted, over_tls = wish | {"assertion": assertion}, {"port": "https", "ssl": tls}
+    await tour.call("machine", "POST", "/exports", asserted, (Kind.ASSERTION_ACCEPTED, *made), **over_tls)
+    await tour.call("machine", "POST", "/exports", asserted, (Kind.ASSERTION_REFUSED,), status=403, **over_tls)
+    reel.fails = RecorderUnreachable("L'enregistreur ne répond plus.")
+    failed = (*begun, Kind.STREAM_STOPPED, Kind.EXPORT_FAILED)
+    await tour.call("operator", "POST", "/exports", wish, failed)
+    reel.fails, reel.hold_at = None, 3
+    running = await tour.call("operator", "POST", "/exports", wish, begun)
+    await tour.call("operator", "GET", "/exports")
+    cancelled = (Kind.STREAM_STOPPED, Kind.EXPORT_CANCELLED)
+    await tour.call("operator", "DELETE", f"/exports/{running['id']}", None, cancelled)
+    done = await tour.call("operator", "GET", f"/exports/{done['id']}")
+    file = f"/exports/{done['id']}/files/{done['files'][-1]['name']}"
+    await tour.call("operator", "GET", file, None, (Kind.EXPORT_DOWNLOADED,))
+    await gateway.traced(lambda entry: entry.kind is Kind.EXPORT_DOWNLOADED and entry.detail["step"] == "ended")
+    ended = {"reason": "fin", "reference": "PP-18"}
+    await tour.call("officer", "POST", f"/habilitations/{granted['id']}/end", ended, (Kind.HABILITATION_ENDED,))
+    await tour.call("operator", "GET", file, None, (Kind.EXPORT_REFUSED,), status=403)
+    await tour.call("operator", "DELETE", f"/exports/{done['id']}", None, (Kind.EXPORT_REMOVED,))
 
 
 async def reservations(tour: Tour) -> None:

@@ -210,6 +210,15 @@ def test_a_unit_past_its_bounds_is_dropped_and_not_kept() -> None:
     assert put_together(many)[1] == 1
 
 
+def test_what_begins_anew_is_no_sequel() -> None:
+    depacketiser = Depacketiser(Codec.H264)
+    depacketiser.feed(rtp(1, 0, IDR, marker=True))
+    depacketiser.restart()
+    assert depacketiser.feed(rtp(700, 5, P, marker=True)) is None
+    assert nal_units(filter(None, [depacketiser.end()])) == [(P,)]
+    assert depacketiser.dropped == 0
+
+
 def test_other_codecs_are_refused() -> None:
     with pytest.raises(LocalProtocolError):
         Depacketiser(Codec.JPEG)

@@ -89,14 +89,15 @@ def test_days_are_counted_by_the_clock_in_paris_when_it_is_changed(now: str) -> 
     assert later.breaches == {Breach.EARLY_PURGE}
 
 
-def test_footage_is_kept_under_the_order_that_lets_it_be_kept_longest() -> None:
+def test_the_shortest_maximum_prevails() -> None:  # C04, L02
     short = order(["cam-1"], reference="a", retention_min_days=0, retention_max_days=8)
-    over = order(["cam-1"], reference="b", last_day=NOW.date() - DAY)
-    live = order(["cam-1"], reference="c", recorded=False)
-    suspended = order(["cam-1"], reference="d", retention_max_days=20, suspended_since=NOW - DAY)
-    assert keeping_order([short, over, live], NOW) == short
-    assert keeping_order([short, suspended], NOW) == suspended
-    assert keeping_order([over, live], NOW) is None
+    over = order(["cam-1"], reference="b", retention_max_days=10, last_day=NOW.date() - DAY)
+    live = order(["cam-1"], reference="c", recorded=False, retention_min_days=0, retention_max_days=1)
+    withdrawn = order(["cam-1"], reference="d", retention_min_days=0, retention_max_days=2, withdrawn_at=NOW - DAY)
+    assert keeping_order([ORDER, short, over, live, withdrawn], NOW) == short
+    assert keeping_order([ORDER, over], NOW) == ORDER
+    assert keeping_order([over, live], NOW) == over
+    assert keeping_order([live, withdrawn], NOW) is None
     assert terms_of(None, NOW).destroyed_before == days_before(NOW, 31)  # L02: the law's own
 
 

@@ -12,7 +12,7 @@ from halfgateway.protocol.headers import Headers
 from halfgateway.protocol.interleaved import frame
 from halfgateway.protocol.messages import Request, Response, response, serialise
 from halfgateway.protocol.ranges import ClockRange, parse_range
-from halfgateway.protocol.replay_header import ReplayHeader, with_replay_header
+from halfgateway.protocol.replay_header import ReplayHeader, read_replay_header, with_replay_header
 from halfgateway.protocol.rtcp import bye
 from halfgateway.protocol.rtp_info import StreamInfo, rtp_info
 from tests.relay.packets import IDR, NON_IDR, rtp
@@ -25,7 +25,10 @@ PICTURES_A_GROUP = 5
 
 @dataclasses.dataclass
 class Manner:
-    """How it plays. ``pause_s`` lies between two pictures; ``padding`` bytes are added to each."""
+    """How it plays. ``pause_s`` lies between two pictures, ``gap_s`` before one that follows nothing but the first.
+
+    ``padding`` bytes are added to each.
+    """
 
     footage: tuple[tuple[datetime, datetime], ...] = ((NOON, NOON + timedelta(hours=1)),)
     extension: bool = True
@@ -37,6 +40,7 @@ class Manner:
     hangs_up: bool = False
     stragglers: int = 0
     pause_s: float = 0.0
+    gap_s: float = 0.0
     padding: int = 0
 
 
@@ -86,7 +90,10 @@ class ScriptedRecorder(ScriptedCamera):
         cseq = int(request.headers.get("CSeq") or 0)
         for number in range(self.manner.stragglers):
             self._send(writer, self._packet(NOON - timedelta(hours=1), number % 2 == 0, cseq=cseq - 2))
-        for packet in self._packets(request, cseq):
+        for number, packet in enumerate(self._packets(request, cseq)):
+            header = read_replay_header(packet)
+            if number and header is not None and header.discontinuous:
+                await asyncio.sleep(self.manner.gap_s)
             self._send(writer, packet)
             await writer.drain()
             await asyncio.sleep(self.manner.pause_s)

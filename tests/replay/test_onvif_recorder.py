@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -90,7 +91,7 @@ def test_neither_order_nor_repetition_matters(changes: list[StateChange], chance
     chance.shuffle(mixed)
     assert intervals(mixed, WHOLE, START, END, NOW) == found
     assert all(START <= each.start < each.end <= END for each in found)
-    assert all(earlier.end < later.start for earlier, later in zip(found, found[1:], strict=False))
+    assert all(earlier.end < later.start for earlier, later in pairwise(found))
 
 
 @given(st.lists(st.integers(0, DAY), unique=True, min_size=1, max_size=20).map(sorted), st.booleans())
@@ -98,7 +99,7 @@ def test_what_alternates_is_told_exactly(instants: list[int], first: bool) -> No
     changes = [change(after_s, first == (number % 2 == 0)) for number, after_s in enumerate(instants)]
     found = intervals(changes, WHOLE, START, END, NOW)
     edges = sorted({*instants, 0, DAY})
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         before = [each for each in changes if each.at <= START + begin * SECOND]
         present = before[-1].present if before else not changes[0].present
         middle = START + (begin + end) / 2 * SECOND
@@ -118,6 +119,7 @@ class Device:
         self.asked: list[str] = []
         self.failure: RegistryError | None = None
         self.events: RegistryError | None = None
+        self.changes: tuple[StateChange, ...] = (change(0, True), change(100, False))
         self.held = asyncio.Event()
         self.held.set()
 
@@ -132,7 +134,7 @@ class Device:
         await self._asked("state_changes")
         if self.events is not None:
             raise self.events
-        return (change(0, True), change(100, False))
+        return self.changes
 
     async def replay_url(self, token: str) -> str:
         await self._asked("replay_url")
@@ -226,6 +228,18 @@ async def test_it_is_played_where_it_says_and_in_reverse(clock: HeldClock) -> No
         assert device.asked.count("replay_url") == 1
         assert footage.reverses
         await recorder.aclose()
+
+
+async def test_it_knows_when_footage_begins_again(clock: HeldClock) -> None:
+    device = Device()
+    device.changes = (change(0, True), change(100, False), change(5000, True))
+    recorder, footage = recorded(device, clock)
+    assert await footage._next_footage(START + 100 * SECOND) == START + 5000 * SECOND
+    assert await footage._next_footage(START + 6000 * SECOND) is None
+    device.failure = Unreachable("gone")
+    clock.advance(timedelta(minutes=1))
+    assert await footage._next_footage(START + 100 * SECOND) is None
+    await recorder.aclose()
 
 
 async def test_a_url_that_fails_is_asked_for_anew(clock: HeldClock) -> None:

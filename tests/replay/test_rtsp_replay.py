@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -227,6 +227,27 @@ async def test_the_end_and_a_loss_are_told_apart(access: RecorderAccess, manner:
             lost = failure
     assert (lost is None) == ends
     assert len(found) == (50 if ends else 15)
+
+
+@pytest.mark.parametrize("more", [True, False])
+async def test_one_that_is_silent_throughout_a_gap_is_waited_for(access: RecorderAccess, more: bool) -> None:
+    async def next_footage(at: datetime) -> datetime | None:
+        assert at == NOON + SECOND - PICTURE
+        return NOON + 101 * SECOND if more else None
+
+    footage = ((NOON, NOON + SECOND), (NOON + 101 * SECOND, NOON + 102 * SECOND))
+    async with scripted_recorder(Manner(footage=footage, gap_s=0.4, marks_end=True)) as recorder:
+        replay = await RtspReplay.open(
+            Target(recorder.url),
+            access,
+            clock=SystemClock(),
+            coalescing=Coalescing(),
+            silence_limit_s=0.1,
+            next_footage=next_footage,
+        )
+        found = [picture async for picture in replay.play(Passage(NOON, None, PlayOptions(scale=200.0)))]
+        await replay.close()
+    assert len(found) == (10 if more else 5)
 
 
 async def test_nothing_past_the_end_is_given_whatever_comes(access: RecorderAccess) -> None:

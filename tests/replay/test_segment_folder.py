@@ -26,7 +26,7 @@ from halfgateway.replay.segment_folder import LOOK_AGAIN_S, SegmentFolder
 from halfgateway.segments.catalogue import STILL_RECORDING
 from halfgateway.segments.layout import Layout
 from tests.depacketise import decoded_counters
-from tests.segments.footage import DAY, DEFAULT, PICTURE, Kind, number_at, write
+from tests.segments.footage import DAY, DEFAULT, PICTURE, Kind, cut, number_at, write
 
 TEN = DAY + timedelta(hours=10)
 LONG_AFTER = DAY + timedelta(days=1)
@@ -300,6 +300,30 @@ async def test_another_size_of_picture_goes_on(tmp_path: Path, folder: SegmentFo
     pictures = await played(folder, TEN)
     assert shown(pictures) == [number_at(TEN + index * PICTURE) for index in range(100)]
     assert flagged(pictures, "discontinuous") == [0]
+
+
+async def test_segments_that_are_cut_within_a_group_lose_no_picture(
+    tmp_path: Path, timeline: Timeline, threads: ThreadPoolExecutor
+) -> None:
+    layout = Layout("%Y%m%d%H%M%S.%f.ts")
+    path = write(tmp_path / "cam", TEN, 4, kind="ts", layout=layout)
+    cut(path, tmp_path / "cam" / layout.path_of(TEN + 37 * PICTURE), 37)
+    folder = folder_of(tmp_path, timeline, threads, layout)
+    pictures = await played(folder, TEN)
+    assert shown(pictures) == [number_at(TEN + index * PICTURE) for index in range(100)]
+    assert flagged(pictures, "clean") == [0, 1, 2, 3]
+    assert flagged(pictures, "discontinuous") == [0]
+    assert at(await played(folder, TEN + 40 * PICTURE))[0] == 2
+
+
+async def test_reordered_pictures_have_the_rtp_time_of_their_showing(tmp_path: Path, folder: SegmentFolder) -> None:
+    # RFC 6184 5.1
+    write(tmp_path / "cam", TEN, 2, reordered=True)
+    pictures = await played(folder, TEN)
+    times = rtp_seconds(pictures)
+    assert times == at(pictures) != sorted(times)
+    backwards = await played(folder, TEN + seconds(1.96), options=PlayOptions(scale=-1.0, rate_control=False))
+    assert sorted(at(backwards)) == sorted(times)
 
 
 async def test_names_of_whole_seconds_play_no_time_twice(

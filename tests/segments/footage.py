@@ -47,12 +47,30 @@ def write(
     layout: Layout | None = None,
     size: tuple[int, int] = (WIDTH, HEIGHT),
     sound: bool = False,
+    reordered: bool = False,
 ) -> Path:
-    """Write the segment that begins at ``start``; its pictures bear the number of :func:`number_at`."""
+    """Write the segment that begins at ``start``; its pictures bear the number of :func:`number_at`.
+
+    ``reordered``: two of three lie in the file behind one that is shown after them.
+    """
     path = folder / (layout or Layout(DEFAULT)).path_of(start)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_file(kind, codec, number_at(start), round(seconds * FPS), size, sound))
+    path.write_bytes(_file(kind, codec, number_at(start), round(seconds * FPS), size, sound, reordered))
     return path
+
+
+def cut(path: Path, second: Path, pictures: int) -> None:
+    """Move all but the first pictures of a transport stream to a second one, wherever a group ends."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        for target, part in ((path, packets[:pictures]), (second, packets[pictures:])):
+            with av.open(str(target.with_suffix(".part")), "w", format="mpegts") as output:
+                stream = output.add_stream_from_template(container.streams.video[0])
+                for packet in part:
+                    packet.stream = stream
+                    output.mux(packet)
+    for target in (path, second):
+        target.with_suffix(".part").replace(target)
 
 
 def number_at(instant: datetime) -> int:
@@ -62,13 +80,15 @@ def number_at(instant: datetime) -> int:
 
 
 @functools.cache
-def _file(kind: Kind, codec: Codec, first: int, count: int, size: tuple[int, int], sound: bool) -> bytes:
+def _file(
+    kind: Kind, codec: Codec, first: int, count: int, size: tuple[int, int], sound: bool, reordered: bool
+) -> bytes:
     import io
 
     file = io.BytesIO()
     name, options = _FORMATS[kind]
     with av.open(file, "w", format=name, options=options) as container:
-        groups = f"keyint={GROUP}:min-keyint={GROUP}:scenecut=0:bframes=0:open-gop=0"
+        groups = f"keyint={GROUP}:min-keyint={GROUP}:scenecut=0:bframes={2 * reordered}:b-adapt=0:open-gop=0"
         quiet = ":log-level=none:pools=none:frame-threads=1" if codec is Codec.H265 else ""
         parameters = "x265-params" if codec is Codec.H265 else "x264-params"
         video = container.add_stream(

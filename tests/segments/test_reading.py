@@ -82,6 +82,15 @@ def test_it_begins_at_the_clean_picture_at_or_before(tmp_path: Path, kind: Kind)
             assert (first.at, first.clean) == (TEN + timedelta(seconds=given), True)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_reordered_pictures_keep_the_files_order_and_their_own_instants(tmp_path: Path, kind: Kind) -> None:
+    units = units_of(write(tmp_path, TEN, 2, kind=kind, reordered=True))
+    instants = [unit.at for unit in units]
+    assert instants != sorted(instants) == [TEN + index * PICTURE for index in range(50)]
+    assert instants[0] == TEN
+    assert decoded([unit.data for unit in units], Codec.H264) == [number_at(instant) for instant in sorted(instants)]
+
+
 @pytest.mark.parametrize("codec", CODECS)
 def test_packets_are_one_picture_each_and_leave_room_for_the_replay_header(tmp_path: Path, codec: Codec) -> None:
     # row 54

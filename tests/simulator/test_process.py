@@ -79,6 +79,24 @@ def test_it_tells_its_cameras_in_one_line(process: subprocess.Popen[str]) -> Non
                 assert "@" not in parts.netloc
 
 
+def test_it_tells_its_recorder_with_the_cameras_tokens(process: subprocess.Popen[str]) -> None:
+    listing = ready(process)
+    recorder = listing["recorder"]
+    assert [each["camera"] for each in recorder["recordings"]] == [camera["id"] for camera in listing["cameras"]]
+    assert recorder["recordings"][1] | {"camera": ""} == {
+        "camera": "",
+        "token": "RecordingToken002",
+        "channel": "2",
+        "folder": listing["cameras"][1]["id"],
+    }
+    for url in (recorder["onvif_url"], recorder["url"]):
+        port = urlsplit(url).port
+        assert port is not None
+        with socket.create_connection(("127.0.0.1", port), timeout=20):
+            assert "@" not in url
+    assert recorder["footage"] is None
+
+
 def test_it_ends_when_its_standard_input_is_closed(process: subprocess.Popen[str]) -> None:
     ready(process)
     output, errors = process.communicate(timeout=20)
@@ -153,8 +171,9 @@ def test_for_people_it_prints_what_they_need() -> None:
         [sys.executable, "-c", program(as_json=False)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(9)]
+        lines = [process.stdout.readline() for _ in range(15)]
         process.communicate(timeout=20)
     assert lines[0].startswith("2 caméras simulées")
-    assert sum("rtsp://127.0.0.1:" in line for line in lines) == 2
+    assert sum("rtsp://127.0.0.1:" in line for line in lines) == 3
+    assert "enregistreur simulé" in lines[9]
     assert process.returncode == 0

@@ -30,6 +30,7 @@ DECLARED = {
     "export.requested", "heartbeat", "interconnection.cut",
     "interconnection.degraded", "interconnection.restoration-proposed", "interconnection.restoration-refused",
     "interconnection.restored", "node.recovered", "node.started", "node.stopped",
+    "recording.destroyed", "recording.disk-low", "recording.gap", "recording.purged-early",
     "recording.searched", "registry.changed", "session.closed", "session.opened", "siem.caught-up", "siem.lagging",
     "siem.opened", "stream.described",
     "stream.granted", "stream.handed-over", "stream.moved", "stream.refused", "stream.requested",

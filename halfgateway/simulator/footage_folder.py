@@ -1,0 +1,87 @@
+"""The folder of segments that the simulated recorder keeps: a passage now and then of twelve days, and what is new.
+
+Twelve whole days of a dozen cameras would be a hundred gigabytes: of each quarter of a day there are some seconds, and
+the last minutes are there without a gap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from camera_registry.clock import Clock
+from halfgateway.simulator.clips import ClipError
+from halfgateway.simulator.recordings import KEEPS, Recording
+from halfgateway.simulator.segments import SEGMENT_S, SegmentWriter, write_sparsely
+
+log = logging.getLogger(__name__)
+
+EVERY: Final = timedelta(hours=6)
+"""From one passage to the next."""
+
+LASTS: Final = timedelta(seconds=10)
+"""How long a passage is."""
+
+WHOLE: Final = timedelta(minutes=10)
+"""How far back there is no gap when the recorder starts; the footage of all cameras together is some 10 MB."""
+
+KEPT_WHOLE: Final = timedelta(hours=1)
+"""How long what is new stays, for a simulator that runs for days: some 60 MB. After it the segment is removed."""
+
+
+class FootageFolder:
+    """Lays segments below ``root``, each camera's in a folder named by its id, while it is told to."""
+
+    def __init__(self, root: Path, *, clock: Clock, kept_whole: timedelta = KEPT_WHOLE) -> None:
+        self.root: Final = root
+        self._kept_whole = kept_whole
+        self._clock = clock
+        self._writer = SegmentWriter(root)
+        self._task: asyncio.Task[None] | None = None
+        self._laid: list[tuple[datetime, list[Path]]] = []
+
+    async def begin(self, recordings: Sequence[Recording]) -> None:
+        """Lay the passages, and go on with what is new. Raises ClipError, OSError."""
+        now = self._minute()
+        await asyncio.to_thread(self._lay_passages, tuple(recordings), now)
+        self._task = asyncio.create_task(self._go_on(tuple(recordings), now - WHOLE))
+
+    async def end(self) -> None:
+        """Lay nothing more; what is there stays."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    def _lay_passages(self, recordings: tuple[Recording, ...], now: datetime) -> None:
+        midnight = now.replace(hour=0, minute=0)
+        write_sparsely(self.root, recordings, midnight - KEEPS, now - WHOLE, every=EVERY, lasts=LASTS)
+
+    async def _go_on(self, recordings: tuple[Recording, ...], since: datetime) -> None:
+        try:
+            while True:
+                while since < self._minute():
+                    await asyncio.to_thread(self._lay_minute, recordings, since)
+                    since += timedelta(seconds=SEGMENT_S)
+                until_next = since + timedelta(seconds=SEGMENT_S) - self._clock.now()
+                await asyncio.sleep(max(0.1, until_next.total_seconds()))
+        except (ClipError, OSError) as error:
+            log.warning("simulated_recorder.footage_failed folder=%s error=%s", self.root, error)
+
+    def _lay_minute(self, recordings: tuple[Recording, ...], minute: datetime) -> None:
+        end = minute + timedelta(seconds=SEGMENT_S)
+        paths = [path for recording in recordings for path in self._writer.write(recording, minute, end)]
+        self._laid.append((minute, paths))
+        while self._laid[0][0] < minute - self._kept_whole:
+            for path in self._laid.pop(0)[1]:
+                path.unlink(missing_ok=True)
+
+    def _minute(self) -> datetime:
+        """The last whole minute."""
+        return self._clock.now().astimezone(UTC).replace(second=0, microsecond=0)

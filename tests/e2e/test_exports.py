@@ -1,0 +1,124 @@
+"""Exports through a running gateway: asked for, made, fetched, verified; off unless agreed (L14, L15, S14)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+import pytest_asyncio
+
+from auth.trace import Kind
+from tests.e2e.conftest import STEADY, Gateway, until
+from tests.e2e.exporting import WATCH_AND_EXPORT, Exporting, open_exporting
+from tests.exporting.footages import shot
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def exporting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Exporting]:
+    async with open_exporting(tmp_path_factory.mktemp("exports") / "demo", STEADY) as opened:
+        right = WATCH_AND_EXPORT | {"agent": opened.gateway.ready["accounts"]["operator"]["id"]}
+        status, answer = await opened.gateway.call("officer", "POST", "/habilitations", right)
+        assert status == 201, answer
+        yield opened
+
+
+async def over(gateway: Gateway, export: dict[str, Any]) -> dict[str, Any]:
+    """The export, once it is over."""
+    shown = export
+
+    async def is_over() -> bool:
+        nonlocal shown
+        _, shown = await gateway.call("operator", "GET", f"/exports/{export['id']}")
+        return shown["state"] not in {"queued", "running"}
+
+    await until(is_over)
+    return shown
+
+
+async def fetched(gateway: Gateway, export: dict[str, Any], name: str) -> bytes:
+    headers = {"Authorization": f"Bearer {await gateway.token('operator')}"}
+    url = f"{gateway.ready['http']}/api/v1/exports/{export['id']}/files/{name}"
+    async with gateway.http.get(url, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+        return await answer.read()
+
+
+async def test_what_is_fetched_is_what_was_recorded(exporting: Exporting) -> None:
+    # L14, L15, T01: the log of exports is read from the trace
+    gateway = exporting.gateway
+    status, export = await gateway.call("operator", "POST", "/exports", exporting.wish())
+    assert (status, export["state"]) == (202, "running")
+    export = await over(gateway, export)
+    assert (export["state"], export["percent"]) == ("done", 100)
+    files = {file["name"]: await fetched(gateway, export, file["name"]) for file in export["files"]}
+    assert {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} == {
+        file["name"]: file["sha256"] for file in export["files"]
+    }
+    (film,) = (content for name, content in files.items() if name.endswith(".mp4"))
+    with av.open(BytesIO(film)) as container:
+        copied = hashlib.sha256(b"".join(bytes(packet) for packet in container.demux(video=0)))
+    assert copied.hexdigest() == shot().sha256()
+    status, log = await gateway.call("auditor", "GET", f"/trace?kind=export.*&stream={export['id']}")
+    assert status == 200
+    told = [entry["kind"] for entry in reversed(log["items"])]
+    assert told[:2] == ["export.requested", "export.made"]
+    assert set(told[2:]) == {"export.downloaded"}
+    status, unknown = await gateway.call("auditor", "GET", "/trace?kind=exports.*")
+    assert status == 422, unknown
+
+
+async def test_a_cut_ends_what_is_made_and_keeps_what_is_done_from_its_owner(exporting: Exporting) -> None:
+    # C10, article 8
+    gateway, reel = exporting.gateway, exporting.reel
+    _, done = await gateway.call("operator", "POST", "/exports", exporting.wish())
+    done = await over(gateway, done)
+    reel.hold_at = 3
+    _, export = await gateway.call("operator", "POST", "/exports", exporting.wish())
+    await reel.reached.wait()
+    _, cut = await gateway.call("ops", "POST", "/interconnection/cut", {"ground": "security", "reason": "essai"})
+    assert cut["nodes"][0]["streams_closed"] == 1
+    export = await over(gateway, export)
+    assert (export["state"], export["cause"], export["files"]) == ("failed", "interconnection-cut", [])
+    path = f"/exports/{done['id']}/files/{done['files'][-1]['name']}"
+    status, problem = await gateway.call("operator", "GET", path)
+    assert (status, problem["type"]) == (503, "urn:halfgateway:problem:interconnection-cut")
+    status, problem = await gateway.call("operator", "POST", "/exports", exporting.wish())
+    assert (status, problem["type"]) == (503, "urn:halfgateway:problem:interconnection-cut")
+    await gateway.traced(lambda entry: entry.kind is Kind.EXPORT_REFUSED)
+    restore = {"incident": cut["incident"], "reason": "fin", "motive": "essai"}
+    status, answer = await gateway.call("officer", "POST", "/interconnection/restore", restore)
+    assert status == 200, answer
+    reel.hold_at = None
+    assert await fetched(gateway, done, done["files"][-1]["name"])
+    left = await asyncio.to_thread(lambda: list((gateway.data / "exports" / "demo").glob(".*")))
+    assert left == []
+
+
+async def test_without_the_right_or_another_agents_nothing_is_had(exporting: Exporting) -> None:
+    # S14, L19
+    gateway = exporting.gateway
+    _, done = await gateway.call("operator", "POST", "/exports", exporting.wish())
+    done = await over(gateway, done)
+    for method, path in (("GET", ""), ("DELETE", ""), ("GET", f"/files/{done['files'][-1]['name']}")):
+        status, _ = await gateway.call("machine", method, f"/exports/{done['id']}{path}")
+        assert status == 403
+    status, problem = await gateway.call("machine", "POST", "/exports", exporting.wish())
+    assert (status, problem["type"]) == (403, "urn:halfgateway:problem:not-habilitated")
+
+
+async def test_unless_it_is_agreed_every_export_is_refused_and_told(shared: Gateway) -> None:
+    # S14: off by default
+    wish = {"camera": shared.cameras[0], "start": "2026-11-21T00:00:00Z", "end": "2026-11-21T01:00:00Z"}
+    status, problem = await shared.call("operator", "POST", "/exports", wish | {"reason": "L251-2-5"})
+    assert (status, problem["type"]) == (403, "urn:halfgateway:problem:not-habilitated")
+    (entry,) = await shared.traced(lambda entry: entry.kind is Kind.EXPORT_REFUSED)
+    assert entry.detail["reason"] == "exports-not-agreed"
+    assert not await asyncio.to_thread(Path(shared.data / "exports").exists)
