@@ -75,6 +75,8 @@ def test_what_a_hold_keeps_is_neither_late_nor_hides_an_early_purge() -> None:  
 def test_a_recorder_that_tells_only_its_first_and_last_instant_is_not_judged_by_gaps() -> None:
     verdict = found((20 * DAY, HOUR), verified=False)
     assert (verdict.breaches, verdict.gaps, verdict.verified) == (frozenset(), (), False)
+    assert found((10 * DAY, timedelta()), verified=False).breaches == set()
+    assert found((9 * DAY, timedelta()), verified=False).breaches == {Breach.EARLY_PURGE}
 
 
 @pytest.mark.parametrize("now", ["2026-10-25T12:00:00+00:00", "2026-11-02T09:00:00+00:00", "2027-03-30T08:00:00+00:00"])
