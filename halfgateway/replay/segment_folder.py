@@ -192,6 +192,9 @@ def _pictures(catalogue: Catalogue, codec: Codec, passage: Passage) -> Generator
                 continue
             timing = timing or _Timing(each, options.scale, rate_control=options.rate_control)
             packets = packetiser.packets(each.unit.data, base + timing.rtp_ticks(each))
+            if not packets:
+                # Damage that the file's own marks do not show: nothing in it is a unit.
+                continue
             picture = Picture(packets, each.unit.at, each.unit.clean, each.discontinuous, each.last)
             yield _Due(picture, timing.after_s(each))
 

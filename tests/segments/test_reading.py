@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -107,6 +108,23 @@ def test_packets_are_one_picture_each_and_leave_room_for_the_replay_header(tmp_p
         assert max(map(len, packets)) <= PACKET_BYTES == 1384
         assert list(split(b"".join(access_units(packets, codec)))) == list(split(unit.data))
     packetiser.close()
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_rubbish_makes_sound_packets_or_none(codec: Codec) -> None:
+    chance = random.Random(codec.value)
+    packetiser = Packetiser(codec)
+    seen = set()
+    for timestamp in range(500):
+        parts = [b"", b"\0", b"\0\0\1", START, START]
+        sizes = [0, 0, 1, 2, 3, 10, PACKET_BYTES - 12, PACKET_BYTES - 11, 5000]
+        unit = b"".join(chance.choice(parts) + chance.randbytes(chance.choice(sizes)) for _ in range(3))
+        views = [RtpView(packet) for packet in packetiser.packets(unit, timestamp)] if unit else []
+        assert [view.marker for view in views] == [False] * (len(views) - 1) + [True] * bool(views)
+        assert {view.timestamp for view in views} <= {timestamp}
+        seen.add(bool(views))
+    packetiser.close()
+    assert seen == {True, False}
 
 
 @pytest.mark.parametrize("codec", CODECS)
