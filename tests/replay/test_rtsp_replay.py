@@ -261,6 +261,7 @@ async def test_nothing_past_the_end_is_given_whatever_comes(access: RecorderAcce
         recorder.script = without_end
         async with replaying(recorder, access) as replay:
             found = [picture async for picture in replay.play(Passage(NOON, NOON + 2 * SECOND, FAST))]
+            await until(lambda: "PAUSE" in recorder.methods())  # it plays on, until it is told not to
     assert found[-1].at == NOON + 2 * SECOND
 
 
