@@ -7,12 +7,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from camera_registry.clock import SystemClock
 from camera_registry.connections import Credentials, DeviceInformation
 from camera_registry.errors import AuthRejected, NotSupported
 from camera_registry.onvif_port import ClockReading, RecordingSpan, VideoProfile
 from halfgateway.app.replay_recorders import onvif_recorder, url_footage
+from halfgateway.cli import build
 from halfgateway.cli.doctor_text import recorder_text
 from halfgateway.cli.recorder_doctor import examine_recorder
 from halfgateway.config_recordings import OnvifRecorderSection, UrlRecorderSection
@@ -148,3 +150,43 @@ async def test_what_is_kept_is_what_the_section_says(tmp_path: Path, days: int) 
     now = clock.now()
     (interval,) = await footage.find(now - timedelta(days=31), now)
     assert abs(interval.end - interval.start - timedelta(days=days)) < timedelta(seconds=5)
+
+
+CONFIGURATION = """
+[node]
+data = "data"
+[convention]
+in_force_from = "2025-10-21T00:00:00Z"
+[tls]
+certificate = "cert.pem"
+key = "key.pem"
+client_ca = "ca.pem"
+[[recorders]]
+kind = "onvif"
+id = "nvr"
+onvif_url = "http://127.0.0.1:9/onvif/device_service"
+username = "u"
+password_file = "p"
+cameras = { "cam-1" = "token" }
+[[recorders]]
+kind = "segments"
+id = "folder"
+folder = "footage"
+cameras = { "cam-2" = "2" }
+"""
+
+
+@pytest.mark.parametrize(("recorder", "code"), [("nvr", 1), ("folder", 2)])
+def test_the_command_takes_a_recorder_of_the_configuration(tmp_path: Path, recorder: str, code: int) -> None:
+    for name in ("cert.pem", "key.pem", "ca.pem"):
+        (tmp_path / name).touch()
+    (tmp_path / "p").write_text("secret-of-the-recorder\n", encoding="utf-8")
+    (tmp_path / "gateway.toml").write_text(CONFIGURATION, encoding="utf-8")
+    words = ["doctor", recorder, "--config", str(tmp_path / "gateway.toml"), "--json"]
+    done = CliRunner().invoke(build(words), words)
+    assert done.exit_code == code, done.output
+    assert "secret-of-the-recorder" not in done.output + done.stderr  # C16
+    if recorder == "nvr":
+        report = json.loads(done.stdout)
+        assert (report["recorder"], report["ok"]) == ("nvr", False)
+        assert [step["fault"] for step in report["steps"]] == ["unreachable", *[None] * 5]

@@ -114,11 +114,17 @@ def test_a_report_of_the_present_is_the_senders_own_clock() -> None:
 
 def test_where_a_recorder_says_that_it_begins_counts() -> None:
     clock = timeline()
-    clock.begins(NOON - SECOND, 1000)
+    clock.begins(NOON - SECOND, 1000, 1.0)
     assert clock.at(1000 + HZ) == NOON
     clock = timeline()
-    clock.begins(NOON - timedelta(days=2), None)
+    clock.begins(NOON - timedelta(days=2), None, 1.0)
     assert clock.at(5) == NOON
+
+
+def test_a_recorder_that_plays_at_another_scale_than_asked_is_believed() -> None:
+    clock = timeline(Passage(NOON, None, PlayOptions(scale=4.0)))
+    clock.begins(None, 0, 1.0)
+    assert clock.at(HZ) == NOON + SECOND
 
 
 def gate(*, immediate: bool = True) -> PassageGate:

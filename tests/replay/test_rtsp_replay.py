@@ -126,6 +126,18 @@ async def test_a_recorder_that_knows_no_replay_is_asked_without_it_from_then_on(
     ]
 
 
+async def test_one_that_refuses_to_hear_of_replay_only_when_it_plays(access: RecorderAccess) -> None:
+    async with scripted_recorder() as recorder:
+        recorder.script = lambda request: (
+            response(551) if request.method == "PLAY" and "Require" in request.headers else None
+        )
+        async with replaying(recorder, access) as replay:
+            for start in (NOON, NOON + 9 * SECOND):
+                (found,) = await some(replay, Passage(start, None, FAST), 1)
+                assert found.at == start
+    assert ["Require" in request.headers for request in recorder.plays()] == [True, False, False]
+
+
 @pytest.mark.parametrize(
     "manner",
     [
@@ -261,6 +273,7 @@ async def test_nothing_past_the_end_is_given_whatever_comes(access: RecorderAcce
         recorder.script = without_end
         async with replaying(recorder, access) as replay:
             found = [picture async for picture in replay.play(Passage(NOON, NOON + 2 * SECOND, FAST))]
+            await until(lambda: "PAUSE" in recorder.methods())  # it plays on, until it is told not to
     assert found[-1].at == NOON + 2 * SECOND
 
 
