@@ -90,12 +90,13 @@ class Verdict:
 
 
 def keeping_order(orders: Iterable[Order], now: datetime) -> Order | None:
-    """The order under which a camera's footage may be kept longest now; None where none allows recording.
+    """The order whose maximum prevails: of those that allow recording the shortest, of those in force if any is.
 
-    One that is suspended shows nothing, and shortens nothing either.
+    One that is suspended or over shows nothing, and its footage goes by its maximum all the same. None: no order.
     """
-    recording = [order for order in orders if order.recorded and order.state(now) in {"in-force", "suspended"}]
-    return max(recording, key=lambda order: (order.retention_max_days, order.reference), default=None)
+    recording = [order for order in orders if order.recorded and order.withdrawn_at is None]
+    counting = [order for order in recording if order.state(now) == "in-force"] or recording
+    return min(counting, key=lambda order: (order.retention_max_days, order.reference), default=None)
 
 
 def terms_of(order: Order | None, now: datetime) -> Terms:
@@ -120,6 +121,7 @@ def judge(
     """Judge what a recorder has of one camera, which was put on record at ``added_at``.
 
     ``order`` is the one under which it is kept (:func:`keeping_order`), ``held`` what judicial holds in force keep.
+    Where it is not ``verified``, the ten days alone are asked for: nobody knows of a segment more.
     """
     terms = terms_of(order, now)
     there = joined(Span(span.start, min(span.end, now)) for span in footage)
@@ -129,7 +131,8 @@ def judge(
         breaches.add(Breach.LATE_PURGE)
     window = within(there, terms.kept_from, now)
     kept_before = bool(free) and free[0].start < terms.kept_from
-    due = max(terms.kept_from, added_at + SET_UP)
+    believed = terms.kept_from if verified else terms.accessible_from + SEGMENT
+    due = max(terms.kept_from, believed, added_at + SET_UP)
     if not kept_before and due < now and not (window and window[0].start <= due):
         breaches.add(Breach.EARLY_PURGE if there else Breach.NO_FOOTAGE)
     watched_from = max(terms.accessible_from, terms.kept_from)

@@ -24,6 +24,7 @@ from auth.trace import Draft, Journal, Kind, TraceUnavailable
 from camera_registry.cameras import Camera
 from camera_registry.clock import Clock
 from camera_registry.errors import StoreUnavailable
+from camera_registry.hold_store import HoldStore
 from camera_registry.order_store import OrderStore
 from camera_registry.orders import Order
 from camera_registry.store import CameraStore
@@ -37,7 +38,7 @@ from halfgateway.keys import NodeKeys
 from halfgateway.net.coalescing import Coalescing
 from halfgateway.opening import open_trace
 from halfgateway.recorder.keeper import Keeper, Limits
-from halfgateway.recorder.law import Law, ReadHolds
+from halfgateway.recorder.law import Law
 from halfgateway.recorder.recorder import Footage, Recorder
 from halfgateway.recorder.retention import Hold, Retention, Rule
 from halfgateway.recorder.shelf import Shelf
@@ -71,14 +72,14 @@ class Records:
 
     def __init__(self, database: Database, cameras: CameraStore, clock: Clock, own_file: Path | None = None) -> None:
         self._orders = OrderStore(database.sessions, clock)
+        self._holds = HoldStore(database.sessions, clock)
         self._cameras = cameras
         self._clock = clock
         self._own_file = own_file
 
     async def rules(self) -> Mapping[str, Rule]:
         """The rules of all cameras on record. Raises StoreUnavailable."""
-        if self._own_file is not None and not self._own_file.exists():
-            raise StoreUnavailable("the node has made no records yet")
+        self._require_records()
         try:
             snapshot = await self._cameras.load()
         except AuthError as error:
@@ -87,21 +88,24 @@ class Records:
         rules = {camera.id: rule_of(camera, orders, now) for camera in snapshot.cameras}
         return {camera: rule for camera, rule in rules.items() if rule is not None}
 
+    async def holds(self) -> Sequence[Hold]:
+        """The judicial holds in force (L26). Raises StoreUnavailable."""
+        self._require_records()
+        return [Hold(each.camera, each.start, each.end) for each in await self._holds.in_force()]
+
     def target(self, key: SourceKey) -> Target | None:
         """Where and as whom a camera is pulled, None while that is not known."""
         stream = self._cameras.snapshot.source(key.camera, key.profile or None)
         return None if stream is None else target_of(stream)
 
-
-async def no_holds() -> Sequence[Hold]:
-    """The judicial holds in force where no register of them is kept."""
-    return ()
+    def _require_records(self) -> None:
+        """Asking makes no database."""
+        if self._own_file is not None and not self._own_file.exists():
+            raise StoreUnavailable("the node has made no records yet")
 
 
 @asynccontextmanager
-async def recorder_of(
-    configuration: Configuration, folder: DataFolder, clock: Clock, *, read_holds: ReadHolds = no_holds
-) -> AsyncIterator[Recorder]:
+async def recorder_of(configuration: Configuration, folder: DataFolder, clock: Clock) -> AsyncIterator[Recorder]:
     """Give the recorder of a configuration that has ``[recorder]``, its register open.
 
     Raises ConfigurationError, DatabaseError, UnreadableKeyError, OSError, and what opening the register raises.
@@ -115,7 +119,7 @@ async def recorder_of(
         keys = await asyncio.to_thread(NodeKeys.open, folder.secrets, configuration.trace.token_place())
         records = _records(configuration, folder, keys, clock, life)
         journal = await _open_register(configuration.node.id, folder, keys, clock, life)
-        law = Law(folder.recorder.root / "law.json", records.rules, read_holds)
+        law = Law(folder.recorder.root / "law.json", records.rules, records.holds)
         await asyncio.to_thread(law.restore)
         await law.refresh()
         yield Recorder(

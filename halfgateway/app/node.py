@@ -308,6 +308,7 @@ def _open_office(
         changed=seen,
         machines_changed=in_force.read_machines_again,
         recorders=control.recorders,
+        obeys=lambda camera: (recorder := current().recorder) is not None and camera in recorder.cameras,
     )
 
 

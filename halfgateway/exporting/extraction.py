@@ -1,7 +1,7 @@
 """What a judicial hold keeps, copied bit for bit to a medium that is to be sealed, with its manifest (L26).
 
-It is no access of PP's: no slot is taken and no window counts, for whoever extracts answers a requisition, at the
-node's own machine, after an entry that says so.
+It is no access of PP's: no slot is taken and no window counts. Whoever extracts answers a requisition, at the node's
+own machine, after an entry that says so.
 """
 
 from __future__ import annotations

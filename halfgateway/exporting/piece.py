@@ -31,8 +31,8 @@ TICKS_HZ = 90_000
 REORDERED = 16
 """Pictures held back to find their order of decoding: as many as H.264 and H.265 let one be displayed after (A.3.1)."""
 
-USUAL_PERIOD = timedelta(milliseconds=40)
-"""For how long the last picture is shown where only one is known."""
+USUAL_TICKS = TICKS_HZ // 25
+"""For how long a picture is shown, in ticks, where only one is known; else as long as the one before."""
 
 _FORMATS = {Codec.H264: "h264", Codec.H265: "hevc"}
 EXPORTABLE = frozenset(_FORMATS)
@@ -66,24 +66,20 @@ class PieceWriter:
         """Raises ExportFailed."""
         self._path = path
         self._codec = codec
-        self._start = self._newest = self._before = at
+        self._start = self._newest = at
         self._pictures = 0
         self._hash = hashlib.sha256()
         self._waiting: deque[tuple[int, AccessUnit]] = deque()
         self._shown: list[int] = []
         self._delay: int | None = None
         self._decoded_last: int | None = None
+        self._shown_last: int | None = None
+        self._period = USUAL_TICKS
         self._container, self._stream = _open(path, codec, first, described)
-
-    @property
-    def end(self) -> datetime:
-        """When the last picture is over."""
-        return self._newest + self._period
 
     def add(self, unit: AccessUnit, at: datetime) -> None:
         """Take the next picture, in the order of transmission. Raises ExportFailed."""
-        if at > self._newest:
-            self._before, self._newest = self._newest, at
+        self._newest = max(self._newest, at)
         self._pictures += 1
         shown = round((at - self._start) / timedelta(seconds=1) * TICKS_HZ)
         self._waiting.append((shown, unit))
@@ -110,7 +106,7 @@ class PieceWriter:
             name=self._path.name,
             codec=self._codec.value,
             start=self._start,
-            end=self.end,
+            end=self._newest + timedelta(seconds=self._period / TICKS_HZ),
             pictures=self._pictures,
             size_bytes=size_bytes,
             sha256=sha256,
@@ -124,10 +120,6 @@ class PieceWriter:
         except (OSError, av.FFmpegError):
             return
 
-    @property
-    def _period(self) -> timedelta:
-        return self._newest - self._before or USUAL_PERIOD
-
     def _write_next(self) -> None:
         shown, unit = self._waiting.popleft()
         decoded = self._decoding_time(shown)
@@ -138,7 +130,7 @@ class PieceWriter:
         packet.stream = self._stream
         packet.time_base = Fraction(1, TICKS_HZ)
         packet.dts, packet.pts = decoded, max(shown, decoded)
-        packet.duration = round(self._period / timedelta(seconds=1) * TICKS_HZ)
+        packet.duration = self._period
         packet.is_keyframe = unit.key
         try:
             self._container.mux(packet)
@@ -148,6 +140,9 @@ class PieceWriter:
     def _decoding_time(self, shown: int) -> int:
         """The n-th picture is decoded when the n-th is shown, as much earlier as the first pictures need."""
         earliest = heapq.heappop(self._shown)
+        if self._shown_last is not None and earliest > self._shown_last:
+            self._period = earliest - self._shown_last
+        self._shown_last = earliest
         if self._delay is None:
             in_order = [shown, *(waiting for waiting, _ in self._waiting)]
             self._delay = max(due - shows for due, shows in zip(sorted(in_order), in_order, strict=True))

@@ -69,6 +69,11 @@ class SegmentFolder(Footage):
         self._threads = threads
         self._sleep = sleep
 
+    @property
+    def passed_over(self) -> int:
+        """Names that are no segment's and files without footage, among those met lately; for who looks after it."""
+        return self._catalogue.passed_over
+
     async def find(self, start: datetime, end: datetime) -> Sequence[Interval]:
         """See :class:`Footage`. The first time, each segment in between is opened; later only those that changed."""
         found = await self._blocking(lambda: self._catalogue.intervals(start, end))

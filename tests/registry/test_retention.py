@@ -75,6 +75,8 @@ def test_what_a_hold_keeps_is_neither_late_nor_hides_an_early_purge() -> None:  
 def test_a_recorder_that_tells_only_its_first_and_last_instant_is_not_judged_by_gaps() -> None:
     verdict = found((20 * DAY, HOUR), verified=False)
     assert (verdict.breaches, verdict.gaps, verdict.verified) == (frozenset(), (), False)
+    assert found((10 * DAY, timedelta()), verified=False).breaches == set()
+    assert found((9 * DAY, timedelta()), verified=False).breaches == {Breach.EARLY_PURGE}
 
 
 @pytest.mark.parametrize("now", ["2026-10-25T12:00:00+00:00", "2026-11-02T09:00:00+00:00", "2027-03-30T08:00:00+00:00"])
@@ -89,14 +91,15 @@ def test_days_are_counted_by_the_clock_in_paris_when_it_is_changed(now: str) -> 
     assert later.breaches == {Breach.EARLY_PURGE}
 
 
-def test_footage_is_kept_under_the_order_that_lets_it_be_kept_longest() -> None:
+def test_the_shortest_maximum_prevails() -> None:  # C04, L02
     short = order(["cam-1"], reference="a", retention_min_days=0, retention_max_days=8)
-    over = order(["cam-1"], reference="b", last_day=NOW.date() - DAY)
-    live = order(["cam-1"], reference="c", recorded=False)
-    suspended = order(["cam-1"], reference="d", retention_max_days=20, suspended_since=NOW - DAY)
-    assert keeping_order([short, over, live], NOW) == short
-    assert keeping_order([short, suspended], NOW) == suspended
-    assert keeping_order([over, live], NOW) is None
+    over = order(["cam-1"], reference="b", retention_max_days=10, last_day=NOW.date() - DAY)
+    live = order(["cam-1"], reference="c", recorded=False, retention_min_days=0, retention_max_days=1)
+    withdrawn = order(["cam-1"], reference="d", retention_min_days=0, retention_max_days=2, withdrawn_at=NOW - DAY)
+    assert keeping_order([ORDER, short, over, live, withdrawn], NOW) == short
+    assert keeping_order([ORDER, over], NOW) == ORDER
+    assert keeping_order([over, live], NOW) == over
+    assert keeping_order([live, withdrawn], NOW) is None
     assert terms_of(None, NOW).destroyed_before == days_before(NOW, 31)  # L02: the law's own
 
 
