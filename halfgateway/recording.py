@@ -28,12 +28,11 @@ from camera_registry.hold_store import HoldStore
 from camera_registry.order_store import OrderStore
 from camera_registry.orders import Order
 from camera_registry.store import CameraStore
-from halfgateway.app.keeping import EMBEDDED, database_at
 from halfgateway.attending import voices_of
 from halfgateway.config import Configuration, ConfigurationError
 from halfgateway.config_ops import directory_of
 from halfgateway.config_recorder import RecordingProcessSection
-from halfgateway.database import Database
+from halfgateway.database import EMBEDDED, Database, database_at
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.net.coalescing import Coalescing

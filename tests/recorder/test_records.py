@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tomllib
-from datetime import date
+from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from auth.sealing import Sealing
 from camera_registry.cameras import Camera, CameraState, Profile
 from camera_registry.connections import CameraRecord, Connection, Credentials
 from camera_registry.errors import StoreUnavailable
+from camera_registry.hold_store import HoldStore
 from camera_registry.order_store import OrderStore
 from camera_registry.orders import Order, Perimeter
 from camera_registry.store import CameraStore
 from halfgateway.config import ConfigurationError, parse_configuration
 from halfgateway.database import Database
 from halfgateway.recorder.recorder import BEST_PROFILE
-from halfgateway.recorder.retention import Rule
-from halfgateway.recording import Records, no_holds, rule_of
+from halfgateway.recorder.retention import Hold, Rule
+from halfgateway.recording import Records, rule_of
 from halfgateway.relay.source import SourceKey
 from halfgateway.upstream.client import Target
 from tests.contacts import CONTACTS
@@ -71,6 +73,9 @@ async def test_rules_and_addresses_are_those_on_record(database: Database, clock
     async def traced() -> None:
         """The trace has taken the entry."""
 
+    async def noted(hold: object) -> None:
+        """So has it that of the hold."""
+
     def store(key: bytes) -> CameraStore:
         return CameraStore(database.sessions, Sealing(key, random_bytes=os.urandom), clock=clock)
 
@@ -89,12 +94,25 @@ async def test_rules_and_addresses_are_those_on_record(database: Database, clock
     assert records.target(key) is None
     assert await records.rules() == {"cam": Rule(3, 21)}
     assert records.target(key) == Target("rtsp://192.0.2.10/main", "gateway", "secret")
-    assert await no_holds() == ()
+
+    now = clock.now()
+    held: dict[str, Any] = {
+        "camera": "cam",
+        "start": now - timedelta(hours=2),
+        "end": now - timedelta(hours=1),
+        "reference": "TJ78-1",
+    }
+    place = partial(HoldStore(database.sessions, clock).place, by="officer", traced=noted, **held)
+    await place(until=now + timedelta(days=1))
+    assert await records.holds() == [Hold("cam", held["start"], held["end"])]  # L26
+    clock.advance(timedelta(days=1))
+    assert await records.holds() == []
 
     with pytest.raises(StoreUnavailable, match="credentials"):
         await Records(database, store(bytes([1]) * 32), clock).rules()
-    with pytest.raises(StoreUnavailable, match="no records"):
-        await Records(database, cameras, clock, tmp_path / "none.sqlite").rules()
+    for ask in (Records.rules, Records.holds):
+        with pytest.raises(StoreUnavailable, match="no records"):
+            await ask(Records(database, cameras, clock, tmp_path / "none.sqlite"))
     assert not (tmp_path / "none.sqlite").exists()
 
 

@@ -16,7 +16,7 @@ import pytest
 from simulated_cameras import SMALL
 
 from halfgateway.protocol.codec import Codec
-from halfgateway.protocol.depacketise import AccessUnit, Depacketiser
+from halfgateway.protocol.depacketise import START_CODE, AccessUnit, Depacketiser
 from halfgateway.segments.writing import (
     LONGEST_PAUSE_S,
     MAX_HELD_BACK,
@@ -143,6 +143,29 @@ def test_sets_of_the_description_make_a_film_of_a_stream_that_has_none(tmp_path:
     assert [data for data, _, _ in pictures(path)] == as_samples(bare)
     with av.open(str(path)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 60
+
+
+def test_pictures_that_are_sent_out_of_their_order_are_shown_in_it(tmp_path: Path) -> None:
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = 320, 180, "yuv420p"
+    encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
+    encoder.options = {"bf": "2", "b_strategy": "0", "g": "20", "x264-params": "log-level=none"}
+    packets = [packet for _ in range(60) for packet in encoder.encode(av.VideoFrame(320, 180, "yuv420p"))]
+    packets += encoder.encode(None)
+    shown = [packet.pts for packet in packets if packet.pts is not None]
+    assert shown != sorted(shown)
+    units = [
+        AccessUnit(tuple(filter(None, bytes(packet).replace(START_CODE, START_CODE[1:]).split(START_CODE[1:]))),
+                   packet.pts * 3600, packet.is_keyframe)
+        for packet in packets if packet.pts is not None
+    ]  # fmt: skip
+    writer = SegmentWriter(tmp_path, Codec.H264, 90_000, layout=LAYOUT)
+    film(writer, units)
+    writer.close()
+    ((_, path),) = segments(tmp_path)
+    read = list(pictures(path))
+    assert [data for data, _, _ in read] == as_samples(units)
+    assert [after - read[0][1] for _, after, _ in read] == [Fraction(pts, 25) for pts in shown]
 
 
 def test_a_pause_is_a_gap_and_no_long_picture(tmp_path: Path) -> None:
