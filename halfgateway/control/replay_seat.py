@@ -128,6 +128,8 @@ class RecordedSeat(Place):
             if end is not None and end <= start:
                 raise OutsideRetention("La période demandée se termine avant de commencer.")
             end = min((each for each in (end, until) if each is not None), default=None)
+        else:
+            end = max((each for each in (end, granted) if each is not None), default=None)
         return Passage(start, end, options)
 
     def _bounds(self, span: Range | None) -> tuple[datetime, datetime | None]:

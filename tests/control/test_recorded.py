@@ -291,6 +291,20 @@ async def test_a_ticket_shows_its_period_and_no_other(place: Place) -> None:
     assert playing.span == NptRange(2.0, 10.0)
 
 
+async def test_neither_a_url_nor_reverse_leads_out_of_a_ticket_s_period(place: Place, film: Film) -> None:
+    # C03: what was asked for, decided of and told is what is shown
+    start = since(hours=1).replace(microsecond=0)
+    end = start + 10 * SECOND
+    _, holder = await place.open(recorded(start, end))
+    wider = replace(PATH, span=ClockRange(start + SECOND, start + 7200 * SECOND))
+    seat = await place.door.take_replay_seat(holder, wider, Player())
+    assert isinstance(seat, RecordedSeat)
+    assert (await play(seat, NptRange(0.0))).span == NptRange(0.0, 9.0)
+    assert isinstance(await refused(seat, at(end + SECOND, end + 60 * SECOND)), NotHabilitated)
+    await play(seat, at(start + 5 * SECOND, since(hours=2)), REVERSE)
+    assert film.sessions[-1].passages[-1].end == start
+
+
 async def test_who_comes_back_in_time_goes_on(place: Place) -> None:
     # S15: by the same machine, for the same camera, from the same source; a live stream of it is another
     seat = await sit(place)
