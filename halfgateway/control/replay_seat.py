@@ -103,7 +103,7 @@ class RecordedSeat(Place):
             await self._halt()
             transmission, beginning = await self._begin(passage, wish)
             kind = Kind.STREAM_MOVED if self._stream.ever_played else Kind.STREAM_STARTED
-            await self._house.tracer.durable(self._stream.request.entry(kind, _told(passage)))
+            await self._house.tracer.durable(self._stream.request.entry(kind, _told(passage, transmission.begins_at)))
         except Refusal as refusal:
             self._return_session()
             self._rest()
@@ -261,12 +261,13 @@ async def _returned(running: asyncio.Task[None] | None, transmission: Transmissi
     await replay.close()
 
 
-def _told(passage: Passage) -> dict[str, Any]:
-    """What the trace says of a passage: nothing of what is usual."""
+def _told(passage: Passage, begins_at: datetime | None) -> dict[str, Any]:
+    """What the trace says of a passage: what was asked, when the first picture was filmed, nothing of what is usual."""
     options = passage.options
     told = {
         "to": "playing",
         "from": rfc3339(passage.start),
+        "begins": rfc3339(begins_at) if begins_at is not None and begins_at != passage.start else None,
         "until": rfc3339(passage.end) if passage.end is not None else None,
         "scale": options.scale if options.scale != 1.0 else None,
         "frames": str(options.frames) if options.frames != Frames() else None,

@@ -16,6 +16,7 @@ import pytest
 
 from auth.policy import Mode
 from auth.trace import Kind
+from camera_registry.clock import rfc3339
 from camera_registry.paris import days_before
 from halfgateway.control.access import AccessRequest
 from halfgateway.control.endings import ClosedOnRequest, NotResumed, PausedTooLong
@@ -175,6 +176,8 @@ async def test_a_recorder_s_picture_from_outside_is_not_shown(place: Place, film
     assert isinstance(playing.span, ClockRange)
     assert playing.span.start >= edge
     assert len(film.sessions[0].passages) > 1
+    detail = (await place.told())[-1].detail
+    assert (detail["from"], detail["begins"]) == (rfc3339(edge + SECOND), rfc3339(playing.span.start))
 
 
 @pytest.mark.parametrize(
