@@ -44,11 +44,10 @@ class NotInReverse(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What is watched: the footage, its presentation, and whether its holder may have it faster than it is watched."""
+    """What is watched: the footage, and its presentation."""
 
     footage: Footage
     presentation: Presentation
-    bulk: bool
 
 
 class RecordedSeat(Place):
@@ -145,13 +144,14 @@ class RecordedSeat(Place):
 
     def _allowed(self, options: PlayOptions) -> PlayOptions:
         """As it may be played: more than a picture's pace is a right of its own (S14), but for keyframes alone."""
+        bulk = self._stream.request.principal.account in self._house.terms.bulk_accounts
         if options.scale < 0 and not self._recording.footage.reverses:
             raise NotInReverse("Cet enregistreur ne lit pas en arrière.")
         if not options.rate_control:
-            if not self._recording.bulk:
+            if not bulk:
                 raise NotHabilitated("La transmission plus rapide que le Temps réel n'est pas autorisée.")
             return replace(options, scale=math.copysign(1.0, options.scale))
-        if abs(options.scale) > 1 and not self._recording.bulk and options.frames.kind is not FrameKind.INTRA:
+        if abs(options.scale) > 1 and not bulk and options.frames.kind is not FrameKind.INTRA:
             return replace(options, frames=Frames(FrameKind.INTRA))
         return options
 

@@ -252,6 +252,18 @@ async def test_a_slow_reader_holds_the_recorder_back(place: Place, film: Film) -
     assert (readers[0].sent_packets, readers[0].lost_packets) == (60, 0)
 
 
+async def test_the_right_to_more_than_a_picture_s_pace_is_asked_of_each_play(place: Place, film: Film) -> None:
+    # S12, S14: given and taken back while a session stands
+    bulk, seat, start = PlayOptions(rate_control=False), await sit(place), since(minutes=5)
+    terms, account = seat._house.terms, stream_of(place).request.principal.account
+    assert isinstance(await refused(seat, at(start), bulk), NotHabilitated)
+    terms.bulk_accounts = frozenset({account})
+    await play(seat, at(start), bulk)
+    assert not film.sessions[-1].passages[-1].options.rate_control
+    terms.bulk_accounts = frozenset()
+    assert isinstance(await refused(seat, at(start), bulk), NotHabilitated)
+
+
 @pytest.mark.parametrize("while_playing", [False, True])
 async def test_a_recorder_that_fails_is_told_with_its_cause(place: Place, film: Film, while_playing: bool) -> None:
     # C05; failure table: recorder down
