@@ -91,7 +91,8 @@ class RecordedSeat(Place):
         try:
             passage = self._passage(wish)
         except Refusal as refusal:
-            self._house.tracer.refusal(self._stream.request.refused(refusal))
+            start = wish.span.start if isinstance(wish.span, ClockRange) else self._stream.request.start
+            self._house.tracer.refusal(replace(self._stream.request, start=start).refused(refusal))
             raise
         request = replace(self._stream.request, start=passage.start)
         self._admission.recheck(request)

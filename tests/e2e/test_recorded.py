@@ -148,7 +148,7 @@ async def test_no_footage_is_another_thing_than_too_old(recorded: Recorded, kind
         assert (status, headers["x-refusal"]) == (457, ["no-recording"])
         await player.tear_down(recorded.path(kind))
     (refused, *_) = await recorded.gateway.traced(lambda entry: entry.refusal == "no-recording")
-    assert (refused.kind, refused.mode) == (Kind.STREAM_REFUSED, "recorded")
+    assert (refused.kind, refused.mode, refused.detail["start"]) == (Kind.STREAM_REFUSED, "recorded", rfc3339(nothing))
 
 
 @every_kind
