@@ -78,7 +78,8 @@ class Replays:
         Raises Refusal.
         """
         if span is not None:
-            return Presentation(span.start, span.end or request.end)
+            ends = [end for end in (span.end, request.end) if end is not None]
+            return Presentation(span.start, min(ends, default=None))
         if request.start is not None:
             return Presentation(request.start, request.end)
         oldest, now = self.edge(request)(), self._clock.now()

@@ -291,6 +291,17 @@ async def test_a_ticket_shows_its_period_and_no_other(place: Place) -> None:
     assert playing.span == NptRange(2.0, 10.0)
 
 
+async def test_a_url_names_no_more_than_its_ticket(place: Place) -> None:
+    # C03
+    start = since(hours=1).replace(microsecond=0)
+    _, holder = await place.open(recorded(start, start + 10 * SECOND))
+    wider = replace(PATH, span=at(start, start + 60 * SECOND))
+    seat = await place.door.take_replay_seat(holder, wider, Player())
+    assert isinstance(seat, RecordedSeat)
+    assert (await play(seat, NptRange(2.0))).span == NptRange(2.0, 10.0)
+    assert isinstance(await refused(seat, at(start + 11 * SECOND)), NotHabilitated)
+
+
 async def test_who_comes_back_in_time_goes_on(place: Place) -> None:
     # S15: by the same machine, for the same camera, from the same source; a live stream of it is another
     seat = await sit(place)
