@@ -14,7 +14,8 @@ RUN /opt/halfgateway/bin/pip install --no-cache-dir --no-deps --no-build-isolati
 
 FROM python:3.11.7-slim-bookworm
 RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/halfgateway --create-home halfgateway \
- && chmod 0700 /var/lib/halfgateway
+ && chmod 0700 /var/lib/halfgateway \
+ && install --directory --mode=0750 --owner=halfgateway --group=halfgateway /var/lib/halfgateway-footage
 COPY --from=built /opt/halfgateway /opt/halfgateway
 ENV PATH=/opt/halfgateway/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     HALFGATEWAY_CONFIG=/etc/halfgateway/gateway.toml

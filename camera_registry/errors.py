@@ -101,3 +101,21 @@ class UnknownOrder(RegistryError):
     """No order of this reference is recorded and not withdrawn."""
 
     cause = "unknown-order"
+
+
+class HoldRefused(RegistryError):
+    """A judicial hold cannot be placed, ended or extracted like this; the text says why, in French."""
+
+    cause = "hold-refused"
+
+
+class UnknownHold(RegistryError):
+    """There is no hold of this number."""
+
+    cause = "unknown-hold"
+
+
+class UnknownCamera(RegistryError):
+    """No camera of this identifier was ever on record."""
+
+    cause = "unknown-camera"

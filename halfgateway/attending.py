@@ -93,7 +93,7 @@ def notifier_of(
     queue = Queue(books, composer.compose, rules=rules, escalation=escalation, stand_in=stand_in)
     post = Post(mail.return_path, routes_of(mail))
     writing = Writing(composer, escalation, post.pace, stand_in_for_letters)
-    voices = _voices(configuration, contacts.directory, clock, first_route_first=True)
+    voices = voices_of(configuration, contacts.directory, clock, first_route_first=True)
     plan = plan_of(contacts.directory(), configuration, clock.now())
     return Notifier(
         books,
@@ -119,7 +119,7 @@ def watchdog_of(configuration: Configuration, folder: DataFolder, clock: Clock) 
     return Watchdog(
         IncidentBooks(folder.incidents, clock=clock),
         LocalRecord(folder.interconnection, clock=clock),
-        Alarms(_voices(configuration, lambda: directory, clock, first_route_first=False), metrics),
+        Alarms(voices_of(configuration, lambda: directory, clock, first_route_first=False), metrics),
         rules=incidents.rules(),
         clock=clock,
         plan=plan_of(directory, configuration, clock.now()),
@@ -340,7 +340,7 @@ def _login(section: RouteSection | ImapSection) -> Login | None:
     return None if section.username is None or password is None else Login(section.username, password)
 
 
-def _voices(
+def voices_of(
     configuration: Configuration, directory: Callable[[], Directory], clock: Clock, *, first_route_first: bool
 ) -> tuple[Voice, ...]:
     """How SYN's own are called. The watchdog takes the second way first: the notifier may have lost the other."""

@@ -35,6 +35,7 @@ from halfgateway.config_ops import (
     mail_files,
     strangers_on_call,
 )
+from halfgateway.config_recorder import RecordingProcessSection
 from halfgateway.config_recordings import RecorderSection, RecordingsSection
 from halfgateway.config_terms import (
     AssertionSection,
@@ -251,6 +252,7 @@ class Configuration(Section):
     cameras: tuple[CameraSection, ...] = ()
     recorders: tuple[RecorderSection, ...] = ()
     recordings: RecordingsSection = RecordingsSection()
+    recorder: RecordingProcessSection | None = None
     exports: ExportsSection | None = None
     machines: tuple[MachineSection, ...] = ()
     assertions: AssertionSection | None = None

@@ -84,6 +84,11 @@ class DataFolder:
         return self.root / "siem.json"
 
     @property
+    def recorder(self) -> DataFolder:
+        """What ``halfgateway recorder`` keeps for itself: its register, a journal of its own; no footage."""
+        return DataFolder(self.root / "recorder")
+
+    @property
     def records(self) -> Path:
         """The embedded SQLite database."""
         return self.root / "records.sqlite"

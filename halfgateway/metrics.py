@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from camera_registry.retention import Breach
 from halfgateway.control.anchoring import Anchoring
+from halfgateway.control.hold_watch import HoldWatch
 from halfgateway.control.interconnection import Interconnection
+from halfgateway.control.retention_probe import RetentionProbe
 from halfgateway.control.streams import StreamTable
 from halfgateway.downstream.server import RtspServer
 from halfgateway.relay.hub import Hub
@@ -82,6 +85,28 @@ class ForwarderCollector(Collector):
         )
         yield _gauge("siem_alarm", "1 while the lag is past its bound; nothing is lost by it.", forwarder.alarmed)
         yield _gauge("siem_failures", "Sessions with the collector that failed, since one did not.", forwarder.failures)
+
+
+class SafekeepingCollector(Collector):
+    """What is to be kept and what is to be destroyed: holds that wait, breaches that the probe found (C04, L26)."""
+
+    def __init__(self, holds: HoldWatch, probe: RetentionProbe) -> None:
+        self._holds = holds
+        self._probe = probe
+
+    def collect(self) -> Iterator[Metric]:
+        """See :class:`prometheus_client.registry.Collector`."""
+        tally = self._probe.tally
+        yield _gauge("holds_waiting", "Judicial holds to be extracted to a sealed medium.", self._holds.waiting)
+        breaches = GaugeMetricFamily(
+            "halfgateway_retention_breaches", "Cameras whose recordings are not as they must be.", labels=["breach"]
+        )
+        for breach in Breach:
+            breaches.add_metric([breach.value], tally.breaches.get(breach, 0))
+        yield breaches
+        yield _gauge("retention_unreached", "Cameras whose recorder did not answer the last probe.", tally.unreached)
+        probed_at_s = tally.probed_at.timestamp() if tally.probed_at is not None else 0.0
+        yield _gauge("retention_probed_timestamp_seconds", "When the last probe was over; 0 for never.", probed_at_s)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -122,6 +122,10 @@ class AcceptanceRefused(RecordRefused):
     """An acceptance record is not complete (C23)."""
 
 
+class RequestRefused(RecordRefused):
+    """A request made outside the link cannot be put on record, or answered, like this (C05)."""
+
+
 class UnknownItem(OpsError):
     """There is no such change, window or version on record."""
 

@@ -151,6 +151,19 @@ def test_what_ends_a_node_ends_neither_its_notifier_nor_its_watchdog(node: str) 
     assert (mail.primary.host, mail.primary.port, mail.primary.tls) == ("relay", 25, "starttls")
 
 
+def test_the_recorder_is_there_where_a_site_wants_it_and_its_footage_is_no_nodes() -> None:
+    # C04: another container, which no node's end ends; the gateway keeps no footage
+    recorder = SERVICES["recorder"]
+    assert recorder["profiles"] == ["recorder"]
+    assert recorder["command"] == ["recorder"]
+    assert {"cameras", "servers"} == set(recorder["networks"])
+    assert "/run/recorder.lock" in recorder["healthcheck"]["test"][1]
+    (footage,) = set(recorder["volumes"]) - set(SERVICES["gateway-a"]["volumes"])
+    assert footage == "footage:/var/lib/halfgateway-footage"
+    assert "/var/lib/halfgateway-footage" in (REPOSITORY / "Dockerfile").read_text()
+    assert "halfgateway-footage" in (EXAMPLES / "systemd" / "halfgateway-recorder.service").read_text()
+
+
 def test_secrets_are_files_and_configuration_has_an_example() -> None:
     named = {
         path.split("/")[2]
@@ -302,6 +315,7 @@ def test_the_relay_serves_the_network_of_the_attendants_alone() -> None:
     [
         ("halfgateway.service", "halfgateway.service"),
         ("halfgateway-attendant@.service", "halfgateway-attendant@notifier.service"),
+        ("halfgateway-recorder.service", "halfgateway-recorder.service"),
     ],
 )
 def test_the_unit_is_one_and_leaves_little_open(tmp_path: Path, file: str, name: str) -> None:

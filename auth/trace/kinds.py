@@ -51,6 +51,10 @@ class Kind(StrEnum):
     RESERVATION_PASSED = "reservation.passed", 2152
     RESERVATION_ENDED = "reservation.ended", 2153
     RECORDING_SEARCHED = "recording.searched", 2201
+    RECORDING_DESTROYED = "recording.destroyed", 2251
+    RECORDING_GAP = "recording.gap", 2252
+    RECORDING_PURGED_EARLY = "recording.purged-early", 2253
+    RECORDING_DISK_LOW = "recording.disk-low", 2254
     EXPORT_MADE = "export.made", 2301
     EXPORT_REQUESTED = "export.requested", 2302
     EXPORT_REFUSED = "export.refused", 2303
@@ -62,6 +66,8 @@ class Kind(StrEnum):
     HOLD_PLACED = "hold.placed", 2501
     HOLD_EXTRACTED = "hold.extracted", 2502
     HOLD_ENDED = "hold.ended", 2503
+    HOLD_ALARMED = "hold.alarmed", 2504
+    HOLD_EXTRACTING = "hold.extracting", 2505
     REQUEST_RECEIVED = "request.received", 2601
     REQUEST_ANSWERED = "request.answered", 2602
 
@@ -124,6 +130,8 @@ class Kind(StrEnum):
     CONVENTION_END_WITHDRAWN = "convention.end-withdrawn", 4507
     CONVENTION_PVPP_ORDER = "convention.pvpp-order", 4508
     CONVENTION_REMINDED = "convention.reminded", 4509
+    RETENTION_PROBED = "retention.probed", 4621
+    RETENTION_BREACH = "retention.breach", 4622
 
     # 5000: who may (article 6)
     AGENT_ADDED = "agent.added", 5001

@@ -37,7 +37,6 @@ _CLASS_OF_SUBJECT = {
     "assertion": RetentionClass.ACCESS,
     "stream": RetentionClass.ACCESS,
     "reservation": RetentionClass.ACCESS,
-    "recording": RetentionClass.ACCESS,
     "export": RetentionClass.ACCESS,
     "action": RetentionClass.ACCESS,
     "agent": RetentionClass.RIGHTS,
@@ -47,7 +46,7 @@ _CLASS_OF_SUBJECT = {
     "clock": RetentionClass.TECHNICAL,
     "siem": RetentionClass.TECHNICAL,
 }
-_READINGS = frozenset({Kind.TRACE_READ, Kind.TRACE_EXPORTED})
+_READINGS = frozenset({Kind.TRACE_READ, Kind.TRACE_EXPORTED, Kind.RECORDING_SEARCHED})
 _NEVER_ERASED = frozenset({Kind.TRACE_PURGED, Kind.TRACE_KEY_ROTATED, Kind.TRACE_CONTINUED})
 
 

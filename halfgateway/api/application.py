@@ -54,8 +54,10 @@ from halfgateway.api.routes.interconnection import InterconnectionRoutes
 from halfgateway.api.routes.login import LoginRoutes
 from halfgateway.api.routes.orders import OrderRoutes
 from halfgateway.api.routes.reservations import ReservationRoutes
+from halfgateway.api.routes.safekeeping import HoldRoutes, OutsideRequestRoutes, ProbeRoutes, RetentionRoutes
 from halfgateway.api.routes.streams import StreamRoutes
 from halfgateway.api.routes.trace import TraceRoutes
+from halfgateway.api.safekeeping_ports import Holds, OutsideRequests, Probe, RetentionRecords
 from ops.correspondence.correspondence import CorrespondenceBooks
 from ops.incidents.desk import IncidentDesk
 
@@ -114,6 +116,10 @@ class Ports:
     changes: Changes
     annexes: Annexes
     convention: ConventionLife
+    holds: Holds
+    requests: OutsideRequests
+    retention: RetentionRecords
+    probe: Probe
     registry: CollectorRegistry
     clock: Clock
 
@@ -141,6 +147,8 @@ def build_application(ports: Ports, *, full_api_on_http: bool = False) -> web.Ap
         AgentRoutes(ports.personnel, ports.trace),
         OrderRoutes(ports.orders),
         *_life_routes(ports.changes, ports.annexes, ports.convention),
+        *_safekeeping_routes(ports.holds, ports.requests, ports.retention),
+        ProbeRoutes(ports.probe, ports.retention),
         HealthRoutes(ports.health, ports.registry),
     ]
     declared = [operation for group in groups for operation in operations_of(group)]
@@ -168,6 +176,9 @@ def build_office(
     changes: Changes,
     annexes: Annexes,
     convention: ConventionLife,
+    holds: Holds,
+    requests: OutsideRequests,
+    retention: RetentionRecords,
     trace: AccessTrace,
 ) -> web.Application:
     """Build what the command line needs of the API where no node runs: the registers alone, for this machine alone."""
@@ -179,6 +190,7 @@ def build_office(
         BreakGlassRoutes(custody),
         InterventionRoutes(custody),
         *_life_routes(changes, annexes, convention),
+        *_safekeeping_routes(holds, requests, retention),
     ]
     _serve(application, groups, Dispatcher(sessions, gatekeeper, trace))
     return application
@@ -193,6 +205,10 @@ def _life_routes(changes: Changes, annexes: Annexes, convention: ConventionLife)
         ConventionRoutes(convention),
         AcceptanceRoutes(convention),
     ]
+
+
+def _safekeeping_routes(holds: Holds, requests: OutsideRequests, retention: RetentionRecords) -> list[object]:
+    return [HoldRoutes(holds), OutsideRequestRoutes(requests), RetentionRoutes(retention)]
 
 
 def _serve(application: web.Application, groups: Sequence[object], dispatcher: Dispatcher) -> None:

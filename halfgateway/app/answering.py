@@ -38,7 +38,7 @@ from halfgateway.downstream.server import RtspServer
 from halfgateway.errors import HalfGatewayError
 from halfgateway.exporting.exports import Exports
 from halfgateway.folder import DataFolder
-from halfgateway.metrics import ForwarderCollector, NodeCollector
+from halfgateway.metrics import ForwarderCollector, NodeCollector, SafekeepingCollector
 from halfgateway.siem.forwarder import Forwarder
 from ops.correspondence.correspondence import CorrespondenceBooks
 from ops.incidents.book import IncidentBooks
@@ -113,6 +113,10 @@ class Answering:
             changes=self.office.life.changes,
             annexes=self.office.life.annexes,
             convention=self.office.life.convention,
+            holds=self.office.safekeeping.holds,
+            requests=self.office.safekeeping.requests,
+            retention=self.office.safekeeping.retention,
+            probe=self.office.safekeeping.probe,
             registry=self._metrics(),
             clock=self.clock,
         )
@@ -146,6 +150,7 @@ class Answering:
                 ),
             )
         )
+        registry.register(SafekeepingCollector(self.office.safekeeping.watch, self.office.safekeeping.probe))
         if self.forwarder is not None:
             registry.register(ForwarderCollector(self.forwarder))
         return registry

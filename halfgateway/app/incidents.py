@@ -13,8 +13,10 @@ from typing import NoReturn
 from auth.trace import Journal, TraceDamaged
 from auth.trace import TraceUnavailable as JournalUnavailable
 from camera_registry.clock import Clock
+from camera_registry.retention import Breach
 from halfgateway.app.door import Control
 from halfgateway.app.keeping import Records
+from halfgateway.app.safekeeping import Safekeeping
 from halfgateway.app.tls import ALARMS_AT
 from halfgateway.app.watching import Loops
 from halfgateway.attending import signs_before_start
@@ -53,6 +55,7 @@ async def keep_incidents(
     configuration: Configuration,
     used_life: Callable[[], float | None] | None,
     forwarder: Forwarder | None,
+    safekeeping: Safekeeping,
     clock: Clock,
 ) -> None:
     """Follow and find incidents for as long as the node runs; first, that it had fallen silent before (N02).
@@ -83,7 +86,7 @@ async def keep_incidents(
         closed=lambda: control.interconnection.state.closed,
     )
     await loops.keep("detection", detection.run())
-    await _keep_showing(loops, folder, journal, used_life, forwarder)
+    await _keep_showing(loops, folder, journal, used_life, forwarder, safekeeping)
 
 
 async def _signs_before_start(journal: Journal) -> Signs | None:
@@ -118,6 +121,7 @@ async def _keep_showing(
     journal: Journal,
     used_life: Callable[[], float | None] | None,
     forwarder: Forwarder | None,
+    safekeeping: Safekeeping,
 ) -> None:
     """Show the notifier what is wrong with the node for as long as it runs; it mails SYN's own, once for each."""
 
@@ -128,6 +132,8 @@ async def _keep_showing(
             Condition.CRL_HALF_USED: used >= HALF_USED,
             Condition.CRL_NEARLY_USED: used >= NEARLY_USED,
             Condition.SIEM_LAGGING: forwarder is not None and forwarder.alarmed,
+            Condition.HOLD_WAITING: safekeeping.watch.waiting > 0,
+            Condition.PURGE_LATE: safekeeping.probe.tally.breaches.get(Breach.LATE_PURGE, 0) > 0,
         }
         return {condition for condition, stands in wrong.items() if stands}
 

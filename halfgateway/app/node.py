@@ -44,6 +44,7 @@ from halfgateway.app.office import Office, open_office
 from halfgateway.app.recorders import open_recorders, recorded_cameras
 from halfgateway.app.reload import ConfigurationInForce, Parts
 from halfgateway.app.restoring import open_restoration, preflight_of
+from halfgateway.app.safekeeping import keep_safe
 from halfgateway.app.siem import open_forwarder
 from halfgateway.app.signals import obey_signals
 from halfgateway.app.tls import CertificateWatch, TlsFiles
@@ -231,6 +232,7 @@ async def _start(
         configuration,
         None if tls is None else certificates.used_life,
         forwarder,
+        office.safekeeping,
         clock,
     )
     await loops.keep("survey", survey.run())
@@ -298,7 +300,16 @@ def _open_office(
         missing=health.missing, view=control.view, cameras=records.cameras, current=current, clock=clock
     )
     life_office = open_life(records, tracer, keys, clock, current=current, look=inspection.look, changed=seen)
-    return open_office(records, tracer, clock, life_office, changed=seen, machines_changed=in_force.read_machines_again)
+    return open_office(
+        records,
+        tracer,
+        clock,
+        life_office,
+        changed=seen,
+        machines_changed=in_force.read_machines_again,
+        recorders=control.recorders,
+        obeys=lambda camera: (recorder := current().recorder) is not None and camera in recorder.cameras,
+    )
 
 
 async def _keep_the_calendar(
@@ -327,6 +338,7 @@ async def _keep_the_calendar(
     )
     await loops.keep("calendar", calendar.run())
     await loops.keep("convention records", calendar.run_records())
+    await keep_safe(loops, office.safekeeping)
 
 
 async def _see_everywhere(control: Control, enforcement: Enforcement) -> None:

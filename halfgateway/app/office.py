@@ -24,6 +24,7 @@ from halfgateway.app.door import terms_of
 from halfgateway.app.keeping import Records, borrow_journal, open_custody, open_records, taken
 from halfgateway.app.life import Inspection, LifeOffice, open_life
 from halfgateway.app.local_door import listen_locally
+from halfgateway.app.safekeeping import NoRecorders, Safekeeping, nobody_obeys, open_safekeeping
 from halfgateway.config import Configuration
 from halfgateway.control.rights_view import RightsView
 from halfgateway.control.standing import Standing
@@ -31,6 +32,7 @@ from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
+from halfgateway.replay.footage import Recorders
 
 SETTLE_S = 5.0
 """How long a command waits for its last entries to be where they belong."""
@@ -44,6 +46,7 @@ class Office:
     personnel: PersonnelService
     orders: OrderService
     life: LifeOffice
+    safekeeping: Safekeeping
 
 
 def open_office(
@@ -54,8 +57,13 @@ def open_office(
     *,
     changed: Callable[[], Awaitable[None]],
     machines_changed: Callable[[], Awaitable[None]],
+    recorders: Recorders | None = None,
+    obeys: Callable[[str], bool] = nobody_obeys,
 ) -> Office:
-    """Put the office together; ``changed`` and ``machines_changed`` have the node see what it has changed."""
+    """Put the office together; ``changed`` and ``machines_changed`` have the node see what it has changed.
+
+    ``recorders`` are what the retention probe asks; ``obeys`` tells the cameras whose recorder obeys a judicial hold.
+    """
     factors = Factors(
         accounts=records.accounts,
         enrolment=Enrolment(records.accounts, records.passwords, random_bytes=secrets.token_bytes),
@@ -75,7 +83,8 @@ def open_office(
         machines_changed=machines_changed,
     )
     orders = OrderService(store=OrderStore(sessions, clock), clock=clock, record=tracer.durable, changed=changed)
-    return Office(register, personnel, orders, life)
+    safekeeping = open_safekeeping(records, tracer, clock, recorders=recorders or NoRecorders(), obeys=obeys)
+    return Office(register, personnel, orders, life, safekeeping)
 
 
 @asynccontextmanager
@@ -120,6 +129,9 @@ async def office_without_a_node(configuration: Configuration) -> AsyncIterator[N
             changes=office.life.changes,
             annexes=office.life.annexes,
             convention=office.life.convention,
+            holds=office.safekeeping.holds,
+            requests=office.safekeeping.requests,
+            retention=office.safekeeping.retention,
             trace=tracer,
         )
         writing = asyncio.create_task(tracer.run(), name="tracer")

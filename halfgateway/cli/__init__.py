@@ -14,6 +14,7 @@ MODULES = {
     "check": "node",
     "notifier": "attendants",
     "watchdog": "attendants",
+    "recorder": "recorder",
     "simulate": "simulator",
     "status": "status",
     "cut": "interconnection",
@@ -36,6 +37,10 @@ MODULES = {
     "annex": "annex",
     "calendar": "calendar",
     "acceptance": "acceptance",
+    "hold": "hold",
+    "request": "request",
+    "retention": "retention",
+    "register": "register",
 }
 """The module of this package that holds each command, under the command's own name."""
 

@@ -26,7 +26,7 @@ GONE_LOOK_S: Final = 5.0
 
 def notifier(config: ConfigOption = None, data: DataOption = None) -> None:
     """Send what each incident owes PP by mail, and read what comes back, until SIGTERM. Needs the data folder alone."""
-    configuration, folder = _named(config, data)
+    configuration, folder = named_node(config, data)
     if configuration.mail is None:
         stop(WRONG_USAGE, "[mail] is missing: nothing can be sent")
 
@@ -37,17 +37,17 @@ def notifier(config: ConfigOption = None, data: DataOption = None) -> None:
         finally:
             await built.close()
 
-    _attend(NOTIFIER, folder, configuration, work)
+    attend(NOTIFIER, folder, configuration, work)
 
 
 def watchdog(config: ConfigOption = None, data: DataOption = None) -> None:
     """See that each incident is told and that the notifier lives; shout where not. Until SIGTERM."""
-    configuration, folder = _named(config, data)
+    configuration, folder = named_node(config, data)
 
     async def work() -> None:
         await watchdog_of(configuration, folder, SystemClock()).run()
 
-    _attend(WATCHDOG, folder, configuration, work)
+    attend(WATCHDOG, folder, configuration, work)
 
 
 def commands_of(where: list[str], configuration: Configuration) -> dict[str, list[str]]:
@@ -56,7 +56,8 @@ def commands_of(where: list[str], configuration: Configuration) -> dict[str, lis
     return {name: [sys.executable, "-P", "-m", "halfgateway", name, *where] for name in names}
 
 
-def _named(config: Path | None, data: Path | None) -> tuple[Configuration, DataFolder]:
+def named_node(config: Path | None, data: Path | None) -> tuple[Configuration, DataFolder]:
+    """The whole configuration of the node that is named, and its folder; exits with 2 where it cannot be used."""
     try:
         if data is not None:
             configuration = _demo_at_rest(data.absolute())
@@ -77,7 +78,7 @@ def _demo_at_rest(root: Path) -> Configuration:
     return configuration_at_rest(root)
 
 
-def _attend(
+def attend(
     name: str, folder: DataFolder, configuration: Configuration, work: Callable[[], Coroutine[Any, Any, None]]
 ) -> None:
     """Do the work as the one attendant of that name, in the folder where it is looked for."""

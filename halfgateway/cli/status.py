@@ -7,8 +7,9 @@ from typing import Any
 from camera_registry.clock import SystemClock
 from halfgateway.cli.common import ConfigOption, DataOption, JsonOption, node_folder, say
 from halfgateway.cli.incident_text import line
-from halfgateway.cli.office import ask, require_node, shown_instant
+from halfgateway.cli.office import Office, Refused, ask, require_node, run, shown_instant
 from halfgateway.cli.restoration import findings
+from halfgateway.cli.retention import summary
 from ops.correspondence.correspondence import CorrespondenceBooks
 from ops.incidents.book import IncidentBooks
 from ops.incidents.incident import State
@@ -24,18 +25,20 @@ _STATES = {
 
 
 def status(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Où en est-on : Interconnexion, places, vérifications du nœud, incidents ouverts, courriels dus."""
+    """Où en est-on : Interconnexion, places, vérifications du nœud, incidents ouverts, courriels dus, conservation."""
     require_node(config, data, NO_NODE)
     folder, clock = node_folder(config, data), SystemClock()
     stands = ask(config, data, "GET", "/interconnection")
     seen = ask(config, data, "GET", "/interconnection/preflight")
     incidents = [one for one in IncidentBooks(folder.incidents, clock=clock).all() if one.state is not State.RESOLVED]
     owed = [letter.id for letter in CorrespondenceBooks(folder.correspondence, clock=clock).all() if letter.owed]
+    kept = run(config, data, _kept)
     document = {
         "interconnection": stands,
         "preflight": seen,
         "incidents": [one.id for one in incidents],
         "correspondence_owed": owed,
+        "kept": kept,
     }
     lines = [
         _interconnection(stands),
@@ -45,8 +48,29 @@ def status(config: ConfigOption = None, data: DataOption = None, as_json: JsonOp
         "Aucun incident ouvert." if not incidents else "Incidents ouverts :",
         *(f"  {line(one)}" for one in incidents),
         f"Courriels hors incident à envoyer : {len(owed) or 'aucun'}.",
+        *_of_recordings(kept),
     ]
     say(document, "\n".join(lines), as_json=as_json)
+
+
+async def _kept(office: Office) -> dict[str, Any] | None:
+    """The holds that wait and what the retention probe found; None where the records do not answer."""
+    try:
+        waiting = [hold["number"] for hold in await office.every("/holds") if hold["alarm"]]
+        probed_at = (await office.call("GET", "/retention?limit=1"))["probed_at"]
+        return {"holds_waiting": waiting, "probed_at": probed_at, "cameras": await office.every("/retention")}
+    except Refused:
+        return None
+
+
+def _of_recordings(kept: dict[str, Any] | None) -> list[str]:
+    if kept is None:
+        return ["Mises sous réserve et conservation des enregistrements : base sans réponse."]
+    waiting = len(kept["holds_waiting"])
+    return [
+        f"Mises sous réserve à extraire sur un support scellé : {waiting or 'aucune'}.",
+        summary(kept["probed_at"], kept["cameras"]),
+    ]
 
 
 def _interconnection(stands: dict[str, Any]) -> str:

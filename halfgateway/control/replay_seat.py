@@ -102,12 +102,13 @@ class RecordedSeat(Place):
         try:
             await self._halt()
             transmission, beginning = await self._begin(passage, wish)
+            kind = Kind.STREAM_MOVED if self._stream.ever_played else Kind.STREAM_STARTED
+            await self._house.tracer.durable(self._stream.request.entry(kind, _told(passage)))
         except Refusal as refusal:
+            self._return_session()
             self._rest()
             self._house.tracer.refusal(request.refused(refusal))
             raise
-        kind = Kind.STREAM_MOVED if self._stream.ever_played else Kind.STREAM_STARTED
-        await self._house.tracer.durable(self._stream.request.entry(kind, _told(passage)))
         return Playing(
             self._shown(wish.span, transmission.begins_at or passage.start, passage.end),
             passage.options,
@@ -161,11 +162,7 @@ class RecordedSeat(Place):
                 beginning = numbering.begin()
                 transmission = await self._first_seen(replay, passage, numbering, wish)
         except TimeoutError as error:
-            self._return_session()
             raise RecorderUnreachable("L'enregistreur ne répond pas.") from error
-        except RecorderUnreachable:
-            self._return_session()
-            raise
         if transmission.begins_at is None:
             raise NoRecording("Aucun enregistrement n'est disponible pour cette caméra sur la période demandée.")
         return transmission, beginning

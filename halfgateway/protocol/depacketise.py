@@ -13,7 +13,7 @@ Nothing is given of a unit that lost something, nor of those after it until a de
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -58,17 +58,20 @@ class Depacketiser:
         self._codec = codec
         self._format = _FORMATS[codec]
         self._limit_bytes = limit_bytes
-        self.dropped = 0
-        self.restart()
-
-    def restart(self) -> None:
-        """What comes next is no sequel of what came before; a unit that has not ended is forgotten."""
-        self._finder = KeyframeFinder(self._codec)
+        self._finder = KeyframeFinder(codec)
         self._next_sequence: int | None = None
         self._lost = False
         self._waits_for_key = False
         self._start_kind: int | None = None
-        self._begin()
+        self._unit = _Unit()
+        self.dropped = 0
+
+    def restart(self) -> None:
+        """What comes next is no sequel of what came before; a unit that has not ended is forgotten."""
+        self._finder = KeyframeFinder(self._codec)
+        self._next_sequence = self._start_kind = None
+        self._lost = self._waits_for_key = False
+        self._unit = _Unit()
 
     def feed(self, packet: Bytes) -> AccessUnit | None:
         """Take the next packet; answers the access unit that ended before it, if it is one to give.
@@ -84,28 +87,27 @@ class Depacketiser:
             raise
         lost = self._lost or self._next_sequence not in {None, view.sequence}
         self._lost, self._next_sequence = False, (view.sequence + 1) & 0xFFFF
-        if lost and self._has_picture and not self._marked:
-            self._damaged = True
-        ended = self._end() if self._has_picture and self._begins_another(view, parts) else None
-        if lost and self._has_picture:
-            self._damaged = True
-        elif lost:
-            self._begin()  # what announced a picture that was lost is none of the next one's
-            self._damaged = not self._is_fresh_start(view, parts[0])
+        if lost and self._unit.has_picture and not self._unit.marked:
+            self._unit.damaged = True
+        ended = self._end() if self._unit.has_picture and self._begins_another(view, parts) else None
+        if lost and self._unit.has_picture:
+            self._unit.damaged = True
+        elif lost:  # what announced a picture that was lost is none of the next one's
+            self._unit = _Unit(damaged=not self._is_fresh_start(view, parts[0]))
         self._take(view, parts)
         return ended
 
     def end(self) -> AccessUnit | None:
         """The unit that no packet ended, at the end of the stream; None where it is not known to be whole."""
-        if not self._has_picture:
+        if not self._unit.has_picture:
             return None
-        self._damaged |= not self._marked
+        self._unit.damaged |= not self._unit.marked
         return self._end()
 
     def _begins_another(self, view: RtpView, parts: Sequence[_Part]) -> bool:
-        if view.timestamp != self._timestamp:
+        if view.timestamp != self._unit.timestamp:
             return True
-        return self._marked and any(self._format.announces(part) for part in parts)
+        return self._unit.marked and any(self._format.announces(part) for part in parts)
 
     def _is_fresh_start(self, view: RtpView, first: _Part) -> bool:
         """Whether nothing that was lost just before is part of the unit that this packet begins.
@@ -116,44 +118,51 @@ class Depacketiser:
         return begins_alike and self._format.announces(first) and starts_keyframe(self._codec, view.payload)
 
     def _take(self, view: RtpView, parts: Sequence[_Part]) -> None:
+        unit = self._unit
         if self._finder.feed(view.payload, view.timestamp, view.marker):
-            self._key, self._start_kind = True, parts[0].kind
+            unit.key, self._start_kind = True, parts[0].kind
         elif self._finder.false_start:
-            self._key = False
+            unit.key = False
         for part in parts:
-            self._append(part)
-        self._timestamp, self._marked = view.timestamp, view.marker
-
-    def _append(self, part: _Part) -> None:
-        if not part.begins and part.kind == self._fragmented:
-            self._nal_units[-1] += part.data
-        else:
-            self._damaged |= not part.begins or self._fragmented is not None
-            self._nal_units.append(bytearray(part.data))
-        self._fragmented = None if part.ends else part.kind
-        self._has_picture |= part.kind in self._format.pictures
-        self._size_bytes += len(part.data)
-        if self._size_bytes > self._limit_bytes or len(self._nal_units) > MAX_NAL_UNITS:
-            self._damaged = True
-            self._nal_units, self._size_bytes = [bytearray()], 0
+            unit.add(part)
+            unit.has_picture |= part.kind in self._format.pictures
+            if unit.size_bytes > self._limit_bytes or len(unit.nal_units) > MAX_NAL_UNITS:
+                unit.damaged = True
+                unit.nal_units, unit.size_bytes = [bytearray()], 0
+        unit.timestamp, unit.marked = view.timestamp, view.marker
 
     def _end(self) -> AccessUnit | None:
-        whole = not self._damaged and self._fragmented is None
-        self._waits_for_key = not whole or (self._waits_for_key and not self._key)
-        unit = None
+        unit, self._unit = self._unit, _Unit()
+        whole = not unit.damaged and unit.fragmented is None
+        self._waits_for_key = not whole or (self._waits_for_key and not unit.key)
         if self._waits_for_key:
             self.dropped += 1
-        else:
-            unit = AccessUnit(tuple(map(bytes, self._nal_units)), self._timestamp, self._key)
-        self._begin()
-        return unit
+            return None
+        return AccessUnit(tuple(map(bytes, unit.nal_units)), unit.timestamp, unit.key)
 
-    def _begin(self) -> None:
-        self._nal_units: list[bytearray] = []
-        self._size_bytes = 0
-        self._timestamp = 0
-        self._marked = self._key = self._has_picture = self._damaged = False
-        self._fragmented: int | None = None
+
+@dataclass(slots=True)
+class _Unit:
+    """An access unit as far as it has come; ``fragmented`` is the type of its last NAL unit, if that has not ended."""
+
+    nal_units: list[bytearray] = field(default_factory=list)
+    size_bytes: int = 0
+    timestamp: int = 0
+    marked: bool = False
+    key: bool = False
+    has_picture: bool = False
+    damaged: bool = False
+    fragmented: int | None = None
+
+    def add(self, part: _Part) -> None:
+        """Take the next NAL unit, or fragment of one."""
+        if not part.begins and part.kind == self.fragmented:
+            self.nal_units[-1] += part.data
+        else:
+            self.damaged |= not part.begins or self.fragmented is not None
+            self.nal_units.append(bytearray(part.data))
+        self.fragmented = None if part.ends else part.kind
+        self.size_bytes += len(part.data)
 
 
 @dataclass(frozen=True, slots=True)

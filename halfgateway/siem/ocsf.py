@@ -153,6 +153,8 @@ _SEVERITIES: Mapping[Kind, Severity] = {
     Kind.BLOCK_SET: Severity.MEDIUM,
     Kind.INTERCONNECTION_RESTORATION_REFUSED: Severity.MEDIUM,
     Kind.CLOCK_REFERENCE: Severity.MEDIUM,
+    Kind.RETENTION_BREACH: Severity.MEDIUM,
+    Kind.HOLD_ALARMED: Severity.HIGH,
     Kind.AUTH_LOCKED: Severity.HIGH,
     Kind.BREAK_GLASS_USED: Severity.HIGH,
     Kind.INTERCONNECTION_CUT: Severity.HIGH,

@@ -48,6 +48,8 @@ class Condition(StrEnum):
     CRL_HALF_USED = "crl-half-used"
     CRL_NEARLY_USED = "crl-nearly-used"
     SIEM_LAGGING = "siem-lagging"
+    HOLD_WAITING = "hold-waiting"
+    PURGE_LATE = "purge-late"
 
 
 class _Matter(BaseModel):

@@ -64,6 +64,16 @@ _CONDITIONS: Final = {
         "retard de transmission au SIEM",
         "le collecteur ne reçoit plus le journal au rythme prévu ; rien n'est perdu tant que le journal est conservé",
     ),
+    Condition.HOLD_WAITING: (
+        "mise sous réserve à extraire",
+        "des enregistrements mis sous réserve sont sur un enregistreur qui peut les détruire : ils sont à extraire sur"
+        " un support scellé (halfgateway hold list)",
+    ),
+    Condition.PURGE_LATE: (
+        "destruction d'enregistrements en retard",
+        "un enregistreur conserve des enregistrements au-delà de la durée maximale de l'arrêté (article L. 252-5 du"
+        " code de la sécurité intérieure) : ils sont à détruire (halfgateway retention)",
+    ),
 }
 """What each alarm is called, and what it means."""
 

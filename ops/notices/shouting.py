@@ -52,6 +52,9 @@ class AlarmKind(StrEnum):
     WATCHDOG_SILENT = "watchdog-silent"
     BOOK_DAMAGED = "book-damaged"
     TELEPHONE = "telephone"
+    DISK_LOW = "disk-low"
+    NOT_RECORDING = "not-recording"
+    NOT_DESTROYED = "not-destroyed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ from ops.preflight import Preflight
 from tests.api.fake_exports import FakeExports
 from tests.api.fake_life import FakeAnnexes, FakeChanges, FakeConvention
 from tests.api.fake_office import FakeGatekeeper, FakeOrders, FakePersonnel
+from tests.api.fake_safekeeping import FakeSafekeeping
 from tests.api.fake_trace import NOW, FakeAnchors, FakeHistory, FakePurges, FakeTraceCustody
 from tests.held_clock import HeldClock
 from tests.preflights import looked
@@ -452,6 +453,7 @@ class FakeHouse:
     changes: FakeChanges = field(default_factory=FakeChanges)
     annexes: FakeAnnexes = field(default_factory=FakeAnnexes)
     convention: FakeConvention = field(default_factory=FakeConvention)
+    safekeeping: FakeSafekeeping = field(default_factory=FakeSafekeeping)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     clock: HeldClock = field(default_factory=HeldClock)
 
@@ -480,6 +482,10 @@ class FakeHouse:
             changes=self.changes,
             annexes=self.annexes,
             convention=self.convention,
+            holds=self.safekeeping,
+            requests=self.safekeeping,
+            retention=self.safekeeping,
+            probe=self.safekeeping,
             registry=self.registry,
             clock=self.clock,
         )

@@ -49,6 +49,9 @@ _RUN = {
     "signatories": [{"party": "PP", "name": "A", "function": "chef de projet"}],
 }
 _CUT = {"ground": "drill", "reason": "essai"}
+_HOLD = {"camera": "cam-1", "start": _START, "end": "2026-11-21T01:00:00Z", "reference": "TJ78-1"}
+_SEALED = {"medium": "scellé 12", "manifest_sha256": "0" * 64}
+_ASKED = {"sort": "request", "channel": "mail", "service": "DOPC"}
 _WISH = {"camera": "cam-1", "mode": "live", "reason": "L251-2-5"}
 _EXPORT = {"camera": "cam-1", "start": _START, "end": "2026-11-21T01:00:00Z", "reason": "L251-2-5"}
 
@@ -179,6 +182,16 @@ MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
     ("GET", "/api/v1/acceptance/plan", None, CODE_ROLES),
     ("POST", "/api/v1/acceptance", _RUN, {Role.OFFICER}),
     ("GET", "/api/v1/acceptance/1", None, CODE_ROLES),
+    ("GET", "/api/v1/holds", None, CODE_ROLES),
+    ("POST", "/api/v1/holds", _HOLD, {Role.OFFICER}),
+    ("POST", "/api/v1/holds/1/release", {"reason": "mainlevée"}, {Role.OFFICER}),
+    ("POST", "/api/v1/holds/1/extraction", None, {Role.OFFICER}),
+    ("POST", "/api/v1/holds/1/sealed", _SEALED, {Role.OFFICER}),
+    ("GET", "/api/v1/requests", None, CODE_ROLES),
+    ("POST", "/api/v1/requests", _ASKED, _HANDS),
+    ("POST", "/api/v1/requests/1/answer", {"outcome": "served", "text": "remise"}, _HANDS),
+    ("GET", "/api/v1/retention", None, CODE_ROLES),
+    ("POST", "/api/v1/retention/probe", None, _HANDS),
 ]
 PUBLIC = {"/api/v1/login", "/api/v1/openapi.json", "/api/v1/docs", "/healthz", "/readyz", "/metrics"}
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ from halfgateway.protocol.sdp import SessionDescription, parse
 from halfgateway.relay.hub import Hub
 from halfgateway.relay.reader import Reader
 from halfgateway.relay.source import Source, SourceKey, VideoFormat
+from halfgateway.replay.footage import Recorders
 from tests.control.valkeys import Nodes
 from tests.rights import SERVICE, SITE, rights
 
@@ -220,10 +221,11 @@ class Place:
     errands: Errands
     relief: Relief
     open_streams: OpenStreams
+    replays: Replays
 
-    async def open(self) -> tuple[Stream, Caller]:
+    async def open(self, wanted: AccessRequest | None = None) -> tuple[Stream, Caller]:
         """A ticket's reserved stream, and its holder."""
-        stream, _, credentials = await self.desk.open(wish())
+        stream, _, credentials = await self.desk.open(wanted or wish())
         return stream, Caller(credentials.username, SOURCE, secure=False)
 
     async def sit(self, caller: Caller, player: Player | None = None, profile: str | None = None) -> Any:
@@ -255,6 +257,7 @@ class Place:
     async def settle(self) -> None:
         """Everything that was to be done later is done."""
         await self.closer.settle()
+        await self.replays.settle()
         async with asyncio.timeout(10):
             await self.tracer.settle(10)
 
@@ -306,7 +309,13 @@ BY_MACHINE = Caller(MACHINE, SOURCE, secure=True, certificate=b"its")
 
 @asynccontextmanager
 async def open_place(
-    nodes: Nodes, folder: Path, node: str = "a", *, timings: Timings | None = None, slots: SlotTable | None = None
+    nodes: Nodes,
+    folder: Path,
+    node: str = "a",
+    *,
+    timings: Timings | None = None,
+    slots: SlotTable | None = None,
+    recorders: Recorders | None = None,
 ) -> AsyncIterator[Place]:
     """A node's door; its timings let nothing end by itself unless they are given."""
     timings = timings or Timings(lease_s=LEASE_S, play_before_s=600, setup_to_play_s=600, resume_s=600)
@@ -323,7 +332,7 @@ async def open_place(
         closer = Closer(table=table, slots=slots, tickets=tickets, tracer=tracer, clock=clock)
         profiles = tuple(Profile(id=name, codec="H264", width=0, height=0, fps=0) for name in ("main", "sub"))
         described = Camera(id=CAMERA, name="Place", site="", commune="", latitude=0, longitude=0, profiles=profiles)
-        cameras, footage = Cameras(described), NoRecorders()
+        cameras = Cameras(replace(described, recorded=recorders is not None))
         cameras.plays.set()
         hub = Hub(cameras.pull, now=now)
         life.push_async_callback(hub.close)
@@ -352,6 +361,7 @@ async def open_place(
         relief = Relief(table=table, slots=slots, tickets=tickets, admission=admission, tracer=tracer, terms=terms)
         key = TicketKey(b"k" * 32)
         desk = Desk(house=house, admission=admission, key=key, tickets=tickets, find_camera=cameras.find, clock=clock)
+        replays = Replays(recorders or NoRecorders(), admission, clock, now=now)
         door = RtspDoor(
             house=house,
             admission=admission,
@@ -360,7 +370,7 @@ async def open_place(
             tickets=tickets,
             find_camera=cameras.find,
             descriptions=Descriptions(cameras.describe),
-            replays=Replays(footage, admission, clock, now=now),
+            replays=replays,
             realm=REALM,
             throttle=Throttle(SystemClock()),
         )
@@ -396,6 +406,7 @@ async def open_place(
             errands,
             relief,
             open_streams,
+            replays,
         )
 
 

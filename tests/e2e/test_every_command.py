@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,17 @@ import typer
 from typer.testing import CliRunner
 
 import halfgateway.app.answering
+import halfgateway.app.extracting
 from auth.demo_authority import DemoAuthority
 from auth.trace import Entry, Kind
 from auth.trace.reader import TraceReader
+from camera_registry.clock import SystemClock
 from camera_registry.paris import PARIS
+from halfgateway.app.recorders import ConfiguredRecorders
 from halfgateway.cli import build
 from halfgateway.cli.common import account_name
+from halfgateway.replay.segment_folder import SegmentFolder
+from halfgateway.segments.layout import Layout
 from tests.asserting import public_pem
 from tests.databases import Kind as DatabaseKind
 from tests.databases import databases
@@ -33,6 +40,7 @@ from tests.dossiers.test_commands import CONFIG
 from tests.e2e.conftest import SWIFT, Gateway, open_gateway
 from tests.e2e.forging import read, revocation_list
 from tests.e2e.test_every_route import acceptance_run, purges_in_two_years, signed_list
+from tests.segments.footage import DEFAULT, write
 
 READINGS_OF_THE_CONTRACT = (
     *("change list", "change windows", "annex list", "annex show", "annex draw"),
@@ -44,6 +52,7 @@ UNTRACED = {
     "simulate": "is not a gateway",
     "notifier": "writes the books of incidents, which the node's entries follow; sends mail, shows no picture",
     "watchdog": "writes the books of incidents, which the node's entries follow; shows no picture",
+    "recorder": "writes footage that a node shows, and a register of its own (tests/recorder); shows nobody a picture",
     "doctor": "pulls a camera beside the node, takes no slot and shows nobody its picture; see its help",
     "camera scan": "asks the network for devices; no node",
     "camera import": "checks a list of devices and writes it anew; no node",
@@ -60,6 +69,9 @@ UNTRACED = {
     "incident show": "tells what became of the interconnection: no person, no stream",
     "status": "tells how the interconnection stands: no person, no stream",
     "stream list": "tells how many slots are taken; who watches, and why, is masked (L19)",
+    "hold list": "reads a register of acts, each of which is traced",
+    "request list": "reads a register of acts, each of which is traced",
+    "request export": "reads a register of acts, each of which is traced",
     "correspondence list": "tells which mails left, to functions: no person, no stream",
     "correspondence show": "tells which mails left, to functions: no person, no stream",
 }
@@ -187,6 +199,7 @@ async def beside_a_running_node(typist: Typist, gateway: Gateway, folder: Path) 
     await incidents(typist)
     await the_conventions_life(typist, folder)
     await blocks(typist, gateway.cameras[0])
+    await safekeeping(typist, gateway.cameras[0], folder)
     await typist.type("trace statement", leaves=(Kind.TRACE_READ,))
     await typist.type("trace rotate-key", "--reason", "terme", leaves=(Kind.TRACE_KEY_ROTATED,))
     await a_purge_by_the_node(typist, folder)
@@ -266,6 +279,52 @@ async def blocks(typist: Typist, camera: str) -> None:
         blocked = await typist.type(f"block {kind}", subject, *because, leaves=(Kind.BLOCK_SET,))
         await typist.type("block lift", blocked["id"], "--reason", "levé", leaves=(Kind.BLOCK_LIFTED,))
     await typist.type("block list", leaves=(Kind.TRACE_READ,))
+
+
+@contextlib.contextmanager
+def footage_since(start: datetime, camera: str, folder: Path) -> Iterator[None]:
+    """While it lasts, a recorder has four seconds of a camera."""
+    write(folder / "footage" / "channel", start.astimezone(UTC))
+    with ThreadPoolExecutor(1) as threads, pytest.MonkeyPatch.context() as patch:
+        shelf = SegmentFolder(folder / "footage", "channel", Layout(DEFAULT), clock=SystemClock(), threads=threads)
+        patch.setattr(halfgateway.app.extracting, "open_recorders", lambda *_: ConfiguredRecorders({camera: shelf}))
+        yield
+
+
+async def safekeeping(typist: Typist, camera: str, folder: Path) -> None:
+    now = datetime.now(PARIS)
+    period = [f"{now - timedelta(hours=hours):%Y-%m-%dT%H:%M}" for hours in (30, 29)]
+    wish = ("--start", period[0], "--end", period[1], "--reference", "TJ78-2026-1")
+    held = str((await typist.type("hold add", camera, *wish, leaves=(Kind.HOLD_PLACED,)))["number"])
+    assert [each["alarm"] for each in (await typist.type("hold list"))["holds"]] == [True]
+    with footage_since(datetime.fromisoformat(period[0]).replace(tzinfo=PARIS), camera, folder):
+        copied = await typist.type("hold extract", held, "--output", folder / "scellé", leaves=(Kind.HOLD_EXTRACTING,))
+    assert [path.suffix for path in sorted((folder / "scellé").iterdir())] == [".json", ".mp4"]
+    medium = ("--medium", "scellé 12", "--manifest-sha256", copied["manifest_sha256"])
+    await typist.type("hold sealed", held, *medium, leaves=(Kind.HOLD_EXTRACTED,))
+    await typist.type("hold release", held, "--reason", "mainlevée", leaves=(Kind.HOLD_ENDED,))
+    asked = ("--service", "DOPC", "--channel", "mail", "--camera", camera)
+    number = str((await typist.type("request add", *asked, leaves=(Kind.REQUEST_RECEIVED,)))["number"])
+    told = ("--outcome", "not-served", "--cause", "no-recording", "--text", "aucun enregistrement")
+    await typist.type("request answer", number, *told, leaves=(Kind.REQUEST_ANSWERED,))
+    await typist.type("request export", "--output", folder / "demandes.xlsx", "--format", "xlsx")
+    await typist.type("retention", "--probe", leaves=(Kind.RETENTION_PROBED,))
+    days = ("--from", f"{now - timedelta(days=2):%Y-%m-%d}", "--to", f"{now:%Y-%m-%d}")
+    await typist.type("register", *days, "--output", folder / "registre.csv", leaves=(Kind.TRACE_EXPORTED,))
+    lines = (folder / "registre.csv").read_text(encoding="utf-8-sig").splitlines()[1:]
+    acts = [line.split(";")[3] for line in lines]  # L04: in their order; what the probe found comes after
+    assert acts[:6] == [
+        "hold.placed",
+        "hold.extracting",
+        "hold.extracted",
+        "hold.ended",
+        "request.received",
+        "request.answered",
+    ]
+    assert f";{camera};" in lines[0]
+    assert "TJ78-2026-1" in lines[0]
+    await typist.type("register", *days, "--output", folder / "r.pdf", "--format", "pdf", leaves=(Kind.TRACE_EXPORTED,))
+    assert (folder / "r.pdf").read_bytes().startswith(b"%PDF")
 
 
 async def orders(typist: Typist, folder: Path) -> None:

@@ -169,6 +169,7 @@ async def test_every_operation_leaves_what_it_declares_or_does_nothing(tmp_path:
         await exports(tour, tour.reel)
         await reservations(tour)
         await custody(tour)
+        await safekeeping(tour)
         await the_interconnection(tour)
         await incidents(tour)
         await the_conventions_life(tour)
@@ -196,10 +197,9 @@ async def what_is_read(tour: Tour) -> None:
         await tour.call("operator", "GET", path)
     for path in ("/assertion-keys", "/break-glass", "/interventions", "/orders"):
         await tour.call("officer", "GET", path)
-    period = "?start=2026-11-20T10:00:00Z&end=2026-11-20T11:00:00Z"
-    await tour.call(
-        "operator", "GET", f"/cameras/{camera}/recordings{period}", None, (Kind.RECORDING_SEARCHED,), status=404
-    )
+    hour = SystemClock().now() - timedelta(hours=2)
+    period = f"?start={hour:%Y-%m-%dT%H:%M:%SZ}&end={hour + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+    await tour.call("operator", "GET", f"/cameras/{camera}/recordings{period}", None, (Kind.RECORDING_SEARCHED,))
 
 
 async def designations(tour: Tour) -> None:
@@ -341,6 +341,32 @@ async def custody(tour: Tour) -> None:
     disk = {"person": "technicien-4", "reason": "remplacement d'un disque"}
     begun = await tour.call("ops", "POST", "/interventions", disk, (Kind.INTERVENTION_STARTED,))
     await tour.call("ops", "POST", f"/interventions/{begun['number']}/end", None, (Kind.INTERVENTION_ENDED,))
+
+
+async def safekeeping(tour: Tour) -> None:
+    """A hold on footage past the window opens nothing: PP is refused it as before (L26, C03)."""
+    camera, now = tour.gateway.cameras[0], SystemClock().now()
+    start, end = now - timedelta(days=20), now - timedelta(days=19)
+    hold = {"camera": camera, "start": start.isoformat(), "end": end.isoformat(), "reference": "TJ78-2026-1"}
+    placed = await tour.call("officer", "POST", "/holds", hold, (Kind.HOLD_PLACED,))
+    wish = {"camera": camera, "mode": "recorded", "reason": "L251-2-5", "start": hold["start"], "end": hold["end"]}
+    await tour.call("operator", "POST", "/streams", wish, (Kind.STREAM_REFUSED,), status=410)
+    period = f"?start={start:%Y-%m-%dT%H:%M:%SZ}&end={end:%Y-%m-%dT%H:%M:%SZ}"
+    await tour.call(
+        "operator", "GET", f"/cameras/{camera}/recordings{period}", None, (Kind.RECORDING_SEARCHED,), status=410
+    )
+    await tour.call("officer", "POST", f"/holds/{placed['number']}/extraction", None, (Kind.HOLD_EXTRACTING,))
+    sealed = {"medium": "scellé 12", "manifest_sha256": "0" * 64}
+    await tour.call("officer", "POST", f"/holds/{placed['number']}/sealed", sealed, (Kind.HOLD_EXTRACTED,))
+    lifted = {"reason": "mainlevée"}
+    await tour.call("officer", "POST", f"/holds/{placed['number']}/release", lifted, (Kind.HOLD_ENDED,))
+    asked = {"sort": "request", "channel": "mail", "service": "DOPC"}
+    received = await tour.call("ops", "POST", "/requests", asked, (Kind.REQUEST_RECEIVED,))
+    answer = {"outcome": "not-served", "cause": "no-recording", "text": "aucun enregistrement"}
+    await tour.call("ops", "POST", f"/requests/{received['number']}/answer", answer, (Kind.REQUEST_ANSWERED,))
+    await tour.call("ops", "POST", "/retention/probe", None, (Kind.RETENTION_PROBED,))
+    for path in ("/holds", "/requests", "/retention"):
+        await tour.call("auditor", "GET", path)
 
 
 async def the_interconnection(tour: Tour) -> None:

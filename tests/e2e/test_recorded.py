@@ -316,3 +316,17 @@ async def test_what_there_is_is_listed(recorded: Recorded, kind: str) -> None:
     if kind == "onvif":
         begins = [recorded.before(seconds=gap.ago.total_seconds()) for gap in GAPS]
         assert [end for _, end, _ in intervals[:-1]] == [rfc3339(each) for each in begins]
+
+
+async def test_the_retention_probe_tells_what_each_recorder_has(recorded: Recorded) -> None:
+    # C04: gaps of the window by the recorder's word; who tells its ends alone is not judged by them
+    status, found = await recorded.gateway.call("ops", "POST", "/retention/probe")
+    assert status == 200
+    by_camera = {each["camera"]: each for each in found["items"]}
+    for kind in KINDS:
+        told = by_camera[recorded.cameras[kind]]
+        assert (told["reached"], told["verified"]) == (True, kind != "url")
+    gaps = [recorded.before(seconds=gap.ago.total_seconds()) for gap in GAPS if gap.lasts > timedelta(minutes=1)]
+    told = by_camera[recorded.cameras["onvif"]]
+    assert told["oldest"] < told["accessible_from"]
+    assert ([each["start"] for each in told["gaps"]], told["breaches"]) == ([rfc3339(at) for at in gaps[::-1]], ["gap"])

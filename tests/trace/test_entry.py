@@ -20,6 +20,7 @@ AT = datetime(2026, 11, 21, 10, 15, 0, 42, tzinfo=UTC)
 FAMILIES = {
     "agent", "annex", "block", "break-glass", "change", "convention", "correspondence", "habilitation", "hold",
     "incident", "intervention", "notice", "request", "reservation",
+    "retention",
 }  # fmt: skip
 DECLARED = {
     "action.refused", "assertion.accepted", "assertion.key-declared", "assertion.key-revoked", "assertion.refused",
@@ -29,6 +30,7 @@ DECLARED = {
     "export.requested", "heartbeat", "interconnection.cut",
     "interconnection.degraded", "interconnection.restoration-proposed", "interconnection.restoration-refused",
     "interconnection.restored", "node.recovered", "node.started", "node.stopped",
+    "recording.destroyed", "recording.disk-low", "recording.gap", "recording.purged-early",
     "recording.searched", "registry.changed", "session.closed", "session.opened", "siem.caught-up", "siem.lagging",
     "siem.opened", "stream.described",
     "stream.granted", "stream.handed-over", "stream.moved", "stream.refused", "stream.requested",

@@ -1,0 +1,22 @@
+"""``halfgateway recorder``: SYN's recorder where a site has none (C04)."""
+
+from __future__ import annotations
+
+from camera_registry.clock import SystemClock
+from halfgateway.cli.attendants import attend, named_node
+from halfgateway.cli.common import WRONG_USAGE, ConfigOption, DataOption, stop
+from halfgateway.recording import RECORDER, recorder_of
+
+
+def recorder(config: ConfigOption = None, data: DataOption = None) -> None:
+    """Record the cameras that the configuration names, and destroy their footage in time, until SIGTERM."""
+    configuration, folder = named_node(config, data)
+    if configuration.recorder is None:
+        stop(WRONG_USAGE, "[recorder] is missing: nothing is to be recorded")
+
+    async def work() -> None:
+        async with recorder_of(configuration, folder, SystemClock()) as built:
+            await built.run()
+
+    folder.make()
+    attend(RECORDER, folder, configuration, work)
