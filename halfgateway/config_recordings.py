@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from camera_registry.connections import Connection, StreamSource
 from halfgateway.sections import Name, Section
-from halfgateway.segments.layout import check_pattern
+from halfgateway.segments.layout import DEFAULT_PATTERN, check_pattern
 
 
 def _is_a_zone(name: str) -> str:
@@ -109,9 +109,7 @@ class SegmentRecorderSection(Section):
     kind: Literal["segments"]
     id: Name
     folder: Path
-    pattern: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_is_a_pattern)] = (
-        "%Y-%m-%d/%Y%m%dT%H%M%S.%fZ.mp4"
-    )
+    pattern: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_is_a_pattern)] = DEFAULT_PATTERN
     time_zone: Zone = "UTC"
     cameras: dict[Name, Annotated[Channel, AfterValidator(_lies_below)]]
 

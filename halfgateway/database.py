@@ -16,7 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 
 from camera_registry.sql import Base
 from halfgateway.errors import HalfGatewayError
+from halfgateway.folder import DataFolder
 from halfgateway.migrations import HEAD
+
+EMBEDDED = "embedded"
+"""The URL of what the node brings itself: an SQLite database, a Valkey."""
 
 TABLE_MODULES = (
     "auth.tables",
@@ -112,6 +116,11 @@ class Database:
                 if not attempts_left:
                     raise
                 await asyncio.sleep(_WAL_RETRY_S)
+
+
+def database_at(url: str, folder: DataFolder) -> Database:
+    """The database that the configuration names, which may be the node's own. Raises DatabaseError."""
+    return Database(f"sqlite:///{folder.records}" if url == EMBEDDED else url)
 
 
 def all_tables() -> MetaData:

@@ -43,7 +43,6 @@ from camera_registry.paris import day_of
 from halfgateway.api.life_shapes import AcceptanceRequest, AnswerShape, SignatoryShape
 from halfgateway.api.rights_shapes import AgentRequest, HabilitationRequest, OrderRequest, PerimeterShape
 from halfgateway.app import Node, running_node
-from halfgateway.app.keeping import EMBEDDED, database_at
 from halfgateway.config import CameraSection, Configuration, DatabaseSection, ListenSection, NodeSection, TlsSection
 from halfgateway.config_recordings import RecorderSection
 from halfgateway.config_terms import (
@@ -54,6 +53,7 @@ from halfgateway.config_terms import (
     SiteSection,
     TimingsSection,
 )
+from halfgateway.database import EMBEDDED, database_at
 from halfgateway.demo_mail import contact_sections, mail_section
 from halfgateway.demo_recorders import recorder_sections
 from halfgateway.downstream.answers import REALM

@@ -28,12 +28,11 @@ from camera_registry.hold_store import HoldStore
 from camera_registry.order_store import OrderStore
 from camera_registry.orders import Order
 from camera_registry.store import CameraStore
-from halfgateway.app.keeping import EMBEDDED, database_at
 from halfgateway.attending import voices_of
 from halfgateway.config import Configuration, ConfigurationError
 from halfgateway.config_ops import directory_of
 from halfgateway.config_recorder import RecordingProcessSection
-from halfgateway.database import Database
+from halfgateway.database import EMBEDDED, Database, database_at
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.net.coalescing import Coalescing
@@ -44,7 +43,7 @@ from halfgateway.recorder.recorder import Footage, Recorder
 from halfgateway.recorder.retention import Hold, Retention, Rule
 from halfgateway.recorder.shelf import Shelf
 from halfgateway.relay.source import SourceKey
-from halfgateway.segments.writing import UsualPlacing
+from halfgateway.segments.layout import DEFAULT_PATTERN, Layout
 from halfgateway.survey import target_of
 from halfgateway.upstream.client import Target
 from halfgateway.upstream.pull import Puller
@@ -114,8 +113,8 @@ async def recorder_of(configuration: Configuration, folder: DataFolder, clock: C
     section = configuration.recorder
     if section is None:
         raise ConfigurationError(["recorder: nothing is recorded without it"])
-    placing = UsualPlacing()
-    shelf = Shelf(section.folder, placing)
+    layout = Layout(DEFAULT_PATTERN)
+    shelf = Shelf(section.folder, layout)
     async with AsyncExitStack() as life:
         keys = await asyncio.to_thread(NodeKeys.open, folder.secrets, configuration.trace.token_place())
         records = _records(configuration, folder, keys, clock, life)
@@ -124,7 +123,7 @@ async def recorder_of(configuration: Configuration, folder: DataFolder, clock: C
         await asyncio.to_thread(law.restore)
         await law.refresh()
         yield Recorder(
-            Footage(section.cameras, shelf, placing, section.segment_s),
+            Footage(section.cameras, shelf, layout, section.segment_s),
             lambda on_described: Puller(
                 records.target,
                 chance=random.random,

@@ -14,7 +14,7 @@ from auth.reservations import Reservations
 from auth.throttle import Throttle
 from camera_registry.clock import Clock
 from camera_registry.store import CameraStore
-from halfgateway.app.keeping import EMBEDDED, Records
+from halfgateway.app.keeping import Records
 from halfgateway.config import Configuration
 from halfgateway.control.admission import Admission
 from halfgateway.control.assertions import Assertions
@@ -42,6 +42,7 @@ from halfgateway.control.streams import StreamTable
 from halfgateway.control.terms import Terms
 from halfgateway.control.tickets import TicketKey, TicketStore
 from halfgateway.control.tracing import Tracer
+from halfgateway.database import EMBEDDED
 from halfgateway.downstream.answers import REALM
 from halfgateway.keys import NodeKeys
 from halfgateway.net.coalescing import Coalescing

@@ -9,10 +9,10 @@ from functools import partial
 from auth.trace import Journal
 from camera_registry.clock import Clock
 from halfgateway.app.door import Control
-from halfgateway.app.keeping import EMBEDDED
 from halfgateway.config import Configuration
 from halfgateway.control.clock_reference import read_kernel_clock
 from halfgateway.control.heartbeat import Heartbeat, offset_from_store
+from halfgateway.database import EMBEDDED
 from halfgateway.errors import StateStoreUnavailable
 
 

@@ -30,7 +30,7 @@ from halfgateway.control.revocation import RevocationFile
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.store import StateStore
 from halfgateway.control.terms import Terms
-from halfgateway.database import Database
+from halfgateway.database import EMBEDDED, Database, database_at
 from halfgateway.errors import StateStoreUnavailable
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
@@ -40,9 +40,6 @@ from ops.interconnection import first_open
 from ops.local_record import LocalRecord
 
 log = logging.getLogger(__name__)
-
-EMBEDDED = "embedded"
-"""The URL of what the node brings itself: a Valkey, an SQLite database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +55,6 @@ class Records:
     recovery_codes: RecoveryCodes
     break_glass: BreakGlassRegister
     interventions: InterventionRegister
-
-
-def database_at(url: str, folder: DataFolder) -> Database:
-    """The database that the configuration names, which may be the node's own. Raises DatabaseError."""
-    return Database(f"sqlite:///{folder.records}" if url == EMBEDDED else url)
 
 
 async def open_records(

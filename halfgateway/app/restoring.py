@@ -12,13 +12,14 @@ from auth.trace import Journal
 from camera_registry.clock import Clock
 from halfgateway.app.answering import probes_of
 from halfgateway.app.door import Control
-from halfgateway.app.keeping import EMBEDDED, Records
+from halfgateway.app.keeping import Records
 from halfgateway.app.preflight import NodePreflight
 from halfgateway.config import Configuration
 from halfgateway.control.clock_reference import read_kernel_clock
 from halfgateway.control.heartbeat import offset_from_store
 from halfgateway.control.proposals import Proposals
 from halfgateway.control.restoration import Look, Restoration
+from halfgateway.database import EMBEDDED
 from halfgateway.folder import DataFolder
 from halfgateway.survey import knock
 from ops.errors import OpsError

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from halfgateway.inspection.doctor import Report, Step
+from halfgateway.inspection.recorder_doctor import RecorderReport
 
 _TITLES = {
     "onvif-connect": "ONVIF, connexion",
@@ -19,6 +20,10 @@ _TITLES = {
     "rtsp-setup": "RTSP SETUP",
     "rtsp-play": "RTSP PLAY",
     "rtsp-teardown": "RTSP TEARDOWN",
+    "recorder-recordings": "Enregistrements déclarés",
+    "recorder-footage": "Images disponibles",
+    "replay-open": "Relecture, ouverture",
+    "replay-play": "Relecture d'une seconde",
 }
 
 _FAULTS = {
@@ -37,6 +42,10 @@ _FAULTS = {
     "clock-offset": "horloge fausse : les enregistrements seraient cherchés à la mauvaise heure",
     "no-media": "aucun paquet reçu",
     "no-key-frame": "aucune image clé reçue",
+    "no-such-recording": "l'enregistreur ne connaît pas tous les enregistrements configurés",
+    "no-footage": "aucune image pour au moins une caméra",
+    "no-recording": "aucune image",
+    "recorder-unreachable": "l'enregistreur ne répond pas, ou refuse",
 }
 
 _WARNINGS = {
@@ -47,6 +56,7 @@ _WARNINGS = {
     "packets-lost": "paquets perdus",
     "no-parameter-sets": "aucun jeu de paramètres, ni dans le SDP ni dans le flux",
     "packets-exceed-mtu": "paquets trop grands pour UDP",
+    "unverified-footage": "lacunes inconnues : l'enregistreur ne dit que le début et la fin",
 }
 
 _TRANSPORTS = {"tcp-interleaved": "TCP entrelacé", "udp": "UDP, faute de TCP entrelacé"}
@@ -55,10 +65,18 @@ _TRANSPORTS = {"tcp-interleaved": "TCP entrelacé", "udp": "UDP, faute de TCP en
 def doctor_text(report: Report) -> str:
     """One line a step, then the verdict."""
     profile = f", profil {report.profile}" if report.profile else ""
-    lines = [f"Caméra {report.camera}{profile}", *(_line(step) for step in report.steps)]
-    failed = sum(step.ok is False for step in report.steps)
-    verdict = "Tout fonctionne." if report.ok else f"Étapes en échec : {failed}."
-    return "\n".join([*lines, verdict])
+    return _text(f"Caméra {report.camera}{profile}", report.steps)
+
+
+def recorder_text(report: RecorderReport) -> str:
+    """The same of a recorder."""
+    return _text(f"Enregistreur {report.recorder}", report.steps)
+
+
+def _text(title: str, steps: Sequence[Step]) -> str:
+    failed = sum(step.ok is False for step in steps)
+    verdict = "Tout fonctionne." if all(step.ok for step in steps) else f"Étapes en échec : {failed}."
+    return "\n".join([title, *(_line(step) for step in steps), verdict])
 
 
 def _line(step: Step) -> str:
@@ -110,6 +128,41 @@ def _media(detail: dict[str, Any]) -> str:
     )
 
 
+def _recordings(detail: dict[str, Any]) -> str:
+    missing = f", manquants pour {', '.join(detail['missing'])}" if detail["missing"] else ""
+    return f"{detail['recordings']} enregistrement(s){missing}"
+
+
+def _footage(detail: dict[str, Any]) -> str:
+    if "cameras" not in detail:
+        return _said(detail)
+    return ", ".join(
+        f"{each['camera']} du {each['oldest']} au {each['newest']} en {each['intervals']} partie(s)"
+        if each["intervals"]
+        else f"{each['camera']} : rien"
+        for each in detail["cameras"]
+    )
+
+
+def _opened(detail: dict[str, Any]) -> str:
+    if "codec" not in detail:
+        return _said(detail)
+    return f"{detail['codec']}, {'lit' if detail['reverses'] else 'ne lit pas'} en arrière"
+
+
+def _replayed(detail: dict[str, Any]) -> str:
+    if "began" not in detail:
+        return _said(detail)
+    return (
+        f"{detail['pictures']} images, 1re image après {detail['first_picture_ms']} ms, filmée le {detail['began']}"
+        f" pour le {detail['asked']} demandé"
+    )
+
+
+def _said(detail: dict[str, Any]) -> str:
+    return str(detail.get("said", ""))
+
+
 _DETAILS: dict[str, Callable[[dict[str, Any]], str]] = {
     "onvif-clock": _clock,
     "onvif-device-information": _device,
@@ -121,4 +174,8 @@ _DETAILS: dict[str, Callable[[dict[str, Any]], str]] = {
         f"{_TRANSPORTS[detail['transport']]}, session de {detail['session_timeout_s'] or 60} s"
     ),
     "rtsp-play": _media,
+    "recorder-recordings": _recordings,
+    "recorder-footage": _footage,
+    "replay-open": _opened,
+    "replay-play": _replayed,
 }

@@ -21,13 +21,12 @@ from auth.errors import AuthError
 from camera_registry.clock import SystemClock
 from camera_registry.errors import RegistryError
 from halfgateway.app import Node, running_node
-from halfgateway.app.keeping import EMBEDDED, database_at
 from halfgateway.cli.attendants import commands_of
 from halfgateway.cli.common import REFUSED, WRONG_USAGE, JsonOption, say, stop
 from halfgateway.cli.demo_text import demo_text
 from halfgateway.config import Configuration, ConfigurationError, ConfigurationFile, open_questions, read_configuration
 from halfgateway.config_ops import faults_at_start, mail_questions
-from halfgateway.database import DatabaseError
+from halfgateway.database import EMBEDDED, DatabaseError, database_at
 from halfgateway.demo import DemoPorts, running_demo
 from halfgateway.errors import HalfGatewayError
 from halfgateway.folder import DataFolder

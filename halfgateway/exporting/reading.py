@@ -54,6 +54,9 @@ class Reading:
         self._replays = replays
         self._edge: Edge = replays.edge(export.request)
         self._now = now
+        self._new = False
+        self._last_at: datetime | None = None
+        self._period = timedelta()
         self._batch: list[Picture] = []
         self._batch_bytes = 0
 
@@ -62,12 +65,10 @@ class Reading:
         footage = self._replays.footage(self._export.request.camera)
         here: datetime | None = self._export.start
         step = FIRST_STEP
-        while here is not None and here < self._export.end:
-            before = self._film.reached
-            await self._play(footage, here)
-            reached = self._film.reached
-            step = FIRST_STEP if reached != before else step * 2
-            here = await self._next(footage, (reached or here) + step, step)
+        while here is not None and not await self._play(footage, here):
+            step = FIRST_STEP if self._new else step * 2
+            after = (self._film.reached or here) + max(step, self._period * 3 / 2)
+            here = await self._next(footage, after, step)
         if self._film.reached is None:
             raise NoRecording("Aucun enregistrement n'est disponible pour cette caméra sur la période demandée.")
 
@@ -79,19 +80,21 @@ class Reading:
         later = [each.start for each in found if each.start > after or step <= LONGEST_STEP]
         return later[0] if later else None
 
-    async def _play(self, footage: Footage, start: datetime) -> None:
-        """Copy from an instant on, until the recorder has no more in this format."""
+    async def _play(self, footage: Footage, start: datetime) -> bool:
+        """Copy from an instant on, until the recorder has no more in this format; whether the end was seen."""
+        self._new, before = False, self._film.reached
         try:
             described = _parameter_sets(await footage.describe(start))
             replay = await footage.open(start)
         except NoRecording:
-            return
+            return False
+        ended = False
         try:
             await in_thread(lambda: self._film.begin(replay.video.codec, described))
             passage = Passage(start, self._export.end, PlayOptions(rate_control=False))
             async with aclosing(replay.play(passage)) as pictures, asyncio.timeout(STALL_S) as limit:
                 async for picture in pictures:
-                    if picture.at >= self._export.end:
+                    if ended := picture.at >= self._export.end:
                         break
                     await self._take(picture)
                     limit.reschedule(asyncio.get_running_loop().time() + STALL_S)
@@ -102,6 +105,8 @@ class Reading:
             raise RecorderUnreachable("L'enregistreur ne répond plus.") from error
         finally:
             self._replays.later(replay.close())
+            self._new = self._film.reached != before
+        return ended
 
     async def _take(self, picture: Picture) -> None:
         """Hold a picture until there are enough of them; one from before the window is none of ours (C03)."""
@@ -111,6 +116,9 @@ class Reading:
             return
         if not self._batch and self._film.reached is None and not picture.clean:
             return
+        if self._last_at is not None and not picture.discontinuous and picture.at > self._last_at:
+            self._period = picture.at - self._last_at
+        self._last_at = picture.at
         self._batch.append(picture)
         size_bytes = sum(map(len, picture.packets))
         self._batch_bytes += size_bytes

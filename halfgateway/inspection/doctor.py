@@ -126,7 +126,7 @@ class Doctor:
 
     async def _ask_device(self, port: OnvifPort) -> None:
         async with self._step("onvif-connect") as step:
-            await _connect(self._device.onvif_url)
+            await reach(self._device.onvif_url)
         if not step.ok:
             self._steps += [Step(name) for name in STEPS if name.startswith("onvif-") and name != step.name]
             return
@@ -270,7 +270,7 @@ def _fault_of(failure: CameraFailure) -> str:
     return "malformed" if isinstance(failure.__cause__, RemoteProtocolError) else "unreachable"
 
 
-async def _connect(url: str) -> None:
+async def reach(url: str) -> None:
     """See whether anything listens where a device's address says. Raises Unreachable."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)

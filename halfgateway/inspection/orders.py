@@ -13,9 +13,8 @@ from camera_registry.order_store import OrderStore
 from camera_registry.orders import warnings_of
 from camera_registry.paris import day_of
 from camera_registry.records import transaction
-from halfgateway.app.keeping import EMBEDDED, database_at
 from halfgateway.config import Configuration
-from halfgateway.database import Database
+from halfgateway.database import EMBEDDED, Database, database_at
 from halfgateway.folder import DataFolder
 from ops.life import Life, read_life
 

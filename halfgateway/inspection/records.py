@@ -12,8 +12,8 @@ from camera_registry.clock import SystemClock
 from camera_registry.connections import CameraRecord, Connection
 from camera_registry.inventory import Device
 from camera_registry.store import CameraStore
-from halfgateway.app.keeping import EMBEDDED, database_at
 from halfgateway.config import Configuration
+from halfgateway.database import EMBEDDED, database_at
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.survey import device_of

@@ -18,7 +18,8 @@ from halfgateway.protocol.rtcp import SenderReport, parse_compound
 from halfgateway.recorder.timeline import Timeline
 from halfgateway.relay.chunk import RTCP_CHANNEL
 from halfgateway.relay.source import VideoFormat
-from halfgateway.segments.writing import Gap, Placing, SegmentWriter, UnwritablePicture
+from halfgateway.segments.layout import Layout
+from halfgateway.segments.writing import Gap, SegmentWriter, UnwritablePicture
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +55,14 @@ class Film:
         camera: str,
         folder: Path,
         *,
-        placing: Placing,
+        layout: Layout,
         segment_s: float,
         end: datetime | None,
         on_missing: Callable[[MissingFootage], None],
     ) -> None:
         self._camera = camera
         self._folder = folder
-        self._placing = placing
+        self._layout = layout
         self._segment_s = segment_s
         self._on_missing = on_missing
         self._end = end
@@ -98,7 +99,7 @@ class Film:
             video.clock_rate_hz,
             sets=sets,
             length_s=self._segment_s,
-            placing=self._placing,
+            layout=self._layout,
             after=self._end,
         )
         self._dropped = 0

@@ -15,7 +15,7 @@ from halfgateway.recorder.keeper import Keeper
 from halfgateway.recorder.shelf import Shelf
 from halfgateway.recorder.taking import Taking
 from halfgateway.relay.source import SourceKey
-from halfgateway.segments.writing import Placing
+from halfgateway.segments.layout import Layout
 from halfgateway.upstream.presentation import Presentation
 from halfgateway.upstream.pull import Puller
 
@@ -34,7 +34,7 @@ class Footage:
 
     cameras: Sequence[str]
     shelf: Shelf
-    placing: Placing
+    layout: Layout
     segment_s: float
 
 
@@ -93,7 +93,7 @@ class Recorder:
         film = Film(
             camera,
             footage.shelf.folder_of(camera),
-            placing=footage.placing,
+            layout=footage.layout,
             segment_s=footage.segment_s,
             end=end,
             on_missing=missing,

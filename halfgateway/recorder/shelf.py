@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from halfgateway.recorder.retention import Segment
-from halfgateway.segments.writing import Placing
+from halfgateway.segments.layout import Layout
+
+_CAMERA: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +28,20 @@ class Room:
 class Shelf:
     """Segments by camera below one folder, in folders whose order by name is that of time."""
 
-    def __init__(self, folder: Path, placing: Placing) -> None:
+    def __init__(self, folder: Path, layout: Layout) -> None:
         self._folder = folder
-        self._placing = placing
+        self._layout = layout
 
     def folder_of(self, camera: str) -> Path:
         """Where a camera's segments lie."""
         return self._folder / camera
 
     def cameras(self) -> list[str]:
-        """The cameras of which there may be footage, recorded still or not. Raises OSError."""
-        return sorted(each.name for each in self._folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+        """The cameras of which there may be footage, recorded still or not. Raises OSError.
+
+        What has no camera's name is the disk's own, as ``lost+found``, or somebody else's.
+        """
+        return sorted(each.name for each in self._folder.iterdir() if _CAMERA.fullmatch(each.name) and each.is_dir())
 
     def segments(self, camera: str) -> Iterator[Segment]:
         """A camera's segments, oldest first; what is no segment is passed over. Raises OSError.
@@ -76,7 +83,7 @@ class Shelf:
     def _named(self, camera: str, *, newest_first: bool = False) -> Iterator[tuple[datetime, Path]]:
         root = self.folder_of(camera)
         for path in _files(root, newest_first=newest_first):
-            start = self._placing.instant_of(path.relative_to(root).as_posix())
+            start = self._layout.instant_of(path.relative_to(root).as_posix())
             if start is not None:
                 yield start, path
 

@@ -77,7 +77,7 @@ class Footage(Protocol):
 
     @property
     def reverses(self) -> bool:
-        """Whether it plays in reverse."""
+        """Whether it plays in reverse; some recorders have said so only once they were asked anything else."""
 
     async def find(self, start: datetime, end: datetime) -> Sequence[Interval]:
         """What there is between two instants, in their order, clipped to them; empty where there is nothing."""

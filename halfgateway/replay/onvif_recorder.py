@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -34,6 +33,9 @@ What is recorded meanwhile is played all the same."""
 URL_FOR_S: Final = 60.0
 """Seconds for which a recording's URL is not asked again: most recorders give the same for months, some for a while."""
 
+REVERSES_FOR_S: Final = 300.0
+"""The same for whether it plays in reverse, also where it did not say: none is to wait for that at every opening."""
+
 NOT_A_GAP: Final = timedelta(seconds=1)
 """Footage that begins so soon after an instant holds it: recorders tell when it began and ended to the second."""
 
@@ -62,7 +64,7 @@ class OnvifRecorder:
         now = clock.monotonic
         self._found = SharedAnswers(self._search, FOUND_FOR_S, now=now)
         self._urls = SharedAnswers(device.replay_url, URL_FOR_S, now=now)
-        self._capabilities = SharedAnswers(self._ask_reverses, math.inf, now=now)
+        self._capabilities = SharedAnswers(self._ask_reverses, REVERSES_FOR_S, now=now)
 
     def footage(self, token: str) -> OnvifFootage:
         """The footage of the camera whose recording has this token."""
@@ -105,12 +107,14 @@ class OnvifRecorder:
         return intervals(changes, span, start, end, now)
 
     async def _learn(self) -> None:
-        """Whether it plays in reverse; where that cannot be known, it does not."""
-        with suppress(RegistryError):
-            self.reverses = await self._capabilities.get(None)
+        """Learn whether it plays in reverse."""
+        self.reverses = await self._capabilities.get(None)
 
     async def _ask_reverses(self, _: None) -> bool:
-        return await self._device.reverses()
+        """Where that cannot be known, it does not."""
+        with suppress(RegistryError):
+            return await self._device.reverses()
+        return False
 
 
 class OnvifFootage:

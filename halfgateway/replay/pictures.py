@@ -41,7 +41,8 @@ class Timeline:
     def __init__(self, passage: Passage, clock_rate_hz: int, now: datetime) -> None:
         self._clock_rate_hz = clock_rate_hz
         # With rate control timestamps are of what is shown, without it of what was filmed (ONVIF Streaming 6.5.2).
-        self._speed = passage.options.scale if passage.options.rate_control else 1.0
+        self._paced = passage.options.rate_control
+        self._speed = passage.options.scale if self._paced else 1.0
         bounds = (passage.start, passage.end or passage.start)
         self._earliest, self._latest = min(bounds) - DOUBT_BEYOND, max(bounds) + DOUBT_BEYOND
         self._now = now
@@ -50,8 +51,10 @@ class Timeline:
         self._last_timestamp = 0
         self._ticks = 0
 
-    def begins(self, at: datetime | None, rtp_timestamp: int | None) -> None:
-        """The recorder has said where it begins, and with which timestamp; either may be untold."""
+    def begins(self, at: datetime | None, rtp_timestamp: int | None, scale: float) -> None:
+        """The recorder has said where it begins, with which timestamp, and how fast; the first two may be untold."""
+        if self._paced:
+            self._speed = scale
         if at is not None and self._earliest <= at <= self._latest:
             self._origin = at
         if rtp_timestamp is not None and self._origin_timestamp is None:

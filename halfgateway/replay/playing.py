@@ -11,7 +11,7 @@ from camera_registry.clock import Clock
 from halfgateway.errors import RecorderUnreachable, RemoteProtocolError
 from halfgateway.protocol.messages import Response
 from halfgateway.protocol.ranges import ClockRange, parse_range
-from halfgateway.protocol.replay import FrameKind
+from halfgateway.protocol.replay import FrameKind, play_options
 from halfgateway.protocol.rtcp import Goodbye, SenderReport, parse_compound
 from halfgateway.protocol.rtp import is_rtp, marker
 from halfgateway.protocol.rtp_info import parse_rtp_info
@@ -48,6 +48,8 @@ class Playing:
         self._timeline = Timeline(passage, video.clock_rate_hz, clock.now())
         self._assembly = Assembly(video, self._timeline)
         self._clock = clock
+        self._said_goodbye = False
+        self._passed_over = False
         self._last: Picture | None = None
         self._last_wanted: datetime | None = None
         self._group_began: datetime | None = None
@@ -62,7 +64,7 @@ class Playing:
         except RemoteProtocolError:
             began = None
         at = began.start if isinstance(began, ClockRange) else None
-        self._timeline.begins(at, first.rtp_timestamp if first else None)
+        self._timeline.begins(at, first.rtp_timestamp if first else None, _scale_of(answer))
         for packet in let_in:
             self._feed(packet)
 
@@ -83,12 +85,13 @@ class Playing:
             if isinstance(each, SenderReport) and each.ntp_timestamp:
                 self._timeline.reported(each)
             elif isinstance(each, Goodbye) and self._gate.open:
+                self._said_goodbye = True
                 self._end()
 
     @property
     def over(self) -> bool:
         """Whether the recorder has said that no more comes."""
-        return self._assembly.ended
+        return self._assembly.ended or self._said_goodbye
 
     def hung_up(self) -> None:
         """The connection is lost: the end, where this one is at its end."""
@@ -109,6 +112,9 @@ class Playing:
             try:
                 picture = await self.backlog.take(patience_s)
             except TimeoutError as error:
+                if self._passed_over:  # it is not silent: what it sends is not wanted
+                    self._passed_over = False
+                    continue
                 last = self._last
                 if last is None or not self._at_its_end(last):
                     raise RecorderUnreachable("L'enregistreur n'envoie plus d'images.") from error
@@ -145,6 +151,8 @@ class Playing:
         self._last = picture
         if self._is_wanted(picture):
             self.backlog.put(picture)
+        else:
+            self._passed_over = True
         if self._assembly.ended:
             self._end()
 
@@ -161,7 +169,6 @@ class Playing:
 
     def _end(self) -> None:
         """No more is to come; the picture that was under way is the last."""
-        self._assembly.ended = True
         if not self.backlog.ended:
             for picture in self._assembly.flush():
                 if not self._is_past_its_end(picture) and self._is_wanted(picture):
@@ -205,3 +212,11 @@ class Pace:
         if ahead_s <= SKIPPED_GAP.total_seconds():
             return 0.0
         return ahead_s
+
+
+def _scale_of(answer: Response) -> float:
+    """The scale at which it plays: that which PLAY's answer names, or else the ordinary one (RFC 2326 12.34)."""
+    try:
+        return play_options(answer.headers).scale
+    except RemoteProtocolError:
+        return 1.0

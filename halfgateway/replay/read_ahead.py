@@ -39,10 +39,11 @@ async def read_ahead(
     """
     loop = asyncio.get_running_loop()
 
-    def next_turn() -> tuple[list[_Item | None], bool]:
-        return _turn(source, monotonic)
+    def next_turn(most: int = TURN_ITEMS) -> tuple[list[_Item | None], bool]:
+        return _turn(source, monotonic, most)
 
-    turn = loop.run_in_executor(threads, next_turn)
+    # The first is given as soon as it is there: somebody waits for it.
+    turn = loop.run_in_executor(threads, next_turn, 1)
     try:
         ended = False
         while not ended:
@@ -59,7 +60,7 @@ async def read_ahead(
         await asyncio.shield(_closed(turn, source, threads))
 
 
-def _turn(source: Iterator[_Item | None], monotonic: Callable[[], float]) -> tuple[list[_Item | None], bool]:
+def _turn(source: Iterator[_Item | None], monotonic: Callable[[], float], most: int) -> tuple[list[_Item | None], bool]:
     """The next items, and whether they are the last."""
     items: list[_Item | None] = []
     size_bytes = 0
@@ -69,11 +70,15 @@ def _turn(source: Iterator[_Item | None], monotonic: Callable[[], float]) -> tup
         if item is None:
             return items, False
         size_bytes += item.size_bytes
-        if len(items) >= TURN_ITEMS or size_bytes >= TURN_BYTES or monotonic() >= until_s:
+        if len(items) >= most or size_bytes >= TURN_BYTES or monotonic() >= until_s:
             return items, False
     return items, True
 
 
 async def _closed(turn: Awaitable[object], source: Generator[object, None, None], threads: Executor) -> None:
     await asyncio.gather(turn, return_exceptions=True)
-    await asyncio.get_running_loop().run_in_executor(threads, source.close)
+    try:
+        await asyncio.get_running_loop().run_in_executor(threads, source.close)
+    except RuntimeError:
+        # The threads were given up before those who read: to close a file takes no time, to leave it open would.
+        source.close()

@@ -7,10 +7,10 @@ same session. What nobody takes is not read, so that it stays with the recorder;
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import ExitStack, aclosing, suppress
 from typing import Final
 
 from camera_registry.clock import Clock
@@ -107,22 +107,20 @@ class RtspReplay:
             RecorderUnreachable: no answer, or no session to give.
             NoRecording: it knows of no such recording.
         """
-        access.take()
         media = _Media()
-        client: CameraClient | None = None
-        try:
-            client = await CameraClient.connect(target, media, coalescing=coalescing)
-            options = await client.request("OPTIONS", target.url)
-            access.habits.keep_alive.announced(options.headers.get("Public"))
-            presentation = await describe(client, target)
-            granted = await _set_up(client, presentation, access, asks_for_replay=clock_ranges)
-        except BaseException as error:
-            if client is not None:
-                client.close()
-            access.give_back()
-            if isinstance(error, CameraFailure):
-                raise access.failed(error) from error
-            raise
+        with ExitStack() as undo:
+            access.take()
+            undo.callback(access.give_back)
+            try:
+                client = await CameraClient.connect(target, media, coalescing=coalescing)
+                undo.callback(client.close)
+                options = await client.request("OPTIONS", target.url)
+                access.habits.keep_alive.announced(options.headers.get("Public"))
+                presentation = await describe(client, target)
+                granted = await _set_up(client, presentation, access, asks_for_replay=clock_ranges)
+            except CameraFailure as failure:
+                raise access.failed(failure) from failure
+            undo.pop_all()
         access.answered()
         replay = cls(
             access,
@@ -156,7 +154,7 @@ class RtspReplay:
             playing = self._current = self._prepared(passage, immediate=immediate)
             try:
                 await self._begin(playing, passage, immediate=immediate)
-                async with contextlib.aclosing(playing.pictures(self._silence_limit_s, self._next_footage)) as pictures:
+                async with aclosing(playing.pictures(self._silence_limit_s, self._next_footage)) as pictures:
                     async for picture in pictures:
                         yield picture
             finally:
@@ -171,10 +169,12 @@ class RtspReplay:
         self._closed = True
         try:
             self._keeping_alive.cancel()
+            if self._current is not None:
+                self._current.backlog.end()
             self._current = None
             self._client.resume_reading()  # or the answer would not come
             await self._stop_pausing()
-            with contextlib.suppress(CameraFailure):
+            with suppress(CameraFailure):
                 await self._ask("TEARDOWN", {}, timeout_s=GOODBYE_TIMEOUT_S)
         finally:
             self._client.close()
@@ -237,7 +237,7 @@ class RtspReplay:
     async def _pause_soon(self) -> None:
         await asyncio.sleep(PAUSE_AFTER_S)
         self._client.resume_reading()
-        with contextlib.suppress(CameraFailure):  # whoever plays next is told
+        with suppress(CameraFailure):  # whoever plays next is told
             await self._pause()
 
     async def _pause(self) -> None:
@@ -259,15 +259,14 @@ class RtspReplay:
 
     async def _keep_alive(self) -> None:
         """Give signs of life of both kinds, playing or paused, also while its answers are not read."""
+        habit = self._access.habits.keep_alive
         while True:
             await asyncio.sleep(self._keep_alive_s)
             self._client.send_media(self._report)
             if self._current is not None and self._current.backlog.held:
-                self._client.tell("OPTIONS", self._url, {"Session": self._session})
+                habit.tell(self._client, self._url, self._session)
             else:
-                await self._access.habits.keep_alive.ask(
-                    self._client, self._url, self._session, patience_s=self._keep_alive_s / 2
-                )
+                await habit.ask(self._client, self._url, self._session, patience_s=self._keep_alive_s / 2)
 
     async def _ask(self, method: str, headers: Mapping[str, str], *, timeout_s: float | None = None) -> Response:
         said = {"Session": self._session, **headers}

@@ -69,6 +69,11 @@ class SegmentFolder(Footage):
         self._threads = threads
         self._sleep = sleep
 
+    @property
+    def passed_over(self) -> int:
+        """Names that are no segment's and files without footage, among those met lately; for who looks after it."""
+        return self._catalogue.passed_over
+
     async def find(self, start: datetime, end: datetime) -> Sequence[Interval]:
         """See :class:`Footage`. The first time, each segment in between is opened; later only those that changed."""
         found = await self._blocking(lambda: self._catalogue.intervals(start, end))
@@ -187,6 +192,9 @@ def _pictures(catalogue: Catalogue, codec: Codec, passage: Passage) -> Generator
                 continue
             timing = timing or _Timing(each, options.scale, rate_control=options.rate_control)
             packets = packetiser.packets(each.unit.data, base + timing.rtp_ticks(each))
+            if not packets:
+                # Damage that the file's own marks do not show: nothing in it is a unit.
+                continue
             picture = Picture(packets, each.unit.at, each.unit.clean, each.discontinuous, each.last)
             yield _Due(picture, timing.after_s(each))
 

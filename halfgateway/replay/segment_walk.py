@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from halfgateway.protocol.codec import Codec
@@ -79,7 +79,7 @@ def backwards(
                 yield Shown(unit, max(each.at for each in units), discontinuous=place == 1, last=ends_footage)
             if end is not None and group[0].at <= end:
                 return
-        limit = None if goes_on else segment.start
+        limit = None if goes_on else segment.start - timedelta.resolution
         segment = before
 
 

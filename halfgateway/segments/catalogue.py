@@ -12,9 +12,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from halfgateway.segments.boxes import told_duration
 from halfgateway.segments.layout import Layout
 from halfgateway.segments.reading import LONGEST_SEGMENT, Segment, UnreadableSegment, examine, stamp_of
 
@@ -37,6 +39,19 @@ _SETTLED_S: Final = 2.0
 _EARLIEST: Final = datetime(1970, 1, 2, tzinfo=UTC)
 
 _Entry = tuple[datetime, str]
+_Stamp = tuple[int, int]
+
+
+class _Unreadable(Enum):
+    """A file that holds no footage, as long as it does not change."""
+
+    UNREADABLE = 1
+
+
+_UNREADABLE: Final = _Unreadable.UNREADABLE
+
+_Known = Segment | timedelta | _Unreadable
+"""What is remembered of a file: all, how long it lasts, or that there is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +77,21 @@ class Catalogue:
         self._now = now
         self._lock = threading.Lock()
         self._listings: OrderedDict[str, _Listing] = OrderedDict()
-        self._examined: OrderedDict[str, tuple[tuple[int, int], Segment | None]] = OrderedDict()
+        self._examined: OrderedDict[str, tuple[_Stamp, _Known]] = OrderedDict()
 
     @property
     def passed_over(self) -> int:
         """How many names that are no segment's, and how many files without footage, were met and not forgotten yet."""
         with self._lock:
             strange = sum(listing.strange for listing in self._listings.values())
-            return strange + sum(segment is None for _, segment in self._examined.values())
-
-    def between(self, start: datetime, end: datetime) -> list[Segment]:
-        """The segments with a picture in [``start``, ``end``), in the order in which they begin."""
-        first = self._last_named(start)
-        begins = first.named if first is not None else start
-        found = [segment for segment in self._forwards(begins, end) if start < segment.end]
-        return [segment for segment in found if segment.start < end]
+            return strange + sum(known is _UNREADABLE for _, known in self._examined.values())
 
     def intervals(self, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
         """The runs of segments that join, clipped to [``start``, ``end``)."""
-        return runs([(each.start, each.end) for each in self.between(start, end)], start, end)
+        first = self._last_named(start)
+        begins = first.named if first is not None else start
+        ends = ((named, self._end(named, path)) for named, path in self._entries(begins, end))
+        return runs([(named, ending) for named, ending in ends if ending is not None], start, end)
 
     def at_or_after(self, instant: datetime) -> Segment | None:
         """The segment that holds an instant, else the next; the last one, where recording may be going on."""
@@ -94,7 +105,7 @@ class Catalogue:
 
     def at_or_before(self, instant: datetime) -> Segment | None:
         """The segment that begins last at or before an instant."""
-        return self._last_named(instant)
+        return self._last_named(instant, longest=None)
 
     def after(self, segment: Segment) -> Segment | None:
         """The next segment that ends later."""
@@ -128,14 +139,18 @@ class Catalogue:
 
     def _forwards(self, start: datetime, end: datetime | None) -> Iterator[Segment]:
         """The readable segments whose names tell [``start``, ``end``)."""
+        for named, path in self._entries(start, end):
+            segment = self._segment(named, path)
+            if segment is not None:
+                yield segment
+
+    def _entries(self, start: datetime, end: datetime | None) -> Iterator[_Entry]:
         for folder in self._leaves(start, end):
             entries = self._listing(folder).segments
-            for named, path in entries[bisect_left(entries, start, key=_named) :]:
-                if end is not None and named >= end:
+            for entry in entries[bisect_left(entries, start, key=_named) :]:
+                if end is not None and entry[0] >= end:
                     break
-                segment = self._segment(named, path)
-                if segment is not None:
-                    yield segment
+                yield entry
 
     def _leaves(self, start: datetime | None, end: datetime | None) -> list[str]:
         """The folders in which segments lie that begin between two instants, in the order of their times."""
@@ -198,26 +213,50 @@ class Catalogue:
 
     def _segment(self, named: datetime, path: str) -> Segment | None:
         """What a file holds, from memory where it has not changed."""
-        try:
-            stamp = stamp_of(self._folder / path)
-        except FileNotFoundError:
-            return None
-        with self._lock:
-            known = self._examined.get(path)
-            if known is not None and known[0] == stamp:
-                self._examined.move_to_end(path)
-                return known[1]
+        stamp = self._stamp(path)
+        known = self._known(path, stamp)
+        if stamp is None or isinstance(known, Segment) or known is _UNREADABLE:
+            return known if isinstance(known, Segment) else None
         try:
             segment = examine(self._folder / path, named)
         except UnreadableSegment as error:
-            if not error.lasting:
-                return None
-            segment = None
+            if error.lasting:
+                self._remember(path, stamp, _UNREADABLE)
+            return None
+        self._remember(path, stamp, segment)
+        return segment
+
+    def _end(self, named: datetime, path: str) -> datetime | None:
+        """When a file's footage ends, without opening it where its boxes tell."""
+        stamp = self._stamp(path)
+        known = self._known(path, stamp)
+        if isinstance(known, timedelta):
+            return named + known
+        if stamp is not None and known is None and (lasts := _told_duration(self._folder / path)) is not None:
+            self._remember(path, stamp, lasts)
+            return named + lasts
+        segment = self._segment(named, path)
+        return segment.end if segment is not None else None
+
+    def _stamp(self, path: str) -> _Stamp | None:
+        try:
+            return stamp_of(self._folder / path)
+        except FileNotFoundError:
+            return None
+
+    def _known(self, path: str, stamp: _Stamp | None) -> _Known | None:
         with self._lock:
-            self._examined[path] = stamp, segment
+            known = self._examined.get(path)
+            if known is None or known[0] != stamp:
+                return None
+            self._examined.move_to_end(path)
+            return known[1]
+
+    def _remember(self, path: str, stamp: _Stamp, known: _Known) -> None:
+        with self._lock:
+            self._examined[path] = stamp, known
             if len(self._examined) > MAX_EXAMINED:
                 self._examined.popitem(last=False)
-        return segment
 
 
 def joins(end: datetime, start: datetime) -> bool:
@@ -238,6 +277,15 @@ def runs(spans: Sequence[tuple[datetime, datetime]], start: datetime, end: datet
             found.append((begins, ends))
     clipped = ((max(start, begins), min(end, ends)) for begins, ends in found)
     return [(begins, ends) for begins, ends in clipped if begins < ends]
+
+
+def _told_duration(path: Path) -> timedelta | None:
+    """What the boxes of a regular file tell; None also where it cannot be read now."""
+    try:
+        lasts = told_duration(path) if path.is_file() else None
+    except OSError:
+        return None
+    return lasts if lasts is None or lasts <= LONGEST_SEGMENT else None
 
 
 def _named(entry: _Entry) -> datetime:

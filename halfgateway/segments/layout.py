@@ -12,6 +12,9 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import PurePosixPath
 from typing import Final
 
+DEFAULT_PATTERN: Final = "%Y-%m-%d/%Y%m%dT%H%M%S.%fZ.mp4"
+"""By day, the instant in UTC in the name: how segments lie that are ours."""
+
 _DIGITS: Final = {
     "Y": "[0-9]{4}",
     "m": "[0-9]{2}",

@@ -41,6 +41,10 @@ LONGEST_SEGMENT: Final = timedelta(days=1)
 _BOXES: Final = frozenset({b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"uuid"})
 _SYNC: Final = 0x47
 _TS_PACKET_BYTES: Final = 188
+_STEPS_BACK_S: Final = (0, 2, 10, 60)
+"""How far before an instant, in seconds, its clean picture is looked for where a file has no index of them; then, from
+the beginning."""
+
 _TAIL: Final = Fraction(1, 10)
 _CODECS: Final = {"h264": Codec.H264, "hevc": Codec.H265}
 
@@ -249,7 +253,8 @@ class SegmentReader:
 
     def _clean_pts(self, wanted: int) -> int | None:
         """The time stamp of the last clean picture at or before ``wanted``."""
-        for origin in (wanted, None):
+        before = (wanted - int(seconds / self._clock) for seconds in _STEPS_BACK_S)
+        for origin in [*(pts for pts in before if pts >= self._segment.first_pts), None]:
             self._rewind(origin)
             found = None
             for packet in self._packets():
@@ -337,7 +342,7 @@ def _kind_of(path: Path) -> _Container:
 
 def _opened(path: Path, kind: _Container) -> InputContainer:
     try:
-        return av.open(str(path), "r", format=kind, container_options=_OPTIONS)
+        return av.open(f"file:{path}", "r", format=kind, container_options=_OPTIONS)
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         raise UnreadableSegment(f"{path.name} cannot be opened") from error
 

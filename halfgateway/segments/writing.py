@@ -14,10 +14,10 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
-from pathlib import Path, PurePosixPath
-from typing import Final, Protocol
+from pathlib import Path
+from typing import Final
 
 import av
 from av.container import InputContainer
@@ -28,13 +28,9 @@ from halfgateway.errors import HalfGatewayError
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.depacketise import START_CODE, AccessUnit
 from halfgateway.protocol.rtp import timestamp_distance
+from halfgateway.segments.layout import Layout
 
 log = logging.getLogger(__name__)
-
-DEFAULT_PATTERN: Final = "%Y-%m-%d/%Y%m%dT%H%M%S.%fZ.mp4"
-"""Where a segment lies below its camera's folder, by the instant (UTC) of its first picture (strftime)."""
-
-_NAME: Final = DEFAULT_PATTERN.rpartition("/")[2]
 
 FRAGMENT_S: Final = 1.0
 """The longest fragment: what a kill loses of a camera whose keyframes are far apart."""
@@ -71,32 +67,6 @@ class Gap:
     end: datetime
 
 
-class Placing(Protocol):
-    """Where a segment lies below its camera's folder, by the instant of its first picture, and the way back."""
-
-    def path_of(self, instant: datetime) -> PurePosixPath:
-        """Where the segment lies that begins at an aware instant."""
-
-    def instant_of(self, path: PurePosixPath | str) -> datetime | None:
-        """The instant (UTC) at which the segment of this path begins; None where it is none of a segment."""
-
-
-class UsualPlacing:
-    """By day, with the instant in the name: :data:`DEFAULT_PATTERN`."""
-
-    def path_of(self, instant: datetime) -> PurePosixPath:
-        """See :class:`Placing`."""
-        return PurePosixPath(instant.astimezone(UTC).strftime(DEFAULT_PATTERN))
-
-    def instant_of(self, path: PurePosixPath | str) -> datetime | None:
-        """See :class:`Placing`."""
-        try:
-            instant = datetime.strptime(PurePosixPath(path).name, _NAME).replace(tzinfo=UTC)
-        except ValueError:
-            return None
-        return instant if self.path_of(instant) == PurePosixPath(path) else None
-
-
 def parameter_sets(codec: Codec, unit: AccessUnit) -> tuple[bytes, ...]:
     """The parameter sets that an access unit holds, in their order."""
     return tuple(nal for nal in unit.nal_units if nal and _kind(codec, nal) in _SETS[codec])
@@ -118,7 +88,7 @@ class SegmentWriter:
         *,
         sets: Sequence[bytes] = (),
         length_s: float = 60.0,
-        placing: Placing,
+        layout: Layout,
         after: datetime | None = None,
     ) -> None:
         self._folder = folder
@@ -126,7 +96,7 @@ class SegmentWriter:
         self._clock_rate_hz = clock_rate_hz
         self._described = tuple(sets)
         self._length_s = length_s
-        self._placing = placing
+        self._layout = layout
         self._open: _Segment | None = None
         self.end = after
 
@@ -152,7 +122,7 @@ class SegmentWriter:
 
     def _begin(self, unit: AccessUnit, at: datetime) -> Gap | None:
         start, before = self._next_start(at), self.end
-        path = self._folder / self._placing.path_of(start)
+        path = self._folder / self._layout.path_of(start)
         sets = parameter_sets(self._codec, unit) or self._described
         self._open = _Segment(path, self._codec, self._clock_rate_hz, unit, sets, start)
         self._add(self._open, unit)

@@ -17,7 +17,7 @@ from typing import Final
 from camera_registry.clock import Clock
 from halfgateway.simulator.clips import ClipError
 from halfgateway.simulator.recordings import KEEPS, Recording
-from halfgateway.simulator.segments import SEGMENT_S, SegmentWriter, write_sparsely
+from halfgateway.simulator.segments import SEGMENT_S, SegmentWriter, passages
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,10 @@ EVERY: Final = timedelta(hours=6)
 LASTS: Final = timedelta(seconds=10)
 """How long a passage is."""
 
-WHOLE: Final = timedelta(minutes=10)
-"""How far back there is no gap when the recorder starts; the footage of all cameras together is some 10 MB."""
+MINUTE: Final = timedelta(seconds=SEGMENT_S)
+
+WHOLE: Final = timedelta(minutes=5)
+"""How far back there is no gap when the recorder starts: a few seconds of encoding."""
 
 KEPT_WHOLE: Final = timedelta(hours=1)
 """How long what is new stays, for a simulator that runs for days: some 60 MB. After it the segment is removed."""
@@ -45,11 +47,10 @@ class FootageFolder:
         self._task: asyncio.Task[None] | None = None
         self._laid: list[tuple[datetime, list[Path]]] = []
 
-    async def begin(self, recordings: Sequence[Recording]) -> None:
-        """Lay the passages, and go on with what is new. Raises ClipError, OSError."""
-        now = self._minute()
-        await asyncio.to_thread(self._lay_passages, tuple(recordings), now)
-        self._task = asyncio.create_task(self._go_on(tuple(recordings), now - WHOLE))
+    def begin(self, recordings: Sequence[Recording]) -> None:
+        """Lay what is to be there, the last minutes first, and go on with what is new. Raises OSError."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._task = asyncio.create_task(self._lay(tuple(recordings), self._minute()))
 
     async def end(self) -> None:
         """Lay nothing more; what is there stays."""
@@ -59,23 +60,32 @@ class FootageFolder:
                 await self._task
             self._task = None
 
-    def _lay_passages(self, recordings: tuple[Recording, ...], now: datetime) -> None:
-        midnight = now.replace(hour=0, minute=0)
-        write_sparsely(self.root, recordings, midnight - KEEPS, now - WHOLE, every=EVERY, lasts=LASTS)
-
-    async def _go_on(self, recordings: tuple[Recording, ...], since: datetime) -> None:
+    async def _lay(self, recordings: tuple[Recording, ...], now: datetime) -> None:
         try:
+            since = await self._lay_minutes(recordings, now - WHOLE)
+            midnight = now.replace(hour=0, minute=0)
+            for passage in passages(midnight - KEEPS, now - WHOLE, every=EVERY, lasts=LASTS):
+                await asyncio.to_thread(self._lay_passage, recordings, *passage)
             while True:
-                while since < self._minute():
-                    await asyncio.to_thread(self._lay_minute, recordings, since)
-                    since += timedelta(seconds=SEGMENT_S)
-                until_next = since + timedelta(seconds=SEGMENT_S) - self._clock.now()
+                since = await self._lay_minutes(recordings, since)
+                until_next = since + MINUTE - self._clock.now()
                 await asyncio.sleep(max(0.1, until_next.total_seconds()))
         except (ClipError, OSError) as error:
             log.warning("simulated_recorder.footage_failed folder=%s error=%s", self.root, error)
 
+    async def _lay_minutes(self, recordings: tuple[Recording, ...], since: datetime) -> datetime:
+        """Lay every minute that is over, from this one on; return the next."""
+        while since < self._minute():
+            await asyncio.to_thread(self._lay_minute, recordings, since)
+            since += MINUTE
+        return since
+
+    def _lay_passage(self, recordings: tuple[Recording, ...], start: datetime, end: datetime) -> None:
+        for recording in recordings:
+            self._writer.write(recording, start, end)
+
     def _lay_minute(self, recordings: tuple[Recording, ...], minute: datetime) -> None:
-        end = minute + timedelta(seconds=SEGMENT_S)
+        end = minute + MINUTE
         paths = [path for recording in recordings for path in self._writer.write(recording, minute, end)]
         self._laid.append((minute, paths))
         while self._laid[0][0] < minute - self._kept_whole:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -35,6 +37,21 @@ _PATHS: Final[Mapping[str, str]] = {
     REPLAY: "/onvif/replay_service",
 }
 
+KEEP_ALIVE: Final = timedelta(seconds=60)
+"""How long results are kept for who does not say how long, since they were last asked for."""
+
+_SECONDS = re.compile(r"PT(?P<seconds>[0-9]{1,6}(?:\.[0-9]{1,6})?)S")
+
+
+@dataclass(slots=True)
+class _Search:
+    """What was found and not yet given, and until when it is kept."""
+
+    left: list[str]
+    keep_alive: timedelta
+    kept_until: datetime
+
+
 Answers = Mapping[tuple[str, str], Callable[[], str]]
 
 
@@ -58,7 +75,7 @@ class RecorderDevice(OnvifServer):
         self._behaviour = behaviour
         self._rtsp_port = rtsp_port
         self._random_bytes = random_bytes
-        self._searches: dict[str, list[str]] = {}
+        self._searches: dict[str, _Search] = {}
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if self._behaviour.silent:
@@ -194,11 +211,14 @@ class RecorderDevice(OnvifServer):
         token = f"Search{self._random_bytes(4).hex()}"
         if len(self._searches) >= MAX_SEARCHES:
             self._searches.pop(next(iter(self._searches)))
-        self._searches[token] = found[::-1] if self._behaviour.out_of_order else found
+        said = _SECONDS.fullmatch(call.text("KeepAliveTime"))
+        keep_alive = KEEP_ALIVE if said is None else timedelta(seconds=float(said["seconds"]))
+        left = found[::-1] if self._behaviour.out_of_order else found
+        self._searches[token] = _Search(left, keep_alive, self._clock.now() + keep_alive)
         return recorder_messages.search_begun(call.name, token)
 
     def _results(self, call: Call) -> str:
-        left = self._search(call)
+        left = self._search(call).left
         most = call.text("MaxResults")
         wanted = int(most) if most.isdigit() and int(most) else len(left)
         count = min(wanted, self._behaviour.results_at_once)
@@ -211,11 +231,13 @@ class RecorderDevice(OnvifServer):
         del self._searches[call.text("SearchToken")]
         return recorder_messages.search_ended(self._now())
 
-    def _search(self, call: Call) -> list[str]:
-        found = self._searches.get(call.text("SearchToken"))
-        if found is None:
+    def _search(self, call: Call) -> _Search:
+        """The search that is asked about, which is kept for longer by that."""
+        search, now = self._searches.get(call.text("SearchToken")), self._clock.now()
+        if search is None or search.kept_until < now:
             raise Refused("InvalidToken", "The search token is invalid")
-        return found
+        search.kept_until = now + search.keep_alive
+        return search
 
     def _told(self, instant: datetime) -> datetime:
         return instant + timedelta(seconds=self._behaviour.clock_offset_s)

@@ -84,12 +84,11 @@ class ReplayDesk(Desk):
         )
 
 
-class ReplayDialogue(Dialogue):
+class ReplayDialogue(Dialogue[ReplayDesk]):
     """One connection's requests and its one session, if it has set one up."""
 
     def __init__(self, desk: ReplayDesk, transport: asyncio.Transport) -> None:
         super().__init__(desk)
-        self._desk = desk
         self._transport = transport
         self._media: ReplaySending | None = None
         self._requires_replay = False

@@ -5,11 +5,12 @@ One session a connection, as small devices have it. Everything but OPTIONS wants
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 from camera_registry.clock import Clock
 from halfgateway.errors import RemoteProtocolError
@@ -18,6 +19,7 @@ from halfgateway.protocol.messages import Request, Response, response
 from halfgateway.protocol.session import Session
 from halfgateway.protocol.states import PUBLIC_METHODS, ServerState, allowed, next_server_state
 from halfgateway.simulator.behaviour import Behaviour
+from halfgateway.simulator.datagrams import DatagramWire
 from halfgateway.simulator.digest_gate import DigestGate
 from halfgateway.simulator.identity import DeviceIdentity
 from halfgateway.simulator.media_session import MediaCounters
@@ -37,7 +39,7 @@ class RtspCounters:
     connections: int = 0
 
 
-class Desk:
+class Desk(ABC):
     """What all RTSP connections to one device share."""
 
     def __init__(
@@ -58,6 +60,10 @@ class Desk:
         self._clock = clock
         self._random_bytes = random_bytes
 
+    @abstractmethod
+    def dialogue(self, transport: asyncio.Transport, open_datagrams: Callable[[], DatagramWire]) -> Dialogue[Any]:
+        """What answers a new connection; ``open_datagrams`` gives the wire of a session that wants UDP."""
+
     def refusal_of(self, request: Request) -> Response | None:
         """Return the 401 that a request earns, or None if its credentials are good."""
         challenges = self.gate.check(request.headers.get("Authorization"), request.method, request.uri)
@@ -72,11 +78,14 @@ class Desk:
         return self._random_bytes(_SESSION_BYTES).hex().upper()
 
 
-class Dialogue(ABC):
+OwnDesk = TypeVar("OwnDesk", bound=Desk)
+
+
+class Dialogue(ABC, Generic[OwnDesk]):
     """One connection's requests and its one session, if it has set one up."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._house = desk
+    def __init__(self, desk: OwnDesk) -> None:
+        self._desk = desk
         self._session_id = ""
         self._state = ServerState.INIT
 
@@ -96,8 +105,8 @@ class Dialogue(ABC):
 
     def respond(self, request: Request) -> Response | None:
         """Answer a request; None if this device is set to leave it unanswered."""
-        self._house.counters.requests[request.method] += 1
-        if self.in_session and request.method in _KEEP_ALIVES and not self._house.behaviour.answers_keep_alive:
+        self._desk.counters.requests[request.method] += 1
+        if self.in_session and request.method in _KEEP_ALIVES and not self._desk.behaviour.answers_keep_alive:
             return None
         cseq = request.headers.get("CSeq")
         if cseq is None:
@@ -114,12 +123,12 @@ class Dialogue(ABC):
     def _answer(self, request: Request) -> Response:
         if request.method == "OPTIONS":
             return response(200, Headers([("Public", ", ".join(PUBLIC_METHODS))]))
-        unproven = self._house.refusal_of(request)
+        unproven = self._desk.refusal_of(request)
         if unproven is not None:
             return unproven
-        refusal = self._house.behaviour.rtsp_refusal
+        refusal = self._desk.behaviour.rtsp_refusal
         if refusal is not None and request.method in _REFUSED_METHODS:
-            answer = unauthorised(self._house.gate.challenges()) if refusal.status == 401 else response(refusal.status)
+            answer = unauthorised(self._desk.gate.challenges()) if refusal.status == 401 else response(refusal.status)
             if refusal.retry_after_s is not None:
                 answer.headers.set("Retry-After", str(refusal.retry_after_s))
             return answer
@@ -138,14 +147,14 @@ class Dialogue(ABC):
     def _begin_session(self) -> bool:
         """Take a session, in place of the one before; False where the device has none left."""
         self.end()
-        if len(self._house.sessions) >= self._house.behaviour.session_limit:
+        if len(self._desk.sessions) >= self._desk.behaviour.session_limit:
             return False
-        self._session_id = self._house.new_session_id()
-        self._house.sessions.add(self._session_id)
+        self._session_id = self._desk.new_session_id()
+        self._desk.sessions.add(self._session_id)
         return True
 
     def _end_session(self) -> None:
-        self._house.sessions.discard(self._session_id)
+        self._desk.sessions.discard(self._session_id)
         self._session_id, self._state = "", ServerState.INIT
 
     def _parameters(self, request: Request) -> Response:
@@ -153,7 +162,7 @@ class Dialogue(ABC):
         return response(451) if request.body.strip() else response(200)
 
     def _session_header(self) -> str:
-        return str(Session(self._session_id, round(self._house.behaviour.session_timeout_s)))
+        return str(Session(self._session_id, round(self._desk.behaviour.session_timeout_s)))
 
 
 def unauthorised(challenges: tuple[str, ...]) -> Response:

@@ -4,41 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.connection import Connection, Pause, Role
 from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.protocol.messages import Request, response, serialise
-from halfgateway.simulator.behaviour import Behaviour
 from halfgateway.simulator.datagrams import DatagramWire
-from halfgateway.simulator.identity import DeviceIdentity
-from halfgateway.simulator.rtsp_dialogue import Dialogue, RtspCounters
+from halfgateway.simulator.rtsp_dialogue import Desk
 
 log = logging.getLogger(__name__)
 
 CONNECTION_LIMIT: Final = 32
 """Connections that a device takes; it closes further ones at once, as its small TCP stack would."""
-
-
-class Desk(Protocol):
-    """What answers the connections to one device."""
-
-    @property
-    def identity(self) -> DeviceIdentity:
-        """Whose they are."""
-
-    @property
-    def behaviour(self) -> Behaviour:
-        """How it behaves."""
-
-    @property
-    def counters(self) -> RtspCounters:
-        """What it was asked."""
-
-    def dialogue(self, transport: asyncio.Transport, open_datagrams: Callable[[], DatagramWire]) -> Dialogue:
-        """What answers a new connection."""
 
 
 class RtspServer:

@@ -73,13 +73,12 @@ class RtspDesk(Desk):
         return round((self._clock.now().timestamp() + self.behaviour.clock_offset_s) * 1e9)
 
 
-class RtspDialogue(Dialogue):
+class RtspDialogue(Dialogue[RtspDesk]):
     """One connection's requests and its one session, if it has set one up."""
 
     def __init__(self, desk: RtspDesk, wire: Wire, open_datagrams: Callable[[], DatagramWire]) -> None:
         """``open_datagrams`` gives the wire of a session that wants UDP, to the client of this connection."""
         super().__init__(desk)
-        self._desk = desk
         self._wire = wire
         self._open_datagrams = open_datagrams
         self._datagrams: DatagramWire | None = None

@@ -7,7 +7,7 @@ several names.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -95,7 +95,7 @@ def write_segments(
 
 def write_sparsely(
     folder: Path,
-    recordings: tuple[Recording, ...],
+    recordings: Sequence[Recording],
     start: datetime,
     end: datetime,
     *,
@@ -104,11 +104,18 @@ def write_sparsely(
 ) -> None:
     """Write a short passage of all of these recordings every so often between two instants."""
     writer = SegmentWriter(folder)
-    at = start
-    while at + lasts <= end:
+    for begins, ends in passages(start, end, every=every, lasts=lasts):
         for recording in recordings:
-            writer.write(recording, at, at + lasts)
-        at += every
+            writer.write(recording, begins, ends)
+
+
+def passages(
+    start: datetime, end: datetime, *, every: timedelta, lasts: timedelta
+) -> Iterator[tuple[datetime, datetime]]:
+    """The whole passages between two instants, each with its start and its end."""
+    while start + lasts <= end:
+        yield start, start + lasts
+        start += every
 
 
 def _write(path: Path, codec: Codec, first: int, stop: int) -> None:

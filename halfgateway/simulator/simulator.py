@@ -168,7 +168,7 @@ class Simulator:
         await recorder.start(self._host)
         self._recorder = recorder
         if self._footage is not None:
-            await self._footage.begin(held)
+            self._footage.begin(held)
 
     async def _clips(self, specs: list[ClipSpec]) -> dict[ClipSpec, Clip]:
         distinct = list(dict.fromkeys(specs))

@@ -41,6 +41,10 @@ class KeepAlive:
                 self._answered(method)
                 return
 
+    def tell(self, client: CameraClient, url: str, session: str) -> None:
+        """Ask without waiting for an answer, which stands behind media that is not read yet."""
+        client.tell(self._methods[0], url, {"Session": session})
+
     def _answered(self, method: str) -> None:
         self._hang_ups = 0
         if method != self._methods[0]:

@@ -12,15 +12,13 @@ from typing import Any
 import pytest
 
 import halfgateway.app.node
-from auth.demo_authority import DemoAuthority
 from camera_registry.clock import SystemClock
 from halfgateway.app.exporting import open_exports
 from halfgateway.config import Configuration
-from halfgateway.config_exports import ExportsSection
 from halfgateway.config_terms import TimingsSection
 from halfgateway.control.replays import Replays
-from halfgateway.demo import MACHINE
 from tests.e2e.conftest import Gateway, open_gateway
+from tests.e2e.export_terms import agreed_exports
 from tests.exporting.footages import Recorder, Reel, Take, shot
 
 WATCH_AND_EXPORT = {
@@ -31,10 +29,6 @@ WATCH_AND_EXPORT = {
     "reference": "PP-17",
 }
 """The habilitation that it takes, but for its agent."""
-
-
-OPERATOR = "pp-operator-01"
-"""The account of the demo's operator."""
 
 
 @dataclass
@@ -62,16 +56,7 @@ async def open_exporting(folder: Path, timings: TimingsSection) -> AsyncIterator
     reel = Reel([Take((datetime.now(UTC) - timedelta(hours=1)).replace(microsecond=0), shot())])
 
     async def agreed(configuration: Configuration, records: Any, control: Any, *parts: Any) -> Any:
-        now = SystemClock().now()
-        issued = DemoAuthority.open(folder / "signers", now).client("exports", now)
-        section = ExportsSection(
-            agreement="avenant n° 3",
-            accounts=(OPERATOR, MACHINE),
-            cameras=(configuration.cameras[0].id,),
-            folder=folder / "exports",
-            certificate=issued.certificate_path,
-            key=issued.key_path,
-        )
+        section = agreed_exports(folder, [configuration.cameras[0].id])
         clock = SystemClock()
         recorder = Recorder({configuration.cameras[0].id: reel})
         filmed = replace(control, replays=Replays(recorder, control.admission, clock, now=clock.monotonic))

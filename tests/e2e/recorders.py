@@ -35,6 +35,7 @@ from halfgateway.simulator.recordings import Kind as RecordingKind
 from halfgateway.simulator.recordings import Recording, stretches
 from halfgateway.simulator.segments import write_segments
 from tests.e2e.conftest import Gateway, credentials_of, open_gateway
+from tests.e2e.export_terms import agreed_exports
 from tests.raw_player import Credentials, RawPlayer
 
 KINDS = ("onvif", "url", "segments")
@@ -91,9 +92,16 @@ def edge(now: datetime | None = None) -> datetime:
 
 @asynccontextmanager
 async def open_recorded(
-    folder: Path, timings: TimingsSection, *, bulk: bool = False, kind: RecordingKind = RecordingKind.GAPS
+    folder: Path,
+    timings: TimingsSection,
+    *,
+    bulk: bool = False,
+    exports: bool = False,
+    kind: RecordingKind = RecordingKind.GAPS,
 ) -> AsyncIterator[Recorded]:
-    """The demo's three cameras, each recorded by another kind of recorder; with ``bulk`` the machine may have more."""
+    """The demo's three cameras, each recorded by another kind of recorder; with ``bulk`` the machine may have more,
+    with ``exports`` an agreement lets it and the operator have files.
+    """
     begun = datetime.now(UTC)
     made: list[tuple[SimulatedRecorder, dict[str, str]]] = []
 
@@ -112,7 +120,9 @@ async def open_recorded(
             made.append((recorder, cameras))
             sections = _sections(folder, recorder, cameras)
             agreed = RecordingsSection(bulk_accounts=(MACHINE,), bulk_agreement="accord du 1er juin")
-            recorded = {"recorders": sections, "recordings": agreed if bulk else RecordingsSection()}
+            recorded: dict[str, Any] = {"recorders": sections, "recordings": agreed if bulk else RecordingsSection()}
+            if exports:
+                recorded["exports"] = agreed_exports(folder, cameras.values())
             async with running_node(configuration.model_copy(update=recorded)) as node:
                 yield node
         finally:

@@ -48,7 +48,8 @@ from ops.incidents.events import CorrespondenceOpened
 from tests.api.fakes import FakeHouse
 from tests.asserting import Signer, public_pem
 from tests.e2e.conftest import SWIFT, Gateway, until
-from tests.e2e.exporting import WATCH_AND_EXPORT, Exporting, open_exporting
+from tests.e2e.export_terms import WATCH_AND_EXPORT
+from tests.e2e.exporting import Exporting, open_exporting
 from tests.e2e.forging import read, revocation_list
 from tests.e2e.people import order_of
 from tests.e2e.test_asserted import admit

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from io import BytesIO
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +17,36 @@ import pytest
 import pytest_asyncio
 
 from auth.trace import Kind
+from camera_registry.clock import rfc3339
+from halfgateway.simulator.film import PICTURE
 from tests.e2e.conftest import STEADY, Gateway, until
-from tests.e2e.exporting import WATCH_AND_EXPORT, Exporting, open_exporting
+from tests.e2e.export_terms import WATCH_AND_EXPORT
+from tests.e2e.exporting import Exporting, open_exporting
+from tests.e2e.recorders import KINDS, Recorded, open_recorded
 from tests.exporting.footages import shot
+from tests.replay.filmed import first_clean, instants_in_file
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def let_export(gateway: Gateway) -> None:
+    """Give the operator the right."""
+    right = WATCH_AND_EXPORT | {"agent": gateway.ready["accounts"]["operator"]["id"]}
+    status, answer = await gateway.call("officer", "POST", "/habilitations", right)
+    assert status == 201, answer
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def exporting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Exporting]:
     async with open_exporting(tmp_path_factory.mktemp("exports") / "demo", STEADY) as opened:
-        right = WATCH_AND_EXPORT | {"agent": opened.gateway.ready["accounts"]["operator"]["id"]}
-        status, answer = await opened.gateway.call("officer", "POST", "/habilitations", right)
-        assert status == 201, answer
+        await let_export(opened.gateway)
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def recorded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Recorded]:
+    async with open_recorded(tmp_path_factory.mktemp("recorded"), STEADY, exports=True) as opened:
+        await let_export(opened.gateway)
         yield opened
 
 
@@ -122,3 +142,30 @@ async def test_unless_it_is_agreed_every_export_is_refused_and_told(shared: Gate
     (entry,) = await shared.traced(lambda entry: entry.kind is Kind.EXPORT_REFUSED)
     assert entry.detail["reason"] == "exports-not-agreed"
     assert not await asyncio.to_thread(Path(shared.data / "exports").exists)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_whatever_recorder_has_it_a_film_shows_what_was_asked_for(
+    recorded: Recorded, kind: str, tmp_path: Path
+) -> None:
+    # T5, T13: the instants are read in the decoded pictures; each picture is there, once
+    gateway, start = recorded.gateway, recorded.before(hours=2) + timedelta(seconds=0.5)
+    end = start + timedelta(seconds=6)
+    recorded.film(start, end + timedelta(seconds=10))
+    wish = {"camera": recorded.cameras[kind], "start": rfc3339(start), "end": rfc3339(end), "reason": "L251-2-5"}
+    status, export = await gateway.call("operator", "POST", "/exports", wish)
+    assert status == 202, export
+    export = await over(gateway, export)
+    assert export["state"] == "done", export
+    manifest = json.loads(await fetched(gateway, export, "manifest.json"))
+    (file,) = manifest["files"]
+    film = tmp_path / file["name"]
+    film.write_bytes(await fetched(gateway, export, file["name"]))
+    first, count = first_clean(start), (end - first_clean(start)) / PICTURE
+    assert await asyncio.to_thread(instants_in_file, str(film)) == [first + n * PICTURE for n in range(ceil(count))]
+    assert (datetime.fromisoformat(file["start"]), manifest["gaps"]) == (first, [])
+
+    async def is_free() -> bool:
+        return await gateway.slots_used() == 0 and recorded.recorder.session_count == 0
+
+    await until(is_free)

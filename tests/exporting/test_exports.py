@@ -8,6 +8,7 @@ import json
 import os
 import re
 import subprocess
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,9 +19,10 @@ import pytest
 from auth.policy import Action
 from auth.principals import Role
 from auth.rights import USUAL_ACTIONS
-from auth.trace import Kind
+from auth.trace import Draft, Kind
 from auth.trace.acts import open_streams
-from camera_registry.clock import rfc3339
+from camera_registry.clock import SystemClock, rfc3339
+from halfgateway.app.keeping import borrow_journal
 from halfgateway.control.endings import ClosedOnRequest
 from halfgateway.errors import (
     CapReached,
@@ -35,6 +37,8 @@ from halfgateway.errors import (
 from halfgateway.exporting.export import Export, ExportState
 from halfgateway.exporting.film import MIN_FREE_BYTES
 from halfgateway.exporting.manifest import MANIFEST, READABLE
+from halfgateway.folder import DataFolder
+from halfgateway.keys import NodeKeys
 from halfgateway.net.valkey import EmbeddedValkey
 from halfgateway.protocol.codec import Codec
 from tests.control.doors import AGENT, principal, wish
@@ -328,6 +332,23 @@ async def test_a_node_that_starts_again_finds_what_was_finished_and_removes_what
     assert (found.files, found.state, found.percent) == (export.files, ExportState.DONE, 100)
     assert found.belongs_to(principal(Role.OPERATOR))
     assert not left.exists()
+
+
+async def test_what_a_crash_left_open_has_its_result_at_the_next_start(studio: Studio, tmp_path: Path) -> None:
+    # T02
+    folder, clock, intent = DataFolder(tmp_path / "node"), SystemClock(), studio.wish().entry(Kind.EXPORT_REQUESTED)
+    folder.make()
+    keys = NodeKeys.open(folder.secrets, None)
+    for draft in (intent, Draft(kind=Kind.HEARTBEAT)):
+        async with AsyncExitStack() as life:
+            journal = await borrow_journal(folder, "a", keys, clock, life)
+            await journal.record(draft)
+            page = await journal.reader().entries(limit=10)
+    told = [entry for entry in page.items if entry.stream == intent.stream]
+    assert [(entry.kind, entry.detail.get("cause")) for entry in told] == [
+        (Kind.EXPORT_FAILED, "node-crashed"),
+        (Kind.EXPORT_REQUESTED, None),
+    ]
 
 
 async def test_files_are_removed_when_their_time_is_over(

@@ -1,4 +1,4 @@
-"""Exports from a folder of segments, as it stands behind a node: across files, gaps, formats, with nothing lost (L15)."""
+"""Exports from a folder of segments: across files, gaps and formats, with nothing lost (L15)."""
 
 from __future__ import annotations
 

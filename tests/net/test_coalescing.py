@@ -79,6 +79,24 @@ async def test_what_comes_while_a_source_rests_is_read_at_once() -> None:
         assert reading.reads == [b"a+", b"bcd"]
 
 
+async def test_one_that_is_paused_is_left_unread_until_it_is_resumed() -> None:
+    async with source(Coalescing(nap_s=NAP_S)) as (paused, sender), source(Coalescing(nap_s=NAP_S)) as (other, writer):
+        assert paused.reading is not None
+        paused.reading.resume()  # it was not paused: nothing happens
+        paused.reading.pause()
+        await write(sender, b"a+")  # one read more is made
+        await paused.has_read(1)
+        await write(sender, b"b", b"c")
+        await write(writer, b"x")
+        await other.has_read(1)
+        assert paused.reads == [b"a+"]
+        paused.reading.resume()
+        await paused.has_read(2)
+        assert paused.reads == [b"a+", b"bc"]
+        await write(sender, b"d")
+        await paused.has_read(3)
+
+
 async def test_one_that_sends_in_parts_is_waited_for_before_it_is_read() -> None:
     async with source(Coalescing(nap_s=NAP_S)) as (reading, writer):
         await write(writer, b"a+")

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from halfgateway.errors import LocalProtocolError, RemoteProtocolError
@@ -248,6 +248,7 @@ def _streams(draw: st.DrawFn) -> tuple[Codec, list[list[bytes]], list[bytes]]:
     return codec, pictures, packets(*payloads)
 
 
+@settings(max_examples=60)
 @given(_streams())
 def test_whatever_way_pictures_were_cut_their_units_come_back_exactly(
     stream: tuple[Codec, list[list[bytes]], list[bytes]],
@@ -258,6 +259,7 @@ def test_whatever_way_pictures_were_cut_their_units_come_back_exactly(
     assert dropped == 0
 
 
+@settings(max_examples=60)
 @given(_streams(), st.data())
 def test_whatever_is_lost_what_is_given_was_sent(
     stream: tuple[Codec, list[list[bytes]], list[bytes]], data: st.DataObject
@@ -291,7 +293,7 @@ def test_mutated_streams_give_units_or_the_declared_error() -> None:
             for at in range(0, 36_000, 3600)
         )
     )
-    for _ in range(300):
+    for _ in range(100):
         put_together_as_far_as_it_goes([_mutated(packet, chance) for packet in sent])
 
 

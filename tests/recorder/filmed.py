@@ -12,9 +12,11 @@ import av
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.depacketise import Depacketiser
 from halfgateway.recorder.shelf import Shelf
-from halfgateway.segments.writing import UsualPlacing
+from halfgateway.segments.layout import DEFAULT_PATTERN, Layout
 from halfgateway.simulator.packets import VIDEO_TICKS, Clip
 from tests.relay.packets import rtp
+
+LAYOUT = Layout(DEFAULT_PATTERN)
 
 
 def sent(clip: Clip) -> list[bytes]:
@@ -29,7 +31,7 @@ def sent(clip: Clip) -> list[bytes]:
 
 
 def segments(folder: Path, camera: str) -> list[tuple[datetime, Path]]:
-    return [(segment.start, segment.path) for segment in Shelf(folder, UsualPlacing()).segments(camera)]
+    return [(segment.start, segment.path) for segment in Shelf(folder, LAYOUT).segments(camera)]
 
 
 def pictures(path: Path) -> list[tuple[bytes, float]]:

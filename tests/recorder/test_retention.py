@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,14 +21,16 @@ from halfgateway.recorder.keeper import ENOUGH, Keeper, Limits
 from halfgateway.recorder.law import Law
 from halfgateway.recorder.retention import AHEAD, Cause, Hold, Retention, Rule, Segment
 from halfgateway.recorder.shelf import Room, Shelf
-from halfgateway.segments.writing import Gap, UsualPlacing
+from halfgateway.segments.writing import Gap
 from ops.notices.shouting import Alarm, Alarms
 from tests.held_clock import HeldClock
+from tests.recorder.filmed import LAYOUT
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 FILE_BYTES = 100
 NOWHERE = Path("-")
+SMALL_DISK = Limits(10 * FILE_BYTES, 0.0)
 INSTANTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - the strategy adds the zone
 
 
@@ -44,7 +47,19 @@ class Voice:
 class House:
     """A recorder's disk, records and register, with one segment an hour for each camera."""
 
-    def __init__(self, folder: Path, clock: HeldClock, *, keep_days: int = 10) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: HeldClock,
+        *,
+        keep_days: int = 10,
+        limits: Limits = SMALL_DISK,
+        has_disk: bool = False,
+        file_bytes: int = FILE_BYTES,
+    ) -> None:
+        self._limits = limits
+        self._has_disk = has_disk
+        self._file_bytes = file_bytes
         self.clock = clock
         self.folder = folder / "footage"
         self.folder.mkdir()
@@ -56,7 +71,7 @@ class House:
         self.register: list[Draft] = []
         self.told: list[str] = []
         self.pauses: list[bool] = []
-        self.shelf = Shelf(self.folder, UsualPlacing())
+        self.shelf = Shelf(self.folder, LAYOUT)
         self.law_file = folder / "law.json"
         self.law = Law(self.law_file, self._read_rules, self._read_holds)
         self.keeper = self._keeper(keep_days)
@@ -66,12 +81,12 @@ class House:
             self.shelf,
             self.law,
             Retention(keep_days, segment_s=60),
-            Limits(10 * FILE_BYTES, 0.0),
+            self._limits,
             record=self._record,
             alarms=Alarms([Voice(self.told)]),
             pause=self.pauses.append,
             clock=self.clock,
-            room=self._room,
+            room=None if self._has_disk else self._room,
         )
 
     def restarted(self) -> None:
@@ -80,17 +95,17 @@ class House:
         self.keeper = self._keeper(10)
 
     def film(self, camera: str, start: datetime, lasts: timedelta = HOUR) -> Path:
-        path = self.folder / camera / UsualPlacing().path_of(start)
+        path = self.folder / camera / LAYOUT.path_of(start)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes(FILE_BYTES))
+        path.write_bytes(bytes(self._file_bytes))
         end = (start + lasts).timestamp()
         os.utime(path, (end, end))
         return path
 
     def film_days(self, camera: str, days: int) -> None:
         """What was recorded until now."""
-        for hours in range(24 * days):
-            self.film(camera, self.clock.now() - timedelta(hours=hours + 1))
+        for hours in range(24 * days, 0, -1):
+            self.film(camera, self.clock.now() - timedelta(hours=hours))
 
     def starts(self, camera: str) -> list[datetime]:
         return [segment.start for segment in self.shelf.segments(camera)]
@@ -188,7 +203,7 @@ async def test_the_register_tells_what_was_destroyed(house: House) -> None:
     # L04
     now = house.clock.now()
     house.film_days("cam", 12)
-    missing = house.folder / "cam" / UsualPlacing().path_of(now - 11 * DAY)
+    missing = house.folder / "cam" / LAYOUT.path_of(now - 11 * DAY)
     missing.unlink()
     oldest = house.oldest("cam")
     await house.keeper.go_round()
@@ -324,6 +339,27 @@ async def test_where_nothing_may_go_nothing_new_is_written_until_there_is_room(h
     assert house.pauses == [True, False]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk can be mounted by root alone")
+async def test_a_disk_that_is_really_full_is_seen(tmp_path: Path, clock: HeldClock) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this container may not mount")
+    try:
+        house = House(disk, clock, keep_days=31, has_disk=True, limits=Limits(0, 0.2), file_bytes=4096)
+        with pytest.raises(OSError, match="No space"):
+            house.film_days("cam", 20)
+        oldest = house.oldest("cam")
+        await house.keeper.go_round()
+        room = house.shelf.room()
+        assert 0.2 <= room.free_bytes / room.total_bytes < 0.3
+        assert house.oldest("cam") > oldest
+        assert house.told.index("entry recording.disk-low") < house.told.index("entry recording.purged-early")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 async def test_gaps_are_told_until_they_are_written(house: House) -> None:
     now = house.clock.now()
     house.keeper.missing(MissingFootage("cam", Gap(now - timedelta(minutes=5), now), GapCause.CAMERA))
@@ -348,6 +384,9 @@ def test_the_shelf_passes_over_what_is_no_segment(house: House) -> None:
     (path.parent / "notes.txt").write_text("")
     (house.folder / "cam" / "elsewhere").mkdir()
     (house.folder / "cam" / "elsewhere" / path.name).write_bytes(b"")
+    (house.folder / "lost+found").mkdir()
+    (house.folder / "cam.toml").write_text("")
+    assert house.shelf.cameras() == ["cam"]
     (segment,) = house.shelf.segments("cam")
     assert (segment.start, segment.end) == (now, now + HOUR)
     assert house.shelf.last_end("cam") == segment.end

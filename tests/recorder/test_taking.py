@@ -23,12 +23,12 @@ from halfgateway.recorder.film import Film, GapCause, MissingFootage
 from halfgateway.recorder.taking import Taking
 from halfgateway.recorder.timeline import PLAUSIBLE_NS, Timeline
 from halfgateway.relay.source import SourceKey, VideoFormat
-from halfgateway.segments.writing import UsualPlacing
+from halfgateway.segments.catalogue import Catalogue
 from halfgateway.simulator.camera import SimulatedCamera
 from halfgateway.simulator.packets import Clip
 from halfgateway.upstream.presentation import Presentation
 from halfgateway.upstream.pull import Puller
-from tests.recorder.filmed import filmed, go_round, segments, sent
+from tests.recorder.filmed import LAYOUT, filmed, go_round, segments, sent
 from tests.upstream.line import eventually, target_of
 
 KEY = SourceKey("cam", "")
@@ -45,7 +45,7 @@ class Recording:
         self.film = film(
             "cam",
             folder / "cam",
-            placing=UsualPlacing(),
+            layout=LAYOUT,
             segment_s=1,
             end=None,
             on_missing=self.missing.append,
@@ -108,6 +108,10 @@ async def test_what_is_on_the_disk_is_what_the_camera_sent(
     assert min(steps) > 0
     assert max(steps) < 1
     assert running.missing == []
+    found = Catalogue(tmp_path, "cam", LAYOUT, now=lambda: datetime.now(UTC))
+    ((start, end),) = found.intervals(before - timedelta(hours=1), datetime.now(UTC) + timedelta(hours=1))
+    assert start == instants[0]
+    assert timedelta() < end - instants[-1] < timedelta(seconds=1)
 
 
 async def test_a_camera_that_was_away_leaves_a_gap_and_goes_on(
@@ -165,7 +169,7 @@ async def test_while_it_is_paused_nothing_is_written(tmp_path: Path, short_camer
 
 
 def test_a_format_that_is_not_recorded_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    film = Film("cam", tmp_path, placing=UsualPlacing(), segment_s=1, end=None, on_missing=lambda told: None)
+    film = Film("cam", tmp_path, layout=LAYOUT, segment_s=1, end=None, on_missing=lambda told: None)
     film.begin(VideoFormat(Codec.JPEG, 90_000), (), recordable=False)
     film.take(b"$\0\0\x0c" + bytes(12), 0)
     assert "recording.not_recordable camera=cam codec=JPEG" in caplog.text

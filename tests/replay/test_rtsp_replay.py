@@ -126,6 +126,18 @@ async def test_a_recorder_that_knows_no_replay_is_asked_without_it_from_then_on(
     ]
 
 
+async def test_one_that_refuses_to_hear_of_replay_only_when_it_plays(access: RecorderAccess) -> None:
+    async with scripted_recorder() as recorder:
+        recorder.script = lambda request: (
+            response(551) if request.method == "PLAY" and "Require" in request.headers else None
+        )
+        async with replaying(recorder, access) as replay:
+            for start in (NOON, NOON + 9 * SECOND):
+                (found,) = await some(replay, Passage(start, None, FAST), 1)
+                assert found.at == start
+    assert ["Require" in request.headers for request in recorder.plays()] == [True, False, False]
+
+
 @pytest.mark.parametrize(
     "manner",
     [
@@ -181,7 +193,9 @@ async def test_who_takes_slowly_holds_the_recorder_back(access: RecorderAccess) 
         assert current is not None
         assert current.backlog.held
         assert current.backlog.size_bytes <= MOST_BYTES + READ_AT_ONCE_BYTES + 50_000
-        assert "OPTIONS" in recorder.methods()
+        signs = len(recorder.heard)
+        await until(lambda: len(recorder.heard) > signs)  # of life (row 27), whose answers nobody reads
+        assert recorder.methods()[-1] == "GET_PARAMETER"
         taken = [first] + [await anext(pictures) for _ in range(200)]
         assert [later.at - earlier.at for earlier, later in pairwise(taken)] == [PICTURE] * 200
         await until(lambda: recorder.sent_bytes > sent)
@@ -259,7 +273,19 @@ async def test_nothing_past_the_end_is_given_whatever_comes(access: RecorderAcce
         recorder.script = without_end
         async with replaying(recorder, access) as replay:
             found = [picture async for picture in replay.play(Passage(NOON, NOON + 2 * SECOND, FAST))]
+            await until(lambda: "PAUSE" in recorder.methods())  # it plays on, until it is told not to
     assert found[-1].at == NOON + 2 * SECOND
+
+
+async def test_to_close_ends_what_is_played(access: RecorderAccess) -> None:
+    async with scripted_recorder(Manner(pause_s=0.01)) as recorder, replaying(recorder, access) as replay:
+        pictures = replay.play(Passage(NOON, None, FAST))
+        await anext(pictures)
+        await replay.close()
+        assert len([picture async for picture in pictures]) < 200
+        with pytest.raises(RecorderUnreachable):
+            await some(replay, Passage(NOON, None), 1)
+    assert access.taken == 0
 
 
 async def test_one_session_more_than_configured_is_refused_here(access: RecorderAccess) -> None:

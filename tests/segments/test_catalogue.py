@@ -190,12 +190,14 @@ def test_a_minute_is_found_without_a_look_at_other_days(tmp_path: Path, monkeypa
 
 def test_a_new_segment_is_seen_though_its_folder_was_read_before(tmp_path: Path) -> None:
     catalogue = catalogue_of(tmp_path)
-    write(tmp_path / "cam", TEN)
+    day = write(tmp_path / "cam", TEN).parent
+    os.utime(day, (1, 1))
     assert spans(catalogue) == [(0, 4)]
     write(tmp_path / "cam", TEN + seconds(4))
+    os.utime(day, (2, 2))
     assert spans(catalogue) == [(0, 8)]
-    write(tmp_path / "cam", TEN + timedelta(hours=1)).unlink()
-    assert spans(catalogue) == [(0, 8)]
+    (day / "20261120T100004.000000Z.mp4").unlink()
+    assert spans(catalogue) == [(0, 4)]
 
 
 def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.reader_sdp import describe_for_reader
 from halfgateway.protocol.rtp import RtpView
 from halfgateway.segments import reading
+from halfgateway.segments.boxes import told_duration
 from halfgateway.segments.description import describe
 from halfgateway.segments.packetising import PACKET_BYTES, PAYLOAD_TYPE, Packetiser
 from halfgateway.segments.reading import AccessUnit, SegmentReader, UnreadableSegment, examine
@@ -109,6 +111,23 @@ def test_packets_are_one_picture_each_and_leave_room_for_the_replay_header(tmp_p
 
 
 @pytest.mark.parametrize("codec", CODECS)
+def test_rubbish_makes_sound_packets_or_none(codec: Codec) -> None:
+    chance = random.Random(codec.value)
+    packetiser = Packetiser(codec)
+    seen = set()
+    for timestamp in range(500):
+        parts = [b"", b"\0", b"\0\0\1", START, START]
+        sizes = [0, 0, 1, 2, 3, 10, PACKET_BYTES - 12, PACKET_BYTES - 11, 5000]
+        unit = b"".join(chance.choice(parts) + chance.randbytes(chance.choice(sizes)) for _ in range(3))
+        views = [RtpView(packet) for packet in packetiser.packets(unit, timestamp)] if unit else []
+        assert [view.marker for view in views] == [False] * (len(views) - 1) + [True] * bool(views)
+        assert {view.timestamp for view in views} <= {timestamp}
+        seen.add(bool(views))
+    packetiser.close()
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_description_has_the_parameter_sets_and_stands_before_a_reader(
     tmp_path: Path, kind: Kind, codec: Codec
@@ -121,6 +140,29 @@ def test_a_description_has_the_parameter_sets_and_stands_before_a_reader(
     assert "a=framerate:25" in shown
     for name in ("sprop-parameter-sets=",) if codec is Codec.H264 else ("sprop-vps=", "sprop-sps=", "sprop-pps="):
         assert name in shown
+
+
+@pytest.mark.parametrize("reordered", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_boxes_tell_of_the_end_is_what_reading_tells(tmp_path: Path, kind: Kind, reordered: bool) -> None:
+    for index, seconds in enumerate((1, 2.4)):
+        begins = TEN + timedelta(minutes=index)
+        path = write(tmp_path, begins, seconds, kind=kind, sound=not reordered, reordered=reordered)
+        told = told_duration(path)
+        read = examine(path, begins).end - begins
+        assert (told is None) if kind == "ts" else abs(told - read) <= PICTURE * reordered
+
+
+@pytest.mark.parametrize("kind", ["mp4", "fmp4"])
+def test_boxes_that_are_cut_off_or_damaged_tell_nothing_or_a_time(tmp_path: Path, kind: Kind) -> None:
+    path = write(tmp_path, TEN, 2, kind=kind)
+    content = path.read_bytes()
+    for size in range(0, len(content), len(content) // 61):
+        path.write_bytes(content[:size])
+        assert told_duration(path) in {None, timedelta(seconds=1)}
+    for at in range(0, len(content), 7):
+        path.write_bytes(content[:at] + bytes(byte ^ 0xFF for byte in content[at : at + 4]) + content[at + 4 :])
+        told_duration(path)
 
 
 def test_what_is_still_written_in_the_middle_of_a_picture_is_left_out(tmp_path: Path) -> None:

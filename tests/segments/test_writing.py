@@ -16,18 +16,18 @@ import pytest
 from simulated_cameras import SMALL
 
 from halfgateway.protocol.codec import Codec
-from halfgateway.protocol.depacketise import AccessUnit, Depacketiser
+from halfgateway.protocol.depacketise import START_CODE, AccessUnit, Depacketiser
 from halfgateway.segments.writing import (
     LONGEST_PAUSE_S,
     MAX_HELD_BACK,
     Gap,
     SegmentWriter,
     UnwritablePicture,
-    UsualPlacing,
     parameter_sets,
 )
 from halfgateway.simulator.clips import default_cache, ensure_clip
 from halfgateway.simulator.packets import VIDEO_TICKS, load_clip
+from tests.recorder.filmed import LAYOUT
 from tests.relay.packets import rtp
 
 START = datetime(2026, 10, 25, 0, 59, 59, 250_000, tzinfo=UTC)  # a second before summer time ends
@@ -58,7 +58,7 @@ def units(codec: Codec) -> list[AccessUnit]:
 
 
 def segments(folder: Path) -> list[tuple[datetime, Path]]:
-    named = [(UsualPlacing().instant_of(str(path.relative_to(folder))), path) for path in sorted(folder.rglob("*.*"))]
+    named = [(LAYOUT.instant_of(str(path.relative_to(folder))), path) for path in sorted(folder.rglob("*.*"))]
     return [(instant, path) for instant, path in named if instant is not None]
 
 
@@ -84,7 +84,7 @@ def film(writer: SegmentWriter, units: Sequence[AccessUnit], start: datetime = S
 
 def test_what_is_read_back_is_bit_for_bit_what_was_sent(tmp_path: Path, codec: Codec, units: list[AccessUnit]) -> None:
     # L15: the elementary stream is the camera's
-    writer = SegmentWriter(tmp_path, codec, 90_000, placing=UsualPlacing(), length_s=3)
+    writer = SegmentWriter(tmp_path, codec, 90_000, layout=LAYOUT, length_s=3)
     assert film(writer, units) == []
     writer.close()
     found = segments(tmp_path)
@@ -103,7 +103,7 @@ def test_what_is_read_back_is_bit_for_bit_what_was_sent(tmp_path: Path, codec: C
 def test_a_file_is_readable_while_it_is_written_but_for_the_open_fragment(
     tmp_path: Path, codec: Codec, units: list[AccessUnit]
 ) -> None:
-    writer = SegmentWriter(tmp_path, codec, 90_000, placing=UsualPlacing())
+    writer = SegmentWriter(tmp_path, codec, 90_000, layout=LAYOUT)
     film(writer, units[:130])
     ((_, path),) = segments(tmp_path)
     readable = list(pictures(path))
@@ -120,7 +120,7 @@ def test_other_parameter_sets_begin_another_segment(tmp_path: Path) -> None:
     other = (*sets, sets[-1][:-1] + bytes([sets[-1][-1] ^ 0x80]))
     rest = [each for each in units[key].nal_units if each not in sets]
     units[key] = replace(units[key], nal_units=(*other, *rest))
-    writer = SegmentWriter(tmp_path, Codec.H264, 90_000, placing=UsualPlacing())
+    writer = SegmentWriter(tmp_path, Codec.H264, 90_000, layout=LAYOUT)
     film(writer, units)
     writer.close()
     first, second, *_ = segments(tmp_path)
@@ -134,15 +134,38 @@ def test_sets_of_the_description_make_a_film_of_a_stream_that_has_none(tmp_path:
     sets = parameter_sets(Codec.H264, units[0])
     bare = [replace(unit, nal_units=tuple(each for each in unit.nal_units if each not in sets)) for unit in units]
     with pytest.raises(UnwritablePicture):
-        SegmentWriter(tmp_path, Codec.H264, 90_000, placing=UsualPlacing()).write(bare[0], START)
+        SegmentWriter(tmp_path, Codec.H264, 90_000, layout=LAYOUT).write(bare[0], START)
     assert segments(tmp_path) == []
-    writer = SegmentWriter(tmp_path, Codec.H264, 90_000, placing=UsualPlacing(), sets=sets)
+    writer = SegmentWriter(tmp_path, Codec.H264, 90_000, layout=LAYOUT, sets=sets)
     film(writer, bare)
     writer.close()
     ((_, path),) = segments(tmp_path)
     assert [data for data, _, _ in pictures(path)] == as_samples(bare)
     with av.open(str(path)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 60
+
+
+def test_pictures_that_are_sent_out_of_their_order_are_shown_in_it(tmp_path: Path) -> None:
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = 320, 180, "yuv420p"
+    encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
+    encoder.options = {"bf": "2", "b_strategy": "0", "g": "20", "x264-params": "log-level=none"}
+    packets = [packet for _ in range(60) for packet in encoder.encode(av.VideoFrame(320, 180, "yuv420p"))]
+    packets += encoder.encode(None)
+    shown = [packet.pts for packet in packets if packet.pts is not None]
+    assert shown != sorted(shown)
+    units = [
+        AccessUnit(tuple(filter(None, bytes(packet).replace(START_CODE, START_CODE[1:]).split(START_CODE[1:]))),
+                   packet.pts * 3600, packet.is_keyframe)
+        for packet in packets if packet.pts is not None
+    ]  # fmt: skip
+    writer = SegmentWriter(tmp_path, Codec.H264, 90_000, layout=LAYOUT)
+    film(writer, units)
+    writer.close()
+    ((_, path),) = segments(tmp_path)
+    read = list(pictures(path))
+    assert [data for data, _, _ in read] == as_samples(units)
+    assert [after - read[0][1] for _, after, _ in read] == [Fraction(pts, 25) for pts in shown]
 
 
 def test_a_pause_is_a_gap_and_no_long_picture(tmp_path: Path) -> None:
@@ -152,7 +175,7 @@ def test_a_pause_is_a_gap_and_no_long_picture(tmp_path: Path) -> None:
     late = [
         replace(unit, timestamp=(unit.timestamp + int(away.total_seconds() * 90_000)) % (1 << 32)) for unit in units
     ]
-    writer = SegmentWriter(tmp_path, Codec.H264, 90_000, placing=UsualPlacing())
+    writer = SegmentWriter(tmp_path, Codec.H264, 90_000, layout=LAYOUT)
     assert film(writer, units[:10]) == []
     assert film(writer, late[10:], START + 10 * PICTURE + away) == [
         Gap(START + 10 * PICTURE, START + key * PICTURE + away)
@@ -164,7 +187,7 @@ def test_a_pause_is_a_gap_and_no_long_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize("step", [timedelta(seconds=-1), timedelta(minutes=-50), timedelta(minutes=50)])
 def test_a_step_of_the_clock_never_lets_two_segments_tell_of_one_time(tmp_path: Path, step: timedelta) -> None:
     units = units_of(Codec.H264, 250)
-    writer = SegmentWriter(tmp_path, Codec.H264, 90_000, placing=UsualPlacing(), length_s=2)
+    writer = SegmentWriter(tmp_path, Codec.H264, 90_000, layout=LAYOUT, length_s=2)
     film(writer, units[:120])
     film(writer, units[120:], START + 120 * PICTURE + step)
     writer.close()
@@ -179,7 +202,7 @@ def test_a_clock_that_was_far_ahead_is_believed_once_it_is_set_right(
 ) -> None:
     units = units_of(Codec.H264, 150)
     right = START - MAX_HELD_BACK - timedelta(minutes=1)
-    writer = SegmentWriter(tmp_path, Codec.H264, 90_000, placing=UsualPlacing(), after=START)
+    writer = SegmentWriter(tmp_path, Codec.H264, 90_000, layout=LAYOUT, after=START)
     film(writer, units, right)
     writer.close()
     assert segments(tmp_path)[0][0] == right
@@ -190,7 +213,7 @@ def test_a_stream_faster_than_the_clock_is_placed_by_the_clock(tmp_path: Path) -
     # 200 ppm: what would be a minute in three days, were segments placed by the stream's own clock
     units = units_of(Codec.H264, 250)
     second = PICTURE * 0.9998
-    writer = SegmentWriter(tmp_path, Codec.H264, 90_000, placing=UsualPlacing(), length_s=2)
+    writer = SegmentWriter(tmp_path, Codec.H264, 90_000, layout=LAYOUT, length_s=2)
     for number, unit in enumerate(units):
         writer.write(unit, START + number * second)
     writer.close()
@@ -209,7 +232,7 @@ def test_a_full_disk_ends_the_segment_where_it_was_whole(tmp_path: Path) -> None
         pytest.skip("no mounts here")
     try:
         units = units_of(Codec.H264, 250)
-        writer = SegmentWriter(disk / "cam", Codec.H264, 90_000, placing=UsualPlacing())
+        writer = SegmentWriter(disk / "cam", Codec.H264, 90_000, layout=LAYOUT)
         with pytest.raises(OSError, match="No space"):
             film(writer, units * 3)
         ((_, path),) = segments(disk / "cam")

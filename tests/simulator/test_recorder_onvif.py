@@ -17,6 +17,7 @@ from camera_registry.onvif_library import DEVICE, load_library
 from halfgateway.simulator.recorder import SimulatedRecorder
 from halfgateway.simulator.recorder_messages import RECORDING, REPLAY, SEARCH
 from halfgateway.simulator.recordings import GAPS, Kind
+from tests.held_clock import HeldClock
 from tests.simulator.recorder_player import running_recorder
 
 FILES = {RECORDING: "recording", SEARCH: "search", REPLAY: "replay", DEVICE: "devicemgmt"}
@@ -154,6 +155,20 @@ async def test_replay_tells_where_and_what_it_can(library: Any, recorder: Simula
     assert uri == f"rtsp://{recorder.rtsp_authority}{recorder.replay_path(recorder.recording_of(Kind.GAPS))}"
     assert [item.RecordingToken for item in items] == [each.token for each in recorder.recordings]
     assert [len(item.Tracks.Track) if item.Tracks else 0 for item in items] == [1, 1, 2, 1, 0]
+
+
+async def test_a_search_is_forgotten_unless_its_results_are_asked_for(library: Any, clock: HeldClock) -> None:
+    """Recording Search 5.2.3: the keep-alive time."""
+    async with running_recorder(clock=clock) as recorder:
+        recorder.behaviour.clock_offset_s = (datetime.now(UTC) - clock.now()).total_seconds()
+        async with service(library, recorder, SEARCH) as search:
+            token = await search.FindRecordings({"Scope": {}, "KeepAliveTime": timedelta(seconds=10)})
+            for _ in range(2):
+                clock.advance(timedelta(seconds=9))
+                await search.GetRecordingSearchResults({"SearchToken": token, "MaxResults": 1})
+            clock.advance(timedelta(seconds=11))
+            with pytest.raises(Exception, match="token is invalid"):
+                await search.GetRecordingSearchResults({"SearchToken": token})
 
 
 async def test_misbehaviour_of_search(library: Any, recorder: SimulatedRecorder) -> None:
