@@ -9,7 +9,7 @@ from halfgateway.recording import RECORDER, recorder_of
 
 
 def recorder(config: ConfigOption = None, data: DataOption = None) -> None:
-    """Record the cameras of [recorder], and destroy their footage in time, until SIGTERM."""
+    """Record the cameras that the configuration names, and destroy their footage in time, until SIGTERM."""
     configuration, folder = named_node(config, data)
     if configuration.recorder is None:
         stop(WRONG_USAGE, "[recorder] is missing: nothing is to be recorded")

@@ -75,10 +75,11 @@ class Replays:
     async def presentation(self, request: AccessRequest, span: ClockRange | None) -> Presentation:
         """What a request presents by this URL: what the URL names, else what was granted, else all there is.
 
-        No URL names more than was granted: its end is that of the grant at the latest. Raises Refusal.
+        Raises Refusal.
         """
         if span is not None:
-            return Presentation(span.start, min((end for end in (span.end, request.end) if end), default=None))
+            ends = [end for end in (span.end, request.end) if end is not None]
+            return Presentation(span.start, min(ends, default=None))
         if request.start is not None:
             return Presentation(request.start, request.end)
         oldest, now = self.edge(request)(), self._clock.now()

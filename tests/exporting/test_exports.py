@@ -240,6 +240,16 @@ async def test_a_cut_ends_it_and_nothing_of_it_remains(studio: Studio) -> None:
     assert open_streams(await studio.place.told()) == []
 
 
+async def test_a_cut_before_it_has_begun_ends_it_too(studio: Studio) -> None:
+    export = await studio.exports.ask(studio.wish())
+    for stream in studio.place.table:
+        studio.place.closer.end(stream, InterconnectionCut("Coupée."))
+    await studio.over(export)
+    assert (export.state, export.cause, studio.reel.opened) == (ExportState.FAILED, "interconnection-cut", 0)
+    assert open_streams(await studio.place.told()) == []
+    assert (await studio.made(stream="next")).state is ExportState.DONE
+
+
 async def test_its_owner_cancels_it(studio: Studio) -> None:
     studio.reel.hold_at = 12
     export = await studio.exports.ask(studio.wish())

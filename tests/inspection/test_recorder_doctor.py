@@ -13,7 +13,7 @@ from camera_registry.clock import SystemClock
 from camera_registry.connections import Credentials, DeviceInformation
 from camera_registry.errors import AuthRejected, NotSupported
 from camera_registry.onvif_port import ClockReading, RecordingSpan, VideoProfile
-from halfgateway.app.replay_recorders import onvif_recorder, url_footage
+from halfgateway.app.recorders import onvif_recorder, url_footage
 from halfgateway.cli import build
 from halfgateway.cli.doctor_text import recorder_text
 from halfgateway.cli.recorder_doctor import examine_recorder
