@@ -202,7 +202,7 @@ async def test_who_scrubs_faster_than_it_is_shown_gets_the_last(recorded: Record
 
 @every_kind
 async def test_a_ticket_is_good_for_its_period(recorded: Recorded, kind: str) -> None:
-    # C03: bound to camera, mode, range and agent
+    # C03, row 51: bound to camera, mode, range and agent
     start = recorded.before(hours=8)
     end = start + GROUP
     recorded.film(start)
