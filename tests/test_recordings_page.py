@@ -60,7 +60,8 @@ def test_what_our_recorder_writes_is_what_its_folder_reads() -> None:
     (ours,) = [section for section in SECTIONS if "[recorder]" in section]
     configuration = configured(ours)
     (folder,), recorder = configuration.recorders, configuration.recorder
-    assert recorder is not None and folder.kind == "segments"
+    assert recorder is not None
+    assert folder.kind == "segments"
     assert (folder.folder, folder.pattern) == (recorder.folder, DEFAULT_PATTERN)
     assert folder.cameras == {camera: camera for camera in recorder.cameras}
 

@@ -1,4 +1,4 @@
-"""SYN's site as the runbook finds it: a node, attendants, a mail server, a recorder that is away, and who is on call."""
+"""SYN's site as the runbook finds it: a node, attendants, a mail server, a recorder that is away, who is on call."""
 
 from __future__ import annotations
 
