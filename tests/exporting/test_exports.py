@@ -49,6 +49,7 @@ from tests.rights import habilitation
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MINUTE = timedelta(minutes=1)
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
 PAGE = Path(__file__).parents[2] / "docs" / "exports.md"
 
 
@@ -166,7 +167,7 @@ def refused_as(refusal: type[Refusal], reason: str, **changes: Any) -> Any:
         refused_as(NotHabilitated, "account-not-agreed", principal=principal(Role.MACHINE)),
         refused_as(NotHabilitated, "camera-not-agreed", camera="cam-2"),
         refused_as(InvalidRequest, "too-long", start=datetime(2026, 1, 1, tzinfo=UTC)),
-        refused_as(OutsideRetention, "period-to-come", end=datetime.now(UTC) + 2 * MINUTE),
+        refused_as(OutsideRetention, "period-to-come", start=TOMORROW, end=TOMORROW + MINUTE),
     ],
 )
 async def test_what_is_not_agreed_is_refused_and_told(
