@@ -18,10 +18,9 @@ from typing import TextIO
 
 import uvloop
 
+from halfgateway.net.process import STDIN, end_with_stdin
 from halfgateway.simulator.clips import ClipError
 from halfgateway.simulator.simulator import CameraListing, RecorderListing, Simulator
-
-_STDIN = 0
 
 
 def run(
@@ -66,8 +65,8 @@ async def serve(simulator: Simulator, *, output: TextIO, as_json: bool) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    if _is_pipe(_STDIN):
-        loop.add_reader(_STDIN, _take_stdin, ended)
+    if _is_pipe(STDIN):
+        end_with_stdin(ended)
     running = asyncio.create_task(_run(simulator, output, as_json=as_json))
     ending = asyncio.create_task(ended.wait())
     await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -92,12 +91,6 @@ def _is_pipe(descriptor: int) -> bool:
     except OSError:
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-
-
-def _take_stdin(ended: asyncio.Event) -> None:
-    if not os.read(_STDIN, 4096):
-        asyncio.get_running_loop().remove_reader(_STDIN)
-        ended.set()
 
 
 def _as_json(cameras: list[CameraListing], recorder: RecorderListing | None) -> str:
