@@ -23,8 +23,8 @@ URL_CAMERAS: Final = 3
 """The next are replayed by a maker's URL; all further ones from a folder of segments, where there is one."""
 
 OURS: Final = 10
-"""The index of the camera that ``halfgateway recorder`` records, in a demo that has so many: past those that are replayed
-over ONVIF or by URL, the one of the fewest bits a second (13 GB a day)."""
+"""The index of the camera that ``halfgateway recorder`` records, in a demo that has so many: of those that are replayed
+from a folder, the one of the fewest bits a second (13 GB a day)."""
 
 
 def begin_our_recording(recorder: dict[str, Any] | None, footage: Path) -> None:
