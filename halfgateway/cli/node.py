@@ -128,7 +128,7 @@ async def _demo(data: Path, host: str, ports: DemoPorts, *, as_json: bool) -> No
         ),
     ):
         _spare_the_collector()
-        say(ready, demo_text(ready), as_json=as_json)
+        say(ready, demo_text(ready, SystemClock().now()), as_json=as_json)
         await _until(node, ended)
 
 

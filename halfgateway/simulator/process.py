@@ -13,11 +13,14 @@ import signal
 import stat
 import sys
 from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import quote
 
 import uvloop
 
+from camera_registry.clock import SystemClock
 from halfgateway.net.process import STDIN, end_with_stdin
 from halfgateway.simulator.clips import ClipError
 from halfgateway.simulator.simulator import CameraListing, RecorderListing, Simulator
@@ -79,7 +82,7 @@ async def serve(simulator: Simulator, *, output: TextIO, as_json: bool) -> None:
 async def _run(simulator: Simulator, output: TextIO, *, as_json: bool) -> None:
     async with simulator:
         told = _as_json if as_json else _as_text
-        output.write(told(simulator.listing(), simulator.recorder_listing()))
+        output.write(told(simulator.listing(), simulator.recorder_listing(), SystemClock().now()))
         output.flush()
         await asyncio.Event().wait()
 
@@ -93,11 +96,11 @@ def _is_pipe(descriptor: int) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def _as_json(cameras: list[CameraListing], recorder: RecorderListing | None) -> str:
+def _as_json(cameras: list[CameraListing], recorder: RecorderListing | None, _: datetime) -> str:
     return json.dumps({"ready": True, "cameras": cameras, "recorder": recorder}, ensure_ascii=False) + "\n"
 
 
-def _as_text(cameras: list[CameraListing], recorder: RecorderListing | None) -> str:
+def _as_text(cameras: list[CameraListing], recorder: RecorderListing | None, now: datetime) -> str:
     lines = [f"{len(cameras)} caméras simulées ; compte {cameras[0]['username']}. Ctrl-C pour arrêter."]
     for camera in cameras:
         lines += [
@@ -106,10 +109,10 @@ def _as_text(cameras: list[CameraListing], recorder: RecorderListing | None) -> 
             f"    ONVIF  {camera['onvif_url']}",
             f"    mot de passe  {camera['password']}",
         ]
-    return "\n".join([*lines, *_recorder_lines(recorder), ""])
+    return "\n".join([*lines, *_recorder_lines(recorder, now), ""])
 
 
-def _recorder_lines(recorder: RecorderListing | None) -> list[str]:
+def _recorder_lines(recorder: RecorderListing | None, now: datetime) -> list[str]:
     if recorder is None:
         return []
     footage = [] if recorder["footage"] is None else [f"    segments  {recorder['footage']}"]
@@ -120,4 +123,12 @@ def _recorder_lines(recorder: RecorderListing | None) -> list[str]:
         f"    mot de passe  {recorder['password']}",
         *footage,
         *(f"    {each['camera']}  {each['token']}, voie {each['channel']}" for each in recorder["recordings"]),
+        f"    revoir  ffplay -rtsp_transport tcp '{_an_hour_ago(recorder, now)}'",
     ]
+
+
+def _an_hour_ago(recorder: RecorderListing, now: datetime) -> str:
+    """The URL of the first camera's recording from an hour ago on, with the account in it, as players take it."""
+    start, end = (f"{now - timedelta(minutes=minutes):%Y%m%dT%H%M%SZ}" for minutes in (60, 50))
+    url = recorder["url"].format(channel=recorder["recordings"][0]["channel"], start=start, end=end)
+    return url.replace("//", f"//{recorder['username']}:{quote(recorder['password'], safe='')}@", 1)
