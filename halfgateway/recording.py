@@ -16,7 +16,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from auth.errors import AuthError
 from auth.sealing import Sealing
@@ -29,7 +28,7 @@ from camera_registry.order_store import OrderStore
 from camera_registry.orders import Order
 from camera_registry.retention import keeping_orders
 from camera_registry.store import CameraStore
-from halfgateway.attending import voices_of
+from halfgateway.attending import RECORDER, voices_of
 from halfgateway.config import Configuration, ConfigurationError
 from halfgateway.config_ops import directory_of
 from halfgateway.config_recorder import RecordingProcessSection
@@ -51,8 +50,6 @@ from halfgateway.upstream.pull import Puller
 from ops.notices.shouting import Alarms, MetricsFile
 
 log = logging.getLogger(__name__)
-
-RECORDER: Final = "recorder"
 
 
 def rule_of(camera: Camera, orders: Sequence[Order], now: datetime) -> Rule | None:

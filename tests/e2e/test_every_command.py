@@ -312,7 +312,7 @@ async def safekeeping(typist: Typist, camera: str, folder: Path) -> None:
     days = ("--from", f"{now - timedelta(days=2):%Y-%m-%d}", "--to", f"{now:%Y-%m-%d}")
     await typist.type("register", *days, "--output", folder / "registre.csv", leaves=(Kind.TRACE_EXPORTED,))
     lines = (folder / "registre.csv").read_text(encoding="utf-8-sig").splitlines()[1:]
-    acts = [line.split(";")[3] for line in lines]  # L04: in their order; what the probe found comes after
+    acts = [line.split(";")[4] for line in lines]  # L04: in their order; what the probe found comes after
     assert acts[:6] == [
         "hold.placed",
         "hold.extracting",

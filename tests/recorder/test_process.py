@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import itertools
+import json
 import os
 import signal
 import sys
@@ -18,7 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 from auth.sealing import Sealing
-from auth.trace import Entry, Kind, Status, TraceReader, verify_folder
+from auth.trace import Draft, Entry, Kind, Status, TraceReader, verify_folder
 from camera_registry.cameras import Camera, CameraState, Profile
 from camera_registry.clock import SystemClock
 from camera_registry.connections import CameraRecord, Connection, Credentials
@@ -28,6 +30,7 @@ from halfgateway.database import Database
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.net.attendants import AttendantRunsError, only_one
+from halfgateway.opening import open_trace
 from halfgateway.simulator.camera import SimulatedCamera
 from halfgateway.simulator.packets import Clip
 from tests.conftest import uncounted_environment
@@ -157,6 +160,26 @@ async def test_killed_it_loses_the_open_fragment_and_goes_on(
     (destroyed,) = [entry for entry in entries if entry.kind is Kind.RECORDING_DESTROYED]
     assert (destroyed.camera, destroyed.detail["cause"], destroyed.detail["segments"]) == ("gone", "retention", 1)
     assert verify_folder(site.folder.recorder.trace).status in {Status.VALID, Status.UNANCHORED}
+    await registered(site, config, destroyed)
+
+
+async def registered(site: Site, config: Path, destroyed: Entry) -> None:
+    """What was destroyed stands in the register of the node, whose own journal tells who drew it (L04)."""
+    keys = NodeKeys.open(site.folder.secrets)
+    async with await open_trace(site.folder, "node-1", keys, SystemClock()) as journal:
+        await journal.record(Draft(kind=Kind.NODE_STARTED))
+    output, today = site.root / "registre.csv", f"{destroyed.at:%Y-%m-%d}"
+    tomorrow = f"{destroyed.at + timedelta(days=1):%Y-%m-%d}"
+    words = ["register", "--from", today, "--to", tomorrow, "--output", str(output), "--config", str(config), "--json"]
+    done = await asyncio.to_thread(CliRunner().invoke, build(words), words)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert (said["recorder"], said["recorder_lacking"]) == ("node-1-recorder", False)
+    with output.open(encoding="utf-8-sig", newline="") as file:
+        lines = [line for line in csv.DictReader(file, delimiter=";") if line["Acte"] == "recording.destroyed"]
+    told = [(line["Journal"], line["N°"], line["Caméra"]) for line in lines]
+    assert told == [("node-1-recorder", str(destroyed.n), "gone")]
+    assert "cause : retention" in lines[0]["Précisions"]
 
 
 def test_without_a_recorder_section_it_says_so(tmp_path: Path) -> None:
