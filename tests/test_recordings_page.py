@@ -6,6 +6,7 @@ import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,17 @@ def cells(first: str) -> list[str]:
 
 
 def configured(section: str) -> Configuration:
-    return parse_configuration({**MINIMAL, **tomllib.loads(section)})
+    """A section in a configuration that knows the cameras that it names."""
+    document = tomllib.loads(section)
+    naming = [*document.get("recorders", ()), document.get("recorder", {})]
+    named = {camera for each in naming for camera in each.get("cameras", ())}
+    return parse_configuration({**MINIMAL, "cameras": list(map(camera, sorted(named))), **document})
+
+
+def camera(name: str) -> dict[str, Any]:
+    url = "http://192.0.2.10/onvif/device_service"
+    place = {"name": name, "site": "Gare", "commune": "Trappes", "latitude": 48.8, "longitude": 2.1}
+    return {"id": name, "onvif_url": url, "username": "u", "password_file": "camera.password", **place}
 
 
 @pytest.mark.parametrize("section", SECTIONS)

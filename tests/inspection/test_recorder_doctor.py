@@ -173,7 +173,21 @@ kind = "segments"
 id = "folder"
 folder = "footage"
 cameras = { "cam-2" = "2" }
+""" + "".join(
+    f"""
+[[cameras]]
+id = "{camera}"
+name = "{camera}"
+site = "Gare"
+commune = "Trappes"
+latitude = 48.8
+longitude = 2.1
+onvif_url = "http://127.0.0.1:9/onvif/device_service"
+username = "u"
+password_file = "p"
 """
+    for camera in ("cam-1", "cam-2")
+)
 
 
 @pytest.mark.parametrize(("recorder", "code"), [("nvr", 1), ("folder", 2)])
