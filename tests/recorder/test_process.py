@@ -164,22 +164,33 @@ async def test_killed_it_loses_the_open_fragment_and_goes_on(
 
 
 async def registered(site: Site, config: Path, destroyed: Entry) -> None:
-    """What was destroyed stands in the register of the node, whose own journal tells who drew it (L04)."""
+    """What was destroyed stands in the register of the node, with a recorder here or elsewhere (L04)."""
     keys = NodeKeys.open(site.folder.secrets)
     async with await open_trace(site.folder, "node-1", keys, SystemClock()) as journal:
         await journal.record(Draft(kind=Kind.NODE_STARTED))
-    output, today = site.root / "registre.csv", f"{destroyed.at:%Y-%m-%d}"
-    tomorrow = f"{destroyed.at + timedelta(days=1):%Y-%m-%d}"
-    words = ["register", "--from", today, "--to", tomorrow, "--output", str(output), "--config", str(config), "--json"]
-    done = await asyncio.to_thread(CliRunner().invoke, build(words), words)
-    assert done.exit_code == 0, done.output
-    said = json.loads(done.stdout)
-    assert (said["recorder"], said["recorder_lacking"]) == ("node-1-recorder", False)
-    with output.open(encoding="utf-8-sig", newline="") as file:
-        lines = [line for line in csv.DictReader(file, delimiter=";") if line["Acte"] == "recording.destroyed"]
-    told = [(line["Journal"], line["N°"], line["Caméra"]) for line in lines]
-    assert told == [("node-1-recorder", str(destroyed.n), "gone")]
-    assert "cause : retention" in lines[0]["Précisions"]
+    await asyncio.to_thread(registered_from, site, config, destroyed)
+
+
+def registered_from(site: Site, config: Path, destroyed: Entry) -> None:
+    days = ["--from", f"{destroyed.at:%Y-%m-%d}", "--to", f"{destroyed.at + timedelta(days=1):%Y-%m-%d}"]
+
+    def drawn(name: str, *options: str) -> tuple[tuple[str | None, bool], list[tuple[str, str, str]]]:
+        output = site.root / name
+        words = ["register", *days, "--output", str(output), "--config", str(config), "--json", *options]
+        done = CliRunner().invoke(build(words), words)
+        assert done.exit_code == 0, done.output
+        with output.open(encoding="utf-8-sig", newline="") as file:
+            lines = [line for line in csv.DictReader(file, delimiter=";") if line["Acte"] == "recording.destroyed"]
+        said = json.loads(done.stdout)
+        return (said["recorder"], said["recorder_lacking"]), [
+            (line["Journal"], line["N°"], line["Caméra"]) for line in lines
+        ]
+
+    told = [("node-1-recorder", str(destroyed.n), "gone")]
+    assert drawn("here.csv") == (("node-1-recorder", False), told)
+    elsewhere = site.folder.recorder.trace.rename(site.root / "brought")
+    assert drawn("lacking.csv") == ((None, True), [])
+    assert drawn("brought.csv", "--recorder-trace", str(elsewhere)) == (("node-1-recorder", False), told)
 
 
 def test_without_a_recorder_section_it_says_so(tmp_path: Path) -> None:
