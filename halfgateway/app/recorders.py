@@ -25,7 +25,6 @@ from halfgateway.net.coalescing import Coalescing
 from halfgateway.replay.access import RecorderAccess
 from halfgateway.replay.footage import Footage
 from halfgateway.replay.onvif_recorder import OnvifFootage, OnvifRecorder
-from halfgateway.replay.segment_folder import SegmentFolder
 from halfgateway.replay.url_recorder import ReplayUrl, UrlFootage
 from halfgateway.segments.layout import Layout
 
@@ -93,6 +92,8 @@ class _Makers:
         ).items()
 
     def _of_segments(self, section: SegmentRecorderSection) -> Iterator[tuple[str, Footage]]:
+        from halfgateway.replay.segment_folder import SegmentFolder  # noqa: PLC0415 - PyAV, 20 MB, of use to folders alone
+
         threads = ThreadPoolExecutor(THREADS_PER_FOLDER, thread_name_prefix=f"recorder-{section.id}")
         self._life.callback(threads.shutdown, wait=False, cancel_futures=True)
         layout = Layout(section.pattern, ZoneInfo(section.time_zone))

@@ -13,13 +13,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from halfgateway.errors import LocalProtocolError, RemoteProtocolError
 from halfgateway.exporting.failures import ExportFailed
-from halfgateway.exporting.piece import EXPORTABLE, Piece, PieceWriter
+from halfgateway.exporting.piece import EXPORTABLE, Piece
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.depacketise import AccessUnit, Depacketiser
 from halfgateway.replay.footage import Picture
+
+if TYPE_CHECKING:
+    from halfgateway.exporting.piece_writer import PieceWriter
 
 log = logging.getLogger(__name__)
 
@@ -176,6 +180,8 @@ class FilmWriter:
         self._sets = self._sets_of(unit)
         described = () if self._sets else self._described
         path = self._folder / f"{self._camera}-{at.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z.mp4"
+        from halfgateway.exporting.piece_writer import PieceWriter  # noqa: PLC0415 - PyAV, 20 MB, of use to exports alone
+
         self._writer = PieceWriter(path, self._codec, unit, at, described=described)
 
     def _end_stretch(self) -> None:
