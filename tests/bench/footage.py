@@ -21,6 +21,7 @@ from camera_registry.clock import SystemClock
 from halfgateway.simulator.clips import Codec, default_cache, ensure_clip
 from halfgateway.simulator.packets import AccessUnit, load_clip
 from halfgateway.simulator.recorder import SimulatedRecorder
+from halfgateway.simulator.recorder_behaviour import RecorderBehaviour
 from halfgateway.simulator.recordings import Kind, Recording, stretches
 from halfgateway.simulator.segments import PATTERN
 from tests.bench.clip import bench_spec
@@ -29,6 +30,9 @@ from tests.bench.identities import bench_identity
 HOST: Final = "127.0.0.1"
 KINDS: Final = ("segments", "onvif", "url")
 """How the first cameras are recorded, in their order."""
+
+SESSIONS: Final = 64
+"""Replays that a recorder gives at once: more than the largest scene has."""
 
 BEGINS_AGO: Final = timedelta(hours=1)
 SEGMENT: Final = timedelta(minutes=1)
@@ -102,7 +106,11 @@ async def serve(folder: str, mbps: int, gop_s: int) -> None:
     await asyncio.to_thread(lay_segments, segments, coder.path, begins)
     replayed = {kind: recording(kind, now) for kind in KINDS[1:]}
     recorder = SimulatedRecorder(
-        list(replayed.values()), clock=SystemClock(), random_bytes=os.urandom, coder_of=lambda _: coder
+        list(replayed.values()),
+        RecorderBehaviour(session_limit=SESSIONS, connection_limit=2 * SESSIONS),
+        clock=SystemClock(),
+        random_bytes=os.urandom,
+        coder_of=lambda _: coder,
     )
     await recorder.start(HOST)
     told: dict[str, Any] = {

@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from auth.demo_authority import DemoAuthority
-from tests.bench.footage import KINDS
+from tests.bench.footage import KINDS, SESSIONS
 from tests.bench.identities import bench_identity
-
-SESSIONS: Final = 64
-"""Replays that a recorder gives at once: more than the largest scene has."""
 
 AGREEMENT: Final = "banc d'essai"
 
