@@ -27,7 +27,7 @@ from tests.bench.rig import Rig
 
 EXPORTED_SEGMENTS: Final = 5
 EXPORT_LIMIT_S: Final = 120.0
-POLL_S: Final = 0.02
+POLL_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
