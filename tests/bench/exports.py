@@ -38,14 +38,14 @@ class Made:
     cpu_s: float
 
 
-async def exporting(rig: Rig, results: Results, *, runs: int) -> None:
+async def exporting(rig: Rig, results: Results, *, runs: int, segments: int = EXPORTED_SEGMENTS) -> None:
     """Export the same minutes of segments again and again, and each time have ffmpeg remux them first."""
-    footage_s = (SEGMENT * EXPORTED_SEGMENTS).total_seconds()
+    footage_s = (SEGMENT * segments).total_seconds()
     async with _session(rig) as http:
         for _ in range(runs):
             made = {
-                "ffmpeg": await asyncio.to_thread(_remux, rig),
-                "halfgateway": await _export(rig, http),
+                "ffmpeg": await asyncio.to_thread(_remux, rig, segments),
+                "halfgateway": await _export(rig, http, segments),
             }
             for peer, each in made.items():
                 setting = replay_setting(rig, "export", "segments", transport="none", peer=peer)
@@ -57,7 +57,7 @@ async def exporting(rig: Rig, results: Results, *, runs: int) -> None:
             results.add(ours, "export_cpu_to_ffmpeg", made["halfgateway"].cpu_s / made["ffmpeg"].cpu_s)
 
 
-async def _export(rig: Rig, http: aiohttp.ClientSession) -> Made:
+async def _export(rig: Rig, http: aiohttp.ClientSession, segments: int) -> Made:
     """``POST /exports`` to the signed manifest: copied, hashed, compared, synced. Raises BenchError."""
     process = rig.ours.rtsp.process
     assert process is not None
@@ -66,7 +66,7 @@ async def _export(rig: Rig, http: aiohttp.ClientSession) -> Made:
     wish = {
         "camera": bench_identity(0).id,
         "start": rfc3339(begins),
-        "end": rfc3339(begins + SEGMENT * EXPORTED_SEGMENTS),
+        "end": rfc3339(begins + SEGMENT * segments),
         "reason": "L251-2-5",
     }
     began_s, cpu_before_s = time.monotonic(), process.cpu_s()
@@ -84,12 +84,12 @@ async def _export(rig: Rig, http: aiohttp.ClientSession) -> Made:
     return made
 
 
-def _remux(rig: Rig) -> Made:
+def _remux(rig: Rig, segments: int) -> Made:
     """What people do by hand. Raises BenchError."""
     assert rig.footage is not None
-    segments = sorted(Path(rig.footage.first["segments"]).glob("*/*.mp4"))[:EXPORTED_SEGMENTS]
+    paths = sorted(Path(rig.footage.first["segments"]).glob("*/*.mp4"))[:segments]
     listed, film = (Path(rig.footage.first["folder"], name) for name in ("segments.txt", "film.mp4"))
-    listed.write_text("".join(f"file '{path}'\n" for path in segments))
+    listed.write_text("".join(f"file '{path}'\n" for path in paths))
     of_files = ["-f", "concat", "-safe", "0", "-i", str(listed), "-c", "copy", "-y", str(film)]
     cpu_before_s, began_s = _children_cpu_s(), time.monotonic()
     ffmpeg = subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *of_files], capture_output=True, check=False)

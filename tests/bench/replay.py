@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from halfgateway.simulator.clips import FPS
 from tests.bench.child import BenchError
@@ -61,16 +61,22 @@ async def replaying(
 
 async def seeking(rig: Rig, results: Results, kind: str, *, runs: int) -> None:
     """PLAY to a decodable picture: the first of a session (cold), and others in it (warm)."""
-    peer = rig.ours.rtsp
+    plays = 1 + WARM_SEEKS
     for run in range(runs):
-        starts = [_begins(rig) + APART * (run * (1 + WARM_SEEKS) + number) for number in range(1 + WARM_SEEKS)]
-        targets = [peer.recorded(KINDS.index(kind), start) for start in starts]
+        targets = passages(rig, kind, plays * (run + 1))[plays * run :]
         told = await rig.readers.ask({"do": "seek", "targets": targets, "stay_s": BETWEEN_SEEKS_S})
         cold_ms, *warm_ms = told["seek_ms"]
         setting = replay_setting(rig, "seek", kind)
         results.add(setting, "seek_cold_ms", cold_ms)
         for each in warm_ms:
             results.add(setting, "seek_warm_ms", each)
+
+
+def passages(rig: Rig, kind: str, count: int) -> list[dict[str, Any]]:
+    """How readers come to so many passages of what is recorded so."""
+    assert rig.footage is not None
+    begins = datetime.fromisoformat(rig.footage.first["begins"])
+    return [rig.ours.rtsp.recorded(KINDS.index(kind), begins + APART * number) for number in range(count)]
 
 
 def replay_setting(rig: Rig, scene: str, kind: str, *, transport: str = "rtsp", peer: str = "halfgateway") -> Setting:
@@ -80,10 +86,9 @@ def replay_setting(rig: Rig, scene: str, kind: str, *, transport: str = "rtsp", 
 
 async def _sample(rig: Rig, kind: str, readers: int, seconds: float) -> Sample:
     """Play, settle, measure, leave. Raises BenchError."""
-    peer, camera = rig.ours.rtsp, KINDS.index(kind)
-    process = peer.process
+    process = rig.ours.rtsp.process
     assert process is not None
-    await rig.open([peer.recorded(camera, _begins(rig) + APART * number) for number in range(readers)])
+    await rig.open(passages(rig, kind, readers))
     await asyncio.sleep(SETTLE_S)
     cpu_before_s = process.cpu_s()
     told = await rig.readers.ask({"do": "measure", "seconds": seconds}, limit_s=seconds + 30)
@@ -98,9 +103,3 @@ async def _sample(rig: Rig, kind: str, readers: int, seconds: float) -> Sample:
         lost=sum(reader["lost"] for reader in told["readers"]),
         rss_mb=rss_mb,
     )
-
-
-def _begins(rig: Rig) -> datetime:
-    """When the footage begins that every recorder has."""
-    assert rig.footage is not None
-    return datetime.fromisoformat(rig.footage.first["begins"])
