@@ -17,8 +17,8 @@ from tests.bench.rig import Rig
 SETTLE_S: Final = 1.0
 """Between the last reader's first picture and the measurement."""
 
-BETWEEN_SEEKS_S: Final = 0.6
-"""For how long each passage is watched: more than the gateway has a scrubbing reader wait, and than it reads ahead."""
+BETWEEN_SEEKS_S: Final = 0.3
+"""For how long each passage is watched: more than the gateway has a reader wait who scrubs."""
 
 WARM_SEEKS: Final = 4
 """Seeks in one session, after its first PLAY."""
