@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.bench.exports import exporting
 from tests.bench.footage import KINDS
@@ -18,7 +20,7 @@ from tests.bench.reader import Reader, Target
 from tests.bench.replay import WARM_SEEKS, replaying, seeking
 from tests.bench.report import AIMS, CPU, FFMPEG, OURS, aims, table
 from tests.bench.results import Results, Setting, p99
-from tests.bench.rig import Stream, rig
+from tests.bench.rig import Rig, Stream, rig
 from tests.bench.scenes import ONE, relaying
 
 KEYS = {
@@ -62,10 +64,16 @@ def fed(*data: bytes, begins: str | None = None) -> Reader:
     return reader
 
 
-async def test_our_gateway_and_the_camera_are_measured_and_written_down(tmp_path: Path) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house() -> AsyncIterator[Rig]:
+    async with rig(Stream(4, 2), len(KINDS), with_gst=False, with_recorders=True) as opened:
+        yield opened
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_our_gateway_and_the_camera_are_measured_and_written_down(house: Rig, tmp_path: Path) -> None:
     results = Results()
-    async with rig(Stream(4, 2), 1, with_gst=False) as house:
-        await relaying(house, results, ONE, "nodelay", [house.ours.rtsp], runs=1, seconds=1.0)
+    await relaying(house, results, ONE, "nodelay", [house.ours.rtsp], runs=1, seconds=1.0)
     results.write(tmp_path / "bench.json")
     written = json.loads((tmp_path / "bench.json").read_text())
     assert written["machine"]["cores"] >= 1
@@ -85,12 +93,12 @@ async def test_our_gateway_and_the_camera_are_measured_and_written_down(tmp_path
     assert OURS in table(results)
 
 
-async def test_replays_seeks_and_an_export_are_measured() -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_replays_seeks_and_an_export_are_measured(house: Rig) -> None:
     results = Results()
-    async with rig(Stream(4, 2), len(KINDS), with_gst=False, with_recorders=True) as house:
-        await replaying(house, results, "onvif", (1,), runs=1, seconds=1.0)
-        await seeking(house, results, "url", runs=1)
-        await exporting(house, results, runs=1, segments=1)
+    await replaying(house, results, "onvif", (1,), runs=1, seconds=1.0)
+    await seeking(house, results, "url", runs=1)
+    await exporting(house, results, runs=1, segments=1)
     rows = {(row["scene"], row["camera"], row["peer"], row["metric"]): row for row in results.rows()}
     assert 0 < rows["replay-1", "onvif", OURS, "replay_cpu_ms_per_stream_s"]["median"] < 1000
     assert rows["replay-1", "onvif", OURS, "lost_packets"]["max"] == 0
