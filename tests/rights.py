@@ -9,7 +9,16 @@ from typing import Any
 
 from auth.principals import Role
 from auth.register import Actor, Register, new_habilitation_id
-from auth.rights import LOCAL, Administration, ConventionOnRecord, Designation, Habilitation, Rights
+from auth.rights import (
+    LOCAL,
+    USUAL_ACTIONS,
+    Action,
+    Administration,
+    ConventionOnRecord,
+    Designation,
+    Habilitation,
+    Rights,
+)
 from auth.trace import Draft
 from camera_registry.clock import Clock, SystemClock
 from camera_registry.order_store import OrderStore
@@ -112,7 +121,12 @@ def register_of(database: Database, clock: Clock, told: list[Draft] | None = Non
     return Register(database.sessions, clock, record=record)
 
 
-async def authorise(database: Database, people: Mapping[str, Role], *orders: Order) -> None:
+async def authorise(
+    database: Database,
+    people: Mapping[str, Role],
+    *orders: Order,
+    actions: frozenset[Action] = USUAL_ACTIONS,
+) -> None:
     """Put designations, habilitations and orders into a database that no node uses yet."""
     clock = SystemClock()
     since = clock.now() - timedelta(days=1)
@@ -121,7 +135,7 @@ async def authorise(database: Database, people: Mapping[str, Role], *orders: Ord
         """Nobody's trace is open."""
 
     designations = [designation(agent, administration=_administration(role)) for agent, role in people.items()]
-    habilitations = [habilitation(agent, role, start=since) for agent, role in people.items()]
+    habilitations = [habilitation(agent, role, start=since, actions=actions) for agent, role in people.items()]
     await register_of(database, clock).designate(designations, habilitations, by=BY)
     await accept(database)
     if orders:

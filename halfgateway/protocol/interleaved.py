@@ -22,6 +22,7 @@ Bytes: TypeAlias = bytes | bytearray | memoryview
 Frame: TypeAlias = tuple[int, int, int]
 """Channel, offset of the ``$``, end of the payload; the payload begins four bytes after the ``$``."""
 
+_FRAME_HEAD = struct.Struct("!BBHBBHII")
 _HEADERS = struct.Struct("!HHH2xQ")
 """Mark and channel; length; an RTP header's first two bytes; its timestamp and its source."""
 
@@ -92,6 +93,22 @@ def frame(channel: int, payload: Bytes) -> bytes:
     if not 0 <= channel <= 255 or len(payload) > 0xFFFF:
         raise LocalProtocolError("channel or payload does not fit an interleaved frame")
     return b"".join((bytes((FRAME_MARK, channel)), len(payload).to_bytes(2, "big"), payload))
+
+
+def frame_head(channel: int, packet: Bytes, *, sequence: int, timestamp: int, ssrc: int) -> bytes:
+    """The beginning of a frame with an RTP packet, up to and with the packet's fixed header under other numbers.
+
+    What stands behind that header in ``packet``, of 12 bytes and more, follows as it is. Numbers are taken modulo their
+    width.
+
+    Raises:
+        LocalProtocolError: a channel beyond 255 or a packet beyond 65,535 bytes.
+    """
+    size = len(packet)
+    if not 0 <= channel <= 255 or size > 0xFFFF:
+        raise LocalProtocolError("channel or payload does not fit an interleaved frame")
+    numbers = sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc & 0xFFFFFFFF
+    return _FRAME_HEAD.pack(FRAME_MARK, channel, size, packet[0], packet[1], *numbers)
 
 
 def _walk(data: Bytes) -> tuple[list[int], list[Stretch], int]:

@@ -20,7 +20,6 @@ _PLAIN: Final = 0x80
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
 _FIXED = struct.Struct("!BBHII")
-_NUMBERS = struct.Struct("!HII")
 _U32 = struct.Struct("!I")
 
 
@@ -122,11 +121,6 @@ def payload_bounds(buffer: Bytes, offset: int, end: int) -> tuple[int, int]:
     if first & 0x20:
         end -= min(buffer[end - 1], end - offset - RTP_HEADER_BYTES)
     return min(start, end), end
-
-
-def rewrite_header(buffer: bytearray | memoryview, offset: int, *, sequence: int, timestamp: int, ssrc: int) -> None:
-    """Write sequence number, timestamp and source of the packet at ``offset``, each modulo its width."""
-    _NUMBERS.pack_into(buffer, offset + 2, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc & 0xFFFFFFFF)
 
 
 def sequence_distance(earlier: int, later: int) -> int:

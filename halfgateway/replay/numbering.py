@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from halfgateway.protocol.interleaved import frame
+from halfgateway.protocol.interleaved import frame_head
 from halfgateway.protocol.replay_header import ReplayHeader, with_replay_header
 from halfgateway.protocol.rtcp import SenderReport, bye, ntp_timestamp, sender_report
-from halfgateway.protocol.rtp import RTP_HEADER_BYTES, rewrite_header, timestamp, timestamp_distance
+from halfgateway.protocol.rtp import RTP_HEADER_BYTES, timestamp, timestamp_distance
 from halfgateway.replay.footage import Picture
 
 REPORT_INTERVAL_S = 5.0
@@ -63,16 +63,17 @@ class Numbering:
         if self._offset is None:
             self._offset = timestamp_distance(theirs, self._timestamp)
         self._timestamp = (theirs + self._offset) & 0xFFFFFFFF
-        framed = bytearray()
-        for number, packet in enumerate(picture.packets):
-            whole = with_replay_header(packet, header) if header is not None and number == 0 else packet
-            ours = bytearray(whole)
-            rewrite_header(ours, 0, sequence=self._sequence, timestamp=self._timestamp, ssrc=self.ssrc)
-            self._sequence = (self._sequence + 1) & 0xFFFF
-            self._packets += 1
-            self._octets += len(ours) - RTP_HEADER_BYTES
-            framed += frame(channel, ours)
-        return bytes(framed)
+        packets = picture.packets
+        if header is not None:
+            packets = [with_replay_header(packets[0], header), *packets[1:]]
+        first, pieces = self._sequence, list[bytes]()
+        for sequence, packet in enumerate(packets, first):
+            head = frame_head(channel, packet, sequence=sequence, timestamp=self._timestamp, ssrc=self.ssrc)
+            pieces += (head, packet[RTP_HEADER_BYTES:])
+            self._octets += len(packet) - RTP_HEADER_BYTES
+        self._packets += len(packets)
+        self._sequence = (first + len(packets)) & 0xFFFF
+        return b"".join(pieces)
 
     def report(self, filmed_at: datetime, now_s: float) -> bytes:
         """A sender report that says when the last picture was filmed, where one is due; else nothing."""

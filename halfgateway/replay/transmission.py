@@ -120,6 +120,8 @@ class Transmission:
         report = self._numbering.report(picture.at, self._now()) if self._manner.paced else b""
         if report:
             reader.hand(frame(reader.channels[1], report), 0)
+        if not reader.queued_bytes:
+            return True
         try:
             async with asyncio.timeout(self._manner.patience_s):
                 await reader.room()

@@ -34,8 +34,9 @@ class LowerTransport(StrEnum):
 class Behaviour:
     """The state of a simulated camera's knobs; each may be changed while it runs.
 
-    ``session_limit`` is how many sessions it serves, a further SETUP is answered 453; ``session_timeout_s`` how long
-    one lives without a sign of life. ``transports`` are what it sends its RTP over: SETUP of any other is answered
+    ``connection_limit`` is how many RTSP connections it takes: it closes further ones at once, as its small TCP stack
+    would. ``session_limit`` is how many sessions it serves, a further SETUP is answered 453; ``session_timeout_s`` how
+    long one lives without a sign of life. ``transports`` are what it sends its RTP over: SETUP of any other is answered
     461. ``digest`` are the algorithms it challenges for. ``clock_offset_s`` is how far its clock is ahead of the real
     one. With ``stalled`` it sends no media and keeps the connection; without ``answers_keep_alive`` it leaves OPTIONS
     and GET_PARAMETER of a running session unanswered.
@@ -47,6 +48,7 @@ class Behaviour:
     never.
     """
 
+    connection_limit: int = 32
     session_limit: int = 8
     session_timeout_s: float = 60.0
     transports: frozenset[LowerTransport] = frozenset(LowerTransport)

@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import av
 from av.video.frame import PictureType
@@ -41,6 +41,24 @@ _OPTIONS: Final[Mapping[Codec, Mapping[str, str]]] = {
         ":pools=none:frame-threads=1:log-level=none:info=0"
     },
 }
+
+
+class Coder(Protocol):
+    """Gives the pictures of a recording, for any instant, as packets."""
+
+    @property
+    def codec(self) -> Codec:
+        """What they are coded in."""
+
+    @property
+    def format_parameters(self) -> str:
+        """The parameters of ``a=fmtp``."""
+
+    def packets(self, frame: int) -> AccessUnit:
+        """The RTP packets of a picture. Blocks unless :meth:`is_ready`. Raises ClipError."""
+
+    def is_ready(self, frame: int) -> bool:
+        """Whether a picture is given without blocking."""
 
 
 class FilmCoder:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from camera_registry.clock import Clock
+from halfgateway.simulator.clips import Codec
 from halfgateway.simulator.digest_gate import DigestGate
-from halfgateway.simulator.film_coder import film_coder
+from halfgateway.simulator.film_coder import Coder, film_coder
 from halfgateway.simulator.identity import DeviceIdentity
 from halfgateway.simulator.media_session import MediaCounters
 from halfgateway.simulator.recorder_behaviour import RecorderBehaviour
@@ -33,12 +34,15 @@ class SimulatedRecorder:
         *,
         clock: Clock,
         random_bytes: Callable[[int], bytes],
+        coder_of: Callable[[Codec], Coder] = film_coder,
     ) -> None:
+        """``coder_of`` gives the coder of a codec, in a thread: what it shows."""
         self.recordings: Final = tuple(recordings)
         self.behaviour: Final = behaviour or RecorderBehaviour()
         self.identity: Final = _identity(random_bytes)
         self._clock = clock
         self._random_bytes = random_bytes
+        self._coder_of = coder_of
         self._host = ""
         self._rtsp: RtspServer | None = None
         self._onvif: RecorderDevice | None = None
@@ -47,7 +51,7 @@ class SimulatedRecorder:
         """Listen on both ports; 0 takes any free one. Raises OSError, ClipError."""
         self._host = host
         codecs = dict.fromkeys(codec for recording in self.recordings for codec in recording.codecs)
-        coders = {codec: await asyncio.to_thread(film_coder, codec) for codec in codecs}
+        coders = {codec: await asyncio.to_thread(self._coder_of, codec) for codec in codecs}
         gate = DigestGate(self.identity, self.behaviour, clock=self._clock, random_bytes=self._random_bytes)
         self._desk = ReplayDesk(
             identity=self.identity,

@@ -22,7 +22,7 @@ from halfgateway.simulator.clips import AUDIO_RATE_HZ, Codec
 from halfgateway.simulator.datagrams import DatagramWire
 from halfgateway.simulator.digest_gate import DigestGate
 from halfgateway.simulator.film import frame_at, instant_of
-from halfgateway.simulator.film_coder import FilmCoder
+from halfgateway.simulator.film_coder import Coder
 from halfgateway.simulator.identity import DeviceIdentity
 from halfgateway.simulator.media_session import Track
 from halfgateway.simulator.packets import AUDIO_PAYLOAD_TYPE, VIDEO_CLOCK_HZ, VIDEO_PAYLOAD_TYPE
@@ -44,7 +44,7 @@ class ReplayDesk(Desk):
         *,
         identity: DeviceIdentity,
         recordings: Sequence[Recording],
-        coders: Mapping[Codec, FilmCoder],
+        coders: Mapping[Codec, Coder],
         behaviour: RecorderBehaviour,
         gate: DigestGate,
         clock: Clock,

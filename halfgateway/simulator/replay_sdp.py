@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from halfgateway.simulator.clips import FPS
-from halfgateway.simulator.film_coder import SIZES, FilmCoder
+from halfgateway.simulator.film_coder import SIZES, Coder
 from halfgateway.simulator.packets import AUDIO_PAYLOAD_TYPE, VIDEO_CLOCK_HZ, VIDEO_PAYLOAD_TYPE
 
 AUDIO_TRACK: Final = "AUDIO001"
@@ -27,9 +27,7 @@ def audio_control(videos: int) -> str:
     return f"trackID={videos}"
 
 
-def describe(
-    coders: Sequence[FilmCoder], *, name: str, internal_address: str, session_id: int, with_audio: bool
-) -> bytes:
+def describe(coders: Sequence[Coder], *, name: str, internal_address: str, session_id: int, with_audio: bool) -> bytes:
     """Return the SDP (RFC 4566) of a recording whose tracks are of these coders."""
     lines = [
         "v=0",

@@ -11,7 +11,7 @@ from typing import Final
 from halfgateway.protocol.replay_header import ReplayHeader
 from halfgateway.simulator.clips import FPS, Codec
 from halfgateway.simulator.film import PICTURE, instant_of
-from halfgateway.simulator.film_coder import FilmCoder
+from halfgateway.simulator.film_coder import Coder
 from halfgateway.simulator.media_session import MediaCounters, Track
 from halfgateway.simulator.packets import VIDEO_TICKS
 from halfgateway.simulator.recorder_behaviour import RecorderBehaviour
@@ -46,7 +46,7 @@ class ReplaySending:
         self,
         *,
         transport: asyncio.Transport,
-        coders: Mapping[Codec, FilmCoder],
+        coders: Mapping[Codec, Coder],
         behaviour: RecorderBehaviour,
         counters: MediaCounters,
         now: Callable[[], datetime],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final, cast
+from typing import cast
 
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.connection import Connection, Pause, Role
@@ -14,9 +14,6 @@ from halfgateway.simulator.datagrams import DatagramWire
 from halfgateway.simulator.rtsp_dialogue import Desk
 
 log = logging.getLogger(__name__)
-
-CONNECTION_LIMIT: Final = 32
-"""Connections that a device takes; it closes further ones at once, as its small TCP stack would."""
 
 
 class RtspServer:
@@ -76,7 +73,7 @@ class _Connection(asyncio.Protocol):
         # uvloop's transports are not instances of asyncio's classes.
         self._transport = cast(asyncio.Transport, transport)
         self._dialogue = self._desk.dialogue(self._transport, self._open_datagrams)
-        if len(self._siblings) >= CONNECTION_LIMIT:
+        if len(self._siblings) >= self._desk.behaviour.connection_limit:
             self._transport.abort()
             return
         self._siblings.add(self)

@@ -11,6 +11,9 @@ from typing import Final
 from tests.bench.cuts import by_command, has_namespaces
 from tests.bench.ends import ALONE, WAYS, cuts
 from tests.bench.events import cutting, granting, joining, memory, slow_reader
+from tests.bench.exports import exporting
+from tests.bench.footage import KINDS
+from tests.bench.replay import replaying, seeking
 from tests.bench.results import Results
 from tests.bench.rig import Rig, Stream, rig
 from tests.bench.scenes import MANY, ONE, SOME, TEN, Scene, relaying
@@ -18,6 +21,8 @@ from tests.bench.trace import durable_entries, verification
 from tests.sending.stage import mail_server
 
 MANNERS: Final = ("nodelay", "nagle", "frame")
+REPLAYS: Final = (1, 10, 50)
+"""Recordings that are replayed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,17 @@ async def cut(results: Results, length: Length) -> None:
             await cuts(house, results, scene, mail=mail, runs=length.other_runs)
 
 
+async def replay(results: Results, length: Length) -> None:
+    """Recordings: what replays cost, at two kinds of recorder, each at a new process; seeks at all; exports."""
+    for kind in ("segments", "onvif"):
+        async with rig(Stream(4, 2), len(KINDS), with_gst=False, with_recorders=True) as house:
+            await replaying(house, results, kind, REPLAYS, runs=length.other_runs, seconds=length.seconds)
+            for sought in ("segments",) if kind == "segments" else ("onvif", "url"):
+                await seeking(house, results, sought, runs=length.runs)
+            if kind == "segments":
+                await exporting(house, results, runs=length.runs)
+
+
 async def trace(results: Results, length: Length) -> None:
     """The trace: what it takes to be durable, and to be verified."""
     await durable_entries(results, runs=length.runs, seconds=length.seconds)
@@ -133,6 +149,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "manners": manners,
     "heavy": heavy,
     "trace": trace,
+    "replay": replay,
 }
 
 

@@ -1,4 +1,7 @@
-"""Where our process spends its time: ``python -m tests.bench.profile [SCENE] [rtsps]``, or ten of ten cameras."""
+"""Where our process spends its time: ``python -m tests.bench.profile [SCENE] [rtsps]``, or ten of ten cameras.
+
+With ``segments``, ``onvif`` or ``url`` the scene's readers replay what is recorded so.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+from tests.bench.footage import KINDS
+from tests.bench.replay import passages
 from tests.bench.rig import Rig, Stream, rig
 from tests.bench.sampled import FILE_VARIABLE
 from tests.bench.scenes import MANY, ONE, SOME, TEN, Scene
-from tests.bench.subjects import Peer
 
 SECONDS: Final = 30.0
 SHOWN: Final = 30
@@ -26,15 +30,25 @@ EVERYWHERE: Final = 0.95
 async def profile(scene: Scene, transport: str, file: Path) -> dict[str, Any]:
     """Sample the gateway while readers watch, as many of so many cameras as the scene says."""
     async with rig(Stream(4, 2), scene.cameras, with_gst=False, module="tests.bench.sampled") as house:
-        return await _sampled(house, scene, house.ours.rtsps if transport == "rtsps" else house.ours.rtsp, file)
+        peer = house.ours.rtsps if transport == "rtsps" else house.ours.rtsp
+        return await _sampled(house, [peer.target(reader % scene.cameras) for reader in range(scene.readers)], file)
 
 
-async def _sampled(house: Rig, scene: Scene, peer: Peer, file: Path) -> dict[str, Any]:
-    assert peer.process is not None
-    await house.open([peer.target(reader % scene.cameras) for reader in range(scene.readers)])
-    os.kill(peer.process.pid, signal.SIGRTMIN)
+async def profile_replays(kind: str, readers: int, file: Path) -> dict[str, Any]:
+    """Sample the gateway while so many replay what is recorded so."""
+    async with rig(
+        Stream(4, 2), len(KINDS), with_gst=False, with_recorders=True, module="tests.bench.sampled"
+    ) as house:
+        return await _sampled(house, passages(house, kind, readers), file)
+
+
+async def _sampled(house: Rig, targets: list[dict[str, Any]], file: Path) -> dict[str, Any]:
+    process = house.ours.rtsp.process
+    assert process is not None
+    await house.open(targets)
+    os.kill(process.pid, signal.SIGRTMIN)
     await house.readers.ask({"do": "measure", "seconds": SECONDS})
-    os.kill(peer.process.pid, signal.SIGRTMIN + 1)
+    os.kill(process.pid, signal.SIGRTMIN + 1)
     while not file.exists():
         await asyncio.sleep(0.05)
     await house.close()
@@ -45,9 +59,14 @@ async def _sampled(house: Rig, scene: Scene, peer: Peer, file: Path) -> dict[str
 def main() -> None:
     """Sample and print: share of all samples in the function itself, and in what it calls too."""
     scene = next((SCENES[word] for word in sys.argv[1:] if word in SCENES), TEN)
+    kind = next((word for word in sys.argv[1:] if word in KINDS), None)
     with tempfile.TemporaryDirectory() as folder:
         os.environ[FILE_VARIABLE] = f"{folder}/profile.json"
-        told = asyncio.run(profile(scene, "rtsps" if "rtsps" in sys.argv[1:] else "rtsp", Path(folder, "profile.json")))
+        file = Path(folder, "profile.json")
+        if kind is not None:
+            told = asyncio.run(profile_replays(kind, scene.readers, file))
+        else:
+            told = asyncio.run(profile(scene, "rtsps" if "rtsps" in sys.argv[1:] else "rtsp", file))
     samples = told["samples"]
     print(f"{'itself':>8}{'in all':>8}  function, of {samples} samples")
     below = [(name, count) for name, count in told["total"].items() if count < EVERYWHERE * samples]

@@ -31,7 +31,10 @@ _FRAGMENT: Final = 28
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to play: the URL without credentials; over TLS with these PEM files; ``slow_bps``: no faster than that."""
+    """What to play: the URL without credentials; over TLS with these PEM files; ``slow_bps``: no faster than that.
+
+    ``begins`` is the ``Range`` of a recording, whose pictures bear no numbers.
+    """
 
     url: str
     camera: int
@@ -39,6 +42,7 @@ class Target:
     password: str = field(default="", repr=False)
     tls: Mapping[str, str] | None = None
     slow_bps: float | None = None
+    begins: str | None = None
 
 
 @dataclass(slots=True)
@@ -46,6 +50,7 @@ class Seen:
     """What has come since it was last asked; ``frames``: number, arrival of the last packet, RTP timestamp, if key."""
 
     packets: int = 0
+    pictures: int = 0
     lost: int = 0
     gaps: int = 0
     gaps_off_key: int = 0
@@ -80,6 +85,7 @@ class Reader(asyncio.BufferedProtocol):
         self._number = -1
         self._frame_is_key = False
         self._after_gap = False
+        self._in_passage = False
 
     async def connect(self) -> None:
         """Open the connection. Raises OSError."""
@@ -111,8 +117,19 @@ class Reader(asyncio.BufferedProtocol):
 
     async def play(self) -> None:
         """PLAY; the clock of joining starts here. Raises ReaderError."""
+        if self.target.begins is not None:
+            await self.seek(self.target.begins)
+            return
         self.play_asked_s = time.monotonic()
         await self._ask("PLAY", self.target.url, {"Session": self._session})
+
+    async def seek(self, begins: str) -> None:
+        """PLAY of a recording, from elsewhere: a first key frame comes behind its answer. Raises ReaderError."""
+        self._in_passage = False
+        self.first_key_s = None
+        self.first_key.clear()
+        self.play_asked_s = time.monotonic()
+        await self._ask("PLAY", self.target.url, {"Session": self._session, "Range": begins})
 
     async def keep_alive(self) -> None:
         """A sign of life. Raises ReaderError."""
@@ -214,15 +231,18 @@ class Reader(asyncio.BufferedProtocol):
 
     def _end_frame(self, timestamp: int, now: float) -> None:
         key, self._frame_is_key = self._frame_is_key, False
+        self.seen.pictures += 1
         if self._after_gap:
             self._after_gap = False
             self.seen.gaps_off_key += not key
         if self._number >= 0:
             self.seen.frames.append((self._number, now, timestamp, key))
             self._number = -1
-            if key and self.first_key_s is None:
-                self.first_key_s = now
-                self.first_key.set()
+        elif not self._in_passage:
+            return
+        if key and self.first_key_s is None:
+            self.first_key_s = now
+            self.first_key.set()
 
     def _take_answer(self, position: int, end: int) -> int:
         head_end = self._buffer.find(b"\r\n\r\n", position, end)
@@ -237,6 +257,7 @@ class Reader(asyncio.BufferedProtocol):
         after = head_end + 4 + int(headers.get("content-length", "0"))
         if after > end:
             return position
+        self._in_passage |= self.target.begins is not None and "rtp-info" in headers
         if self._answer is not None and not self._answer.done():
             self._answer.set_result((int(status_line.split(" ")[1]), headers))
         return after

@@ -7,6 +7,8 @@ answered by one:
 - ``{"do": "measure", "seconds": s}``: ``{"readers": […]}``, what came within that time, each reader apart
 - ``{"do": "join", "target", "before_key_s", "stay_s"}``: one reader more, that comes so long before the camera's next
   key frame, stays, and leaves; ``{"join_ms", "open_ms", "lag_ms"}``
+- ``{"do": "seek", "targets": […], "stay_s"}``: a recording played from where each target begins, one after the other in
+  one session, and left; ``{"seek_ms": […]}``, from PLAY to a key frame
 - ``{"do": "endings", "seconds": s}``: wait until all have been thrown out; ``{"last_bytes_s": […]}`` (monotonic)
 - ``{"do": "close"}``: tear down what is still open
 """
@@ -55,6 +57,8 @@ class ReaderRoom:
                 return await self.measure(command["seconds"])
             case "join":
                 return await self.join(Target(**command["target"]), command["before_key_s"], command["stay_s"])
+            case "seek":
+                return await self.seek([Target(**target) for target in command["targets"]], command["stay_s"])
             case "endings":
                 return await self.endings(command["seconds"])
             case "close":
@@ -100,6 +104,23 @@ class ReaderRoom:
             "open_ms": (reader.first_key_s - came_s) * 1000,
             "lag_ms": _lag_ms(frames[begun:]),
         }
+
+    async def seek(self, targets: list[Target], stay_s: float) -> dict[str, Any]:
+        """Play a recording from one instant after another, each time for ``stay_s``."""
+        reader = Reader(targets[0])
+        await reader.connect()
+        await reader.set_up()
+        seek_ms = []
+        for target in targets:
+            assert target.begins is not None
+            await reader.seek(target.begins)
+            async with asyncio.timeout(FIRST_KEY_LIMIT_S):
+                await reader.first_key.wait()
+            assert reader.first_key_s is not None
+            seek_ms.append((reader.first_key_s - reader.play_asked_s) * 1000)
+            await asyncio.sleep(stay_s)
+        await reader.tear_down()
+        return {"seek_ms": seek_ms}
 
     async def endings(self, seconds: float) -> dict[str, Any]:
         """When each reader, having been thrown out, got its last byte."""

@@ -9,7 +9,7 @@ from tests.bench.ends import ALONE, WAYS
 from tests.bench.results import Results, Setting
 from tests.bench.trace import TRACE
 
-OURS, GST, DIRECT = "halfgateway", "gst-rtsp-server", "direct"
+OURS, GST, FFMPEG, DIRECT = "halfgateway", "gst-rtsp-server", "ffmpeg", "direct"
 CPU = "cpu_ms_per_stream_s"
 
 
@@ -87,15 +87,15 @@ AIMS = (
 def table(results: Results) -> str:
     """Every metric of every setting: a line of a setting without its peer, a column of a peer."""
     rows = [row for row in results.rows() if row["scene"] not in WAYS]
-    peers = [peer for peer in (OURS, GST, DIRECT) if any(row["peer"] == peer for row in rows)]
+    peers = [peer for peer in (OURS, GST, FFMPEG, DIRECT) if any(row["peer"] == peer for row in rows)]
     lines: dict[tuple[str, str], dict[str, str]] = {}
     for row in rows:
-        where = f"{row['scene']:6}{row['transport']:6}{row['camera']:8}{row['mbps']} Mb/s GOP {row['gop_s']:<3} "
+        where = f"{row['scene']:10}{row['transport']:6}{row['camera']:9}{row['mbps']} Mb/s GOP {row['gop_s']:<3} "
         figures = f"{row['median']:.2f} ({row['min']:.2f}-{row['max']:.2f})"
         lines.setdefault((where + row["reader"], row["metric"]), {})[row["peer"]] = figures
-    head = f"{'setting':45}{'metric':26}" + "".join(f"{peer:>27}" for peer in peers)
+    head = f"{'setting':50}{'metric':28}" + "".join(f"{peer:>27}" for peer in peers)
     body = [
-        f"{where:45}{metric:26}" + "".join(f"{figures.get(peer, ''):>27}" for peer in peers)
+        f"{where:50}{metric:28}" + "".join(f"{figures.get(peer, ''):>27}" for peer in peers)
         for (where, metric), figures in sorted(lines.items())
     ]
     return "\n".join([head, *body])

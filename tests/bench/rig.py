@@ -37,6 +37,7 @@ class Rig:
     direct: Peer
     ours: Gateway
     gst: Peer | None
+    footage: Child | None
 
     @property
     def relays(self) -> list[Peer]:
@@ -74,6 +75,7 @@ async def rig(
     module: str = "halfgateway",
     log_level: str = "warning",
     mail_port: int | None = None,
+    with_recorders: bool = False,
 ) -> AsyncIterator[Rig]:
     """Start everything in a new folder; nothing of it is left behind. See :func:`tests.bench.subjects.gateway`."""
     async with AsyncExitStack() as stack:
@@ -90,8 +92,16 @@ async def rig(
         camera = await start("camera", seen | shape)
         onvif = await start("onvif_front", {"ports": camera.first["ports"], "table": str(table)} | shape)
         cameras_themselves = direct(camera.first["ports"])
-        node = gateway(folder, onvif.first["urls"], module=module, log_level=log_level, mail_port=mail_port)
+        footage = await start("footage", {"folder": str(folder / "footage")} | shape) if with_recorders else None
+        node = gateway(
+            folder,
+            onvif.first["urls"],
+            module=module,
+            log_level=log_level,
+            mail_port=mail_port,
+            footage=footage.first if footage else None,
+        )
         ours = await stack.enter_async_context(node)
         gst = await stack.enter_async_context(gst_proxy(folder, cameras_themselves)) if with_gst else None
         readers = await start("readers", seen | {"gop_s": stream.gop_s})
-        yield Rig(stream, camera, readers, cameras_themselves, ours, gst)
+        yield Rig(stream, camera, readers, cameras_themselves, ours, gst, footage)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,14 +20,17 @@ from auth.demo_authority import DemoAuthority
 from auth.enrolment import Enrolment
 from auth.passwords import Passwords
 from auth.principals import Role
+from auth.rights import USUAL_ACTIONS, Action
 from auth.sealing import Sealing
 from camera_registry.clock import SystemClock
 from halfgateway.database import Database
 from halfgateway.downstream.answers import REALM
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
+from halfgateway.protocol.ranges import ClockRange
 from tests.bench.child import BenchError, Child, child
 from tests.bench.identities import PASSWORD, STREAM_PATH, USERNAME, bench_identity
+from tests.bench.recorded import recorded_document
 from tests.contacts import CONTACTS
 from tests.e2e.nodes import toml_lines
 from tests.raw_player import Credentials, RawPlayer
@@ -75,6 +78,11 @@ class Peer:
             "tls": self.tls,
             "slow_bps": slow_bps,
         }
+
+    def recorded(self, camera: int, begins: datetime) -> dict[str, Any]:
+        """How a reader comes to one camera's recording, from an instant on."""
+        url = self.urls[camera].replace("/live/", "/recorded/")
+        return self.target(camera) | {"url": url, "begins": str(ClockRange(begins, None))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +139,18 @@ async def gst_proxy(folder: Path, cameras: Peer) -> AsyncIterator[Peer]:
 
 @asynccontextmanager
 async def gateway(
-    folder: Path, onvif_urls: Sequence[str], *, module: str, log_level: str, mail_port: int | None = None
+    folder: Path,
+    onvif_urls: Sequence[str],
+    *,
+    module: str,
+    log_level: str,
+    mail_port: int | None = None,
+    footage: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Gateway]:
     """``halfgateway serve`` on embedded defaults, that knows every camera; ``module`` is what is run.
 
-    Its notifier and its watchdog run too where there is a mail server for them, at ``mail_port``.
+    Its notifier and its watchdog run too where there is a mail server for them, at ``mail_port``. ``footage`` is what
+    :mod:`tests.bench.footage` has said of its recorders.
     """
     authority = DemoAuthority.open(folder / "ca", datetime.now(UTC))
     authority.write_revocation_list([], datetime.now(UTC))
@@ -146,6 +161,8 @@ async def gateway(
     document = _configuration(folder, data, authority, onvif_urls) | {"log_level": log_level}
     if mail_port is not None:
         document["mail"] = _mail(mail_port)
+    if footage is not None:
+        document |= recorded_document(folder, authority, MACHINE, footage)
     config.write_text("\n".join(toml_lines(document)))
     serve = [sys.executable, "-m", module, "serve", "--config", str(config), "--json"]
     command = serve if mail_port is not None else [*serve, "--no-attendants"]
@@ -202,7 +219,10 @@ async def _enrolled(data: DataFolder, authority: DemoAuthority, cameras: int) ->
         await enrolment.bind_certificate(MACHINE, card.der)
         secret = await enrolment.enrol_machine_secret(MACHINE, realm=REALM)
         await authorise(
-            database, {RESPONSIBLE: Role.MACHINE}, order([bench_identity(index).id for index in range(cameras)])
+            database,
+            {RESPONSIBLE: Role.MACHINE},
+            order([bench_identity(index).id for index in range(cameras)]),
+            actions=USUAL_ACTIONS | {Action.EXPORT},
         )
     finally:
         passwords.close()

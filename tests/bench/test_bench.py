@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
+from tests.bench.exports import exporting
+from tests.bench.footage import KINDS
 from tests.bench.frames import FrameTable, counter_nal
 from tests.bench.kernel import watched
+from tests.bench.plan import PARTS
 from tests.bench.reader import Reader, Target
-from tests.bench.report import AIMS, CPU, OURS, aims, table
+from tests.bench.replay import WARM_SEEKS, replaying, seeking
+from tests.bench.report import AIMS, CPU, FFMPEG, OURS, aims, table
 from tests.bench.results import Results, Setting, p99
-from tests.bench.rig import Stream, rig
+from tests.bench.rig import Rig, Stream, rig
 from tests.bench.scenes import ONE, relaying
 
 KEYS = {
@@ -47,9 +53,9 @@ def picture(sequence: int, number: int, slice_nal: bytes) -> bytes:
     return framed(sequence, counter_nal(number)) + framed(sequence + 1, slice_nal, marker=True)
 
 
-def fed(*data: bytes) -> Reader:
+def fed(*data: bytes, begins: str | None = None) -> Reader:
     """A reader that has been given this, in pieces that end anywhere."""
-    reader = Reader(Target("rtsp://127.0.0.1:1/", 0))
+    reader = Reader(Target("rtsp://127.0.0.1:1/", 0, begins=begins))
     whole = b"".join(data)
     for begin in range(0, len(whole), 7):
         piece = whole[begin : begin + 7]
@@ -58,10 +64,16 @@ def fed(*data: bytes) -> Reader:
     return reader
 
 
-async def test_our_gateway_and_the_camera_are_measured_and_written_down(tmp_path: Path) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house() -> AsyncIterator[Rig]:
+    async with rig(Stream(4, 2), len(KINDS), with_gst=False, with_recorders=True) as opened:
+        yield opened
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_our_gateway_and_the_camera_are_measured_and_written_down(house: Rig, tmp_path: Path) -> None:
     results = Results()
-    async with rig(Stream(4, 2), 1, with_gst=False) as house:
-        await relaying(house, results, ONE, "nodelay", [house.ours.rtsp], runs=1, seconds=1.0)
+    await relaying(house, results, ONE, "nodelay", [house.ours.rtsp], runs=1, seconds=1.0)
     results.write(tmp_path / "bench.json")
     written = json.loads((tmp_path / "bench.json").read_text())
     assert written["machine"]["cores"] >= 1
@@ -79,6 +91,41 @@ async def test_our_gateway_and_the_camera_are_measured_and_written_down(tmp_path
     }
     assert rows[OURS, "lost_packets"]["max"] == rows["direct", "lost_packets"]["max"] == 0
     assert OURS in table(results)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_replays_seeks_and_an_export_are_measured(house: Rig) -> None:
+    results = Results()
+    await replaying(house, results, "onvif", (1,), runs=1, seconds=1.0)
+    await seeking(house, results, "url", runs=1)
+    await exporting(house, results, runs=1, segments=1)
+    rows = {(row["scene"], row["camera"], row["peer"], row["metric"]): row for row in results.rows()}
+    assert 0 < rows["replay-1", "onvif", OURS, "replay_cpu_ms_per_stream_s"]["median"] < 1000
+    assert rows["replay-1", "onvif", OURS, "lost_packets"]["max"] == 0
+    assert rows["seek", "url", OURS, "seek_cold_ms"]["runs"] == 1
+    assert rows["seek", "url", OURS, "seek_warm_ms"]["runs"] == WARM_SEEKS
+    speeds = [rows["export", "segments", peer, "export_times_real_time"]["median"] for peer in (OURS, FFMPEG)]
+    assert min(speeds) > 0
+    ratio = rows["export", "segments", OURS, "export_speed_to_ffmpeg"]["median"]
+    assert ratio == pytest.approx(speeds[0] / speeds[1], abs=0.01)
+    assert FFMPEG in table(results)
+
+
+def test_a_seek_ends_with_a_key_frame_that_comes_behind_its_answer() -> None:
+    before, after = framed(5, KEY_PICTURE, marker=True), framed(6, KEY_PICTURE, marker=True)
+    answer = b"RTSP/1.0 200 OK\r\nCSeq: 4\r\nRTP-Info: url=rtsp://h/;seq=6\r\n\r\n"
+    begins = "clock=20261113T123812Z-"
+    assert not fed(before, begins=begins).first_key.is_set()
+    assert not fed(before, answer, framed(6, PICTURE, marker=True), begins=begins).first_key.is_set()
+    sought = fed(before, answer, after, begins=begins)
+    assert sought.first_key.is_set()
+    assert (sought.seen.pictures, sought.seen.lost) == (2, 0)
+
+
+def test_the_documentation_names_every_part_and_what_it_measures_of_recordings() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "performance.md").read_text()
+    for name in (*PARTS, "replay_cpu_ms_per_stream_s", "seek_cold_ms", "seek_warm_ms", "export_times_real_time"):
+        assert f"`{name}`" in text
 
 
 def test_a_reader_matches_frames_and_finds_what_is_missing() -> None:

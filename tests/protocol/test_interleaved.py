@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from halfgateway.errors import LocalProtocolError
 from halfgateway.protocol.connection import NEED_DATA, RESYNC_MAX_SKIPPED_BYTES, RESYNC_MAX_TRIES, Connection, Role
 from halfgateway.protocol.headers import Headers
-from halfgateway.protocol.interleaved import InterleavedBatch, frame
+from halfgateway.protocol.interleaved import InterleavedBatch, frame, frame_head
 from halfgateway.protocol.messages import Request, Response, response, serialise
 from halfgateway.protocol.rtp import RTP_HEADER_BYTES, is_rtp, marker, payload_type, ssrc, timestamp
 from tests.protocol.feeding import Item, bytewise, hear
@@ -89,6 +89,8 @@ def test_frames_given_before_the_events_are_taken_keep_their_place() -> None:
 def test_what_does_not_fit_a_frame_is_not_sent(channel: int, size: int) -> None:
     with pytest.raises(LocalProtocolError):
         frame(channel, bytes(size))
+    with pytest.raises(LocalProtocolError):
+        frame_head(channel, bytes(size), sequence=0, timestamp=0, ssrc=0)
 
 
 RUBBISH = {

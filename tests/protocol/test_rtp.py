@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from halfgateway.errors import LocalProtocolError, RemoteProtocolError
 from halfgateway.protocol import rtcp, rtp
 from halfgateway.protocol.connection import Role
+from halfgateway.protocol.interleaved import frame, frame_head
 from halfgateway.protocol.rtcp import (
     Goodbye,
     OtherPacket,
@@ -118,18 +119,17 @@ def test_any_bytes_are_a_packet_or_a_declared_error(data: bytes) -> None:
 
 
 @given(st.integers(0, 2**40), st.integers(0, 2**40), st.integers(0, 2**40))
-def test_only_the_three_numbers_are_rewritten(sequence: int, timestamp: int, ssrc: int) -> None:
+def test_only_the_three_numbers_are_others(sequence: int, timestamp: int, ssrc: int) -> None:
     before = packet(marker=True)
-    buffer = bytearray(b"$\0\0\0" + before)
-    rtp.rewrite_header(buffer, 4, sequence=sequence, timestamp=timestamp, ssrc=ssrc)
-    after = RtpView(buffer[4:])
+    head = frame_head(6, before, sequence=sequence, timestamp=timestamp, ssrc=ssrc)
+    after = RtpView(head[4:] + before[12:])
     assert (after.sequence, after.timestamp, after.ssrc) == (
         sequence % 2**16,
         timestamp % 2**32,
         ssrc % 2**32,
     )
-    assert buffer[:6] == b"$\0\0\0" + before[:2]
-    assert buffer[16:] == before[12:]
+    assert head[:6] == frame(6, before)[:6]
+    assert len(head) == 4 + 12
 
 
 @given(U16, st.integers(-32768, 32767), U32, st.integers(-(2**31), 2**31 - 1))
