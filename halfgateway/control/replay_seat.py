@@ -68,6 +68,7 @@ class RecordedSeat(Place):
         self._replays = replays
         self._admission = admission
         self._edge = replays.edge(stream.request)
+        self._codec = recording.presentation.codec
         self._replay: Replay | None = None
         self._numbering: Numbering | None = None
         self._transmission: Transmission | None = None
@@ -165,6 +166,9 @@ class RecordedSeat(Place):
             raise RecorderUnreachable("L'enregistreur ne répond pas.") from error
         if transmission.begins_at is None:
             raise NoRecording("Aucun enregistrement n'est disponible pour cette caméra sur la période demandée.")
+        self._codec = self._codec or replay.video.codec
+        if replay.video.codec is not self._codec:
+            raise NoRecording("Ces images sont d'un autre format : il faut une autre lecture, décrite à cet instant.")
         return transmission, beginning
 
     async def _first_seen(self, replay: Replay, passage: Passage, numbering: Numbering, wish: PlayWish) -> Transmission:
@@ -181,7 +185,7 @@ class RecordedSeat(Place):
             passage = replace(passage, start=passage.start + LATER)
 
     async def _session(self, start: datetime) -> Replay:
-        """The session at the recorder: the one that there is, unless the footage there has another format."""
+        """The session at the recorder: the one that there is, or another once it was given back."""
         if self._replay is None:
             replay = await self._recording.footage.open(start)
             if self._gone:

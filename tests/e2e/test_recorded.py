@@ -42,42 +42,6 @@ async def recorded(module_recorded: Recorded) -> AsyncIterator[Recorded]:
     await until_over(module_recorded)
 
 
-async def until_over(recorded: Recorded) -> None:
-    """Wait until every stream has ended, its end is told, and the recorder has its sessions back."""
-
-    async def over() -> bool:
-        return await recorded.gateway.slots_used() == 0 and recorded.recorder.session_count == 0
-
-    await until(over)
-    await recorded.gateway.node.control.tracer.settle(5.0)
-
-
-def clock(start: datetime, end: datetime | None = None) -> dict[str, str]:
-    return {"Range": str(ClockRange(start, end))}
-
-
-def video(player: RawPlayer) -> list[bytes]:
-    return [data for channel, data, _ in player.packets if channel == 0]
-
-
-def told(player: RawPlayer) -> list[datetime]:
-    """When each picture was filmed, as its first packet tells."""
-    return [header.at for header in map(read_replay_header, video(player)) if header is not None]
-
-
-async def pictures_until(player: RawPlayer, enough: Callable[[list[datetime]], bool]) -> None:
-    """Read until the pictures that were told of are as wanted."""
-    while not enough(told(player)):
-        await player.packets_until(len(video(player)) + 1)
-
-
-async def play(
-    player: RawPlayer, recorded: Recorded, kind: str, headers: dict[str, str]
-) -> tuple[int, dict[str, list[str]]]:
-    answer = await player.ask("PLAY", player.url(recorded.path(kind)), {"Session": player.session or "", **headers})
-    return answer.status, answer.headers
-
-
 @every_kind
 async def test_what_was_filmed_then_is_shown(recorded: Recorded, kind: str) -> None:
     # C03, T13, T14, rows 16, 54-57: from the clean picture at or before; each is told with the instant that it shows

@@ -1,0 +1,230 @@
+"""Recordings where they end, change or fail: the live edge, another codec, a recorder that goes, a reader that does not
+read; and that nothing of them is kept (C02, C03, C05, L02, S14; T1, T5, T13; rtsp.md section 1.6)."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+
+import pytest
+import pytest_asyncio
+
+from auth.trace import Kind
+from halfgateway.protocol.codec import Codec
+from halfgateway.protocol.rtp import RtpView
+from halfgateway.simulator.film import GROUP, GROUP_S, PICTURE, clean_at, frame_at, instant_of
+from halfgateway.simulator.recordings import CHANGED_CODEC
+from halfgateway.simulator.recordings import Kind as RecordingKind
+from halfgateway.simulator.segments import write_segments
+from halfgateway.config_recordings import OnvifRecorderSection
+from tests.e2e.conftest import STEADY, until
+from tests.e2e.recorders import KINDS, Recorded, open_recorded
+from tests.e2e.replaying import REPLAY, clock, marks, of_each, pictures_until, play, told, until_over, video
+from tests.replay.filmed import first_clean, instants_in_packets
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def module_recorded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Recorded]:
+    folder = tmp_path_factory.mktemp("recorded")
+    async with open_recorded(folder, STEADY, bulk=True, kind=RecordingKind.CODEC_CHANGE) as recorded:
+        yield recorded
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def recorded(module_recorded: Recorded) -> AsyncIterator[Recorded]:
+    yield module_recorded
+    await until_over(module_recorded)
+
+
+def changed(recorded: Recorded) -> datetime:
+    """When H.264 was followed by H.265."""
+    return recorded.before(seconds=CHANGED_CODEC.total_seconds())
+
+
+
+async def test_footage_of_another_codec_is_another_presentation(recorded: Recorded) -> None:
+    # T13: what a session's description tells is what it shows; it ends where that ends, and begins nowhere else
+    change = changed(recorded)
+    recorded.film(change)
+
+    async def watch(kind: str) -> None:
+        path = recorded.path(kind)
+        async with recorded.player() as player:
+            before = f"{path}?start={change - GROUP:%Y%m%dT%H%M%SZ}"
+            described = await player.ask("DESCRIBE", player.url(before))
+            assert b" H264/90000" in described.body
+            await player.set_up(before)
+            status, _ = await play(player, recorded, kind, clock(change - GROUP))
+            assert status == 200
+            await player.packets_until_goodbye()
+            assert instants_in_packets(video(player))[-1] == change - PICTURE
+            status, headers = await play(player, recorded, kind, clock(change + GROUP))
+            assert (status, headers["x-refusal"]) == (457, ["no-recording"])
+            assert (await play(player, recorded, kind, clock(change - GROUP)))[0] == 200
+            await player.tear_down(path)
+        if kind == "onvif":
+            return
+        async with recorded.player() as player:
+            after = f"{path}?start={change + GROUP:%Y%m%dT%H%M%SZ}"
+            described = await player.ask("DESCRIBE", player.url(after))
+            assert b" H265/90000" in described.body
+            await player.set_up(after)
+            assert (await play(player, recorded, kind, {}))[0] == 200
+            await player.packets_until(60)
+            assert instants_in_packets(video(player), Codec.H265)[0] == change + GROUP
+            await player.tear_down(path)
+
+    await of_each(KINDS, watch)
+
+
+async def test_what_was_not_described_is_not_shown(recorded: Recorded) -> None:
+    # T13: the first PLAY, too, shows what was described, and no other codec
+    change = changed(recorded)
+    recorded.film(change)
+
+    async def watch(kind: str) -> None:
+        path = recorded.path(kind)
+        async with recorded.player() as player:
+            before = f"{path}?start={change - GROUP:%Y%m%dT%H%M%SZ}"
+            assert b" H264/90000" in (await player.ask("DESCRIBE", player.url(before))).body
+            await player.set_up(before)
+            status, headers = await play(player, recorded, kind, clock(change + GROUP))
+            assert (status, headers["x-refusal"]) == (457, ["no-recording"])
+            await player.tear_down(path)
+
+    await of_each(KINDS, watch)
+
+
+async def test_the_end_of_what_was_asked_for_is_told(recorded: Recorded) -> None:
+    # row 59; ONVIF Streaming 6.9: the last picture is marked and no goodbye said, to who asked for marks; else a goodbye
+    start = recorded.before(days=2)
+    recorded.film(start)
+
+    async def watch(kind: str) -> None:
+        path = recorded.path(kind)
+        async with recorded.player() as player:
+            await player.set_up(path)
+            await play(player, recorded, kind, clock(start, start + GROUP / 2) | REPLAY)
+            await pictures_until(player, lambda _: marks(player)[-1:] != [] and marks(player)[-1].terminal)
+            assert [mark.terminal for mark in marks(player)].count(True) == 1
+            await play(player, recorded, kind, clock(start, start + GROUP / 2))
+            assert player.goodbyes() == set()
+            await player.packets_until_goodbye()
+            await player.tear_down(path)
+
+    await of_each(KINDS, watch)
+
+
+async def test_all_of_it_as_fast_as_it_is_taken(recorded: Recorded) -> None:
+    # S14, row 58: with the right, every picture once, faster than they were filmed
+    start = recorded.before(days=2)
+    recorded.film(start)
+    loop = asyncio.get_running_loop()
+
+    async def watch(kind: str) -> None:
+        async with recorded.player() as player:
+            await player.set_up(recorded.path(kind))
+            end, began_s = start + 10 * GROUP, loop.time()
+            status, headers = await play(player, recorded, kind, clock(start, end) | REPLAY | {"Rate-Control": "no"})
+            assert (status, headers["rate-control"]) == (200, ["no"])
+            await pictures_until(player, lambda _: marks(player)[-1:] != [] and marks(player)[-1].terminal)
+            assert loop.time() - began_s < (end - start).total_seconds() / 2
+            assert told(player) == [start + index * PICTURE for index in range(10 * GROUP // PICTURE)]
+            await player.tear_down(recorded.path(kind))
+
+    await of_each(["onvif", "segments"], watch)
+
+
+async def test_who_does_not_read_holds_the_recorder_back(recorded: Recorded) -> None:
+    # S14, row 58: from the reader's socket to the recorder's; what waits in between is bounded
+    start = recorded.before(days=3)
+    recorded.film(start, start + timedelta(minutes=10))
+    sent = recorded.recorder.media_counters
+
+    async def watch(kind: str) -> None:
+        async with recorded.player(receive_buffer_bytes=4096) as player:
+            await player.set_up(recorded.path(kind))
+            await play(player, recorded, kind, clock(start) | REPLAY | {"Rate-Control": "no"})
+            await player.packets_until(5)
+            player.pause_reading()
+            ((stream,),) = [[each for each in recorded.gateway.node.control.table if each.request.camera == recorded.cameras[kind]]]
+            at = [stream.seats[0].position, sent.video_packets]
+            still = 0
+            while still < 10:
+                await asyncio.sleep(0.09)
+                now = [stream.seats[0].position, sent.video_packets]
+                still, at = (still + 1, at) if now == at else (0, now)
+            print(kind, at, stream.traffic())
+            player.resume_reading()
+            await pictures_until(player, lambda filmed: filmed[-1] > at[0] + 20 * GROUP)
+            steps = {b - a for a, b in itertools.pairwise(told(player))}
+            assert steps == {PICTURE}
+            await player.tear_down(recorded.path(kind))
+
+    await of_each(["onvif"], watch)
+    await of_each(["segments"], watch)
+
+
+async def test_a_recorder_that_goes_is_told_with_its_cause(recorded: Recorded) -> None:
+    # C05; failure table, recorder down: live streams lose nothing
+    start = recorded.before(days=2)
+    before = len(await recorded.gateway.trace())
+    live = f"/live/{recorded.gateway.cameras[0]}"
+    async with recorded.player() as watching, recorded.player() as first, recorded.player() as second:
+        await watching.set_up(live)
+        await watching.play(live)
+        await watching.packets_until(5)
+        for kind, player in (("onvif", first), ("url", second)):
+            await player.set_up(recorded.path(kind))
+            assert (await play(player, recorded, kind, clock(start)))[0] == 200
+            await player.packets_until(5)
+        ends = [asyncio.create_task(player.read_to_end()) for player in (first, second)]
+        recorded.recorder.drop_connections()
+        assert await asyncio.gather(*ends) == ["reset"] * 2
+        for player in (first, second):
+            assert player.goodbyes() == player.sources() != set()
+        await watching.packets_until(len(video(watching)) + 40)
+        numbers = [RtpView(data).sequence for data in video(watching)]
+        assert all((later - earlier) % 65536 == 1 for earlier, later in itertools.pairwise(numbers))
+        await watching.tear_down(live)
+    await until_over(recorded)
+    ended = [entry for entry in (await recorded.gateway.trace())[before:] if entry.kind is Kind.STREAM_STOPPED]
+    assert [entry.detail["cause"] for entry in ended if entry.mode == "recorded"] == ["recorder-unreachable"] * 2
+
+
+async def test_a_recorder_without_a_session_left(recorded: Recorded) -> None:
+    # C05: one more is refused with its cause, nothing is lost of who plays, and who only asks what there is waits
+    start = recorded.before(days=2)
+    path, (nvr, *_) = recorded.path("onvif"), recorded.gateway.node.configuration.recorders
+    assert isinstance(nvr, OnvifRecorderSection)
+    async with AsyncExitStack() as players:
+        *playing, one_more = [await players.enter_async_context(recorded.player()) for _ in range(nvr.sessions + 1)]
+        for player in playing:
+            await player.set_up(path)
+            assert (await play(player, recorded, "onvif", clock(start)))[0] == 200
+        await one_more.set_up(path)
+        status, headers = await play(one_more, recorded, "onvif", clock(start))
+        assert (status, headers["x-refusal"]) == (503, ["recorder-unreachable"])
+        assert int(headers["retry-after"][0]) > 0
+        await playing[0].tear_down(path)
+        await until(lambda: recorded.recorder.session_count == nvr.sessions - 1)
+        await describe_at_once(recorded, [path, *(f"{path}?start={start + n * GROUP:%Y%m%dT%H%M%SZ}" for n in range(20))])
+        assert (await play(one_more, recorded, "onvif", clock(start)))[0] == 200
+        for player in (*playing[1:], one_more):
+            await player.packets_until(len(video(player)) + 5)
+            await player.tear_down(path)
+
+
+async def describe_at_once(recorded: Recorded, paths: list[str]) -> None:
+    """Describe all of them, each on a connection of its own."""
+
+    async def described(path: str) -> int:
+        async with recorded.player() as player:
+            return (await player.ask("DESCRIBE", player.url(path))).status
+
+    assert set(await asyncio.gather(*map(described, paths))) == {200}
