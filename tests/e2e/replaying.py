@@ -60,8 +60,21 @@ def told(player: RawPlayer) -> list[datetime]:
 
 async def pictures_until(player: RawPlayer, enough: Callable[[list[datetime]], bool]) -> None:
     """Read until the pictures that were told of are as wanted."""
-    while not enough(told(player)):
-        await player.packets_until(len(video(player)) + 1)
+    await _marks_until(player, lambda found: enough([mark.at for mark in found]))
+
+
+async def terminal_picture(player: RawPlayer) -> None:
+    """Read until a picture is marked as the last of all."""
+    await _marks_until(player, lambda found: found[-1].terminal)
+
+
+async def _marks_until(player: RawPlayer, enough: Callable[[list[ReplayHeader]], bool]) -> None:
+    found = marks(player)
+    while not found or not enough(found):
+        await player.next_packet()
+        channel, data, _ = player.packets[-1]
+        mark = read_replay_header(data) if channel == 0 else None
+        found += [mark] if mark is not None else []
 
 
 async def play(

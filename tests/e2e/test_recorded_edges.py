@@ -110,7 +110,7 @@ async def test_the_end_of_what_was_asked_for_is_told(recorded: Recorded) -> None
         async with recorded.player() as player:
             await player.set_up(path)
             await play(player, recorded, kind, clock(start, start + GROUP / 2) | REPLAY)
-            await pictures_until(player, lambda _: marks(player)[-1:] != [] and marks(player)[-1].terminal)
+            await terminal_picture(player)
             assert [mark.terminal for mark in marks(player)].count(True) == 1
             await play(player, recorded, kind, clock(start, start + GROUP / 2))
             assert player.goodbyes() == set()
@@ -132,7 +132,7 @@ async def test_all_of_it_as_fast_as_it_is_taken(recorded: Recorded) -> None:
             end, began_s = start + 10 * GROUP, loop.time()
             status, headers = await play(player, recorded, kind, clock(start, end) | REPLAY | {"Rate-Control": "no"})
             assert (status, headers["rate-control"]) == (200, ["no"])
-            await pictures_until(player, lambda _: marks(player)[-1:] != [] and marks(player)[-1].terminal)
+            await terminal_picture(player)
             assert loop.time() - began_s < (end - start).total_seconds() / 2
             assert told(player) == [start + index * PICTURE for index in range(10 * GROUP // PICTURE)]
             await player.tear_down(recorded.path(kind))
