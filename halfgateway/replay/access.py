@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -76,8 +76,8 @@ class RecorderAccess:
         self._taken -= 1
 
     @asynccontextmanager
-    async def taken_to_describe(self) -> AsyncGenerator[None]:
-        """Take a session to ask what it would play: one at a time, so that those who only ask leave the rest to replays.
+    async def taken_to_describe(self) -> AsyncIterator[None]:
+        """Take a session to ask what it would play: one at a time, so that who only asks leaves the rest to replays.
 
         Raises RecorderUnreachable, as :meth:`take` does.
         """

@@ -33,9 +33,9 @@ from halfgateway.protocol.ranges import NOW, ClockRange, NptRange, Range
 from halfgateway.protocol.replay import PlayOptions
 from halfgateway.protocol.rtp import RtpView
 from halfgateway.relay.reader import Reader
-from tests.control.doors import Place, Player, open_place, wish
+from tests.control.doors import BY_MACHINE, Place, Player, open_place, wish
 from tests.control.film import SECOND, Film
-from tests.control.seats import Sink, play, refused, sit
+from tests.control.seats import PATH, Sink, play, refused, sit
 from tests.control.stepping import every_await
 from tests.control.valkeys import Nodes, until
 
@@ -253,6 +253,24 @@ async def test_a_ticket_shows_its_period_and_no_other(place: Place) -> None:
         assert isinstance(await refused(seat, span), NotHabilitated)
     playing = await play(seat, NptRange(2.0))
     assert playing.span == NptRange(2.0, 10.0)
+
+
+async def test_a_player_may_count_from_1900(place: Place, film: Film) -> None:
+    # rows 42, 55: what GStreamer 1.22 makes of the instants of a description
+    start = since(hours=1).replace(microsecond=0)
+    since_1900_s = (start - datetime(1900, 1, 1, tzinfo=UTC)).total_seconds()
+    seat = await sit(place)
+    span = NptRange(since_1900_s, since_1900_s + 10)
+    playing = await play(seat, span)
+    assert (film.sessions[0].passages[0].start, playing.span) == (start, span)
+    too_old = NptRange(since_1900_s - timedelta(days=11).total_seconds())
+    assert (await refused(seat, too_old)).code == "outside-retention"
+
+
+async def test_who_describes_it_for_each_screen_asks_the_recorder_once(place: Place, film: Film) -> None:
+    # S13
+    described = await asyncio.gather(*(place.door.describe(BY_MACHINE, PATH) for _ in range(5)))
+    assert (len(set(described)), film.described) == (1, 1)
 
 
 async def test_who_comes_back_in_time_goes_on(place: Place) -> None:
