@@ -89,13 +89,18 @@ class Verdict:
     verified: bool = True
 
 
-def keeping_order(orders: Iterable[Order], now: datetime) -> Order | None:
-    """The order whose maximum prevails: of those that allow recording the shortest, of those in force if any is.
+def keeping_orders(orders: Iterable[Order], now: datetime) -> Sequence[Order]:
+    """The orders by which footage is kept: those that allow recording, and of them those in force if any is.
 
-    One that is suspended or over shows nothing, and its footage goes by its maximum all the same. None: no order.
+    One that is suspended or over shows nothing, and its footage goes by its maximum all the same.
     """
     recording = [order for order in orders if order.recorded and order.withdrawn_at is None]
-    counting = [order for order in recording if order.state(now) == "in-force"] or recording
+    return [order for order in recording if order.state(now) == "in-force"] or recording
+
+
+def keeping_order(orders: Iterable[Order], now: datetime) -> Order | None:
+    """Of the :func:`keeping_orders` the one whose maximum is the shortest, and prevails; None where there is none."""
+    counting = keeping_orders(orders, now)
     return min(counting, key=lambda order: (order.retention_max_days, order.reference), default=None)
 
 

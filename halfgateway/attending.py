@@ -56,6 +56,7 @@ log = logging.getLogger(__name__)
 
 NOTIFIER: Final = "notifier"
 WATCHDOG: Final = "watchdog"
+RECORDER: Final = "recorder"
 
 _LIFE: Final = frozenset({Kind.HEARTBEAT, Kind.STREAM_GRANTED, Kind.NODE_STARTED, Kind.NODE_STOPPED})
 

@@ -288,16 +288,19 @@ class Configuration(Section):
         faults += strangers_on_call(self.on_call, self.contacts)
         for kind, ids in named.items():
             faults += [f"{kind}: {name} appears twice" for name in sorted({i for i in ids if ids.count(i) > 1})]
-        faults += self._unknown_exported()
+        faults += self._unknown_cameras()
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
-    def _unknown_exported(self) -> list[str]:
-        if self.exports is None:
-            return []
-        unknown = set(self.exports.cameras) - {camera.id for camera in self.cameras}
-        return [f"exports.cameras: {name} is none of cameras" for name in sorted(unknown)]
+    def _unknown_cameras(self) -> list[str]:
+        known = {camera.id for camera in self.cameras}
+        naming = {f"recorders.{recorder.id}.cameras": set(recorder.cameras) for recorder in self.recorders}
+        if self.exports is not None:
+            naming["exports.cameras"] = set(self.exports.cameras)
+        return [
+            f"{where}: {name} is none of cameras" for where, names in naming.items() for name in sorted(names - known)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, field_validator
 
-from camera_registry.connections import Connection, StreamSource
+from camera_registry.connections import Connection, Credentials, StreamSource
 from halfgateway.sections import Name, Section
 from halfgateway.segments.layout import DEFAULT_PATTERN, check_pattern
 
@@ -34,14 +34,22 @@ Sessions = Annotated[int, Field(ge=1, le=64)]
 _FIELDS = frozenset({"channel", "start", "end"})
 
 
-class OnvifRecorderSection(Section):
+class _WithPassword(Section):
+    username: str
+    password_file: Path
+
+    def credentials(self) -> Credentials:
+        """Who we are at the recorder. Raises OSError, or ValueError for what is no line of printable text."""
+        password = self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        return Credentials(username=self.username, password=password)
+
+
+class OnvifRecorderSection(_WithPassword):
     """A recorder of ONVIF Profile G; ``cameras`` are its recordings' tokens by our cameras."""
 
     kind: Literal["onvif"]
     id: Name
     onvif_url: str
-    username: str
-    password_file: Path
     sessions: Sessions = 4
     cameras: dict[Name, Channel]
 
@@ -55,7 +63,7 @@ class OnvifRecorderSection(Section):
         return url
 
 
-class UrlRecorderSection(Section):
+class UrlRecorderSection(_WithPassword):
     """A recorder that replays by a URL of its maker's: ``{channel}``, ``{start}`` and perhaps ``{end}`` stand in it.
 
     Times are written as ``time_format`` (strftime) has them, in ``time_zone``. It cannot be asked what it has:
@@ -67,8 +75,6 @@ class UrlRecorderSection(Section):
     url: str
     time_format: Annotated[str, Field(min_length=1, max_length=64)] = "%Y%m%dT%H%M%SZ"
     time_zone: Zone = "UTC"
-    username: str
-    password_file: Path
     sessions: Sessions = 4
     keeps_days: Annotated[int, Field(ge=1, le=31)] = 10
     cameras: dict[Name, Channel]

@@ -44,6 +44,7 @@ from halfgateway.api.life_shapes import AcceptanceRequest, AnswerShape, Signator
 from halfgateway.api.rights_shapes import AgentRequest, HabilitationRequest, OrderRequest, PerimeterShape
 from halfgateway.app import Node, running_node
 from halfgateway.config import CameraSection, Configuration, DatabaseSection, ListenSection, NodeSection, TlsSection
+from halfgateway.config_recorder import RecordingProcessSection
 from halfgateway.config_recordings import RecorderSection
 from halfgateway.config_terms import (
     AssertionSection,
@@ -55,7 +56,7 @@ from halfgateway.config_terms import (
 )
 from halfgateway.database import EMBEDDED, database_at
 from halfgateway.demo_mail import contact_sections, mail_section
-from halfgateway.demo_recorders import recorder_sections
+from halfgateway.demo_recorders import begin_our_recording, our_recorder, recorder_sections
 from halfgateway.downstream.answers import REALM
 from halfgateway.errors import HalfGatewayError
 from halfgateway.folder import DEMO_NODE, DataFolder
@@ -145,6 +146,7 @@ async def running_demo(
     accounts = await _accounts(folder, authority, database_url)
     _renew_revocations(folder, authority)
     async with (simulate or partial(_simulator, footage=folder.root / "footage"))(cameras) as simulated:
+        begin_our_recording(simulated["recorder"], folder.footage)
         configuration = _configuration(folder, authority, simulated, host, ports, timings, database_url)
         async with running_node(configuration) as node:
             await _authorise(node)
@@ -172,8 +174,9 @@ def _configuration(
     timings: TimingsSection,
     database_url: str,
 ) -> Configuration:
-    server = authority.server(datetime.now(UTC))
+    server, ours = authority.server(datetime.now(UTC)), our_recorder(folder.footage)
     return Configuration(
+        log_level="warning",
         node=NodeSection(id=DEMO_NODE, data=folder.root),
         convention=ConventionSection(
             id="demo",
@@ -201,7 +204,8 @@ def _configuration(
             DegradedModeSection(name="live-only", agreement="accord de démonstration", live_only=True, cap=5),
         ),
         cameras=tuple(_camera_section(folder, camera) for camera in simulated["cameras"]),
-        recorders=_recorders(folder, simulated["recorder"]),
+        recorders=_recorders(folder, simulated["recorder"], ours),
+        recorder=ours,
         assertions=AssertionSection(issuer=ASSERTION_ISSUER, audience=ASSERTION_AUDIENCE),
         machines=(MachineSection(id=MACHINE, agent=RESPONSIBLE, reason="L251-2-5", over_plain_rtsp=True),),
         sites=(SiteSection(id=SITE, label="Salle de commandement de démonstration"),),
@@ -220,11 +224,13 @@ def _camera_section(folder: DataFolder, camera: dict[str, Any]) -> CameraSection
     return CameraSection(**described, password_file=password_file)
 
 
-def _recorders(folder: DataFolder, recorder: dict[str, Any] | None) -> tuple[RecorderSection, ...]:
+def _recorders(
+    folder: DataFolder, recorder: dict[str, Any] | None, ours: RecordingProcessSection | None
+) -> tuple[RecorderSection, ...]:
     password_file = folder.secrets / "recorder.password"
     if recorder is not None:
         _write_secret(password_file, recorder["password"])
-    return recorder_sections(recorder, password_file)
+    return recorder_sections(recorder, password_file, ours)
 
 
 async def _accounts(folder: DataFolder, authority: DemoAuthority, database_url: str) -> dict[str, dict[str, str]]:

@@ -85,8 +85,13 @@ class DataFolder:
 
     @property
     def recorder(self) -> DataFolder:
-        """What ``halfgateway recorder`` keeps for itself: its register, a journal of its own; no footage."""
+        """What ``halfgateway recorder`` keeps for itself: its register, a journal of its own."""
         return DataFolder(self.root / "recorder")
+
+    @property
+    def footage(self) -> Path:
+        """What ``halfgateway recorder`` writes in a demo; elsewhere the configuration says where that lies."""
+        return self.recorder.root / "footage"
 
     @property
     def records(self) -> Path:

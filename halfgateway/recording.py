@@ -16,7 +16,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from auth.errors import AuthError
 from auth.sealing import Sealing
@@ -27,8 +26,9 @@ from camera_registry.errors import StoreUnavailable
 from camera_registry.hold_store import HoldStore
 from camera_registry.order_store import OrderStore
 from camera_registry.orders import Order
+from camera_registry.retention import keeping_orders
 from camera_registry.store import CameraStore
-from halfgateway.attending import voices_of
+from halfgateway.attending import RECORDER, voices_of
 from halfgateway.config import Configuration, ConfigurationError
 from halfgateway.config_ops import directory_of
 from halfgateway.config_recorder import RecordingProcessSection
@@ -51,16 +51,13 @@ from ops.notices.shouting import Alarms, MetricsFile
 
 log = logging.getLogger(__name__)
 
-RECORDER: Final = "recorder"
-
 
 def rule_of(camera: Camera, orders: Sequence[Order], now: datetime) -> Rule | None:
-    """How long a camera's footage is kept by the orders that name it: those in force, else those that were.
+    """How long a camera's footage is kept by the orders that name it; None where none does.
 
-    Several at once: the longest minimum and the shortest maximum, which prevails. None where no order names it.
+    Several at once: the longest minimum and the shortest maximum, which prevails.
     """
-    named = [order for order in orders if order.withdrawn_at is None and order.perimeter.names(camera)]
-    counting = [order for order in named if order.state(now) == "in-force"] or named
+    counting = keeping_orders((order for order in orders if order.perimeter.names(camera)), now)
     if not counting:
         return None
     longest = min(order.retention_max_days for order in counting)

@@ -9,6 +9,11 @@ import pytest
 from halfgateway.config import Configuration, ConfigurationError, parse_configuration
 from halfgateway.config_recordings import SegmentRecorderSection
 
+CAMERA = {
+    "id": "cam-1", "name": "Gare", "site": "Gare", "commune": "Trappes", "latitude": 48.8, "longitude": 2.1,
+    "onvif_url": "http://192.0.2.10/onvif/device_service", "username": "u", "password_file": "camera.password",
+}  # fmt: skip
+
 
 def configured(**changes: Any) -> Configuration:
     recorder = {"kind": "segments", "id": "nas", "folder": "footage", "cameras": {"cam-1": "12"}, **changes}
@@ -16,6 +21,7 @@ def configured(**changes: Any) -> Configuration:
         "node": {"data": "data"},
         "convention": {"in_force_from": "2025-10-21T00:00:00Z"},
         "listen": {"https_port": "off", "rtsps_port": "off"},
+        "cameras": [CAMERA],
         "recorders": [recorder],
     }
     return parse_configuration(document)
@@ -26,6 +32,10 @@ def fault_of(**changes: Any) -> str:
         configured(**changes)
     (fault,) = refused.value.faults
     return fault
+
+
+def test_a_camera_that_is_none_of_ours_is_refused() -> None:
+    assert "recorders.nas.cameras: cam-2 is none of cameras" in fault_of(cameras={"cam-1": "12", "cam-2": "13"})
 
 
 def test_segments_lie_where_our_own_recorder_writes_them_by_default() -> None:

@@ -21,14 +21,14 @@ _OPENS = {
     Kind.EXPORT_REQUESTED: _EXPORT,
 }
 _CLOSES = {
-    Kind.STREAM_STOPPED: _STREAM,
-    Kind.STREAM_REFUSED: _STREAM,
-    Kind.EXPORT_REFUSED: _STREAM,
-    Kind.EXPORT_MADE: _EXPORT,
-    Kind.EXPORT_FAILED: _EXPORT,
-    Kind.EXPORT_CANCELLED: _EXPORT,
+    Kind.STREAM_STOPPED: (_STREAM,),
+    Kind.STREAM_REFUSED: (_STREAM,),
+    Kind.EXPORT_REFUSED: (_STREAM, _EXPORT),
+    Kind.EXPORT_MADE: (_EXPORT,),
+    Kind.EXPORT_FAILED: (_EXPORT,),
+    Kind.EXPORT_CANCELLED: (_EXPORT,),
 }
-"""An export that is refused has no intent; the stream that was to be its source may have one."""
+"""An export that is refused is none, and the stream that was to be its source is given up."""
 
 Told = TypeVar("Told")
 
@@ -57,8 +57,9 @@ def unclosed_acts(told: Iterable[tuple[Kind, str | None, Told]]) -> list[tuple[T
     for kind, stream, entry in told:
         if stream is None:
             continue
+        for closed in _CLOSES.get(kind, ()):
+            unclosed.pop((closed, stream), None)
         if kind in _CLOSES:
-            unclosed.pop((_CLOSES[kind], stream), None)
             continue
         act = (_OPENS.get(kind) or kind.value.partition(".")[0], stream)
         if act in unclosed:

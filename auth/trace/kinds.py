@@ -117,9 +117,15 @@ class Kind(StrEnum):
     CHANGE_SCHEDULED = "change.scheduled", 4104
     CHANGE_WENT_LIVE = "change.went-live", 4105
     CHANGE_WITHDRAWN = "change.withdrawn", 4106
+    CHANGE_WINDOW_HELD = "change.window-held", 4107
     INTERVENTION_STARTED = "intervention.started", 4201
     INTERVENTION_ENDED = "intervention.ended", 4202
     REGISTRY_CHANGED = "registry.changed", 4301
+    ORDER_RECORDED = "order.recorded", 4311
+    ORDER_SUSPENDED = "order.suspended", 4312
+    ORDER_RESUMED = "order.resumed", 4313
+    ORDER_WITHDRAWN = "order.withdrawn", 4314
+    ACCEPTANCE_RECORDED = "acceptance.recorded", 4321
     CONFIG_CHANGED = "config.changed", 4401
     CONVENTION_RENEWED = "convention.renewed", 4501
     CONVENTION_DENOUNCED = "convention.denounced", 4502

@@ -40,7 +40,18 @@ class Scope(StrEnum):
 _PP_ROLES = frozenset({Role.OPERATOR.value, Role.SUPERVISOR.value, Role.MACHINE.value})
 _PP_SUBJECTS = frozenset({"stream", "reservation", "recording", "assertion", "export"})
 _COMMON_SUBJECTS = frozenset(
-    {"interconnection", "incident", "notice", "annex", "change", "convention", "node", "heartbeat", "clock"}
+    {
+        "interconnection",
+        "incident",
+        "notice",
+        "annex",
+        "acceptance",
+        "change",
+        "convention",
+        "node",
+        "heartbeat",
+        "clock",
+    }
 )
 _COMMON_KINDS = frozenset({Kind.TRACE_PURGED, Kind.TRACE_ANCHORED})
 _PERSONAL_DETAIL = frozenset(

@@ -47,7 +47,7 @@ class OrderService:
     async def add(self, wishes: Sequence[OrderRequest], *, by: Actor) -> Sequence[OrderShape]:
         """See the port."""
         orders = [wish.order() for wish in wishes]
-        drafts = [_draft("order-added", order.reference, by, _told(order)) for order in orders]
+        drafts = [_draft(Kind.ORDER_RECORDED, order.reference, by, _told(order)) for order in orders]
 
         async def witness() -> None:
             await asyncio.gather(*map(self._record, drafts))
@@ -59,21 +59,21 @@ class OrderService:
 
     async def suspend(self, reference: str, *, reason: str, by: Actor) -> OrderShape:
         """See the port."""
-        witness = self._witness("order-suspended", reference, by, reason)
+        witness = self._witness(Kind.ORDER_SUSPENDED, reference, by, reason)
         async with self._change():
             await self._store.suspend(reference, reason=reason, by=by.account, witness=witness)
         return await self._order(reference)
 
     async def resume(self, reference: str, *, reason: str, by: Actor) -> OrderShape:
         """See the port."""
-        witness = self._witness("order-resumed", reference, by, reason)
+        witness = self._witness(Kind.ORDER_RESUMED, reference, by, reason)
         async with self._change():
             await self._store.resume(reference, by=by.account, witness=witness)
         return await self._order(reference)
 
     async def withdraw(self, reference: str, *, reason: str, by: Actor) -> OrderShape:
         """See the port."""
-        witness = self._witness("order-withdrawn", reference, by, reason)
+        witness = self._witness(Kind.ORDER_WITHDRAWN, reference, by, reason)
         async with self._change():
             await self._store.withdraw(reference, reason=reason, by=by.account, witness=witness)
         return await self._order(reference)
@@ -83,8 +83,8 @@ class OrderService:
         found = [each for each in await self.orders() if each.reference == reference]
         return min(found, key=lambda each: each.withdrawn_at is not None)
 
-    def _witness(self, change: str, reference: str, by: Actor, reason: str) -> Witness:
-        return lambda: self._record(_draft(change, reference, by, {"reason": reason}))
+    def _witness(self, act: Kind, reference: str, by: Actor, reason: str) -> Witness:
+        return lambda: self._record(_draft(act, reference, by, {"reason": reason}))
 
     @asynccontextmanager
     async def _change(self) -> AsyncIterator[None]:
@@ -98,9 +98,9 @@ class OrderService:
         await see_change(self._changed)
 
 
-def _draft(change: str, reference: str, by: Actor, detail: dict[str, Any]) -> Draft:
-    about = {"change": change, "order": reference, **detail}
-    return Draft(kind=Kind.REGISTRY_CHANGED, agent=by.agent, account=by.account, source=by.source, detail=about)
+def _draft(act: Kind, reference: str, by: Actor, detail: dict[str, Any]) -> Draft:
+    about = {"order": reference, **detail}
+    return Draft(kind=act, agent=by.agent, account=by.account, source=by.source, detail=about)
 
 
 def _told(order: Order) -> dict[str, Any]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from camera_registry.clock import Clock
 from camera_registry.connections import Credentials
+from camera_registry.onvif_port import RecorderPort
 from camera_registry.onvif_process import OnvifProcess
 from halfgateway.config import Configuration
 from halfgateway.config_recordings import (
@@ -24,7 +24,7 @@ from halfgateway.config_recordings import (
 from halfgateway.net.coalescing import Coalescing
 from halfgateway.replay.access import RecorderAccess
 from halfgateway.replay.footage import Footage
-from halfgateway.replay.onvif_recorder import OnvifRecorder
+from halfgateway.replay.onvif_recorder import OnvifFootage, OnvifRecorder
 from halfgateway.replay.segment_folder import SegmentFolder
 from halfgateway.replay.url_recorder import ReplayUrl, UrlFootage
 from halfgateway.segments.layout import Layout
@@ -78,31 +78,19 @@ class _Makers:
                     yield from self._of_segments(recorder)
 
     def _of_onvif(self, section: OnvifRecorderSection) -> Iterator[tuple[str, Footage]]:
-        credentials = _credentials(section.username, section.password_file)
+        credentials = section.credentials()
         device = self._onvif.open(section.onvif_url, credentials)
-        recorder = OnvifRecorder(
-            device, credentials, self._access(section), clock=self._clock, coalescing=self._coalescing
+        recorder, footage = onvif_recorder(
+            section, credentials, device, clock=self._clock, coalescing=self._coalescing, chance=random.random
         )
         self._life.push_async_callback(device.aclose)
         self._life.push_async_callback(recorder.aclose)
-        for camera, token in section.cameras.items():
-            yield camera, recorder.footage(token)
+        yield from footage.items()
 
     def _of_url(self, section: UrlRecorderSection) -> Iterator[tuple[str, Footage]]:
-        access = self._access(section)
-        for camera, channel in section.cameras.items():
-            yield (
-                camera,
-                UrlFootage(
-                    channel,
-                    ReplayUrl(section.url, section.time_format, ZoneInfo(section.time_zone)),
-                    _credentials(section.username, section.password_file),
-                    access,
-                    keeps=timedelta(days=section.keeps_days),
-                    clock=self._clock,
-                    coalescing=self._coalescing,
-                ),
-            )
+        yield from url_footage(
+            section, section.credentials(), clock=self._clock, coalescing=self._coalescing, chance=random.random
+        ).items()
 
     def _of_segments(self, section: SegmentRecorderSection) -> Iterator[tuple[str, Footage]]:
         threads = ThreadPoolExecutor(THREADS_PER_FOLDER, thread_name_prefix=f"recorder-{section.id}")
@@ -111,9 +99,35 @@ class _Makers:
         for camera, channel in section.cameras.items():
             yield camera, SegmentFolder(section.folder, channel, layout, clock=self._clock, threads=threads)
 
-    def _access(self, section: OnvifRecorderSection | UrlRecorderSection) -> RecorderAccess:
-        return RecorderAccess(section.id, section.sessions, chance=random.random, now=self._clock.monotonic)
+
+def onvif_recorder(
+    section: OnvifRecorderSection,
+    credentials: Credentials,
+    device: RecorderPort,
+    *,
+    clock: Clock,
+    coalescing: Coalescing,
+    chance: Callable[[], float],
+) -> tuple[OnvifRecorder, dict[str, OnvifFootage]]:
+    """A recorder of ONVIF Profile G, to be closed before ``device`` is, and its footage by our cameras."""
+    access = RecorderAccess(section.id, section.sessions, chance=chance, now=clock.monotonic)
+    recorder = OnvifRecorder(device, credentials, access, clock=clock, coalescing=coalescing)
+    return recorder, {camera: recorder.footage(token) for camera, token in section.cameras.items()}
 
 
-def _credentials(username: str, password_file: Path) -> Credentials:
-    return Credentials(username=username, password=password_file.read_text(encoding="utf-8").rstrip("\r\n"))
+def url_footage(
+    section: UrlRecorderSection,
+    credentials: Credentials,
+    *,
+    clock: Clock,
+    coalescing: Coalescing,
+    chance: Callable[[], float],
+) -> dict[str, UrlFootage]:
+    """The footage of a recorder that is played by its maker's URLs, by our cameras; nothing of it is to be closed."""
+    access = RecorderAccess(section.id, section.sessions, chance=chance, now=clock.monotonic)
+    url = ReplayUrl(section.url, section.time_format, ZoneInfo(section.time_zone))
+    keeps = timedelta(days=section.keeps_days)
+    return {
+        camera: UrlFootage(channel, url, credentials, access, keeps=keeps, clock=clock, coalescing=coalescing)
+        for camera, channel in section.cameras.items()
+    }

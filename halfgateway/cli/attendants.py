@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from camera_registry.clock import SystemClock
-from halfgateway.attending import NOTIFIER, WATCHDOG, notifier_of, paths_that_change, watchdog_of
+from halfgateway.attending import NOTIFIER, RECORDER, WATCHDOG, notifier_of, paths_that_change, watchdog_of
 from halfgateway.cli.common import REFUSED, WRONG_USAGE, ConfigOption, DataOption, stop
 from halfgateway.config import Configuration, ConfigurationError, read_configuration
 from halfgateway.errors import HalfGatewayError
 from halfgateway.folder import DataFolder
 from halfgateway.logs import log_to_stderr
 from halfgateway.net.attendants import only_one
+from halfgateway.net.process import end_with_stdin
 from ops.errors import OpsError
 
 GONE_LOOK_S: Final = 5.0
@@ -53,7 +54,16 @@ def watchdog(config: ConfigOption = None, data: DataOption = None) -> None:
 def commands_of(where: list[str], configuration: Configuration) -> dict[str, list[str]]:
     """How a node's attendants are started; ``where`` names the node: ``--config FILE``, or ``--data DIR``."""
     names = [WATCHDOG] if configuration.mail is None else [NOTIFIER, WATCHDOG]
-    return {name: [sys.executable, "-P", "-m", "halfgateway", name, *where] for name in names}
+    return {name: _command(name, where) for name in names}
+
+
+def bound_commands_of(where: list[str], configuration: Configuration) -> dict[str, list[str]]:
+    """How a demo's recorder is started: it ends with the demo."""
+    return {} if configuration.recorder is None else {RECORDER: [*_command(RECORDER, where), "--until-eof"]}
+
+
+def _command(name: str, where: list[str]) -> list[str]:
+    return [sys.executable, "-P", "-m", "halfgateway", name, *where]
 
 
 def named_node(config: Path | None, data: Path | None) -> tuple[Configuration, DataFolder]:
@@ -79,23 +89,33 @@ def _demo_at_rest(root: Path) -> Configuration:
 
 
 def attend(
-    name: str, folder: DataFolder, configuration: Configuration, work: Callable[[], Coroutine[Any, Any, None]]
+    name: str,
+    folder: DataFolder,
+    configuration: Configuration,
+    work: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    until_eof: bool = False,
 ) -> None:
-    """Do the work as the one attendant of that name, in the folder where it is looked for."""
+    """Do the work as the one attendant of that name, in the folder where it is looked for.
+
+    With ``until_eof`` it ends with its standard input too.
+    """
     log_to_stderr(configuration.log_level)
     try:
         os.chdir(folder.root)
         with only_one(folder.run, name):
-            asyncio.run(_until_told(work, folder))
+            asyncio.run(_until_told(work, folder, until_eof=until_eof))
     except (HalfGatewayError, OpsError, OSError) as error:
         stop(REFUSED, str(error))
 
 
-async def _until_told(work: Callable[[], Coroutine[Any, Any, None]], folder: DataFolder) -> None:
+async def _until_told(work: Callable[[], Coroutine[Any, Any, None]], folder: DataFolder, *, until_eof: bool) -> None:
     """Work until SIGTERM or SIGINT; or until the data folder is gone."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    if until_eof:
+        end_with_stdin(ended)
     working = asyncio.create_task(work(), name="work")
     waiting = asyncio.create_task(ended.wait(), name="signal")
     while not working.done() and not waiting.done() and folder.root.is_dir():

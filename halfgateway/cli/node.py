@@ -21,7 +21,7 @@ from auth.errors import AuthError
 from camera_registry.clock import SystemClock
 from camera_registry.errors import RegistryError
 from halfgateway.app import Node, running_node
-from halfgateway.cli.attendants import commands_of
+from halfgateway.cli.attendants import bound_commands_of, commands_of
 from halfgateway.cli.common import REFUSED, WRONG_USAGE, JsonOption, say, stop
 from halfgateway.cli.demo_text import demo_text
 from halfgateway.config import Configuration, ConfigurationError, ConfigurationFile, open_questions, read_configuration
@@ -117,13 +117,18 @@ def _reports_due(configuration: Configuration) -> list[int]:
 
 async def _demo(data: Path, host: str, ports: DemoPorts, *, as_json: bool) -> None:
     ended = _ended_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    folder = DataFolder(data)
+    folder, where = DataFolder(data), ["--data", str(data)]
     async with (
         running_demo(data, host, ports) as (node, ready),
-        attended(folder.root, folder.run, commands_of(["--data", str(data)], node.configuration)),
+        attended(
+            folder.root,
+            folder.run,
+            commands_of(where, node.configuration),
+            bound=bound_commands_of(where, node.configuration),
+        ),
     ):
         _spare_the_collector()
-        say(ready, demo_text(ready), as_json=as_json)
+        say(ready, demo_text(ready, SystemClock().now()), as_json=as_json)
         await _until(node, ended)
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from camera_registry.clock import SystemClock
+from halfgateway.attending import RECORDER
 from halfgateway.cli.attendants import attend, named_node
 from halfgateway.cli.common import WRONG_USAGE, ConfigOption, DataOption, stop
-from halfgateway.recording import RECORDER, recorder_of
+from halfgateway.recording import recorder_of
 
 
-def recorder(config: ConfigOption = None, data: DataOption = None) -> None:
-    """Record the cameras of [recorder], and destroy their footage in time, until SIGTERM."""
+def recorder(
+    until_eof: Annotated[bool, typer.Option("--until-eof", help="End with standard input, a pipe, too.")] = False,
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Record the cameras that the configuration names, and destroy their footage in time, until SIGTERM."""
     configuration, folder = named_node(config, data)
     if configuration.recorder is None:
         stop(WRONG_USAGE, "[recorder] is missing: nothing is to be recorded")
@@ -19,4 +28,4 @@ def recorder(config: ConfigOption = None, data: DataOption = None) -> None:
             await built.run()
 
     folder.make()
-    attend(RECORDER, folder, configuration, work)
+    attend(RECORDER, folder, configuration, work, until_eof=until_eof)

@@ -12,7 +12,7 @@ from camera_registry.connections import Credentials
 from camera_registry.guard import CredentialGuard
 from camera_registry.hosts import AllowedHosts
 from camera_registry.onvif_client import onvif_opener
-from halfgateway.app.replay_recorders import onvif_recorder, url_footage
+from halfgateway.app.recorders import onvif_recorder, url_footage
 from halfgateway.cli.common import REFUSED, WRONG_USAGE, stop
 from halfgateway.config import ConfigurationError, read_configuration
 from halfgateway.config_recordings import OnvifRecorderSection, UrlRecorderSection

@@ -12,6 +12,7 @@ from typing import Any
 from auth.policy import Action, Mode
 from auth.principals import Principal
 from auth.trace import Draft, Kind
+from camera_registry.clock import rfc3339
 from halfgateway.errors import Refusal
 
 
@@ -53,7 +54,7 @@ class AccessRequest:
         return Action.EXPORT if self.export else Action(self.mode)
 
     def entry(self, kind: Kind, detail: Mapping[str, Any] | None = None, *, refusal: str | None = None) -> Draft:
-        """A trace entry about this request."""
+        """A trace entry about this request; of a recording it says which period was asked for (C05)."""
         principal = self.principal
         about = {
             "via": self.via.value,
@@ -63,6 +64,8 @@ class AccessRequest:
             "site": principal.site,
             "reference": self.reference,
             "assertion": self.assertion,
+            "start": rfc3339(self.start) if self.start is not None else None,
+            "end": rfc3339(self.end) if self.end is not None else None,
             **(detail or {}),
         }
         return Draft(

@@ -46,7 +46,7 @@ def change_entry(kind: Kind, change: Change) -> Told:
 
 def window_entry(window: MaintenanceWindow, what: str) -> Told:
     """A window that is planned, withdrawn or held; its cut and its restoration have entries of their own."""
-    kind = {"window-planned": Kind.CHANGE_ANNOUNCED, "window-withdrawn": Kind.CHANGE_WITHDRAWN}
+    kinds = {"window-planned": Kind.CHANGE_ANNOUNCED, "window-withdrawn": Kind.CHANGE_WITHDRAWN}
     about: dict[str, object] = {
         "what": what,
         "window": window.number,
@@ -59,7 +59,7 @@ def window_entry(window: MaintenanceWindow, what: str) -> Told:
         "planned_by": window.planned_by,
         "withdrawal": window.withdrawal,
     }
-    return kind.get(what, Kind.REGISTRY_CHANGED), _known(about)
+    return kinds.get(what, Kind.CHANGE_WINDOW_HELD), _known(about)
 
 
 def annex_entry(version: AnnexVersion) -> Told:
@@ -118,8 +118,7 @@ def reminder_entry(reminder: Reminder) -> Told:
 
 def acceptance_entry(signed: SignedAcceptance) -> Told:
     """An acceptance record: by its hash, for it names persons."""
-    return Kind.REGISTRY_CHANGED, {
-        "change": "acceptance-recorded",
+    return Kind.ACCEPTANCE_RECORDED, {
         "acceptance": signed.number,
         "accepted": signed.accepted,
         "sha256": signed.sha256,

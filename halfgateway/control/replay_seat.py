@@ -47,11 +47,10 @@ class NotInReverse(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What is watched: the footage, its presentation, and whether its holder may have it faster than it is watched."""
+    """What is watched: the footage, and its presentation."""
 
     footage: Footage
     presentation: Presentation
-    bulk: bool
 
 
 class RecordedSeat(Place):
@@ -96,7 +95,8 @@ class RecordedSeat(Place):
         try:
             passage = self._passage(wish)
         except Refusal as refusal:
-            self._house.tracer.refusal(self._stream.request.refused(refusal))
+            start = wish.span.start if isinstance(wish.span, ClockRange) else self._stream.request.start
+            self._house.tracer.refusal(replace(self._stream.request, start=start).refused(refusal))
             raise
         request = replace(self._stream.request, start=passage.start)
         self._admission.recheck(request)
@@ -107,7 +107,7 @@ class RecordedSeat(Place):
             await self._halt()
             transmission, beginning = await self._begin(passage, wish)
             kind = Kind.STREAM_MOVED if self._stream.ever_played else Kind.STREAM_STARTED
-            await self._house.tracer.durable(self._stream.request.entry(kind, _told(passage)))
+            await self._house.tracer.durable(self._stream.request.entry(kind, _told(passage, transmission.begins_at)))
         except Refusal as refusal:
             self._return_session()
             self._rest()
@@ -132,6 +132,8 @@ class RecordedSeat(Place):
             if end is not None and end <= start:
                 raise OutsideRetention("La période demandée se termine avant de commencer.")
             end = min((each for each in (end, until) if each is not None), default=None)
+        else:
+            end = max((each for each in (end, granted) if each is not None), default=None)
         return Passage(start, end, options)
 
     def _bounds(self, span: Range | None) -> tuple[datetime, datetime | None]:
@@ -155,13 +157,14 @@ class RecordedSeat(Place):
 
     def _allowed(self, options: PlayOptions) -> PlayOptions:
         """As it may be played: more than a picture's pace is a right of its own (S14), but for keyframes alone."""
+        bulk = self._stream.request.principal.account in self._house.terms.bulk_accounts
         if options.scale < 0 and not self._recording.footage.reverses:
             raise NotInReverse("Cet enregistreur ne lit pas en arrière.")
         if not options.rate_control:
-            if not self._recording.bulk:
+            if not bulk:
                 raise NotHabilitated("La transmission plus rapide que le Temps réel n'est pas autorisée.")
             return replace(options, scale=math.copysign(1.0, options.scale))
-        if abs(options.scale) > 1 and not self._recording.bulk and options.frames.kind is not FrameKind.INTRA:
+        if abs(options.scale) > 1 and not bulk and options.frames.kind is not FrameKind.INTRA:
             return replace(options, frames=Frames(FrameKind.INTRA))
         return options
 
@@ -274,12 +277,13 @@ async def _returned(running: asyncio.Task[None] | None, transmission: Transmissi
     await replay.close()
 
 
-def _told(passage: Passage) -> dict[str, Any]:
-    """What the trace says of a passage: nothing of what is usual."""
+def _told(passage: Passage, begins_at: datetime | None) -> dict[str, Any]:
+    """What the trace says of a passage: what was asked, when the first picture was filmed, nothing of what is usual."""
     options = passage.options
     told = {
         "to": "playing",
         "from": rfc3339(passage.start),
+        "begins": rfc3339(begins_at) if begins_at is not None and begins_at != passage.start else None,
         "until": rfc3339(passage.end) if passage.end is not None else None,
         "scale": options.scale if options.scale != 1.0 else None,
         "frames": str(options.frames) if options.frames != Frames() else None,

@@ -103,7 +103,8 @@ class Replays:
         """
         codec = self._codecs.get(_described(request, span))
         if span is not None:
-            return Presentation(span.start, span.end or request.end, codec)
+            ends = [end for end in (span.end, request.end) if end is not None]
+            return Presentation(span.start, min(ends, default=None), codec)
         if request.start is not None:
             return Presentation(request.start, request.end, codec)
         oldest, now = self.edge(request)(), self._clock.now()

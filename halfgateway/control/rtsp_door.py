@@ -216,8 +216,7 @@ class RtspDoor:
         async with self._one_at_a_time(request):
             presentation, footage = await self._presented(request, path)
             stream = await self._stream_of(request)
-            bulk = request.principal.account in self._house.terms.bulk_accounts
-            recording = Recording(footage, presentation, bulk)
+            recording = Recording(footage, presentation)
             seat = RecordedSeat(self._house, stream, viewer, recording, self._replays, self._admission)
             await self._sit_down(seat, stream, request, None, viewer)
             return seat

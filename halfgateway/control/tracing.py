@@ -26,6 +26,9 @@ owes one result. Past it the oldest are given up and logged; a restart's recover
 REPEAT_WINDOW_S = 1.0
 """Identical refusals within it are one entry with their count (interface.md)."""
 
+PERIOD = frozenset({"start", "end"})
+"""What an entry of a recording says of the period that was asked for."""
+
 MAX_NAMED_REPEATS = 100
 """Streams that such an entry names: those who were refused were told under which number that was recorded (C05).
 Further ones are counted, and not named; ten times what a control room asks in a second."""
@@ -89,10 +92,14 @@ class Tracer:
         self._wake.set()
 
     def refusal(self, draft: Draft) -> None:
-        """Write a refusal; identical ones are one entry a second, with their count."""
+        """Write a refusal; those that differ in the period alone are one entry a second, with their count.
+
+        Who scrubs outside what may be seen is refused as often as they ask, each time another period.
+        """
         if self._listener is not None:
             self._listener(draft)
-        key = (draft.kind, draft.account, draft.camera, draft.refusal, draft.source, repr(draft.detail))
+        about = {name: value for name, value in draft.detail.items() if name not in PERIOD}
+        key = (draft.kind, draft.account, draft.camera, draft.refusal, draft.source, repr(about))
         told = self._refusals.get(key)
         if told is None:
             self._refusals[key] = _Told(draft, self._now())

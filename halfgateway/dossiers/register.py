@@ -1,8 +1,11 @@
-"""The register of recordings, destructions and transmissions, drawn from one node's trace (CSI R252-11; L04)."""
+"""The register of recordings, destructions and transmissions, drawn from a node's trace (CSI R252-11; L04).
+
+What SYN's recorder destroys stands in the recorder's own journal, which is read beside the node's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import date
 
 from auth.trace import Entry, Kind, TraceReader
@@ -38,6 +41,7 @@ REGISTERED = (
 _RECORDED = "recorded"
 
 _COLUMNS = (
+    Column("Journal", 5),
     Column("N°", 2),
     Column("Le (heure de Paris)", 6),
     Column("Objet", 6),
@@ -49,40 +53,56 @@ _COLUMNS = (
     Column("Destinataire", 5),
     Column("Motif", 4),
     Column("Référence", 6),
-    Column("Précisions", 12),
+    Column("Précisions", 11),
 )
 _TOLD_APART = frozenset({"start", "end", "service", "reference"})
 
 
-async def register_entries(reader: TraceReader, request: Request) -> list[Entry]:
-    """The entries of a register, oldest first, as the request's scope sees them.
+async def register_entries(readers: Iterable[TraceReader], request: Request) -> list[Entry]:
+    """The entries of a register from one journal or several, oldest first, as the request's scope sees them.
 
     Raises TooManyEntries, TraceDamaged, TraceUnavailable.
     """
     found: list[Entry] = []
+    for reader in readers:
+        async for entry in _registered(reader, request):
+            found.append(entry)
+            if len(found) > MAX_LINES:
+                raise TooManyEntries(f"un registre a {MAX_LINES} lignes au plus : précisez la période")
+    return sorted(found, key=lambda entry: (entry.at, entry.node, entry.n))
+
+
+async def _registered(reader: TraceReader, request: Request) -> AsyncIterator[Entry]:
     cursor: str | None = None
     while True:
         page = await reader.entries(request.wanted, limit=_PAGE, cursor=cursor)
-        shown = (request.shown(entry) for entry in page.items)
-        found += [entry for entry in shown if entry is not None and _is_registered(entry)]
-        if len(found) > MAX_LINES:
-            raise TooManyEntries(f"un registre a {MAX_LINES} lignes au plus : précisez la période")
+        for entry in page.items:
+            shown = request.shown(entry)
+            if shown is not None and _is_registered(shown):
+                yield shown
         if page.next is None:
-            return found[::-1]
+            return
         cursor = page.next
 
 
-def register_document(node: str, entries: Sequence[Entry], begins: date, ends: date) -> Document:
+def register_document(journals: Sequence[str], entries: Sequence[Entry], begins: date, ends: date) -> Document:
     """Lay the register out as a table."""
     return Document(
         title="Registre des enregistrements, destructions et transmissions",
         introduction=(
             f"Article R. 252-11 du code de la sécurité intérieure. Du {begins:%d/%m/%Y} au {ends:%d/%m/%Y} compris,"
-            f" d'après le journal des accès du nœud {node} ; chaque ligne porte le numéro de son entrée.",
+            f" d'après {_named(journals)} ; chaque ligne porte le numéro de son entrée.",
             f"{len(entries)} ligne(s).",
         ),
         columns=_COLUMNS,
         rows=[_row(entry) for entry in entries],
+    )
+
+
+def _named(journals: Sequence[str]) -> str:
+    node, *recorders = journals
+    return ", ".join(
+        [f"le journal des accès du nœud {node}", *(f"celui de l'enregistreur {name}" for name in recorders)]
     )
 
 
@@ -94,6 +114,7 @@ def _row(entry: Entry) -> list[str]:
     detail = entry.detail
     rest = (f"{name} : {value}" for name, value in sorted(detail.items()) if name not in _TOLD_APART)
     return [
+        entry.node,
         str(entry.n),
         in_paris(rfc3339(entry.at)),
         _SUBJECTS[entry.kind.value.partition(".")[0]],

@@ -93,7 +93,7 @@ class ExportSeat:
         self.cause: Refusal | None = None
         self._export = export
         self._read = Traffic()
-        self._left = False
+        self._begun = self._left = False
         stream.seats.append(self)
         stream.ever_played = True
         stream.keep()
@@ -124,15 +124,16 @@ class ExportSeat:
         """See :class:`~halfgateway.control.streams.Occupant`."""
         if not self._left:
             self.cause = cause
-            if self._export.making is not None:
+            if self._begun and self._export.making is not None:
                 self._export.making.cancel()
         return None
 
     def give_way(self, viewer: Viewer) -> None:
         """See :class:`~halfgateway.control.streams.Occupant`; no session is the sequel of an export."""
 
-    def require_kept(self) -> None:
-        """Return if the stream has not ended. Raises the Refusal that ended it."""
+    def begin(self) -> None:
+        """Read from now on. Raises the Refusal that has ended the stream meanwhile."""
+        self._begun = True
         if self.cause is not None:
             raise self.cause
 

@@ -103,6 +103,7 @@ class Exports:
         while self._waiting:
             export, _ = self._waiting.popleft()
             self._end(export, NodeStopped())
+        await asyncio.sleep(0)  # a task that is cancelled before it has begun ends without its result
         for task in self._tasks:
             task.cancel()
         while self._tasks:
@@ -212,6 +213,9 @@ class Exports:
         except Refusal as refusal:
             self._tracer.refusal(export.request.refused(refusal))
             raise
+        except asyncio.CancelledError:  # the intent may be in the trace all the same
+            self._end(export, NotPlayed())
+            raise
 
     async def _run(self, export: Export, seat: ExportSeat | None, intent: Entry) -> None:
         """Make it, whatever comes; then its place is free."""
@@ -219,7 +223,7 @@ class Exports:
         try:
             if seat is None:
                 seat = ExportSeat(export, await self._admission.admit(export.request))
-            seat.require_kept()
+            seat.begin()
             files = await self._workshop.make(export, seat, intent)
             seat.leave()
             await self._keep(export, files)
@@ -234,8 +238,15 @@ class Exports:
             if seat is not None:
                 seat.leave()
                 self._closer.end(seat.stream, cause)
+            await self._over(export, cause)
+
+    async def _over(self, export: Export, cause: Refusal) -> None:
+        """Have nothing remain of one that has failed, and tell of it, however often this is cancelled."""
+        try:
             if not isinstance(cause, ExportOver):
                 await self._clear(export.id)
+        finally:
+            if not isinstance(cause, ExportOver):
                 self._end(export, cause)
             self._leave()
 

@@ -2,6 +2,7 @@
 
 Each leads a session of its own, so that neither Ctrl-C nor a SIGKILL of the node reaches it: an incident may be the
 gateway's own death (decision 11). A node that comes after finds what another left behind, and takes it over.
+What is bound to us ends with us all the same, SIGKILL included: its standard input ends then.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from halfgateway.errors import HalfGatewayError
@@ -59,27 +61,39 @@ def only_one(run: Path, name: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def attended(root: Path, run: Path, commands: Mapping[str, Sequence[str]]) -> AsyncIterator[None]:
-    """Keep the attendants running, each by its command; they work in ``root`` and are known below ``run``."""
+async def attended(
+    root: Path,
+    run: Path,
+    commands: Mapping[str, Sequence[str]],
+    *,
+    bound: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> AsyncIterator[None]:
+    """Keep the attendants running, each by its command; they work in ``root`` and are known below ``run``.
+
+    Those of ``bound`` have a standard input that ends when we do.
+    """
     ended = asyncio.Event()
-    keeping = [
-        asyncio.create_task(_Attendant(name, command, root, run).keep(ended), name=name)
-        for name, command in commands.items()
-    ]
+    lifeline, held = os.pipe()
+    attendants = [_Attendant(name, command, root, run, subprocess.DEVNULL) for name, command in commands.items()]
+    attendants += [_Attendant(name, command, root, run, lifeline) for name, command in bound.items()]
+    keeping = [asyncio.create_task(attendant.keep(ended), name=attendant.name) for attendant in attendants]
     try:
         await asyncio.sleep(0)  # each is started before anybody is told that the node is
         yield
     finally:
         ended.set()
         await asyncio.gather(*keeping)
+        os.close(lifeline)
+        os.close(held)
 
 
 class _Attendant:
-    def __init__(self, name: str, command: Sequence[str], root: Path, run: Path) -> None:
-        self._name = name
+    def __init__(self, name: str, command: Sequence[str], root: Path, run: Path, stdin: int) -> None:
+        self.name = name
         self._command = tuple(command)
         self._root = root
         self._run = run
+        self._stdin = stdin
 
     async def keep(self, ended: asyncio.Event) -> None:
         """Have it run until ``ended`` is set, and stop it then."""
@@ -93,13 +107,13 @@ class _Attendant:
                 await _stop(process)
                 return
             rest_s = FIRST_REST_S if now_s() - began_s >= STEADY_S else min(2 * rest_s, LONGEST_REST_S)
-            log.error("attendant.ended name=%s again_in_s=%g", self._name, rest_s)
+            log.error("attendant.ended name=%s again_in_s=%g", self.name, rest_s)
             await _pause(ended, rest_s)
 
     def _left_behind(self) -> ServerProcess | None:
         """The attendant that a killed node left running here."""
         try:
-            pid = int(_lock(self._run, self._name).read_text(encoding="ascii"))
+            pid = int(_lock(self._run, self.name).read_text(encoding="ascii"))
         except (OSError, ValueError):
             return None
         return ServerProcess.find(pid, folder=self._root, name=Path(sys.executable).resolve().name)
@@ -110,14 +124,14 @@ class _Attendant:
             child = subprocess.Popen(  # noqa: S603  # our own commands, and no word of anybody else's
                 self._command,
                 cwd=self._root,
-                stdin=subprocess.DEVNULL,
+                stdin=self._stdin,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
             )
         except OSError as error:
-            log.error("attendant.not_started name=%s error=%s", self._name, error)
+            log.error("attendant.not_started name=%s error=%s", self.name, error)
             return None
-        log.info("attendant.started name=%s pid=%d", self._name, child.pid)
+        log.info("attendant.started name=%s pid=%d", self.name, child.pid)
         return ServerProcess(child.pid, child)
 
 

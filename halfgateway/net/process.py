@@ -1,4 +1,5 @@
-"""A server process that is watched and ended, be it our child or one that a killed node left behind."""
+"""A server process that is watched and ended, be it our child or one that a killed node left behind; and how a child
+ends with its parent."""
 
 from __future__ import annotations
 
@@ -10,6 +11,9 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+STDIN: Final = 0
 
 KILL_LIMIT_S = 5.0
 """Seconds after SIGKILL in which the kernel takes a process away; milliseconds, unless its disk hangs."""
@@ -17,6 +21,20 @@ KILL_LIMIT_S = 5.0
 _POLL_S = 0.01
 _STARTED_AT_FIELD = 19
 """Index of ``starttime`` among the fields of ``/proc/PID/stat`` that follow the program's name (proc(5))."""
+
+
+def end_with_stdin(ended: asyncio.Event) -> None:
+    """Set ``ended`` when standard input ends: with whoever holds the other side of the pipe, however they end.
+
+    Raises OSError for what cannot be waited for, such as a file.
+    """
+    asyncio.get_running_loop().add_reader(STDIN, _take_stdin, ended)
+
+
+def _take_stdin(ended: asyncio.Event) -> None:
+    if not os.read(STDIN, 4096):
+        asyncio.get_running_loop().remove_reader(STDIN)
+        ended.set()
 
 
 class ServerProcess:

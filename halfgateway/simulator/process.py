@@ -13,15 +13,17 @@ import signal
 import stat
 import sys
 from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import quote
 
 import uvloop
 
+from camera_registry.clock import SystemClock
+from halfgateway.net.process import STDIN, end_with_stdin
 from halfgateway.simulator.clips import ClipError
 from halfgateway.simulator.simulator import CameraListing, RecorderListing, Simulator
-
-_STDIN = 0
 
 
 def run(
@@ -66,8 +68,8 @@ async def serve(simulator: Simulator, *, output: TextIO, as_json: bool) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    if _is_pipe(_STDIN):
-        loop.add_reader(_STDIN, _take_stdin, ended)
+    if _is_pipe(STDIN):
+        end_with_stdin(ended)
     running = asyncio.create_task(_run(simulator, output, as_json=as_json))
     ending = asyncio.create_task(ended.wait())
     await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -80,7 +82,7 @@ async def serve(simulator: Simulator, *, output: TextIO, as_json: bool) -> None:
 async def _run(simulator: Simulator, output: TextIO, *, as_json: bool) -> None:
     async with simulator:
         told = _as_json if as_json else _as_text
-        output.write(told(simulator.listing(), simulator.recorder_listing()))
+        output.write(told(simulator.listing(), simulator.recorder_listing(), SystemClock().now()))
         output.flush()
         await asyncio.Event().wait()
 
@@ -94,17 +96,11 @@ def _is_pipe(descriptor: int) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def _take_stdin(ended: asyncio.Event) -> None:
-    if not os.read(_STDIN, 4096):
-        asyncio.get_running_loop().remove_reader(_STDIN)
-        ended.set()
-
-
-def _as_json(cameras: list[CameraListing], recorder: RecorderListing | None) -> str:
+def _as_json(cameras: list[CameraListing], recorder: RecorderListing | None, _: datetime) -> str:
     return json.dumps({"ready": True, "cameras": cameras, "recorder": recorder}, ensure_ascii=False) + "\n"
 
 
-def _as_text(cameras: list[CameraListing], recorder: RecorderListing | None) -> str:
+def _as_text(cameras: list[CameraListing], recorder: RecorderListing | None, now: datetime) -> str:
     lines = [f"{len(cameras)} caméras simulées ; compte {cameras[0]['username']}. Ctrl-C pour arrêter."]
     for camera in cameras:
         lines += [
@@ -113,10 +109,10 @@ def _as_text(cameras: list[CameraListing], recorder: RecorderListing | None) -> 
             f"    ONVIF  {camera['onvif_url']}",
             f"    mot de passe  {camera['password']}",
         ]
-    return "\n".join([*lines, *_recorder_lines(recorder), ""])
+    return "\n".join([*lines, *_recorder_lines(recorder, now), ""])
 
 
-def _recorder_lines(recorder: RecorderListing | None) -> list[str]:
+def _recorder_lines(recorder: RecorderListing | None, now: datetime) -> list[str]:
     if recorder is None:
         return []
     footage = [] if recorder["footage"] is None else [f"    segments  {recorder['footage']}"]
@@ -127,4 +123,12 @@ def _recorder_lines(recorder: RecorderListing | None) -> list[str]:
         f"    mot de passe  {recorder['password']}",
         *footage,
         *(f"    {each['camera']}  {each['token']}, voie {each['channel']}" for each in recorder["recordings"]),
+        f"    revoir  ffplay -rtsp_transport tcp '{_an_hour_ago(recorder, now)}'",
     ]
+
+
+def _an_hour_ago(recorder: RecorderListing, now: datetime) -> str:
+    """The URL of the first camera's recording from an hour ago on, with the account in it, as players take it."""
+    start, end = (f"{now - timedelta(minutes=minutes):%Y%m%dT%H%M%SZ}" for minutes in (60, 50))
+    url = recorder["url"].format(channel=recorder["recordings"][0]["channel"], start=start, end=end)
+    return url.replace("//", f"//{recorder['username']}:{quote(recorder['password'], safe='')}@", 1)

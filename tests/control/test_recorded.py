@@ -16,6 +16,7 @@ import pytest
 
 from auth.policy import Mode
 from auth.trace import Kind
+from camera_registry.clock import rfc3339
 from camera_registry.paris import days_before
 from halfgateway.control.access import AccessRequest
 from halfgateway.control.endings import ClosedOnRequest, NotResumed, PausedTooLong
@@ -139,6 +140,8 @@ async def test_a_recorder_s_picture_from_outside_is_not_shown(place: Place, film
     assert isinstance(playing.span, ClockRange)
     assert playing.span.start >= edge
     assert len(film.sessions[0].passages) > 1
+    detail = (await place.told())[-1].detail
+    assert (detail["from"], detail["begins"]) == (rfc3339(edge + SECOND), rfc3339(playing.span.start))
 
 
 @pytest.mark.parametrize(
@@ -213,6 +216,18 @@ async def test_a_slow_reader_holds_the_recorder_back(place: Place, film: Film) -
     assert (readers[0].sent_packets, readers[0].lost_packets) == (60, 0)
 
 
+async def test_the_right_to_more_than_a_picture_s_pace_is_asked_of_each_play(place: Place, film: Film) -> None:
+    # S12, S14: given and taken back while a session stands
+    bulk, seat, start = PlayOptions(rate_control=False), await sit(place), since(minutes=5)
+    terms, account = seat._house.terms, stream_of(place).request.principal.account
+    assert isinstance(await refused(seat, at(start), bulk), NotHabilitated)
+    terms.bulk_accounts = frozenset({account})
+    await play(seat, at(start), bulk)
+    assert not film.sessions[-1].passages[-1].options.rate_control
+    terms.bulk_accounts = frozenset()
+    assert isinstance(await refused(seat, at(start), bulk), NotHabilitated)
+
+
 @pytest.mark.parametrize("while_playing", [False, True])
 async def test_a_recorder_that_fails_is_told_with_its_cause(place: Place, film: Film, while_playing: bool) -> None:
     # C05; failure table: recorder down
@@ -271,6 +286,26 @@ async def test_who_describes_it_for_each_screen_asks_the_recorder_once(place: Pl
     # S13
     described = await asyncio.gather(*(place.door.describe(BY_MACHINE, PATH) for _ in range(5)))
     assert (len(set(described)), film.described) == (1, 1)
+
+
+async def test_a_url_names_no_more_than_its_ticket(place: Place) -> None:
+    # C03
+    start = since(hours=1).replace(microsecond=0)
+    _, holder = await place.open(recorded(start, start + 10 * SECOND))
+    wider = replace(PATH, span=at(start, start + 60 * SECOND))
+    seat = await place.door.take_replay_seat(holder, wider, Player())
+    assert isinstance(seat, RecordedSeat)
+    assert (await play(seat, NptRange(2.0))).span == NptRange(2.0, 10.0)
+    assert isinstance(await refused(seat, at(start + 11 * SECOND)), NotHabilitated)
+
+
+async def test_reverse_does_not_lead_out_of_a_ticket_s_period(place: Place, film: Film) -> None:
+    # C03: what was asked for, decided of and told is what is shown
+    start = since(hours=1).replace(microsecond=0)
+    _, holder = await place.open(recorded(start, start + 10 * SECOND))
+    seat = await sit(place, holder)
+    await play(seat, at(start + 5 * SECOND, since(hours=2)), REVERSE)
+    assert film.sessions[-1].passages[-1].end == start
 
 
 async def test_who_comes_back_in_time_goes_on(place: Place) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -160,6 +161,16 @@ async def test_refusals_that_differ_are_told_apart(tracer: Tracer, paper: Paper)
         tracer.refusal(draft)
     await tracer.settle(5)
     assert paper.told == drafts
+
+
+async def test_who_scrubs_outside_the_window_is_one_entry_a_second(tracer: Tracer, paper: Paper) -> None:
+    # C05, row 60: each refusal is of another period; the first is told, the others are counted
+    for second in range(20):
+        draft = refused("a")
+        tracer.refusal(replace(draft, detail={**draft.detail, "start": f"2026-11-01T00:00:{second:02}Z"}))
+    await tracer.settle(5)
+    assert [draft.detail.get("repeated") for draft in paper.told] == [None, 19]
+    assert paper.told[0].detail["start"] == "2026-11-01T00:00:00Z"
 
 
 async def test_counts_are_not_lost_when_the_node_stops(tracer: Tracer, paper: Paper) -> None:

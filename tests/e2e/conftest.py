@@ -50,13 +50,42 @@ WAIT_S = 20.0
 
 
 @dataclass
-class Gateway:
+class Visit:
+    """The API of a demo, by what it said when it was ready, for its accounts."""
+
+    ready: dict[str, Any]
+    http: aiohttp.ClientSession
+    tokens: dict[str, str] = field(default_factory=dict, init=False)
+
+    async def token(self, role: str) -> str:
+        """Log in as one of the demo's accounts, by the factors that its role needs."""
+        if role not in self.tokens:
+            account = self.ready["accounts"][role]
+            body = {"id": account["id"], "password": account["password"]}
+            tls = ssl.create_default_context(cafile=self.ready["ca"])
+            if "certificate" in account:
+                tls.load_cert_chain(account["certificate"], account["key"])
+            else:
+                body["totp"] = pyotp.TOTP(account["totp_secret"]).now()
+            async with self.http.post(self.ready["https"] + "/api/v1/login", json=body, ssl=tls) as answer:
+                assert answer.status == 200, await answer.text()
+                self.tokens[role] = (await answer.json())["token"]
+        return self.tokens[role]
+
+    async def call(self, role: str, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+        """One API call; its status and JSON."""
+        headers = {"Authorization": f"Bearer {await self.token(role)}"}
+        url = f"{self.ready['http']}/api/v1{path}"
+        async with self.http.request(method, url, json=body, headers=headers) as answer:
+            text = await answer.text()
+            return answer.status, await answer.json(content_type=None) if text else {}
+
+
+@dataclass
+class Gateway(Visit):
     """A running node and how to come to it from outside."""
 
     node: Node
-    ready: dict[str, Any]
-    http: aiohttp.ClientSession
-    tokens: dict[str, str] = field(default_factory=dict)
 
     @property
     def machine(self) -> Credentials:
@@ -84,29 +113,6 @@ class Gateway:
         """The URL with credentials in it, as ordinary players take it."""
         address = self.ready["rtsp"].removeprefix("rtsp://")
         return f"rtsp://{credentials.username}:{credentials.password}@{address}{path}"
-
-    async def token(self, role: str) -> str:
-        """Log in as one of the demo's accounts, by the factors that its role needs."""
-        if role not in self.tokens:
-            account = self.ready["accounts"][role]
-            body = {"id": account["id"], "password": account["password"]}
-            tls = ssl.create_default_context(cafile=self.ready["ca"])
-            if "certificate" in account:
-                tls.load_cert_chain(account["certificate"], account["key"])
-            else:
-                body["totp"] = pyotp.TOTP(account["totp_secret"]).now()
-            async with self.http.post(self.ready["https"] + "/api/v1/login", json=body, ssl=tls) as answer:
-                assert answer.status == 200, await answer.text()
-                self.tokens[role] = (await answer.json())["token"]
-        return self.tokens[role]
-
-    async def call(self, role: str, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
-        """One API call; its status and JSON."""
-        headers = {"Authorization": f"Bearer {await self.token(role)}"}
-        url = f"{self.ready['http']}/api/v1{path}"
-        async with self.http.request(method, url, json=body, headers=headers) as answer:
-            text = await answer.text()
-            return answer.status, await answer.json(content_type=None) if text else {}
 
     async def ticket(self, camera: str, role: str = "operator") -> dict[str, Any]:
         """A ticket for a live camera."""
@@ -146,9 +152,9 @@ def credentials_of(ticket: dict[str, Any]) -> Credentials:
     return Credentials(ticket["username"], ticket["password"])
 
 
-async def until(condition: Callable[[], Any]) -> None:
+async def until(condition: Callable[[], Any], limit_s: float = WAIT_S) -> None:
     """Wait until a condition holds; a coroutine function is awaited."""
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(limit_s):
         while True:
             holds = condition()
             if asyncio.iscoroutine(holds):
@@ -187,7 +193,7 @@ async def open_gateway(
             order = order_of_site(TEST_SITE)
             if order.reference not in {each.reference for each in await node.office.orders.orders()}:
                 await node.office.orders.add([order], by=BY)
-            yield Gateway(node, ready, http)
+            yield Gateway(ready, http, node)
 
 
 @pytest.fixture

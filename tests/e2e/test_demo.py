@@ -9,13 +9,17 @@ import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
+from halfgateway.folder import DataFolder
+from halfgateway.protocol.ranges import clock_text
 from tests.conftest import uncounted_environment
-from tests.e2e.conftest import until
+from tests.e2e.conftest import Visit, until
 
 REPOSITORY = Path(__file__).parents[2]
 START_S = 150.0
@@ -73,6 +77,11 @@ def family_of(data: Path) -> set[tuple[int, str]]:
 
 def command_of(pid: int) -> str:
     return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+
+
+def bound_to_the_node(command: str) -> bool:
+    """Whether it is one of what ends with the node, even after SIGKILL: the cameras, and what records them."""
+    return "halfgateway simulate" in command or "halfgateway recorder" in command
 
 
 def living(family: set[tuple[int, str]]) -> set[tuple[int, str]]:
@@ -134,15 +143,15 @@ async def test_make_demo_serves_alone_and_leaves_nothing_behind(tmp_path: Path) 
     data = tmp_path / "demo"
     async with made_demo(data) as demo:
         family = family_of(data)
-        assert len(family) == 6, "the node, its cameras, its Valkey, what asks by ONVIF, what sends, what watches"
+        members = "the node, its cameras, its Valkey, what asks by ONVIF, what sends, what watches, what records"
+        assert len(family) == 7, members
         assert demo.ready["ready"] is True
         assert len(demo.ready["cameras"]) == 12
         assert processes_of(data), "the embedded Valkey runs in the demo's folder"
         machine = demo.ready["accounts"]["machine"]
         url = demo.ready["rtsp"].replace("//", f"//{machine['id']}:{machine['password']}@")
-        player = f"ffmpeg -nostdin -loglevel error -rtsp_transport tcp -i {url}/live/{demo.ready['cameras'][0]}"
-        playing = await asyncio.create_subprocess_exec(*player.split(), "-frames:v", "5", "-f", "null", "-")
-        assert await playing.wait() == 0
+        assert await played(f"{url}/live/{demo.ready['cameras'][0]}")
+        await shows_what_it_records(demo.ready, url)
         assert b"another node serves" in await refused_beside(data)
         outcomes = await readme_outcomes(data)
         assert [code for _, code, _ in outcomes] == [0, 6], outcomes
@@ -151,6 +160,40 @@ async def test_make_demo_serves_alone_and_leaves_nothing_behind(tmp_path: Path) 
         assert await demo.stopped_by(signal.SIGTERM) == 0
     await until(lambda: not processes_of(data))
     await until(lambda: not living(family))
+
+
+async def played(url: str) -> bool:
+    """Whether ffmpeg decodes pictures of it."""
+    player = f"ffmpeg -nostdin -loglevel error -rtsp_transport tcp -i {url} -frames:v 5 -f null -"
+    playing = await asyncio.create_subprocess_exec(*player.split())
+    return await playing.wait() == 0
+
+
+async def shows_what_it_records(ready: dict[str, Any], url: str) -> None:
+    """C01, C04: one camera is recorded by ``halfgateway recorder``, and shown while it is; it is too young to judge."""
+    (folder,) = DataFolder(Path(ready["data"])).footage.iterdir()
+    camera = folder.name
+    async with aiohttp.ClientSession() as http:
+        visit = Visit(ready, http)
+
+        async def recorded() -> list[dict[str, Any]]:
+            status, found = await visit.call("operator", "GET", f"/cameras/{camera}/recordings")
+            assert status == 200, found
+            return list(found["intervals"])
+
+        await until(recorded, START_S)
+        (first,) = await recorded()
+
+        async def grows() -> bool:
+            (now,) = await recorded()
+            return bool(now["start"] == first["start"] and now["end"] > first["end"])
+
+        await until(grows, START_S)
+        assert await played(f"{url}/recorded/{camera}?start={clock_text(datetime.fromisoformat(first['start']))}")
+        status, found = await visit.call("ops", "POST", "/retention/probe")
+        assert status == 200, found
+        (ours,) = [each for each in found["items"] if each["camera"] == camera]
+        assert (ours["reached"], ours["breaches"]) == (True, [])
 
 
 async def readme_outcomes(data: Path) -> list[tuple[str, int, str]]:
@@ -171,14 +214,14 @@ async def test_a_folder_used_again_keeps_its_accounts_and_stays_cut_even_after_k
     # C10; decision 7: a later node takes over the Valkey that a killed one left
     data, environment = tmp_path / "demo", uncounted_environment()
     async with made_demo(data, environment) as first:
-        simulated = {member for member in family_of(data) if "simulate" in command_of(member[0])}
-        assert len(simulated) == 1
+        bound = {member for member in family_of(data) if bound_to_the_node(command_of(member[0]))}
+        assert len(bound) == 2
         cut = await asyncio.create_subprocess_exec(
             str(REPOSITORY / ".venv/bin/halfgateway"), "cut", "--reason", "essai", "--data", str(data), "--json"
         )
         assert await cut.wait() == 0
         assert await first.stopped_by(signal.SIGKILL) != 0
-    await until(lambda: not living(simulated))
+    await until(lambda: not living(bound), START_S)
     async with made_demo(data, environment) as second:
         assert second.ready["accounts"] == first.ready["accounts"]
         assert await second.stopped_by(signal.SIGHUP) == 0

@@ -270,7 +270,7 @@ async def the_conventions_life(typist: Typist, folder: Path) -> None:
     await typist.type("calendar record", *act, leaves=(Kind.CONVENTION_DENOUNCED,))
     answers = folder / "answers.json"
     answers.write_text(json.dumps(acceptance_run()))
-    await typist.type("acceptance run", "--answers", answers, leaves=(Kind.REGISTRY_CHANGED,))
+    await typist.type("acceptance run", "--answers", answers, leaves=(Kind.ACCEPTANCE_RECORDED,))
 
 
 async def blocks(typist: Typist, camera: str) -> None:
@@ -312,7 +312,7 @@ async def safekeeping(typist: Typist, camera: str, folder: Path) -> None:
     days = ("--from", f"{now - timedelta(days=2):%Y-%m-%d}", "--to", f"{now:%Y-%m-%d}")
     await typist.type("register", *days, "--output", folder / "registre.csv", leaves=(Kind.TRACE_EXPORTED,))
     lines = (folder / "registre.csv").read_text(encoding="utf-8-sig").splitlines()[1:]
-    acts = [line.split(";")[3] for line in lines]  # L04: in their order; what the probe found comes after
+    acts = [line.split(";")[4] for line in lines]  # L04: in their order; what the probe found comes after
     assert acts[:6] == [
         "hold.placed",
         "hold.extracting",
@@ -328,16 +328,16 @@ async def safekeeping(typist: Typist, camera: str, folder: Path) -> None:
 
 
 async def orders(typist: Typist, folder: Path) -> None:
-    changed = (Kind.REGISTRY_CHANGED,)
-    await typist.type("order add", "78-cli-1", *ORDER, "--retention-max", "30", leaves=changed)
-    for change in ("suspend", "resume", "withdraw"):
-        await typist.type(f"order {change}", "78-cli-1", "--reason", "essai", leaves=changed)
+    acts = {"suspend": Kind.ORDER_SUSPENDED, "resume": Kind.ORDER_RESUMED, "withdraw": Kind.ORDER_WITHDRAWN}
+    await typist.type("order add", "78-cli-1", *ORDER, "--retention-max", "30", leaves=(Kind.ORDER_RECORDED,))
+    for act, kind in acts.items():
+        await typist.type(f"order {act}", "78-cli-1", "--reason", "essai", leaves=(kind,))
     listed = folder / "orders.csv"
     listed.write_text(
         "reference;type;communes;place;recipients;live;recorded;retention_min_days;retention_max_days;signed_on;last_day\n"
         "78-cli-2;normal;Trappes;gare;DOPC;oui;non;0;30;2026-01-01;2099-12-31\n"
     )
-    await typist.type("order import", listed, leaves=changed)
+    await typist.type("order import", listed, leaves=(Kind.ORDER_RECORDED,))
     await typist.type("order list")
 
 

@@ -237,14 +237,14 @@ def signed_list() -> dict[str, Any]:
 async def orders(tour: Tour) -> None:
     camera = tour.gateway.cameras[0]
     first, second = order_of("78-tour-1", camera, "DOPC"), order_of("78-tour-2", camera, "DOPC")
-    for path, body in (
-        ("/orders", first),
-        ("/orders/import", {"orders": [second]}),
-        ("/orders/78-tour-1/suspend", {"reason": "recours"}),
-        ("/orders/78-tour-1/resume", {"reason": "rejet"}),
-        ("/orders/78-tour-1/withdraw", {"reason": "abrogation"}),
+    for path, body, kind in (
+        ("/orders", first, Kind.ORDER_RECORDED),
+        ("/orders/import", {"orders": [second]}, Kind.ORDER_RECORDED),
+        ("/orders/78-tour-1/suspend", {"reason": "recours"}, Kind.ORDER_SUSPENDED),
+        ("/orders/78-tour-1/resume", {"reason": "rejet"}, Kind.ORDER_RESUMED),
+        ("/orders/78-tour-1/withdraw", {"reason": "abrogation"}, Kind.ORDER_WITHDRAWN),
     ):
-        await tour.call("officer", "POST", path, body, (Kind.REGISTRY_CHANGED,))
+        await tour.call("officer", "POST", path, body, (kind,))
 
 
 async def streams(tour: Tour) -> None:
@@ -454,7 +454,7 @@ async def the_conventions_life(tour: Tour) -> None:
         act = {"kind": kind, "party": "PP", "reference": "LRAR 1A", "day": "2026-11-20", **about}
         found = await tour.call("officer", "POST", "/convention/acts", act, (Kind(f"convention.{kind}"),))
         assert found["acts"][0]["kind"] == kind
-    await tour.call("officer", "POST", "/acceptance", acceptance_run(), (Kind.REGISTRY_CHANGED,))
+    await tour.call("officer", "POST", "/acceptance", acceptance_run(), (Kind.ACCEPTANCE_RECORDED,))
 
 
 def acceptance_run() -> dict[str, Any]:

@@ -6,17 +6,21 @@ import asyncio
 import json
 import os
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from auth.assertions import KNOWN_METHODS, MAX_ASSERTION_CHARS
 from auth.trace import Kind
 from tests.e2e.conftest import Gateway
 from tests.e2e.test_asserted import admit
+from tests.players import needs_ffmpeg
+from tests.replay.filmed import first_clean, instants_in_file
 from tests.rights import SERVICE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "integration-pp.md").read_text(encoding="utf-8")
 
 
+@needs_ffmpeg
 async def test_an_assertion_made_by_openssl_gets_a_ticket(gateway: Gateway, tmp_path: Path) -> None:  # C08
     ready = gateway.ready
     machine, room = ready["accounts"]["machine"], ready["accounts"]["supervisor"]
@@ -44,11 +48,19 @@ async def test_an_assertion_made_by_openssl_gets_a_ticket(gateway: Gateway, tmp_
         "bash", "-c", script, cwd=tmp_path, env=os.environ | agreed, stdout=asyncio.subprocess.PIPE
     )
     output, _ = await process.communicate()
-    assert output.decode().split() == ["201", "204", "201", "200", "204", "403"], "and no second one by one assertion"
+    printed = ["201", "201", "204", "201", "200", "204", "403"]
+    assert output.decode().split() == printed, "and no second one by one assertion"
     ticket, again = (json.loads((tmp_path / name).read_text()) for name in ("ticket.json", "again.json"))
     assert ticket["camera"] == gateway.cameras[0]
     assert again["type"].endswith(":assertion-invalid")
-    accepted, of_relief = await gateway.traced(lambda entry: entry.kind is Kind.ASSERTION_ACCEPTED)
+    wanted, found = (json.loads((tmp_path / name).read_text()) for name in ("recorded.json", "recordings.json"))
+    assert (wanted["mode"], found["camera"]) == ("recorded", gateway.cameras[0])
+    shown = await asyncio.to_thread(instants_in_file, str(tmp_path / "recorded.mp4"))  # T13
+    (asked,) = await gateway.traced(lambda entry: entry.kind is Kind.STREAM_REQUESTED and entry.mode == "recorded")
+    start = datetime.fromisoformat(asked.detail["start"])
+    assert first_clean(start) == shown[0]
+    assert start + timedelta(seconds=4) < shown[-1] <= start + timedelta(seconds=5)
+    accepted, _, of_relief = await gateway.traced(lambda entry: entry.kind is Kind.ASSERTION_ACCEPTED)
     assert of_relief.agent == "pp-agent-18"
     (handed,) = await gateway.traced(lambda entry: entry.kind is Kind.STREAM_HANDED_OVER)  # S15
     assert (handed.stream, handed.agent, handed.detail["from_agent"]) == (ticket["id"], "pp-agent-18", "pp-agent-17")

@@ -57,7 +57,7 @@ async def test_the_first_stream_is_preceded_by_a_record_that_openssl_verifies(sh
     assert [result["check"] for result in record["results"]] == [check.id for check in CHECKS]
     assert {each["party"] for each in record["signatories"]} == {"PP", "SYN"}
     assert files[AcceptanceForm.PDF].read_bytes().startswith(b"%PDF")
-    (told,) = [each for each in await shared.trace() if each.detail.get("change") == "acceptance-recorded"]
+    (told,) = [each for each in await shared.trace() if each.kind is Kind.ACCEPTANCE_RECORDED]
     assert told.detail["sha256"] == listed[0]["sha256"]
 
 
@@ -74,7 +74,7 @@ async def test_a_run_that_fails_is_kept_and_opens_nothing(bare: Path, tmp_path: 
     file.write_text(json.dumps(body))
     code, said, _ = await typed(bare, "acceptance", "run", "--answers", str(file))
     assert (code, "NON PRONONCÉE" in said) == (1, True)
-    (told,) = [entry for entry in await history(bare) if entry.kind is Kind.REGISTRY_CHANGED]
+    (told,) = [entry for entry in await history(bare) if entry.kind is Kind.ACCEPTANCE_RECORDED]
     assert told.detail["accepted"] is False
 
 

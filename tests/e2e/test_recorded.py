@@ -132,7 +132,7 @@ async def test_no_footage_is_another_thing_than_too_old(recorded: Recorded, kind
         assert (status, headers["x-refusal"]) == (457, ["no-recording"])
         await player.tear_down(recorded.path(kind))
     (refused, *_) = await recorded.gateway.traced(lambda entry: entry.refusal == "no-recording")
-    assert (refused.kind, refused.mode) == (Kind.STREAM_REFUSED, "recorded")
+    assert (refused.kind, refused.mode, refused.detail["start"]) == (Kind.STREAM_REFUSED, "recorded", rfc3339(nothing))
 
 
 @every_kind
@@ -185,7 +185,7 @@ async def test_who_scrubs_faster_than_it_is_shown_gets_the_last(recorded: Record
 
 
 async def test_a_ticket_is_good_for_its_period(recorded: Recorded) -> None:
-    # C03: bound to camera, mode, range and agent
+    # C03, row 51: bound to camera, mode, range and agent
 
     async def watch(kind: str) -> None:
         start = recorded.before(hours=8)

@@ -204,12 +204,8 @@ async def test_orders_are_recorded_suspended_and_withdrawn(shared: Gateway, tmp_
     orders = {each["reference"]: each for each in (await done(folder, "order", "list"))["orders"]}
     assert orders["78-cli-3"]["recipients"] == ["DOPC", "PJ"]
     assert not orders["78-cli-3"]["recorded"]
-    changes = [
-        entry.detail["change"]
-        for entry in await shared.trace()
-        if entry.kind is Kind.REGISTRY_CHANGED and entry.detail.get("order") == "78-cli-1"
-    ]
-    assert changes == ["order-added", "order-suspended", "order-resumed", "order-withdrawn"]
+    acts = [entry.kind.value for entry in await shared.trace() if entry.detail.get("order") == "78-cli-1"]
+    assert acts == ["order.recorded", "order.suspended", "order.resumed", "order.withdrawn"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="sudo is root's: nobody else's word is taken for whom they act")

@@ -49,6 +49,7 @@ from tests.rights import habilitation
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MINUTE = timedelta(minutes=1)
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
 PAGE = Path(__file__).parents[2] / "docs" / "exports.md"
 
 
@@ -166,7 +167,7 @@ def refused_as(refusal: type[Refusal], reason: str, **changes: Any) -> Any:
         refused_as(NotHabilitated, "account-not-agreed", principal=principal(Role.MACHINE)),
         refused_as(NotHabilitated, "camera-not-agreed", camera="cam-2"),
         refused_as(InvalidRequest, "too-long", start=datetime(2026, 1, 1, tzinfo=UTC)),
-        refused_as(OutsideRetention, "period-to-come", end=datetime.now(UTC) + 2 * MINUTE),
+        refused_as(OutsideRetention, "period-to-come", start=TOMORROW, end=TOMORROW + MINUTE),
     ],
 )
 async def test_what_is_not_agreed_is_refused_and_told(
@@ -238,6 +239,16 @@ async def test_a_cut_ends_it_and_nothing_of_it_remains(studio: Studio) -> None:
     assert (studio.files(), studio.reel.sessions) == ([], 0)
     assert (await studio.told(export))[Kind.EXPORT_FAILED].detail["cause"] == "interconnection-cut"
     assert open_streams(await studio.place.told()) == []
+
+
+async def test_a_cut_before_it_has_begun_ends_it_too(studio: Studio) -> None:
+    export = await studio.exports.ask(studio.wish())
+    for stream in studio.place.table:
+        studio.place.closer.end(stream, InterconnectionCut("Coupée."))
+    await studio.over(export)
+    assert (export.state, export.cause, studio.reel.opened) == (ExportState.FAILED, "interconnection-cut", 0)
+    assert open_streams(await studio.place.told()) == []
+    assert (await studio.made(stream="next")).state is ExportState.DONE
 
 
 async def test_its_owner_cancels_it(studio: Studio) -> None:

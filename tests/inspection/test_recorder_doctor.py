@@ -13,7 +13,7 @@ from camera_registry.clock import SystemClock
 from camera_registry.connections import Credentials, DeviceInformation
 from camera_registry.errors import AuthRejected, NotSupported
 from camera_registry.onvif_port import ClockReading, RecordingSpan, VideoProfile
-from halfgateway.app.replay_recorders import onvif_recorder, url_footage
+from halfgateway.app.recorders import onvif_recorder, url_footage
 from halfgateway.cli import build
 from halfgateway.cli.doctor_text import recorder_text
 from halfgateway.cli.recorder_doctor import examine_recorder
@@ -173,7 +173,21 @@ kind = "segments"
 id = "folder"
 folder = "footage"
 cameras = { "cam-2" = "2" }
+""" + "".join(
+    f"""
+[[cameras]]
+id = "{camera}"
+name = "{camera}"
+site = "Gare"
+commune = "Trappes"
+latitude = 48.8
+longitude = 2.1
+onvif_url = "http://127.0.0.1:9/onvif/device_service"
+username = "u"
+password_file = "p"
 """
+    for camera in ("cam-1", "cam-2")
+)
 
 
 @pytest.mark.parametrize(("recorder", "code"), [("nvr", 1), ("folder", 2)])

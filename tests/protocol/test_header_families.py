@@ -172,6 +172,7 @@ def test_range_is_read(value: str) -> None:  # C03
     ],
 )
 def test_a_wrong_range_is_told_apart_from_an_unknown_unit(value: str, status: int) -> None:
+    # row 55
     with pytest.raises(RemoteProtocolError) as caught:
         parse_range(value)
     assert caught.value.status == status

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import itertools
+import json
 import os
 import signal
 import sys
@@ -18,7 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 from auth.sealing import Sealing
-from auth.trace import Entry, Kind, Status, TraceReader, verify_folder
+from auth.trace import Draft, Entry, Kind, Status, TraceReader, verify_folder
 from camera_registry.cameras import Camera, CameraState, Profile
 from camera_registry.clock import SystemClock
 from camera_registry.connections import CameraRecord, Connection, Credentials
@@ -28,6 +30,7 @@ from halfgateway.database import Database
 from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.net.attendants import AttendantRunsError, only_one
+from halfgateway.opening import open_trace
 from halfgateway.simulator.camera import SimulatedCamera
 from halfgateway.simulator.packets import Clip
 from tests.conftest import uncounted_environment
@@ -157,6 +160,37 @@ async def test_killed_it_loses_the_open_fragment_and_goes_on(
     (destroyed,) = [entry for entry in entries if entry.kind is Kind.RECORDING_DESTROYED]
     assert (destroyed.camera, destroyed.detail["cause"], destroyed.detail["segments"]) == ("gone", "retention", 1)
     assert verify_folder(site.folder.recorder.trace).status in {Status.VALID, Status.UNANCHORED}
+    await registered(site, config, destroyed)
+
+
+async def registered(site: Site, config: Path, destroyed: Entry) -> None:
+    """What was destroyed stands in the register of the node, with a recorder here or elsewhere (L04)."""
+    keys = NodeKeys.open(site.folder.secrets)
+    async with await open_trace(site.folder, "node-1", keys, SystemClock()) as journal:
+        await journal.record(Draft(kind=Kind.NODE_STARTED))
+    await asyncio.to_thread(registered_from, site, config, destroyed)
+
+
+def registered_from(site: Site, config: Path, destroyed: Entry) -> None:
+    days = ["--from", f"{destroyed.at:%Y-%m-%d}", "--to", f"{destroyed.at + timedelta(days=1):%Y-%m-%d}"]
+
+    def drawn(name: str, *options: str) -> tuple[tuple[str | None, bool], list[tuple[str, str, str]]]:
+        output = site.root / name
+        words = ["register", *days, "--output", str(output), "--config", str(config), "--json", *options]
+        done = CliRunner().invoke(build(words), words)
+        assert done.exit_code == 0, done.output
+        with output.open(encoding="utf-8-sig", newline="") as file:
+            lines = [line for line in csv.DictReader(file, delimiter=";") if line["Acte"] == "recording.destroyed"]
+        said = json.loads(done.stdout)
+        return (said["recorder"], said["recorder_lacking"]), [
+            (line["Journal"], line["N°"], line["Caméra"]) for line in lines
+        ]
+
+    told = [("node-1-recorder", str(destroyed.n), "gone")]
+    assert drawn("here.csv") == (("node-1-recorder", False), told)
+    elsewhere = site.folder.recorder.trace.rename(site.root / "brought")
+    assert drawn("lacking.csv") == ((None, True), [])
+    assert drawn("brought.csv", "--recorder-trace", str(elsewhere)) == (("node-1-recorder", False), told)
 
 
 def test_without_a_recorder_section_it_says_so(tmp_path: Path) -> None:

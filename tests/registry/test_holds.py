@@ -17,6 +17,8 @@ from camera_registry.order_store import OrderStore
 from camera_registry.paris import days_before
 from camera_registry.store import CameraStore
 from halfgateway.database import Database
+from halfgateway.recorder import retention as recorder
+from halfgateway.recording import Records
 from tests.held_clock import HeldClock
 from tests.rights import order
 
@@ -102,6 +104,15 @@ async def test_a_hold_keeps_its_story_and_is_in_force_until_it_is_ended(desk: De
         with pytest.raises(HoldRefused):
             await again
     assert await desk.holds.list_all() == [ended]  # never edited
+
+
+async def test_our_recorder_is_told_of_the_holds_in_force(desk: Desk) -> None:
+    # L26
+    records = Records(desk.database, CameraStore(desk.database.sessions, NoSecrets(), clock=desk.clock), desk.clock)
+    placed = await desk.place(2 * HOUR, HOUR)
+    assert await records.holds() == [recorder.Hold("cam-1", placed.start, placed.end)]
+    await desk.holds.release(placed.number, reason="mainlevée", by="rssi", traced=desk.tell)
+    assert await records.holds() == []
 
 
 async def test_the_orders_maximum_wins_unless_a_hold_is_in_force(desk: Desk) -> None:

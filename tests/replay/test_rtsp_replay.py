@@ -179,6 +179,7 @@ async def test_one_that_nobody_plays_is_paused_and_kept(access: RecorderAccess) 
 
 
 async def test_who_takes_slowly_holds_the_recorder_back(access: RecorderAccess) -> None:
+    # row 58
     # S14, C02: 1 kB/s of a replay without rate control; nothing piles up here, and the recorder cannot send
     async with scripted_recorder(Manner(padding=50_000)) as recorder, replaying(recorder, access) as replay:
         pictures = replay.play(Passage(NOON, None, FAST))
@@ -231,6 +232,7 @@ async def test_a_gap_that_the_recorder_skips_is_waited_out(
     ids=["hangs-up-at-the-end", "silent-at-the-end", "hangs-up-before", "silent-before"],
 )
 async def test_the_end_and_a_loss_are_told_apart(access: RecorderAccess, manner: Manner, ends: bool) -> None:
+    # row 59
     found: list[Picture] = []
     lost: RecorderUnreachable | None = None
     async with scripted_recorder(manner) as recorder, replaying(recorder, access, silence_limit_s=0.3) as replay:

@@ -246,7 +246,7 @@ async def test_frames_choose(tmp_path: Path, folder: SegmentFolder, frames: Fram
 
 
 async def test_the_live_edge_is_followed_until_recording_ends(tmp_path: Path, threads: ThreadPoolExecutor) -> None:
-    # row 59; ONVIF 6.8: no picture is the last while more may come
+    # T13, row 59; ONVIF 6.8: no picture is the last while more may come
     timeline = Timeline(TEN + seconds(4))
     path = write(tmp_path / "cam", TEN, 8)
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""SYN's site as the runbook finds it: a node, its attendants, a mail server, PP's operator, and who is on call."""
+"""SYN's site as the runbook finds it: a node, attendants, a mail server, a recorder that is away, who is on call."""
 
 from __future__ import annotations
 
@@ -152,7 +152,19 @@ def configuration(house: Estate, node: ServedNode, smtp_port: int) -> dict[str, 
     document = house.configuration(node)
     document["listen"] |= {"http_port": free_port(), "https_port": free_port(), "full_api_on_http": False}
     contacts = ("party", "role", "function", "email", "phone", "level")
+    password = house.folder / "recorder.password"
+    password.write_text("x\n")
     return document | {
+        "recorders": [
+            {
+                "kind": "url",
+                "id": "enregistreur-nord",
+                "url": "rtsp://127.0.0.1:9/{channel}/{start}",
+                "username": "halfgateway",
+                "password_file": str(password),
+                "cameras": {house.camera_ids[0]: "1"},
+            }
+        ],
         "contacts": [
             {name: value for name, value in zip(contacts, each, strict=True) if value is not None}
             | {"valid_from": "2025-10-21"}

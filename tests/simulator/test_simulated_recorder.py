@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from halfgateway.config_recordings import OnvifRecorderSection, SegmentRecorderSection, UrlRecorderSection
-from halfgateway.demo_recorders import recorder_sections
+from halfgateway.demo_recorders import begin_our_recording, our_recorder, recorder_sections
 from halfgateway.simulator.film import PICTURE
 from halfgateway.simulator.footage_folder import EVERY, LASTS, FootageFolder
 from halfgateway.simulator.recordings import KEEPS, Kind, recordings
@@ -26,7 +26,7 @@ async def test_the_simulator_records_its_cameras() -> None:
         assert listed is not None
         assert [each["camera"] for each in listed["recordings"]] == [each.identity.id for each in simulator.cameras]
         assert listed["onvif_url"] == simulator.recorder.onvif_url
-        (onvif,) = recorder_sections(dict(listed), Path("/password"))
+        (onvif,) = recorder_sections(dict(listed), Path("/password"), None)
         assert isinstance(onvif, OnvifRecorderSection)
         assert set(onvif.cameras.values()) == {"RecordingToken001", "RecordingToken002"}
     with pytest.raises(RuntimeError, match="no recorder"):
@@ -35,7 +35,7 @@ async def test_the_simulator_records_its_cameras() -> None:
     assert asyncio.all_tasks() == before
 
 
-def test_the_demos_cameras_are_recorded_in_all_three_ways(tmp_path: Path) -> None:
+def test_the_demos_cameras_are_recorded_in_all_three_ways_and_one_by_ours(tmp_path: Path) -> None:
     held = [{"camera": f"c{n}", "token": f"T{n}", "channel": str(n), "folder": f"c{n}"} for n in range(12)]
     recorder = {
         "id": "r",
@@ -46,12 +46,18 @@ def test_the_demos_cameras_are_recorded_in_all_three_ways(tmp_path: Path) -> Non
         "footage": str(tmp_path),
         "recordings": held,
     }
-    onvif, url, segments = recorder_sections(recorder, tmp_path / "password")
+    begin_our_recording(recorder, tmp_path / "ours")
+    ours = our_recorder(tmp_path / "ours")
+    onvif, url, segments, own = recorder_sections(recorder, tmp_path / "password", ours)
     assert isinstance(onvif, OnvifRecorderSection)
     assert isinstance(url, UrlRecorderSection)
     assert isinstance(segments, SegmentRecorderSection)
-    assert [len(each.cameras) for each in (onvif, url, segments)] == [6, 3, 3]
-    assert recorder_sections(None, tmp_path) == ()
+    assert isinstance(own, SegmentRecorderSection)
+    assert [len(each.cameras) for each in (onvif, url, segments)] == [6, 3, 2]
+    assert (own.folder, own.cameras) == (tmp_path / "ours", {"c10": "c10"})
+    assert recorder_sections(None, tmp_path, ours) == ()
+    begin_our_recording({**recorder, "recordings": held[:3]}, tmp_path / "three")
+    assert our_recorder(tmp_path / "three") is None
 
 
 async def test_the_folder_has_passages_of_all_twelve_days_and_the_last_minutes_whole(

@@ -18,8 +18,8 @@ from auth.trace.layout import MAX_PAYLOAD_BYTES
 
 AT = datetime(2026, 11, 21, 10, 15, 0, 42, tzinfo=UTC)
 FAMILIES = {
-    "agent", "annex", "block", "break-glass", "change", "convention", "correspondence", "habilitation", "hold",
-    "incident", "intervention", "notice", "request", "reservation",
+    "acceptance", "agent", "annex", "block", "break-glass", "change", "convention", "correspondence", "habilitation",
+    "hold", "incident", "intervention", "notice", "order", "request", "reservation",
     "retention",
 }  # fmt: skip
 DECLARED = {

@@ -104,14 +104,14 @@ def test_a_stream_taken_up_again_after_its_result_is_open_again(clock: HeldClock
 
 
 def test_an_export_is_an_act_beside_the_stream_that_it_is_made_from(clock: HeldClock) -> None:
-    # T02: each has its own result; one that the door refused has no intent but the stream's
+    # T02: each has its own result; a refusal ends both
     asked, made = (Kind.STREAM_REQUESTED, Kind.EXPORT_REQUESTED), (Kind.EXPORT_MADE, Kind.STREAM_STOPPED)
     told = [entry_of(clock, n, kind) for n, kind in enumerate((*asked, Kind.STREAM_STOPPED))]
     assert open_streams(told[:2]) == [OpenAct("a", told[0], told[0]), OpenAct("a", told[1], told[1])]
     assert open_streams(told) == [OpenAct("a", told[1], told[1])]
     for closed in (made, (Kind.STREAM_STOPPED, Kind.EXPORT_FAILED), (Kind.EXPORT_CANCELLED, Kind.STREAM_STOPPED)):
         assert open_streams([entry_of(clock, n, kind) for n, kind in enumerate((*asked, *closed))]) == []
-    refused = (Kind.STREAM_REQUESTED, Kind.EXPORT_REFUSED)
+    refused = (*asked, Kind.EXPORT_REFUSED)
     assert open_streams([entry_of(clock, n, kind) for n, kind in enumerate(refused)]) == []
 
 

@@ -97,7 +97,7 @@ class AcceptanceRoutes:
         roles={Role.OFFICER},
         status=201,
         errors=(TraceUnavailable,),
-        traces=(Kind.REGISTRY_CHANGED,),
+        traces=(Kind.ACCEPTANCE_RECORDED,),
     )
     async def record_acceptance(self, call: Call, principal: Principal, body: AcceptanceRequest) -> AcceptanceShape:
         """Write it."""

@@ -52,7 +52,7 @@ class OrderRoutes:
         roles=WRITERS,
         status=201,
         errors=(TraceUnavailable,),
-        traces=(Kind.REGISTRY_CHANGED,),
+        traces=(Kind.ORDER_RECORDED,),
     )
     async def add_order(self, call: Call, principal: Principal, body: OrderRequest) -> OrderShape:
         """Record it."""
@@ -67,7 +67,7 @@ class OrderRoutes:
         roles=WRITERS,
         status=201,
         errors=(TraceUnavailable,),
-        traces=(Kind.REGISTRY_CHANGED,),
+        traces=(Kind.ORDER_RECORDED,),
     )
     async def import_orders(self, call: Call, principal: Principal, body: OrdersRequest) -> OrderList:
         """Record them."""
@@ -79,7 +79,7 @@ class OrderRoutes:
         summary="Suspend an order: its cameras' streams close",
         roles=WRITERS,
         errors=(UnknownRecord, TraceUnavailable),
-        traces=(Kind.REGISTRY_CHANGED,),
+        traces=(Kind.ORDER_SUSPENDED,),
     )
     async def suspend_order(self, call: Call, principal: Principal, path: ById, body: ReasonRequest) -> OrderShape:
         """Suspend it."""
@@ -91,7 +91,7 @@ class OrderRoutes:
         summary="End an order's suspension",
         roles=WRITERS,
         errors=(UnknownRecord, TraceUnavailable),
-        traces=(Kind.REGISTRY_CHANGED,),
+        traces=(Kind.ORDER_RESUMED,),
     )
     async def resume_order(self, call: Call, principal: Principal, path: ById, body: ReasonRequest) -> OrderShape:
         """Resume it."""
@@ -103,7 +103,7 @@ class OrderRoutes:
         summary="Withdraw an order for good: its cameras' streams close",
         roles=WRITERS,
         errors=(UnknownRecord, TraceUnavailable),
-        traces=(Kind.REGISTRY_CHANGED,),
+        traces=(Kind.ORDER_WITHDRAWN,),
     )
     async def withdraw_order(self, call: Call, principal: Principal, path: ById, body: ReasonRequest) -> OrderShape:
         """Withdraw it."""
