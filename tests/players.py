@@ -9,9 +9,11 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
+from typing import Any
 
 import av
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from halfgateway.protocol.codec import Codec
@@ -66,7 +68,12 @@ def gstreamer_command(
 
 
 async def counters_of(command: list[str]) -> Counters:
-    """Run a player until it ends by itself.
+    """Run a player until it ends by itself; what stands in its pictures."""
+    return [read_counter(picture) for picture in await pictures_of(command)]
+
+
+async def pictures_of(command: list[str]) -> npt.NDArray[Any]:
+    """Run a player until it ends by itself; its pictures of ``SIZE``, in grey.
 
     GStreamer's exit code says nothing: version 1.22 now and then cancels its own PAUSE while it leaves, and fails.
     """
@@ -80,7 +87,8 @@ async def counters_of(command: list[str]) -> Counters:
             await process.wait()
     assert output, errors.decode()
     assert process.returncode == 0 or command[0] != "ffmpeg", errors.decode()
-    return _read(output)
+    whole = len(output) // FRAME_BYTES
+    return np.frombuffer(output[: whole * FRAME_BYTES], dtype=np.uint8).reshape(-1, SIZE[1], SIZE[0])
 
 
 @asynccontextmanager
@@ -129,9 +137,3 @@ async def counters_by_socket(player: RawPlayer, path: str, codec: Codec, frames:
 
 def _video(player: RawPlayer) -> list[bytes]:
     return [packet for channel, packet, _ in player.packets if channel == 0]
-
-
-def _read(output: bytes) -> Counters:
-    whole = len(output) // FRAME_BYTES
-    pictures = np.frombuffer(output[: whole * FRAME_BYTES], dtype=np.uint8).reshape(-1, SIZE[1], SIZE[0])
-    return [read_counter(picture) for picture in pictures]

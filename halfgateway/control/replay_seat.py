@@ -7,7 +7,7 @@ import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from auth.trace import Kind
@@ -34,6 +34,9 @@ BETWEEN_SEEKS_S = 0.1
 
 LATER = timedelta(seconds=2)
 """By how much later a passage is asked for again that a recorder began outside the window: a group of pictures."""
+
+_YEAR_1900 = datetime(1900, 1, 1, tzinfo=UTC)
+_UNIX_SINCE_1900_S = 2_208_988_800
 
 
 class NotInReverse(Refusal):
@@ -67,6 +70,7 @@ class RecordedSeat(Place):
         self._replays = replays
         self._admission = admission
         self._edge = replays.edge(stream.request)
+        self._codec = recording.presentation.codec
         self._replay: Replay | None = None
         self._numbering: Numbering | None = None
         self._transmission: Transmission | None = None
@@ -133,15 +137,23 @@ class RecordedSeat(Place):
         return Passage(start, end, options)
 
     def _bounds(self, span: Range | None) -> tuple[datetime, datetime | None]:
-        begin = self._recording.presentation.begin
         if span is None:
-            return self.position or begin, None
+            return self.position or self._recording.presentation.begin, None
         if isinstance(span, ClockRange):
             return span.start, span.end
         if isinstance(span.start_s, Now) or isinstance(span.end_s, Now):
             raise OutsideRetention("Un Flux en Temps différé n'a pas d'instant présent.")
-        start = begin + timedelta(seconds=span.start_s) if span.start_s is not None else self.position or begin
-        return start, begin + timedelta(seconds=span.end_s) if span.end_s is not None else None
+        zero = self._zero(span)
+        start = zero + timedelta(seconds=span.start_s) if span.start_s is not None else self.position or zero
+        return start, zero + timedelta(seconds=span.end_s) if span.end_s is not None else None
+
+    def _zero(self, span: NptRange) -> datetime:
+        """From when a player counts: from where the presentation begins.
+
+        GStreamer 1.22 makes seconds since 1900 of the instants that the presentation is described with.
+        """
+        counted = [each for each in (span.start_s, span.end_s) if isinstance(each, float)]
+        return _YEAR_1900 if max(counted) >= _UNIX_SINCE_1900_S else self._recording.presentation.begin
 
     def _allowed(self, options: PlayOptions) -> PlayOptions:
         """As it may be played: more than a picture's pace is a right of its own (S14), but for keyframes alone."""
@@ -168,6 +180,9 @@ class RecordedSeat(Place):
             raise RecorderUnreachable("L'enregistreur ne répond pas.") from error
         if transmission.begins_at is None:
             raise NoRecording("Aucun enregistrement n'est disponible pour cette caméra sur la période demandée.")
+        self._codec = self._codec or replay.video.codec
+        if replay.video.codec is not self._codec:
+            raise NoRecording("Ces images sont d'un autre format : il faut une autre lecture, décrite à cet instant.")
         return transmission, beginning
 
     async def _first_seen(self, replay: Replay, passage: Passage, numbering: Numbering, wish: PlayWish) -> Transmission:
@@ -184,7 +199,7 @@ class RecordedSeat(Place):
             passage = replace(passage, start=passage.start + LATER)
 
     async def _session(self, start: datetime) -> Replay:
-        """The session at the recorder: the one that there is, unless the footage there has another format."""
+        """The session at the recorder: the one that there is, or another once it was given back."""
         if self._replay is None:
             replay = await self._recording.footage.open(start)
             if self._gone:
@@ -203,7 +218,7 @@ class RecordedSeat(Place):
         """What plays, in the unit in which it was asked for."""
         if not isinstance(asked, NptRange):
             return ClockRange(begins_at, end)
-        zero = self._recording.presentation.begin
+        zero = self._zero(asked)
         since_s = max(0.0, (begins_at - zero).total_seconds())
         return NptRange(since_s, (end - zero).total_seconds() if end is not None else None)
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from camera_registry.clock import Clock
 from halfgateway.control.access import AccessRequest
 from halfgateway.control.admission import Admission
 from halfgateway.errors import NoRecording, Refusal
+from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.ranges import ClockRange
+from halfgateway.protocol.sdp import SessionDescription, first_video
 from halfgateway.replay.footage import Footage, Recorders
+from halfgateway.replay.shared_answers import SharedAnswers
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +27,16 @@ EDGE_MARGIN = timedelta(seconds=2)
 
 EDGE_KEPT_S = 1.0
 """For how long the window's edge is only moved on with time, before the orders are asked again."""
+
+WHOLE_BEGINS_EVERY_S = 10
+"""Such a presentation begins at a whole ten seconds: who describes it again soon asks the same of the recorder."""
+
+DESCRIBED_FOR_S = 10.0
+"""Seconds for which a presentation's description is not asked again: a VMS may describe it for each of its screens."""
+
+MAX_REMEMBERED_CODECS = 10_000
+"""Presentations of which it is remembered in which codec they were described to whom. When full, the oldest are
+forgotten; their first PLAY shows what is there."""
 
 
 class Edge:
@@ -45,10 +59,18 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """What an RTSP URL of a recording presents: where it begins (npt 0), and where it ends if that was said."""
+    """What an RTSP URL of a recording presents: where it begins (npt 0), and where it ends if that was said.
+
+    ``codec`` is that in which it was described to who asks for it, None where it was not, that anyone remembers.
+    """
 
     begin: datetime
     end: datetime | None
+    codec: Codec | None = None
+
+
+_Described: TypeAlias = tuple[str, str, ClockRange | None]
+"""To whom (a ticket, or an account), which camera, and what of it the URL named."""
 
 
 class Replays:
@@ -59,6 +81,8 @@ class Replays:
         self._admission = admission
         self._clock = clock
         self._now = now
+        self._descriptions = SharedAnswers(self._ask_description, DESCRIBED_FOR_S, now=now)
+        self._codecs: OrderedDict[_Described, Codec] = OrderedDict()
         self._goodbyes: set[asyncio.Task[None]] = set()
 
     def footage(self, camera: str) -> Footage:
@@ -77,16 +101,36 @@ class Replays:
 
         Raises Refusal.
         """
+        codec = self._codecs.get(_described(request, span))
         if span is not None:
             ends = [end for end in (span.end, request.end) if end is not None]
-            return Presentation(span.start, min(ends, default=None))
+            return Presentation(span.start, min(ends, default=None), codec)
         if request.start is not None:
-            return Presentation(request.start, request.end)
+            return Presentation(request.start, request.end, codec)
         oldest, now = self.edge(request)(), self._clock.now()
         found = await self.footage(request.camera).find(oldest, now)
         if not found:
             raise NoRecording("Aucun enregistrement n'est disponible pour cette caméra.")
-        return Presentation(max(found[0].start, oldest + EDGE_MARGIN), None)
+        return Presentation(max(found[0].start, _next_whole(oldest + EDGE_MARGIN)), None, codec)
+
+    async def describe(
+        self, request: AccessRequest, span: ClockRange | None, presentation: Presentation
+    ) -> SessionDescription:
+        """The description of the footage where a presentation begins; its codec is remembered, and no other shown.
+
+        Raises RecorderUnreachable, NoRecording, RemoteProtocolError.
+        """
+        description = await self._descriptions.get((request.camera, presentation.begin))
+        described = _described(request, span)
+        self._codecs[described] = first_video(description).codec
+        self._codecs.move_to_end(described)
+        if len(self._codecs) > MAX_REMEMBERED_CODECS:
+            self._codecs.popitem(last=False)
+        return description
+
+    async def _ask_description(self, asked: tuple[str, datetime]) -> SessionDescription:
+        camera, begin = asked
+        return await self.footage(camera).describe(begin)
 
     def later(self, goodbye: Coroutine[Any, Any, None]) -> None:
         """Have a session go back to its recorder, whoever still waits for what."""
@@ -96,6 +140,7 @@ class Replays:
 
     async def settle(self) -> None:
         """Wait until every session that was to go back has gone."""
+        await self._descriptions.aclose()
         while self._goodbyes:
             await asyncio.wait(self._goodbyes)
 
@@ -104,3 +149,12 @@ class Replays:
         if not task.cancelled() and (error := task.exception()) is not None:
             level = logging.WARNING if isinstance(error, Refusal) else logging.CRITICAL
             log.log(level, "replay.goodbye_failed error=%r", error)
+
+
+def _described(request: AccessRequest, span: ClockRange | None) -> _Described:
+    return request.ticket or request.principal.account, request.camera, span
+
+
+def _next_whole(instant: datetime) -> datetime:
+    past = timedelta(seconds=instant.second % WHOLE_BEGINS_EVERY_S, microseconds=instant.microsecond)
+    return instant - past + timedelta(seconds=WHOLE_BEGINS_EVERY_S)

@@ -185,9 +185,9 @@ class RtspDoor:
 
     async def _describe_recording(self, request: AccessRequest, path: StreamPath, caller: Caller) -> bytes:
         """A recording's description is that of the footage where its presentation begins."""
-        presentation, footage = await self._presented(request, path)
+        presentation, _ = await self._presented(request, path)
         try:
-            description = await footage.describe(presentation.begin)
+            description = await self._replays.describe(request, path.span, presentation)
         except Refusal as refusal:
             self._traced(request, refusal)
             raise

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from halfgateway.errors import RemoteProtocolError
 
-_NPT_TIME = r"now|[0-9]{1,9}(?:\.[0-9]{0,9})?|[0-9]{1,5}:[0-5]?[0-9]:[0-5]?[0-9](?:\.[0-9]{0,9})?"
+_NPT_TIME = r"now|[0-9]{1,10}(?:\.[0-9]{0,9})?|[0-9]{1,5}:[0-5]?[0-9]:[0-5]?[0-9](?:\.[0-9]{0,9})?"
 _NPT = re.compile(rf"(?P<start>{_NPT_TIME})?\s*-\s*(?P<end>{_NPT_TIME})?", re.IGNORECASE)
 _CLOCK_TIME = r"[0-9]{8}T[0-9]{6}(?:\.[0-9]{1,9})?Z"
 _CLOCK = re.compile(rf"(?P<start>{_CLOCK_TIME})\s*-\s*(?P<end>{_CLOCK_TIME})?", re.IGNORECASE)

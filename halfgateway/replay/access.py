@@ -6,9 +6,11 @@ recorder's own (C16).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from halfgateway.errors import NoRecording, RecorderUnreachable
@@ -46,6 +48,7 @@ class RecorderAccess:
         self.habits = Habits()
         self._sessions = sessions
         self._taken = 0
+        self._describing = asyncio.Lock()
         self._now = now
         self._backoff = Backoff(chance)
         self._left_alone_until_s = -math.inf
@@ -71,6 +74,19 @@ class RecorderAccess:
     def give_back(self) -> None:
         """One session is closed."""
         self._taken -= 1
+
+    @asynccontextmanager
+    async def taken_to_describe(self) -> AsyncIterator[None]:
+        """Take a session to ask what it would play: one at a time, so that who only asks leaves the rest to replays.
+
+        Raises RecorderUnreachable, as :meth:`take` does.
+        """
+        async with self._describing:
+            self.take()
+            try:
+                yield
+            finally:
+                self.give_back()
 
     def failed(self, failure: CameraFailure) -> RecorderUnreachable | NoRecording:
         """Remember why a session could not be opened; return what whoever asked is told.

@@ -137,14 +137,12 @@ class OnvifFootage:
         """See :class:`~halfgateway.replay.footage.Footage`. A recording has one description, whatever the instant."""
         target = await self._recorder.target(self._token)
         access = self._recorder.access
-        access.take()
-        try:
-            return (await probe(target)).description
-        except CameraFailure as failure:
-            self._recorder.forget_url(self._token)
-            raise access.failed(failure) from failure
-        finally:
-            access.give_back()
+        async with access.taken_to_describe():
+            try:
+                return (await probe(target)).description
+            except CameraFailure as failure:
+                self._recorder.forget_url(self._token)
+                raise access.failed(failure) from failure
 
     async def open(self, at: datetime) -> RtspReplay:
         """See :class:`~halfgateway.replay.footage.Footage`."""

@@ -107,13 +107,11 @@ class UrlFootage:
 
     async def describe(self, at: datetime) -> SessionDescription:
         """See :class:`~halfgateway.replay.footage.Footage`."""
-        self._access.take()
-        try:
-            return (await probe(self._target(at, None))).description
-        except CameraFailure as failure:
-            raise self._access.failed(failure) from failure
-        finally:
-            self._access.give_back()
+        async with self._access.taken_to_describe():
+            try:
+                return (await probe(self._target(at, None))).description
+            except CameraFailure as failure:
+                raise self._access.failed(failure) from failure
 
     async def open(self, at: datetime) -> UrlReplay:
         """See :class:`~halfgateway.replay.footage.Footage`."""

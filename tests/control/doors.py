@@ -22,7 +22,7 @@ from auth.throttle import Throttle
 from auth.trace import Entry, Journal, Kind
 from auth.trace.acts import OpenAct, open_streams
 from camera_registry.cameras import Camera, Profile
-from camera_registry.clock import SystemClock
+from camera_registry.clock import Clock, SystemClock
 from halfgateway.control.access import AccessRequest, Via
 from halfgateway.control.admission import Admission
 from halfgateway.control.closing import Closer
@@ -316,10 +316,11 @@ async def open_place(
     timings: Timings | None = None,
     slots: SlotTable | None = None,
     recorders: Recorders | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Place]:
     """A node's door; its timings let nothing end by itself unless they are given."""
     timings = timings or Timings(lease_s=LEASE_S, play_before_s=600, setup_to_play_s=600, resume_s=600)
-    clock, now = SystemClock(), time.monotonic
+    clock, now = clock or SystemClock(), time.monotonic
     async with AsyncExitStack() as life:
         journal = await Journal.open(folder / node, node=node, key=KEY, clock=clock)
         life.push_async_callback(journal.close)

@@ -30,6 +30,7 @@ class Film:
     hangs: bool = False
     lead: timedelta = timedelta()
     sessions: list[FilmReplay] = field(default_factory=list)
+    described: int = 0
 
     def of(self, camera: str) -> Film:
         return self
@@ -43,6 +44,7 @@ class Film:
         return [Interval(start, end)]
 
     async def describe(self, at: datetime) -> SessionDescription:
+        self.described += 1
         await asyncio.sleep(0)
         return parse(SDP)
 

@@ -7,7 +7,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,37 +22,25 @@ from halfgateway.control.access import AccessRequest
 from halfgateway.control.endings import ClosedOnRequest, NotResumed, PausedTooLong
 from halfgateway.control.replay_seat import RecordedSeat
 from halfgateway.control.streams import Stream, StreamState
-from halfgateway.downstream.door import Playing, PlayWish, StreamPath
+from halfgateway.downstream.door import PlayWish
 from halfgateway.errors import (
     InterconnectionCut,
     NotHabilitated,
     OutsideRetention,
     RecorderUnreachable,
-    Refusal,
     TraceUnavailable,
 )
 from halfgateway.protocol.ranges import NOW, ClockRange, NptRange, Range
 from halfgateway.protocol.replay import PlayOptions
 from halfgateway.protocol.rtp import RtpView
 from halfgateway.relay.reader import Reader
-from tests.control.doors import BY_MACHINE, CAMERA, Place, Player, open_place, wish
+from tests.control.doors import BY_MACHINE, Place, Player, open_place, wish
 from tests.control.film import SECOND, Film
+from tests.control.seats import PATH, Sink, play, refused, sit
 from tests.control.stepping import every_await
 from tests.control.valkeys import Nodes, until
 
-PATH = StreamPath("recorded", CAMERA, None, None)
 REVERSE = PlayOptions(scale=-1.0)
-
-
-@dataclass
-class Sink:
-    """Takes what it is given while it is ``writable``."""
-
-    writable: bool = True
-    data: bytearray = field(default_factory=bytearray)
-
-    def write(self, data: bytes) -> None:
-        self.data += data
 
 
 @pytest.fixture
@@ -74,32 +62,8 @@ def recorded(start: datetime | None = None, end: datetime | None = None) -> Acce
     return replace(wish(profile=None), mode=Mode.RECORDED, start=start or since(hours=1), end=end)
 
 
-async def sit(place: Place, caller: Any = BY_MACHINE, player: Player | None = None) -> RecordedSeat:
-    seat = await place.door.take_replay_seat(caller, PATH, player or Player())
-    assert isinstance(seat, RecordedSeat)
-    return seat
-
-
-async def play(
-    seat: RecordedSeat, span: Range | None, options: PlayOptions | None = None, sink: Sink | None = None
-) -> Playing:
-    """PLAY, and let it flow."""
-    sink = sink or Sink()
-    playing = await seat.play(
-        PlayWish(span, options or PlayOptions(), None), lambda: Reader(sink, seat.gate, now=time.monotonic)
-    )
-    playing.begin()
-    return playing
-
-
 def at(start: datetime, end: datetime | None = None) -> ClockRange:
     return ClockRange(start, end)
-
-
-async def refused(seat: RecordedSeat, span: Range | None, options: PlayOptions | None = None) -> Refusal:
-    with pytest.raises(Refusal) as refusal:
-        await play(seat, span, options)
-    return refusal.value
 
 
 def stream_of(place: Place) -> Stream:
@@ -304,6 +268,24 @@ async def test_a_ticket_shows_its_period_and_no_other(place: Place) -> None:
         assert isinstance(await refused(seat, span), NotHabilitated)
     playing = await play(seat, NptRange(2.0))
     assert playing.span == NptRange(2.0, 10.0)
+
+
+async def test_a_player_may_count_from_1900(place: Place, film: Film) -> None:
+    # rows 42, 55: what GStreamer 1.22 makes of the instants of a description
+    start = since(hours=1).replace(microsecond=0)
+    since_1900_s = (start - datetime(1900, 1, 1, tzinfo=UTC)).total_seconds()
+    seat = await sit(place)
+    span = NptRange(since_1900_s, since_1900_s + 10)
+    playing = await play(seat, span)
+    assert (film.sessions[0].passages[0].start, playing.span) == (start, span)
+    too_old = NptRange(since_1900_s - timedelta(days=11).total_seconds())
+    assert (await refused(seat, too_old)).code == "outside-retention"
+
+
+async def test_who_describes_it_for_each_screen_asks_the_recorder_once(place: Place, film: Film) -> None:
+    # S13
+    described = await asyncio.gather(*(place.door.describe(BY_MACHINE, PATH) for _ in range(5)))
+    assert (len(set(described)), film.described) == (1, 1)
 
 
 async def test_a_url_names_no_more_than_its_ticket(place: Place) -> None:

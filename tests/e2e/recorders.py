@@ -40,7 +40,7 @@ from tests.raw_player import Credentials, RawPlayer
 
 KINDS = ("onvif", "url", "segments")
 DAYS = 10
-AROUND = timedelta(minutes=3)
+AROUND = timedelta(seconds=20)
 """How much film the folder has around an instant that a test looks at."""
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,21 +14,31 @@ import pytest_asyncio
 
 from auth.trace import Kind
 from camera_registry.clock import rfc3339
-from halfgateway.protocol.ranges import ClockRange, clock_text
-from halfgateway.protocol.replay_header import read_replay_header
+from halfgateway.protocol.ranges import clock_text
 from halfgateway.protocol.rtp import RtpView
-from halfgateway.simulator.film import GROUP, PICTURE
+from halfgateway.simulator.film import GROUP, GROUP_S, PICTURE, clean_at, frame_at, instant_of
 from halfgateway.simulator.recordings import GAPS
-from tests.e2e.conftest import STEADY, until
+from halfgateway.simulator.segments import write_segments
+from tests.e2e.conftest import STEADY
 from tests.e2e.recorders import KINDS, Recorded, edge, open_recorded
+from tests.e2e.replaying import (
+    REPLAY,
+    clock,
+    marks,
+    of_each,
+    pictures_until,
+    play,
+    terminal_picture,
+    told,
+    until_over,
+    video,
+)
 from tests.players import needs_ffmpeg
-from tests.raw_player import RawPlayer
 from tests.replay.filmed import first_clean, instants_in_file, instants_in_packets
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
-REPLAY = {"Require": "onvif-replay"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -42,98 +53,71 @@ async def recorded(module_recorded: Recorded) -> AsyncIterator[Recorded]:
     await until_over(module_recorded)
 
 
-async def until_over(recorded: Recorded) -> None:
-    """Wait until every stream has ended, its end is told, and the recorder has its sessions back."""
-
-    async def over() -> bool:
-        return await recorded.gateway.slots_used() == 0 and recorded.recorder.session_count == 0
-
-    await until(over)
-    await recorded.gateway.node.control.tracer.settle(5.0)
-
-
-def clock(start: datetime, end: datetime | None = None) -> dict[str, str]:
-    return {"Range": str(ClockRange(start, end))}
-
-
-def video(player: RawPlayer) -> list[bytes]:
-    return [data for channel, data, _ in player.packets if channel == 0]
-
-
-def told(player: RawPlayer) -> list[datetime]:
-    """When each picture was filmed, as its first packet tells."""
-    return [header.at for header in map(read_replay_header, video(player)) if header is not None]
-
-
-async def pictures_until(player: RawPlayer, enough: Callable[[list[datetime]], bool]) -> None:
-    """Read until the pictures that were told of are as wanted."""
-    while not enough(told(player)):
-        await player.packets_until(len(video(player)) + 1)
-
-
-async def play(
-    player: RawPlayer, recorded: Recorded, kind: str, headers: dict[str, str]
-) -> tuple[int, dict[str, list[str]]]:
-    answer = await player.ask("PLAY", player.url(recorded.path(kind)), {"Session": player.session or "", **headers})
-    return answer.status, answer.headers
-
-
-@every_kind
-async def test_what_was_filmed_then_is_shown(recorded: Recorded, kind: str) -> None:
+async def test_what_was_filmed_then_is_shown(recorded: Recorded) -> None:
     # C03, T13, T14, rows 16, 54-57: from the clean picture at or before; each is told with the instant that it shows
-    start = recorded.before(hours=5) + GROUP + timedelta(seconds=1, milliseconds=480)
-    recorded.film(start)
-    async with recorded.player() as player:
-        assert (await player.set_up(recorded.path(kind))).status == 200
-        status, headers = await play(player, recorded, kind, clock(start) | REPLAY)
-        assert status == 200
-        await pictures_until(player, lambda filmed: len(filmed) > 2 * GROUP / PICTURE)
-        said, shown = told(player), instants_in_packets(video(player))
-        assert abs(shown[0] - first_clean(start)) <= PICTURE
-        exact = PICTURE if kind != "url" else GROUP  # a maker's URL knows seconds, and its recorder tells no time
-        assert all(abs(of - at) <= exact for of, at in zip(said, shown, strict=False))
-        first = RtpView(video(player)[0])
-        assert f"seq={first.sequence};rtptime={first.timestamp}" in headers["rtp-info"][0]
-        await player.tear_down(recorded.path(kind))
 
-
-@every_kind
-async def test_a_gap_is_waited_out_and_an_edge_is_none(recorded: Recorded, kind: str) -> None:
-    # T13, rows 57: no time is compressed, across the recorder's gap of four seconds a day ago
-    gap = GAPS[-1]
-    begins = recorded.before(seconds=gap.ago.total_seconds())
-    recorded.film(begins)
-    async with recorded.player() as player:
-        await player.set_up(recorded.path(kind))
-        await play(player, recorded, kind, clock(begins - timedelta(seconds=2), begins + timedelta(seconds=6)) | REPLAY)
-        await pictures_until(player, lambda filmed: bool(filmed) and filmed[-1] >= begins + gap.lasts)
-        shown = instants_in_packets(video(player))
-        steps = [later - earlier for earlier, later in itertools.pairwise(shown)]
-        assert set(steps) - {PICTURE} <= {gap.lasts + PICTURE}
-        packets = [RtpView(data) for data in video(player)]
-        stamps = sorted({(packet.timestamp - packets[0].timestamp) % 2**32 for packet in packets})
-        assert abs(stamps[-1] / 90_000 - (told(player)[-1] - told(player)[0]).total_seconds()) < 0.1
-        await player.tear_down(recorded.path(kind))
-
-
-@every_kind
-async def test_ten_days_and_no_more(recorded: Recorded, kind: str) -> None:
-    # C03, T13, row 56: 10 d - 1 s is served, 10 d + 1 s is refused, apart from what is to come
-    recorded.film(edge())
-    status, problem = await recorded.ask(kind, edge() - timedelta(seconds=1))
-    assert (status, problem["type"].rpartition("/")[2].rpartition(":")[2]) == (410, "outside-retention")
-    async with recorded.player() as player:
-        await player.set_up(recorded.path(kind))
-        for start in (edge() - timedelta(seconds=1), datetime.now(UTC) + timedelta(hours=1)):
+    async def watch(kind: str) -> None:
+        start = recorded.before(hours=5) + GROUP + timedelta(seconds=1, milliseconds=480)
+        recorded.film(start)
+        async with recorded.player() as player:
+            assert (await player.set_up(recorded.path(kind))).status == 200
             status, headers = await play(player, recorded, kind, clock(start) | REPLAY)
-            assert (status, headers["x-refusal"]) == (457, ["outside-retention"])
-        assert not player.packets
-        status, headers = await play(player, recorded, kind, clock(edge() + timedelta(seconds=1)) | REPLAY)
-        assert status == 200, headers
-        await player.packets_until(30)
-        since = edge() - timedelta(seconds=20) - (GROUP if kind == "url" else timedelta())
-        assert instants_in_packets(video(player))[0] >= since
-        await player.tear_down(recorded.path(kind))
+            assert status == 200
+            await pictures_until(player, lambda filmed: len(filmed) > GROUP / PICTURE)
+            said, shown = told(player), instants_in_packets(video(player))
+            assert abs(shown[0] - first_clean(start)) <= PICTURE
+            exact = PICTURE if kind != "url" else GROUP  # a maker's URL knows seconds, and its recorder tells no time
+            assert all(abs(of - at) <= exact for of, at in zip(said, shown, strict=False))
+            first = RtpView(video(player)[0])
+            assert f"seq={first.sequence};rtptime={first.timestamp}" in headers["rtp-info"][0]
+            await player.tear_down(recorded.path(kind))
+
+    await of_each(KINDS, watch)
+
+
+async def test_a_gap_is_waited_out_and_an_edge_is_none(recorded: Recorded) -> None:
+    # T13, rows 57: no time is compressed, across the recorder's gap of four seconds a day ago
+
+    async def watch(kind: str) -> None:
+        gap = GAPS[-1]
+        begins = recorded.before(seconds=gap.ago.total_seconds())
+        recorded.film(begins)
+        async with recorded.player() as player:
+            await player.set_up(recorded.path(kind))
+            await play(player, recorded, kind, clock(begins - GROUP / 2, begins + timedelta(seconds=6)) | REPLAY)
+            await pictures_until(player, lambda filmed: bool(filmed) and filmed[-1] >= begins + gap.lasts)
+            shown = instants_in_packets(video(player))
+            steps = [later - earlier for earlier, later in itertools.pairwise(shown)]
+            assert set(steps) - {PICTURE} <= {gap.lasts + PICTURE}
+            packets = [RtpView(data) for data in video(player)]
+            stamps = sorted({(packet.timestamp - packets[0].timestamp) % 2**32 for packet in packets})
+            assert abs(stamps[-1] / 90_000 - (told(player)[-1] - told(player)[0]).total_seconds()) < 0.1
+            await player.tear_down(recorded.path(kind))
+
+    await of_each(KINDS, watch)
+
+
+async def test_ten_days_and_no_more(recorded: Recorded) -> None:
+    # C03, T13, row 56: 10 d - 1 s is served, 10 d + 1 s is refused, apart from what is to come
+
+    async def watch(kind: str) -> None:
+        recorded.film(edge())
+        status, problem = await recorded.ask(kind, edge() - timedelta(seconds=1))
+        assert (status, problem["type"].rpartition("/")[2].rpartition(":")[2]) == (410, "outside-retention")
+        async with recorded.player() as player:
+            await player.set_up(recorded.path(kind))
+            for start in (edge() - timedelta(seconds=1), datetime.now(UTC) + timedelta(hours=1)):
+                status, headers = await play(player, recorded, kind, clock(start) | REPLAY)
+                assert (status, headers["x-refusal"]) == (457, ["outside-retention"])
+            assert not player.packets
+            status, headers = await play(player, recorded, kind, clock(edge() + timedelta(seconds=1)) | REPLAY)
+            assert status == 200, headers
+            await player.packets_until(30)
+            since = edge() - timedelta(seconds=20) - (GROUP if kind == "url" else timedelta())
+            assert instants_in_packets(video(player))[0] >= since
+            await player.tear_down(recorded.path(kind))
+
+    await of_each(KINDS, watch)
 
 
 @pytest.mark.parametrize("kind", ["onvif", "segments"])
@@ -200,54 +184,63 @@ async def test_who_scrubs_faster_than_it_is_shown_gets_the_last(recorded: Record
         await player.tear_down(path)
 
 
-@every_kind
-async def test_a_ticket_is_good_for_its_period(recorded: Recorded, kind: str) -> None:
+async def test_a_ticket_is_good_for_its_period(recorded: Recorded) -> None:
     # C03, row 51: bound to camera, mode, range and agent
-    start = recorded.before(hours=8)
-    end = start + GROUP
-    recorded.film(start)
-    async with recorded.player(await recorded.ticket(kind, start, end)) as player:
-        path = recorded.path(kind)
-        described = await player.ask("DESCRIBE", player.url(path))
-        assert f"a=range:clock={clock_text(start)}-{clock_text(end)}" in described.body.decode()
-        assert "a=x-onvif-track:VIDEO001" in described.body.decode()
-        await player.set_up(path)
-        assert (await play(player, recorded, kind, clock(start - GROUP) | REPLAY))[0] == 403
-        assert (await play(player, recorded, kind, {"Range": "npt=0.000-"}))[0] == 200
-        await player.packets_until_goodbye()
-        assert instants_in_packets(video(player))[0] == start
-        await player.tear_down(path)
+
+    async def watch(kind: str) -> None:
+        start = recorded.before(hours=8)
+        end = start + GROUP
+        recorded.film(start)
+        async with recorded.player(await recorded.ticket(kind, start, end)) as player:
+            path = recorded.path(kind)
+            described = await player.ask("DESCRIBE", player.url(path))
+            assert f"a=range:clock={clock_text(start)}-{clock_text(end)}" in described.body.decode()
+            assert "a=x-onvif-track:VIDEO001" in described.body.decode()
+            await player.set_up(path)
+            assert (await play(player, recorded, kind, clock(start - GROUP) | REPLAY))[0] == 403
+            assert (await play(player, recorded, kind, {"Range": "npt=0.000-"}))[0] == 200
+            await player.packets_until_goodbye()
+            assert instants_in_packets(video(player))[0] == start
+            await player.tear_down(path)
+
+    await of_each(KINDS, watch)
 
 
-@pytest.mark.parametrize("kind", ["onvif", "segments"])
-async def test_more_than_a_picture_s_pace_is_a_right_of_its_own(recorded: Recorded, kind: str) -> None:
+async def test_more_than_a_picture_s_pace_is_a_right_of_its_own(recorded: Recorded) -> None:
     # S14: without it, faster means keyframes alone
-    start = recorded.before(hours=9)
-    recorded.film(start)
-    async with recorded.player() as player:
-        await player.set_up(recorded.path(kind))
-        status, headers = await play(player, recorded, kind, clock(start) | REPLAY | {"Rate-Control": "no"})
-        assert (status, headers["x-refusal"]) == (403, ["not-habilitated"])
-        status, headers = await play(player, recorded, kind, clock(start) | REPLAY | {"Scale": "8.0"})
-        assert (status, headers["frames"], headers["scale"]) == (200, ["intra"], ["8.000000"])
-        await pictures_until(player, lambda filmed: len(filmed) == 4)
-        assert told(player) == [start + index * GROUP for index in range(4)]
-        await player.tear_down(recorded.path(kind))
+
+    async def watch(kind: str) -> None:
+        start = recorded.before(hours=9)
+        recorded.film(start)
+        async with recorded.player() as player:
+            await player.set_up(recorded.path(kind))
+            status, headers = await play(player, recorded, kind, clock(start) | REPLAY | {"Rate-Control": "no"})
+            assert (status, headers["x-refusal"]) == (403, ["not-habilitated"])
+            status, headers = await play(player, recorded, kind, clock(start) | REPLAY | {"Scale": "8.0"})
+            assert (status, headers["frames"], headers["scale"]) == (200, ["intra"], ["8.000000"])
+            await pictures_until(player, lambda filmed: len(filmed) == 4)
+            assert told(player) == [start + index * GROUP for index in range(4)]
+            await player.tear_down(recorded.path(kind))
+
+    await of_each(["onvif", "segments"], watch)
 
 
-@pytest.mark.parametrize("kind", ["onvif", "segments"])
-async def test_backwards_where_the_recorder_can(recorded: Recorded, kind: str) -> None:
+async def test_backwards_where_the_recorder_can(recorded: Recorded) -> None:
     # row 57; ONVIF Streaming 6.6: groups backwards, pictures within one forwards
-    start = recorded.before(hours=9)
-    recorded.film(start)
-    async with recorded.player() as player:
-        await player.set_up(recorded.path(kind))
-        backwards = clock(start, start - 6 * GROUP) | REPLAY | {"Scale": "-8.0", "Frames": "intra"}
-        status, headers = await play(player, recorded, kind, backwards)
-        assert (status, headers["scale"]) == (200, ["-8.000000"])
-        await pictures_until(player, lambda filmed: len(filmed) == 4)
-        assert told(player) == sorted(told(player), reverse=True)
-        await player.tear_down(recorded.path(kind))
+
+    async def watch(kind: str) -> None:
+        start = recorded.before(hours=9)
+        recorded.film(start)
+        async with recorded.player() as player:
+            await player.set_up(recorded.path(kind))
+            backwards = clock(start, start - 6 * GROUP) | REPLAY | {"Scale": "-8.0", "Frames": "intra"}
+            status, headers = await play(player, recorded, kind, backwards)
+            assert (status, headers["scale"]) == (200, ["-8.000000"])
+            await pictures_until(player, lambda filmed: len(filmed) == 4)
+            assert told(player) == sorted(told(player), reverse=True)
+            await player.tear_down(recorded.path(kind))
+
+    await of_each(["onvif", "segments"], watch)
 
 
 async def test_a_maker_s_url_does_not_play_backwards(recorded: Recorded) -> None:
@@ -287,20 +280,23 @@ async def _granted(recorded: Recorded, kind: str, start: datetime) -> dict[str, 
 
 
 @needs_ffmpeg
-@every_kind
-async def test_ffmpeg_shows_what_it_asks_for(recorded: Recorded, kind: str) -> None:
+async def test_ffmpeg_shows_what_it_asks_for(recorded: Recorded) -> None:
     # C03, T13, row 42: by ticket, and by a URL that says when; it falls back from UDP by itself
-    start = recorded.before(hours=3)
-    end = start + GROUP
-    recorded.film(start)
-    ticket = await recorded.ticket(kind, start, end)
-    url = recorded.gateway.url(recorded.path(kind), ticket)
-    assert (await asyncio.to_thread(instants_in_file, url, most=10))[0] == start
-    spanned = recorded.gateway.url(recorded.path(kind), recorded.gateway.machine)
-    spanned += f"?start={clock_text(start)}&end={clock_text(end)}"
-    shown = await asyncio.to_thread(instants_in_file, spanned)
-    assert (shown[0], shown[-1] <= end) == (start, True)
-    assert all(later - earlier == PICTURE for earlier, later in itertools.pairwise(shown))
+
+    async def watch(kind: str) -> None:
+        start = recorded.before(hours=3)
+        end = start + GROUP
+        recorded.film(start)
+        ticket = await recorded.ticket(kind, start, end)
+        url = recorded.gateway.url(recorded.path(kind), ticket)
+        assert (await asyncio.to_thread(instants_in_file, url, most=10))[0] == start
+        spanned = recorded.gateway.url(recorded.path(kind), recorded.gateway.machine)
+        spanned += f"?start={clock_text(start)}&end={clock_text(end)}"
+        shown = await asyncio.to_thread(instants_in_file, spanned)
+        assert (shown[0], shown[-1] <= end) == (start, True)
+        assert all(later - earlier == PICTURE for earlier, later in itertools.pairwise(shown))
+
+    await of_each(KINDS, watch)
 
 
 @every_kind
@@ -330,3 +326,53 @@ async def test_the_retention_probe_tells_what_each_recorder_has(recorded: Record
     told = by_camera[recorded.cameras["onvif"]]
     assert told["oldest"] < told["accessible_from"]
     assert ([each["start"] for each in told["gaps"]], told["breaches"]) == ([rfc3339(at) for at in gaps[::-1]], ["gap"])
+
+
+@asynccontextmanager
+async def filming(recorded: Recorded) -> AsyncIterator[None]:
+    """The folder is given each segment once it is filmed, as a recorder that is running does."""
+    began = datetime.now(UTC) - 5 * GROUP
+
+    def lay() -> None:
+        filmed = instant_of(clean_at(frame_at(datetime.now(UTC))))
+        write_segments(recorded.footage, recorded.recording("segments"), began, filmed, segment_s=GROUP_S)
+
+    async def lay_on() -> None:
+        while True:
+            await asyncio.to_thread(lay)
+            await asyncio.sleep(0.05)
+
+    await asyncio.to_thread(lay)
+    laying = asyncio.create_task(lay_on())
+    try:
+        yield
+    finally:
+        laying.cancel()
+        await asyncio.wait({laying})
+
+
+async def test_what_is_being_recorded_is_followed(recorded: Recorded) -> None:
+    # T13, row 59; ONVIF Streaming 6.8: a range that begins near now goes on as film is made, without an end or to it
+    asked = datetime.now(UTC)
+
+    async def watch(kind: str, end: datetime | None) -> None:
+        async with recorded.player() as player:
+            path = recorded.path(kind)
+            await player.set_up(path)
+            status, _ = await play(player, recorded, kind, clock(asked - GROUP, end) | REPLAY)
+            assert status == 200
+            if end is None:
+                await pictures_until(player, lambda filmed: filmed[-1] > asked)
+                assert not any(mark.terminal for mark in marks(player))
+            else:
+                await terminal_picture(player)
+                assert end - GROUP / 2 < told(player)[-1] <= end
+            shown = instants_in_packets(video(player))
+            assert {later - earlier for earlier, later in itertools.pairwise(shown)} == {PICTURE}
+            await player.tear_down(path)
+
+    async with filming(recorded):
+        await asyncio.gather(
+            of_each(KINDS, lambda kind: watch(kind, None)),
+            of_each(KINDS, lambda kind: watch(kind, asked + GROUP / 2)),
+        )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from halfgateway.app.extracting import extract_held
-from halfgateway.config import Configuration, ListenSection, NodeSection
+from halfgateway.config import CameraSection, Configuration, ListenSection, NodeSection
 from halfgateway.config_recordings import SegmentRecorderSection
 from halfgateway.config_terms import ConventionSection
 from halfgateway.errors import NoRecording
@@ -20,10 +20,22 @@ from tests.segments.footage import DAY, write
 
 def configured(folder: Path) -> Configuration:
     recorder = SegmentRecorderSection(kind="segments", id="nas", folder=folder, cameras={"mairie": "mairie"})
+    camera = CameraSection(
+        id="mairie",
+        name="Mairie",
+        site="Mairie",
+        commune="Trappes",
+        latitude=48.8,
+        longitude=2.1,
+        onvif_url="http://192.0.2.10/onvif/device_service",
+        username="u",
+        password_file=folder / "password",
+    )
     return Configuration(
         node=NodeSection(id="node-1", data=folder / "data"),
         convention=ConventionSection(in_force_from=DAY),
         listen=ListenSection(https_port=None, rtsps_port=None),
+        cameras=(camera,),
         recorders=(recorder,),
     )
 
