@@ -250,6 +250,7 @@ def terms_of(configuration: Configuration) -> Terms:
         modes={mode.name: mode.record() for mode in configuration.degraded_modes},
         idle_rule=configuration.idle_rule.record() if configuration.idle_rule is not None else None,
         bulk_accounts=frozenset(configuration.recordings.bulk_accounts),
+        bulk_agreed=configuration.recordings.bulk_agreement is not None,
     )
 
 

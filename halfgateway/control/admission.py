@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Protocol
 
 from auth.policy import decide, oldest_accessible
-from auth.rights import Rights
+from auth.rights import Action, Rights
 from auth.trace import Kind
 from camera_registry.cameras import Camera
 from camera_registry.clock import Clock
@@ -160,6 +160,19 @@ class Admission:
         if not known:
             raise errors.OutsideRetention("Aucun enregistrement de cette caméra n'est accessible.")
         return known
+
+    def allows_bulk(self, request: AccessRequest) -> bool:
+        """Whether recordings may be had faster than they are watched (S14): it is agreed, and this one's right."""
+        rights, terms = self._who_may(), self._terms
+        if not terms.bulk_agreed or rights is None:
+            return False
+        if request.principal.account in terms.bulk_accounts:
+            return True
+        camera, now = self._find_camera(request.camera), self._clock.now()
+        decision = decide(
+            request.principal, camera, Action.BULK, now, terms.convention, rights, source=request.source, running=True
+        )
+        return decision.refusal is None
 
     def holder_of(self, request: AccessRequest) -> HolderInfo:
         """Who a request's slot belongs to: by the service it names, else by that of its agent's designation."""

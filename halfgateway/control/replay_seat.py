@@ -157,7 +157,7 @@ class RecordedSeat(Place):
 
     def _allowed(self, options: PlayOptions) -> PlayOptions:
         """As it may be played: more than a picture's pace is a right of its own (S14), but for keyframes alone."""
-        bulk = self._stream.request.principal.account in self._house.terms.bulk_accounts
+        bulk = self._admission.allows_bulk(self._stream.request)
         if options.scale < 0 and not self._recording.footage.reverses:
             raise NotInReverse("Cet enregistreur ne lit pas en arrière.")
         if not options.rate_control:

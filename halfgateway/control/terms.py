@@ -28,7 +28,7 @@ class Terms:
     The accounts in ``join_at_keyframe`` want every timestamp true: their streams begin at the next keyframe.
     ``sites`` are the viewing sites that PP has declared (annex 6). Without an ``idle_rule`` no idle stream gives way.
     ``modes`` are the degraded ones that PP has agreed to, by name. The ``bulk_accounts`` may have recordings faster
-    than they are watched (S14).
+    than they are watched (S14); so may, where that is agreed at all, who is habilitated to it.
     """
 
     convention: Convention
@@ -39,6 +39,7 @@ class Terms:
     idle_rule: IdleRule | None = None
     modes: Mapping[str, DegradedMode] = field(default_factory=dict)
     bulk_accounts: frozenset[str] = frozenset()
+    bulk_agreed: bool = False
 
     def mode(self, name: str | None) -> DegradedMode | None:
         """The degraded mode of this name; one that is not agreed here lets nothing be seen."""
@@ -59,3 +60,4 @@ class Terms:
         self.idle_rule = others.idle_rule
         self.modes = others.modes
         self.bulk_accounts = others.bulk_accounts
+        self.bulk_agreed = others.bulk_agreed

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from auth.policy import Mode
+from auth.rights import Action
 from auth.trace import Kind
 from camera_registry.clock import rfc3339
 from camera_registry.paris import days_before
@@ -222,9 +223,27 @@ async def test_the_right_to_more_than_a_picture_s_pace_is_asked_of_each_play(pla
     terms, account = seat._house.terms, stream_of(place).request.principal.account
     assert isinstance(await refused(seat, at(start), bulk), NotHabilitated)
     terms.bulk_accounts = frozenset({account})
+    assert isinstance(await refused(seat, at(start), bulk), NotHabilitated), "no agreement says so"
+    terms.bulk_agreed = True
     await play(seat, at(start), bulk)
     assert not film.sessions[-1].passages[-1].options.rate_control
     terms.bulk_accounts = frozenset()
+    assert isinstance(await refused(seat, at(start), bulk), NotHabilitated)
+
+
+async def test_whom_a_habilitation_names_has_that_right_where_it_is_agreed(place: Place) -> None:
+    # S14: a right of its own, in a person's habilitation too
+    bulk, start = PlayOptions(rate_control=False), since(minutes=5)
+    _, holder = await place.open(recorded())
+    seat = await sit(place, holder)
+    known = place.who_may.rights
+    assert known is not None
+    named = [replace(each, actions=each.actions | {Action.BULK}) for each in known.habilitations]
+    place.who_may.rights = replace(known, habilitations=tuple(named))
+    assert isinstance(await refused(seat, at(start), bulk), NotHabilitated)
+    seat._house.terms.bulk_agreed = True
+    await play(seat, at(start), bulk)
+    place.who_may.rights = known
     assert isinstance(await refused(seat, at(start), bulk), NotHabilitated)
 
 
