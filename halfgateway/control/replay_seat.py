@@ -187,7 +187,7 @@ class RecordedSeat(Place):
 
     async def _first_seen(self, replay: Replay, passage: Passage, numbering: Numbering, wish: PlayWish) -> Transmission:
         """The passage, from a little later on as long as the recorder begins it outside the window."""
-        manner = Manner(wish.cseq, passage.options.rate_control, self._house.timings.paused_s)
+        manner = Manner(wish.cseq, wish.stays, passage.options.rate_control, self._house.timings.paused_s)
         oldest = self._edge()
         while True:
             transmission = self._transmission = Transmission(

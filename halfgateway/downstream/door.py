@@ -59,12 +59,14 @@ class StreamPath:
 class PlayWish:
     """What PLAY of a recording asks for. ``span`` None: from where it was, or else from where the presentation begins.
 
-    ``cseq`` is the request's number where it requires ONVIF replay, else None.
+    ``cseq`` is the request's number where it is one of ONVIF replay, else None: then each picture says when it was
+    filmed. ``stays``: ONVIF replay is required, and the end of the footage ends nothing (ONVIF Streaming 6.9).
     """
 
     span: Range | None
     options: PlayOptions
     cseq: int | None
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)

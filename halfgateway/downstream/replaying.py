@@ -35,11 +35,15 @@ async def play_recording(
 
 
 def _wish(request: Request) -> PlayWish:
+    """What is asked for. GStreamer speaks of ONVIF replay by ``Rate-Control`` alone, and waits for a goodbye."""
     asked, cseq = request.headers.get("Range"), request.headers.get("CSeq") or ""
+    required = FEATURE in request.headers.get_all("Require")
+    of_onvif = (required or request.headers.get("Rate-Control") is not None) and cseq.isdecimal()
     return PlayWish(
         parse_range(asked) if asked is not None else None,
         play_options(request.headers),
-        int(cseq) if FEATURE in request.headers.get_all("Require") and cseq.isdecimal() else None,
+        int(cseq) if of_onvif else None,
+        stays=required,
     )
 
 

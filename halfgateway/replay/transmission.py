@@ -27,12 +27,13 @@ Pictures: TypeAlias = AsyncGenerator[Picture, None]
 class Manner:
     """How a reader is served.
 
-    ``cseq`` is PLAY's where the reader asked for ONVIF replay, else None: it is told when each picture was filmed, and
-    no goodbye at the end of the footage (6.9). ``paced``: RTP time is that of the watching. ``patience_s`` is for how
-    long the reader may take nothing.
+    ``cseq`` is PLAY's where the reader asked for ONVIF replay, else None: it is told when each picture was filmed.
+    ``stays``: no goodbye is said at the end of the footage (6.9). ``paced``: RTP time is that of the watching.
+    ``patience_s`` is for how long the reader may take nothing.
     """
 
     cseq: int | None
+    stays: bool
     paced: bool
     patience_s: float
 
@@ -88,7 +89,7 @@ class Transmission:
             async for picture, terminal in pictures:
                 if not await self._give(reader, picture, terminal=terminal):
                     return
-        if self._manner.cseq is None:
+        if not self._manner.stays:
             reader.hand(frame(reader.channels[1], self._numbering.goodbye()), 0)
             reader.ssrc = None
 

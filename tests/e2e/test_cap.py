@@ -218,8 +218,12 @@ async def test_a_machines_new_secret_counts_on_every_node_while_it_runs(cluster:
     said, _ = await process.communicate()
     shared.machine = Credentials(before.username, json.loads(said)["machine_secret"])
 
+    sources = (f"127.0.9.{number}" for number in range(1, 255))  # who fails too often from one is heard no more (S03)
+
     async def status(credentials: Credentials) -> int:
-        async with b.watcher(credentials, shared.camera_ids[0]) as player:
+        watcher = b.watcher(credentials, shared.camera_ids[0])
+        watcher.source = next(sources)
+        async with watcher as player:
             return (await player.ask("DESCRIBE", player.url(player.path))).status
 
     async def counts() -> bool:

