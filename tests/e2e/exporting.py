@@ -21,15 +21,6 @@ from tests.e2e.conftest import Gateway, open_gateway
 from tests.e2e.export_terms import agreed_exports
 from tests.exporting.footages import Recorder, Reel, Take, shot
 
-WATCH_AND_EXPORT = {
-    "role": "operator",
-    "actions": ["live", "recorded", "export"],
-    "start": "2026-01-01T00:00:00Z",
-    "authority": "préfet de police",
-    "reference": "PP-17",
-}
-"""The habilitation that it takes, but for its agent."""
-
 
 @dataclass
 class Exporting:

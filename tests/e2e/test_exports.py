@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ import pytest_asyncio
 
 from auth.trace import Kind
 from camera_registry.clock import rfc3339
+from halfgateway.protocol.rtp import RtpView
 from halfgateway.simulator.film import PICTURE
 from tests.e2e.conftest import STEADY, Gateway, until
 from tests.e2e.export_terms import WATCH_AND_EXPORT
@@ -169,3 +171,29 @@ async def test_whatever_recorder_has_it_a_film_shows_what_was_asked_for(
         return await gateway.slots_used() == 0 and recorded.recorder.session_count == 0
 
     await until(is_free)
+
+
+async def test_who_watches_live_loses_nothing_while_an_export_is_made(recorded: Recorded) -> None:
+    # S14, C01: two slots, and each its own pace
+    gateway, start = recorded.gateway, recorded.before(hours=3)
+    end = start + timedelta(seconds=15)
+    recorded.film(start, end)
+    wish = {"camera": recorded.cameras["segments"], "start": rfc3339(start), "end": rfc3339(end), "reason": "L251-2-5"}
+    path = f"/live/{recorded.cameras['onvif']}"
+    async with recorded.player() as player:
+        await player.set_up(path)
+        await player.play(path)
+        await player.packets_until(1)
+        watching = asyncio.create_task(player.packets_until(100_000))
+        status, export = await gateway.call("operator", "POST", "/exports", wish)
+        assert (status, await gateway.slots_used()) == (202, 2)
+        export = await over(gateway, export)
+        watching.cancel()
+        await asyncio.wait({watching})
+        assert export["state"] == "done", export
+        sequences = [RtpView(data).sequence for channel, data, _ in player.packets if channel == 0]
+        assert all((later - earlier) % 65536 == 1 for earlier, later in itertools.pairwise(sequences))
+    (stopped,) = await gateway.traced(
+        lambda entry: entry.kind is Kind.STREAM_STOPPED and entry.mode == "live" and entry.detail["packets"] > 0
+    )
+    assert stopped.detail["lost"] == 0
