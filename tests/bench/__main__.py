@@ -1,6 +1,6 @@
 """``make bench``: what the relay costs beside its peers, as a table and as ``bench.json``.
 
-``python -m tests.bench [quick] [PART...]``; without a part, all of them (:data:`tests.bench.plan.PARTS`). How it
+``python -m tests.bench [quick] [PART...]``; without a part, all of them (:func:`tests.bench.plan.parts`). How it
 measures is told in ``docs/performance.md``.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.bench import ends
 from tests.bench.child import BenchError
-from tests.bench.plan import PARTS, QUICK, WHOLE, carry_out
+from tests.bench.plan import PARTS, QUICK, WHOLE, carry_out, parts
 from tests.bench.report import aims, table
 from tests.bench.results import Results
 
@@ -29,7 +29,7 @@ async def bench(words: list[str]) -> Results:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, _interrupt, task)
     length = QUICK if "quick" in words else WHOLE
-    for part in [word for word in words if word in PARTS] or PARTS:
+    for part in parts(words):
         print(f"bench: {part}", file=sys.stderr, flush=True)
         await carry_out(results, length, [part])
         results.write(RESULTS)

@@ -45,7 +45,7 @@ class Length:
         return (ONE,) if self.whole else ()
 
 
-QUICK: Final = Length(3, 1, 5.0, whole=False, cuts=15)
+QUICK: Final = Length(3, 1, 5.0, whole=False, cuts=10)
 WHOLE: Final = Length(5, 5, 10.0, whole=True, cuts=100)
 
 Part = Callable[[Results, Length], Awaitable[None]]
@@ -151,6 +151,15 @@ PARTS: Final[Mapping[str, Part]] = {
     "trace": trace,
     "replay": replay,
 }
+NAMED_BY_NO_AIM: Final = frozenset({"manners", "heavy"})
+"""Parts that a quick run leaves out unless they are asked for: it takes less than 20 minutes."""
+
+
+def parts(words: Iterable[str]) -> list[str]:
+    """What is measured: the parts that are asked for, else all, but a quick run's."""
+    asked = list(words)
+    left_out = NAMED_BY_NO_AIM if "quick" in asked else frozenset[str]()
+    return [word for word in asked if word in PARTS] or [part for part in PARTS if part not in left_out]
 
 
 async def carry_out(results: Results, length: Length, parts: Iterable[str]) -> None:

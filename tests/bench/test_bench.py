@@ -15,7 +15,7 @@ from tests.bench.exports import exporting
 from tests.bench.footage import KINDS
 from tests.bench.frames import FrameTable, counter_nal
 from tests.bench.kernel import watched
-from tests.bench.plan import PARTS
+from tests.bench.plan import PARTS, parts
 from tests.bench.reader import Reader, Target
 from tests.bench.replay import WARM_SEEKS, replaying, seeking
 from tests.bench.report import AIMS, CPU, FFMPEG, OURS, aims, table
@@ -68,6 +68,12 @@ def fed(*data: bytes, begins: str | None = None) -> Reader:
 async def house() -> AsyncIterator[Rig]:
     async with rig(Stream(4, 2), len(KINDS), with_gst=False, with_recorders=True) as opened:
         yield opened
+
+
+def test_a_quick_run_measures_what_the_aims_name_and_whatever_it_is_asked() -> None:
+    assert parts([]) == list(PARTS)
+    assert set(PARTS) - set(parts(["quick"])) == {"manners", "heavy"}
+    assert parts(["quick", "heavy", "relay"]) == ["heavy", "relay"]
 
 
 @pytest.mark.asyncio(loop_scope="module")
