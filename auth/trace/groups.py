@@ -9,6 +9,7 @@ Each group has one fate, decided once under the lock, whoever comes first:
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +22,8 @@ from auth.trace.entry import Entry
 from auth.trace.files import JournalFiles
 from auth.trace.layout import FRAME, MAX_GROUP_BYTES, MAX_GROUP_ENTRIES, SALT_BYTES, STAMP_ROOM_BYTES
 from auth.trace.stamp import Prepared, Reading, Stamper
+
+log = logging.getLogger(__name__)
 
 MAX_WAITING = 10_000
 """Calls that may wait for the disk, 2 s of what a good one takes; more are refused at once, none dropped."""
@@ -138,6 +141,9 @@ class GroupWriter:
         try:
             while self._serve():
                 pass
+        except BaseException:
+            log.critical("trace.writer_died: nothing is granted any more", exc_info=True)
+            raise
         finally:
             self._files.close()
 
