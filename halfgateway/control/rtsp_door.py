@@ -337,13 +337,14 @@ class RtspDoor:
     def _refuse_what_was_withdrawn(self, caller: Caller, path: StreamPath) -> None:
         """A holder whose mandate has ended is told that, and not that the credentials were wrong."""
         if self._house.closer.withdrew(caller.username):
-            refusal = NotHabilitated("Le droit d'accès à ce Flux a pris fin.")
+            refusal = NotHabilitated("Le droit d'accès à ce Flux a pris fin.", reason="withdrawn")
             self._trace_refusal(refusal, caller, path)
             raise refusal
 
     def _trace_refusal(self, refusal: Refusal, caller: Caller, path: StreamPath) -> None:
         """Trace the refusal of a machine, or of one of whom this node knows the ticket's name alone."""
         known = self._machines.find(caller.username) is not None
+        about = {"article": refusal.article, "reason": refusal.reason}
         draft = Draft(
             kind=Kind.STREAM_REFUSED,
             account=caller.username if known else None,
@@ -351,6 +352,7 @@ class RtspDoor:
             mode=path.mode,
             refusal=refusal.code,
             source=caller.source,
+            detail={name: value for name, value in about.items() if value is not None},
         )
         self._house.tracer.refusal(draft)
 

@@ -19,6 +19,8 @@ import pytest_asyncio
 
 from auth.trace import Kind
 from camera_registry.clock import rfc3339
+from halfgateway.app.extracting import extract_held
+from halfgateway.exporting.extraction import HeldPeriod
 from halfgateway.protocol.rtp import RtpView
 from halfgateway.simulator.film import PICTURE
 from tests.e2e.conftest import STEADY, Gateway, until
@@ -197,3 +199,19 @@ async def test_who_watches_live_loses_nothing_while_an_export_is_made(recorded: 
         lambda entry: entry.kind is Kind.STREAM_STOPPED and entry.mode == "live" and entry.detail["packets"] > 0
     )
     assert stopped.detail["lost"] == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_a_hold_keeps_is_extracted_from_any_recorder(recorded: Recorded, kind: str, tmp_path: Path) -> None:
+    # L15, L26: beside the node, from the recorders of its configuration; of third parties' recorders too
+    start = recorded.before(hours=4)
+    end = start + timedelta(seconds=4)
+    recorded.film(start, end + timedelta(seconds=10))
+    held = HeldPeriod(1, "TJ78-2026-1", recorded.cameras[kind], start, end)
+    made = await extract_held(recorded.gateway.node.configuration, held, tmp_path)
+    assert hashlib.sha256(made.manifest.read_bytes()).hexdigest() == made.sha256
+    (file,) = json.loads(made.manifest.read_bytes())["files"]
+    film = tmp_path / file["name"]
+    assert hashlib.sha256(film.read_bytes()).hexdigest() == file["sha256"]
+    shown = await asyncio.to_thread(instants_in_file, str(film))
+    assert shown == [start + n * PICTURE for n in range(ceil((end - start) / PICTURE))]

@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import os
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -191,6 +192,33 @@ async def test_who_does_not_read_holds_the_recorder_back(recorded: Recorded) -> 
     for kind in ("onvif", "segments"):
         player_camera = recorded.cameras[kind]
         await watch(kind)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_reader_of_one_kilobyte_a_second_holds_the_recorder_back(recorded: Recorded, kind: str) -> None:
+    # S14, row 58: a minute of a long replay; nothing is read ahead of it but a bounded amount
+    start = recorded.before(days=3)
+    recorded.film(start, start + timedelta(minutes=10))
+    async with recorded.player(receive_buffer_bytes=4096) as player:
+        await player.set_up(recorded.path(kind))
+        await play(player, recorded, kind, clock(start) | REPLAY | {"Rate-Control": "no"})
+        await player.packets_until(5)
+        (stream,) = [each for each in recorded.gateway.node.control.table if each.seats]
+        before_mb, began_s, given = rss_mb(), time.monotonic(), 0
+        while time.monotonic() - began_s < 60:
+            player.resume_reading()
+            await player.packets_until(len(video(player)) + 1)
+            player.pause_reading()
+            given = sum(map(len, video(player)))
+            await asyncio.sleep(max(0.0, given / 1000 - (time.monotonic() - began_s)))
+        ahead = (stream.seats[0].position or start) - told(player)[-1]
+        print(f"{kind}: {given} bytes read in a minute, {ahead} ahead, {rss_mb() - before_mb:.1f} MB more")
+        assert ahead < timedelta(seconds=30)
+        assert rss_mb() - before_mb < GROWTH_MB
+        player.resume_reading()
+        await player.tear_down(recorded.path(kind))
 
 
 def rss_mb() -> float:

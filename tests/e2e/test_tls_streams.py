@@ -191,6 +191,8 @@ async def test_a_revoked_machine_loses_what_it_watches(pki: Pki) -> None:
     assert [entry.detail["cause"] for entry in stopped].count("certificate-fallen") == 2
     (closed,) = [entry for entry in await pki.entries(Kind.SESSION_CLOSED) if "reason" in entry.detail]
     assert (closed.account, closed.detail["reason"]) == ("pvpp-vms", "certificate-revoked")
+    (setup,) = await pki.gateway.traced(lambda e: "repeated" in e.detail and e.detail.get("reason") == "withdrawn")
+    assert (setup.kind, setup.refusal) == (Kind.STREAM_REFUSED, "not-habilitated")
 
 
 async def test_a_new_certificate_and_authority_drop_no_stream(pki: Pki) -> None:
