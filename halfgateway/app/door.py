@@ -18,6 +18,7 @@ from halfgateway.app.keeping import Records
 from halfgateway.config import Configuration
 from halfgateway.control.admission import Admission
 from halfgateway.control.assertions import Assertions
+from halfgateway.control.callers import Callers
 from halfgateway.control.closing import Closer
 from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.desk import Desk
@@ -185,17 +186,23 @@ async def open_control(
     )
     throttle = Throttle(clock)
     replays = Replays(recorders, admission, clock, now=time.monotonic)
-    door = RtspDoor(
+    callers = Callers(
         house=house,
         admission=admission,
         machines=machines,
         ticket_key=ticket_key,
         tickets=tickets,
         find_camera=find_camera,
-        descriptions=descriptions,
-        replays=replays,
         realm=REALM,
         throttle=throttle,
+    )
+    door = RtspDoor(
+        house=house,
+        admission=admission,
+        callers=callers,
+        find_camera=find_camera,
+        descriptions=descriptions,
+        replays=replays,
     )
     agreed = configuration.assertions
     assertions = Assertions(

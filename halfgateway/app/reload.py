@@ -28,8 +28,8 @@ from halfgateway.app.recorders import recorded_cameras
 from halfgateway.app.tls import CertificateWatch, Loaded, TlsFiles, load
 from halfgateway.config import CameraSection, Configuration, ConfigurationError, ConfigurationFile
 from halfgateway.config_ops import faults_at_start
+from halfgateway.control.callers import MachineAccount
 from halfgateway.control.endings import CameraWithdrawn
-from halfgateway.control.rtsp_door import MachineAccount
 from halfgateway.errors import InvalidRequest, Refusal, StateStoreUnavailable
 from halfgateway.survey import Survey, device_of, hosts_of, may_show_less
 

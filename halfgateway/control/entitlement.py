@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from halfgateway.control.access import AccessRequest, Via
 from halfgateway.control.admission import Admission
+from halfgateway.control.callers import Machines
 from halfgateway.control.endings import CameraWithdrawn
-from halfgateway.control.rtsp_door import Machines
 from halfgateway.control.streams import Stream, StreamTable
 from halfgateway.errors import NotHabilitated, Refusal, UnknownCamera
 from halfgateway.turns import Turns

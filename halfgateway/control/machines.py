@@ -11,7 +11,7 @@ from auth.certificates import CertificateVerifier
 from auth.errors import AuthenticationError, FailureReason, RecordsUnavailableError
 from auth.possession import CertificateProof
 from auth.principals import Attribution, Principal
-from halfgateway.control.rtsp_door import MachineAccount
+from halfgateway.control.callers import MachineAccount
 from halfgateway.errors import StateStoreUnavailable
 from halfgateway.protocol.digest import Secrets
 
@@ -27,7 +27,7 @@ class MachineUse:
 
 
 class MachineDirectory:
-    """Fills :class:`~halfgateway.control.rtsp_door.Machines`: none, until those with an agreed use are adopted."""
+    """Fills :class:`~halfgateway.control.callers.Machines`: none, until those with an agreed use are adopted."""
 
     def __init__(
         self,
@@ -64,18 +64,18 @@ class MachineDirectory:
         self._all_show_one = all_show_one
 
     def find(self, username: str) -> MachineAccount | None:
-        """See :class:`~halfgateway.control.rtsp_door.Machines`."""
+        """See :class:`~halfgateway.control.callers.Machines`."""
         return self._machines.get(username)
 
     def verify(self, certificate: bytes | None) -> None:
-        """See :class:`~halfgateway.control.rtsp_door.Machines`."""
+        """See :class:`~halfgateway.control.callers.Machines`."""
         if certificate is not None:
             self._certificates.verify(certificate)
         elif self._all_show_one:
             raise AuthenticationError(FailureReason.CERTIFICATE_MISSING)
 
     async def present(self, machine: MachineAccount, certificate: bytes | None) -> None:
-        """See :class:`~halfgateway.control.rtsp_door.Machines`."""
+        """See :class:`~halfgateway.control.callers.Machines`."""
         account = machine.principal.account
         if certificate is None:
             raise AuthenticationError(FailureReason.CERTIFICATE_MISSING, account=account)

@@ -25,6 +25,7 @@ from camera_registry.cameras import Camera, Profile
 from camera_registry.clock import Clock, SystemClock
 from halfgateway.control.access import AccessRequest, Via
 from halfgateway.control.admission import Admission
+from halfgateway.control.callers import Callers, MachineAccount
 from halfgateway.control.closing import Closer
 from halfgateway.control.descriptions import Descriptions
 from halfgateway.control.desk import Desk
@@ -36,7 +37,7 @@ from halfgateway.control.open_streams import OpenStreams
 from halfgateway.control.reclaim import IdleReclaim
 from halfgateway.control.relief import Relief
 from halfgateway.control.replays import Replays
-from halfgateway.control.rtsp_door import MachineAccount, RtspDoor
+from halfgateway.control.rtsp_door import RtspDoor
 from halfgateway.control.seat import House
 from halfgateway.control.slots import SlotTable
 from halfgateway.control.streams import Stream, StreamTable, Timings
@@ -363,17 +364,23 @@ async def open_place(
         key = TicketKey(b"k" * 32)
         desk = Desk(house=house, admission=admission, key=key, tickets=tickets, find_camera=cameras.find, clock=clock)
         replays = Replays(recorders or NoRecorders(), admission, clock, now=now)
-        door = RtspDoor(
+        callers = Callers(
             house=house,
             admission=admission,
             machines=Machines(),
             ticket_key=key,
             tickets=tickets,
             find_camera=cameras.find,
-            descriptions=Descriptions(cameras.describe),
-            replays=replays,
             realm=REALM,
             throttle=Throttle(SystemClock()),
+        )
+        door = RtspDoor(
+            house=house,
+            admission=admission,
+            callers=callers,
+            find_camera=cameras.find,
+            descriptions=Descriptions(cameras.describe),
+            replays=replays,
         )
         open_streams = OpenStreams(
             node=node,

@@ -8,8 +8,8 @@ import pytest
 
 from auth.errors import AuthenticationError, FailureReason, RecordsUnavailableError
 from auth.principals import Attribution, Role
+from halfgateway.control.callers import MachineAccount
 from halfgateway.control.machines import MachineDirectory, MachineUse
-from halfgateway.control.rtsp_door import MachineAccount
 from halfgateway.errors import StateStoreUnavailable
 from halfgateway.protocol.digest import Algorithm, ha1
 from tests.house import House
