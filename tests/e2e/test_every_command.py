@@ -39,7 +39,7 @@ from tests.dossiers.stopped_node import NODE, StoppedNode, drafts
 from tests.dossiers.test_commands import CONFIG
 from tests.e2e.conftest import SWIFT, Gateway, open_gateway
 from tests.e2e.forging import read, revocation_list
-from tests.e2e.test_every_route import acceptance_run, purges_in_two_years, signed_list
+from tests.e2e.touring import acceptance_run, purges_in_two_years, signed_list
 from tests.segments.footage import DEFAULT, write
 
 READINGS_OF_THE_CONTRACT = (
