@@ -27,7 +27,8 @@ async def open_exports(
 ) -> Exports | None:
     """What is made of exports on this node; None where none are agreed.
 
-    Raises ConfigurationError where the signer cannot be read, or the folder cannot be used.
+    Raises ConfigurationError where the signer cannot be read, or the folder cannot be used; TraceUnavailable of the
+    journal.
     """
     agreed = configuration.exports
     if agreed is None:
@@ -48,6 +49,7 @@ async def open_exports(
     )
     exports = Exports(
         workshop,
+        history=journal.reader(),
         admission=control.admission,
         table=control.table,
         closer=control.closer,

@@ -13,12 +13,15 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from auth.principals import Principal
 from auth.trace import Draft, Entry, Kind
+from auth.trace.reader import TraceFilter, TraceReader
 from camera_registry.clock import Clock, rfc3339
 from halfgateway.control.access import AccessRequest
 from halfgateway.control.admission import Admission
@@ -26,7 +29,7 @@ from halfgateway.control.closing import Closer
 from halfgateway.control.endings import ClosedOnRequest, NodeStopped, NotPlayed
 from halfgateway.control.streams import StreamTable
 from halfgateway.control.tracing import Tracer
-from halfgateway.errors import CapReached, Refusal
+from halfgateway.errors import CapReached, Refusal, TraceUnavailable
 from halfgateway.exporting.export import Export, ExportSeat, ExportState, export_from
 from halfgateway.exporting.failures import ExportFailed, ExportOver
 from halfgateway.exporting.manifest import MANIFEST
@@ -52,12 +55,13 @@ REMOVE_EVERY_S = 30.0
 
 
 class Exports:
-    """The exports of one node, made in its ``workshop``."""
+    """The exports of one node, made in its ``workshop``; ``history`` reads its trace."""
 
     def __init__(
         self,
         workshop: Workshop,
         *,
+        history: TraceReader,
         admission: Admission,
         table: StreamTable,
         closer: Closer,
@@ -65,6 +69,7 @@ class Exports:
         clock: Clock,
     ) -> None:
         self._workshop = workshop
+        self._history = history
         self._admission = admission
         self._table = table
         self._closer = closer
@@ -76,11 +81,18 @@ class Exports:
         self._busy = 0
 
     async def begin(self) -> None:
-        """Remove what a crash left, of which the trace has told by then, and find what was finished. Raises OSError."""
+        """Remove what a crash left, of which the trace has told by then, and find what was finished.
+
+        What the trace says was made, and not removed since, is whole: it is kept. Raises OSError, TraceUnavailable
+        (:mod:`auth.errors`).
+        """
         shelf = self._workshop.shelf
         for leftover in await in_thread(shelf.leftovers):
-            await self._clear(leftover)
-            log.warning("export.leftover_removed export=%s", leftover)
+            if await self._is_to_be_had(leftover):
+                await in_thread(partial(shelf.keep, leftover))
+            else:
+                await self._clear(leftover)
+            log.warning("export.leftover_found export=%s", leftover)
         for manifest, files in await in_thread(shelf.finished):
             export = export_from(manifest, files, self._workshop.rules.kept)
             self._exports[export.id] = export
@@ -96,7 +108,8 @@ class Exports:
         now = self._clock.now()
         for export in tuple(self._exports.values()):
             if export.kept_until is not None and export.kept_until <= now:
-                await self._remove(export, {"cause": "kept-long-enough"})
+                with suppress(TraceUnavailable, ExportFailed):  # the next round tries again
+                    await self._remove(export, {"cause": "kept-long-enough"})
 
     async def close(self) -> None:
         """End what is being made, and wait until nothing of it remains."""
@@ -135,7 +148,10 @@ class Exports:
         return self._exports.get(export_id)
 
     async def cancel(self, export: Export, *, by: Principal, source: str) -> None:
-        """End an export that is not over; remove the files of one that is done."""
+        """End an export that is not over; remove the files of one that is done.
+
+        Raises TraceUnavailable, ExportFailed: then the files stay.
+        """
         if export.state is ExportState.DONE:
             await self._remove(export, {"cause": "removed-by-owner"}, by=by, source=source)
         elif (stream := self._table.get(export.id)) is not None:
@@ -292,10 +308,33 @@ class Exports:
     async def _remove(
         self, export: Export, about: dict[str, Any], *, by: Principal | None = None, source: str | None = None
     ) -> None:
-        """Remove the files of one that is done, and tell of it."""
-        self._exports.pop(export.id, None)
+        """Remove the files of one that is done, once that is told. Raises TraceUnavailable, ExportFailed: they stay."""
+        if self._exports.pop(export.id, None) is None:
+            return
+        try:
+            await in_thread(lambda: self._workshop.shelf.withdraw(export.id))
+            await self._tracer.durable(_by(export, Kind.EXPORT_REMOVED, about, by, source))
+        except OSError as error:
+            await self._put_back(export)
+            log.error("export.not_removed export=%s error=%s", export.id, error)
+            raise ExportFailed("Les fichiers n'ont pu être retirés.", reason="not-removed") from error
+        except BaseException:
+            await self._put_back(export)
+            raise
         await self._clear(export.id)
-        self._tracer.eventual(_by(export, Kind.EXPORT_REMOVED, about, by, source))
+
+    async def _put_back(self, export: Export) -> None:
+        with suppress(OSError):  # it has its name still
+            await in_thread(lambda: self._workshop.shelf.keep(export.id))
+        self._exports[export.id] = export
+
+    async def _is_to_be_had(self, export_id: str) -> bool:
+        """Whether the trace says that it was made, and does not say that it was removed."""
+        wanted = TraceFilter(stream=export_id, kinds=frozenset({Kind.EXPORT_MADE, Kind.EXPORT_REMOVED}))
+        page = await self._history.entries(wanted, limit=1)
+        while page.next is not None and not page.items:
+            page = await self._history.entries(wanted, limit=1, cursor=page.next)
+        return bool(page.items) and page.items[0].kind is Kind.EXPORT_MADE
 
     def _forget_old(self) -> None:
         ended = [each for each in self._exports.values() if each.finished_at is not None and each.kept_until is None]

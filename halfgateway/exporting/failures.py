@@ -22,10 +22,11 @@ REASONS = (
     "copy-differs",
     "not-signed",
     "camera-withdrawn",
+    "not-removed",
 )
 """The disk is nearly full, or refuses; the files would be larger, or more, than they may; the codec has no copy; the
 footage cannot be described to a decoder; what was written is not what was read; the manifest could not be signed;
-the camera is in the referential no longer."""
+the camera is in the referential no longer; files whose time is over could not be removed."""
 
 
 class ExportOver(Ending):

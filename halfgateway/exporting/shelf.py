@@ -1,7 +1,7 @@
 """Where the files of exports lie: below ``FOLDER/NODE``, each export in a folder of its own name. Blocking.
 
-While it is made its folder's name begins with a dot; it gets its name once everything in it is durable. So whatever
-has such a name when a node starts is what a crash left.
+While it is made its folder's name begins with a dot; it gets its name once everything in it is durable, and loses it
+again before it is removed. So whatever has a dot when a node starts is what a crash left.
 """
 
 from __future__ import annotations
@@ -45,6 +45,12 @@ class Shelf:
         _sync(self._unfinished(export))
         self._unfinished(export).rename(self._finished(export))
         _sync(self._root)
+
+    def withdraw(self, export: str) -> None:
+        """Take a finished folder its name, before what it holds is removed; somebody may have removed it."""
+        if self._finished(export).exists():
+            self._finished(export).rename(self._unfinished(export))
+            _sync(self._root)
 
     def remove(self, export: str) -> None:
         """Remove what there is of an export, finished or not; of one that is not there, nothing."""

@@ -83,6 +83,7 @@ class Studio:
         place = self.place
         return Exports(
             workshop or self.workshop,
+            history=place.journal.reader(),
             admission=place.admission,
             table=place.table,
             closer=place.closer,
@@ -148,6 +149,7 @@ async def open_studio(
         )
         exports = Exports(
             workshop,
+            history=place.journal.reader(),
             admission=place.admission,
             table=place.table,
             closer=place.closer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -19,7 +20,8 @@ import pytest
 from auth.policy import Action
 from auth.principals import Role
 from auth.rights import USUAL_ACTIONS
-from auth.trace import Draft, Kind
+from auth.trace import Draft, Entry, Kind
+from auth.trace import TraceUnavailable as JournalUnavailable
 from auth.trace.acts import open_streams
 from camera_registry.clock import SystemClock, rfc3339
 from halfgateway.app.keeping import borrow_journal
@@ -33,8 +35,10 @@ from halfgateway.errors import (
     OutsideRetention,
     RecorderUnreachable,
     Refusal,
+    TraceUnavailable,
 )
 from halfgateway.exporting.export import Export, ExportState
+from halfgateway.exporting.failures import ExportFailed
 from halfgateway.exporting.film import MIN_FREE_BYTES
 from halfgateway.exporting.manifest import MANIFEST, READABLE
 from halfgateway.folder import DataFolder
@@ -343,6 +347,60 @@ async def test_a_node_that_starts_again_finds_what_was_finished_and_removes_what
     assert (found.files, found.state, found.percent) == (export.files, ExportState.DONE, 100)
     assert found.belongs_to(principal(Role.OPERATOR))
     assert not left.exists()
+
+
+async def test_a_crash_between_its_result_and_its_name_loses_nothing(studio: Studio) -> None:
+    # T02: what the trace says was made can be had; what it says was removed is gone
+    made, removed = await studio.made(), await studio.made(stream="removed")
+    shelf = studio.workshop.shelf
+    for export in (made, removed):
+        shelf.withdraw(export.id)
+    await studio.place.tracer.durable(removed.request.entry(Kind.EXPORT_REMOVED))
+    again = studio.reopened()
+    await again.begin()
+    found = again.find(made.id)
+    assert found is not None
+    assert (found.files, again.find(removed.id)) == (made.files, None)
+    assert {path.parent.name for path in studio.files()} == {made.id}
+
+
+async def test_files_stay_while_it_cannot_be_told_that_they_are_removed(
+    tmp_path: Path, valkey: tuple[EmbeddedValkey, str], authority: tuple[Path, Path, Path]
+) -> None:
+    # T01: and go with the first round in which it can
+    async with open_studio(tmp_path, valkey, authority, kept=timedelta(0)) as studio:
+        export = await studio.made()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(studio.place.journal, "record", no_journal)
+            await studio.exports.remove_due()
+            with pytest.raises(TraceUnavailable):
+                await studio.exports.cancel(export, by=principal(Role.OPERATOR), source="198.51.100.7")
+        assert studio.exports.find(export.id) is export
+        assert {path.name for path in studio.files()} == {file.name for file in export.files}
+        await studio.exports.remove_due()
+        assert (studio.exports.find(export.id), studio.files()) == (None, [])
+        assert Kind.EXPORT_REMOVED in await studio.told(export)
+
+
+async def test_files_that_the_disk_does_not_let_go_of_are_removed_later(studio: Studio) -> None:
+    export = await studio.made()
+    node = studio.folder / "a"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "rename", refused_by_the_disk)
+        with pytest.raises(ExportFailed):
+            await studio.exports.cancel(export, by=principal(Role.OPERATOR), source="198.51.100.7")
+    assert (studio.exports.find(export.id), (node / export.id).is_dir()) == (export, True)
+    assert Kind.EXPORT_REMOVED not in await studio.told(export)
+    await studio.exports.cancel(export, by=principal(Role.OPERATOR), source="198.51.100.7")
+    assert studio.files() == []
+
+
+async def no_journal(_draft: Draft) -> Entry:
+    raise JournalUnavailable("the disk is full")
+
+
+def refused_by_the_disk(_path: Path, _to: Path) -> Path:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
 async def test_what_a_crash_left_open_has_its_result_at_the_next_start(studio: Studio, tmp_path: Path) -> None:
