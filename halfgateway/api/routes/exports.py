@@ -99,7 +99,7 @@ class ExportRoutes:
         summary="Cancel an export, or remove its files",
         roles=_OWNERS,
         status=204,
-        errors=(UnknownExport,),
+        errors=(UnknownExport, TraceUnavailable),
         traces=(Kind.STREAM_STOPPED, Kind.EXPORT_CANCELLED, Kind.EXPORT_REMOVED),
     )
     async def cancel_export(self, call: Call, principal: Principal, path: ById) -> None:
