@@ -11,6 +11,7 @@ import ctypes
 import itertools
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -236,14 +237,24 @@ async def serve(node: socket.socket) -> None:
 
 def main() -> None:
     """Serve the node whose socket is the standard input, until it is closed."""
+    node = socket.socket(fileno=_STDIN)
     if sys.platform == "linux":  # should this process ever hang, it ends with the node all the same
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if _is_gone(node):  # it died before that: nothing is to be loaded for it
+        return
     logging.basicConfig(
         level=logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S%z",
     )
-    asyncio.run(serve(socket.socket(fileno=_STDIN)))
+    asyncio.run(serve(node))
+
+
+def _is_gone(node: socket.socket) -> bool:
+    """Whether the node has closed its end, also where something that it said before is still to be read."""
+    poll = select.poll()
+    poll.register(node, select.POLLHUP)
+    return bool(poll.poll(0))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -34,6 +35,7 @@ from camera_registry.onvif_client import onvif_opener
 from camera_registry.onvif_life import Patience
 from camera_registry.onvif_port import OpenDevice
 from camera_registry.onvif_process import COMMAND, OnvifProcess
+from camera_registry.onvif_wire import Begin, frame_of
 from halfgateway.simulator.camera import SimulatedCamera
 from halfgateway.simulator.simulator import Simulator
 from tests.conftest import uncounted_processes
@@ -385,6 +387,17 @@ async def test_it_does_not_outlive_a_node_that_is_killed(hangs: bool) -> None:
         node.wait()
         node.stdout.close()
     await until(lambda: not runs(pid))
+
+
+def test_it_loads_nothing_for_a_node_that_died_before_it_had_begun() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(frame_of(Begin(hosts=("127.0.0.1",), timeout_s=1.0)))
+        ours.close()
+        begun = [sys.executable, "-X", "importtime", "-m", "camera_registry.onvif_worker"]
+        done = subprocess.run(begun, stdin=theirs, stderr=subprocess.PIPE, text=True, timeout=60, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert ("camera_registry.onvif_library" in loaded, "zeep" in loaded) == (True, False)
 
 
 def test_what_a_node_loads_does_not_hold_the_library() -> None:
