@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,6 +18,7 @@ from halfgateway.errors import Refusal
 from halfgateway.exporting.export import Export, ExportState
 from halfgateway.exporting.shelf import KeptFile
 from tests.api.fake_trace import NOW
+from tests.api.scratch import scratch_folder
 
 FILM = b"film" * 1_000_000
 OWNER = Principal(
@@ -65,7 +65,7 @@ class FakeExports:
     wishes: list[ExportRequest] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
-    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp()))
+    folder: Path = field(default_factory=scratch_folder)
 
     async def open(
         self, requester: Principal, wish: ExportRequest, *, source: str, certificate_der: bytes | None

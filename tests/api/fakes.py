@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -51,6 +49,7 @@ from tests.api.fake_life import FakeAnnexes, FakeChanges, FakeConvention
 from tests.api.fake_office import FakeGatekeeper, FakeOrders, FakePersonnel
 from tests.api.fake_safekeeping import FakeSafekeeping
 from tests.api.fake_trace import NOW, FakeAnchors, FakeHistory, FakePurges, FakeTraceCustody
+from tests.api.scratch import scratch_folder
 from tests.held_clock import HeldClock
 from tests.preflights import looked
 
@@ -413,7 +412,7 @@ class FakeHealth:
 def _incident_desk() -> IncidentDesk:
     """The real desk, over books that last as long as the tests."""
     clock = HeldClock()
-    books = IncidentBooks(Path(tempfile.mkdtemp(prefix="halfgateway-incidents-")), clock=clock)
+    books = IncidentBooks(scratch_folder(), clock=clock)
     opened = Opened(t0=clock.now(), t0_source=Source.DECLARED, critical=True, by=Author.OPS, reason="panne")
     cnil = ClockStarted(clock="cnil-72h", start=clock.now(), deadline=clock.now() + timedelta(hours=72))
     books.update("incident-1", "ops", lambda _: (opened, cnil))
@@ -422,7 +421,7 @@ def _incident_desk() -> IncidentDesk:
 
 def _correspondence() -> CorrespondenceBooks:
     """The real books, with a month's test in them."""
-    books = CorrespondenceBooks(Path(tempfile.mkdtemp(prefix="halfgateway-letters-")), clock=HeldClock())
+    books = CorrespondenceBooks(scratch_folder(), clock=HeldClock())
     books.update("test-2026-11", "notifier", lambda _: (CorrespondenceOpened(matter=ContactTest(month="2026-11")),))
     return books
 
