@@ -1,4 +1,7 @@
-"""A node's journal and its forwarder, to be killed: FOLDER, PORT and ENTRIES; the collector's files are in FOLDER."""
+"""A node's journal and its forwarder, to be killed: FOLDER, PORT and ENOUGH.
+
+The collector's files are in FOLDER. Once there is a file ENOUGH, no more entries are written.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,11 @@ forwarder.LOOK_S = 0.01
 forwarder.FIRST_DELAY_S = 0.02
 forwarder.LONGEST_DELAY_S = 0.1
 
+BETWEEN_ENTRIES_S = 0.002
 
-async def live(folder: Path, port: int, entries: int) -> None:
-    """Write entries up to a number, and send them until all are proven to have been read."""
+
+async def live(folder: Path, port: int, enough: Path) -> None:
+    """Write entries until there are enough, and send them until all are proven to have been read."""
     ca, plan = folder / "collector" / "ca", Plan("collector", proof_s=0.05)
     collector = Collector("127.0.0.1", port, "localhost", ca / "ca.pem", ca / "node-1.pem", ca / "node-1.key")
     key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -39,8 +44,9 @@ async def live(folder: Path, port: int, entries: int) -> None:
         chance=lambda: 0.0,
     )
     running = asyncio.create_task(sending.run())
-    while journal.size < entries:
+    while not enough.exists():
         await journal.record(Draft(kind=Kind.STREAM_REQUESTED, stream=f"s-{journal.size}"))
+        await asyncio.sleep(BETWEEN_ENTRIES_S)
     while sending.lag_entries:
         await asyncio.sleep(0.01)
     running.cancel()
@@ -49,4 +55,4 @@ async def live(folder: Path, port: int, entries: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(live(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(live(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])))

@@ -120,34 +120,32 @@ async def test_what_a_killed_collector_left_unread_is_not_proven(collector: Rsys
 
 async def test_nothing_is_lost_whoever_is_killed(tmp_path: Path) -> None:
     # S06, T01: the node and the collector are killed -9 in turns while entries are written and sent
-    chance = random.Random(5)
-    total, kills = 800, 0
+    chance, enough = random.Random(5), tmp_path / "enough"
     async with running_collector(tmp_path / "collector") as collector:
-        command = [sys.executable, "-m", "tests.siem.killed_node", str(tmp_path), str(collector.port), str(total)]
+        command = [sys.executable, "-m", "tests.siem.killed_node", str(tmp_path), str(collector.port), str(enough)]
         node = Process(command, tmp_path / "node.log")
         node.spawn()
         try:
-            while node.runs:
+            for kills in range(4):
                 have = len(collector.numbers())
                 await eventually(lambda have=have: not node.runs or len(collector.numbers()) > have)
                 await asyncio.sleep(chance.uniform(0.02, 0.09))
-                if kills >= 4 or not node.runs:
-                    break
+                assert node.runs, node.log()[-2000:]
                 if kills % 2:
                     collector.process.kill()
                     await collector.start()
                 else:
                     node.kill()
                     node.spawn()
-                kills += 1
+            enough.touch()
             await eventually(lambda: not node.runs)
         finally:
             node.kill()
-        assert kills == 4, node.log()[-2000:]
         numbers = collector.numbers()
         assert in_order(numbers)
-        assert set(numbers) == set(range(total))
-        recorded = await TraceReader.of(tmp_path / "trace", NODE).following(0)
+        reader = TraceReader.of(tmp_path / "trace", NODE)
+        assert set(numbers) == set(range(reader.size))
+        recorded = await reader.following(0)
         by_number = {event["metadata"]["sequence"]: event for _, event in collector.received}
         for entry in recorded[0]:
             assert by_number[entry.n]["message"] == entry.kind.value
