@@ -26,6 +26,16 @@ def frames(*packets: tuple[int, bytes]) -> bytes:
     return b"".join(b"$" + bytes([channel]) + len(packet).to_bytes(2, "big") + packet for channel, packet in packets)
 
 
+def channels(data: bytes) -> list[int]:
+    """The channel of each of the interleaved frames."""
+    found, at = [], 0
+    while at < len(data):
+        assert data[at] == ord("$")
+        found.append(data[at + 1])
+        at += 4 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return found
+
+
 def chunk(*packets: tuple[int, bytes]) -> Chunk:
     """The same, as a pull hands it to its source."""
     return Chunk(InterleavedBatch(frames(*packets)))
