@@ -122,7 +122,8 @@ async def _watch(stack: AsyncExitStack, ours: Gateway, players: Sequence[Player]
 
     plain = await stack.enter_async_context(watched(ours.rtsp.port, ports("rtsp", "udp"), readers_too=True))
     secure = await stack.enter_async_context(watched(ours.rtsps.port, ports("rtsps"), readers_too=True))
-    wire = stack.enter_context(Wire(port for player in players for port in player.ports))
+    called = (ours.rtsp.port, ours.rtsps.port)
+    wire = stack.enter_context(Wire((port for player in players for port in player.ports), called))
     await asyncio.sleep(SAMPLES_BEFORE_S)
     return Witness(wire, {"rtsp": plain, "udp": plain, "rtsps": secure})
 

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import TracebackType
 from typing import Final
 
@@ -38,11 +38,13 @@ def may_watch() -> bool:
 class Wire:
     """What comes to these ports, for as long as it is entered; instants are monotonic seconds.
 
-    A TCP port and a UDP port of one number are one to it: a player's own are never both.
+    A TCP port and a UDP port of one number are one to it: a player's own are never both. By TCP only what comes from
+    ``servers`` counts: a port that a player has given back is soon another's.
     """
 
-    def __init__(self, ports: Iterable[int]) -> None:
-        """Raises PermissionError."""
+    def __init__(self, ports: Iterable[int], servers: Collection[int]) -> None:
+        """``servers`` are the TCP ports that the players called. Raises PermissionError."""
+        self._servers = frozenset(servers)
         self._data: dict[int, list[tuple[float, int]]] = {port: [] for port in ports}
         self._resets: dict[int, float] = {}
         self._sequences: dict[int, tuple[int, int]] = {}
@@ -95,8 +97,11 @@ class Wire:
 
     def _take(self, packet: bytes, at_s: float) -> None:
         head, size = (packet[0] & 0x0F) * 4, int.from_bytes(packet[2:4], "big")
-        port = int.from_bytes(packet[head + 2 : head + 4], "big")
-        if port not in self._data:
+        sender, port = (
+            int.from_bytes(packet[head : head + 2], "big"),
+            int.from_bytes(packet[head + 2 : head + 4], "big"),
+        )
+        if port not in self._data or (packet[9] == socket.IPPROTO_TCP and sender not in self._servers):
             return
         if packet[9] == socket.IPPROTO_TCP:
             size -= head + (packet[head + 12] >> 4) * 4
