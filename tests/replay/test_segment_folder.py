@@ -376,7 +376,8 @@ async def test_local_names_play_through_the_night_of_a_change(
 async def test_seeks_leave_no_thread_and_no_file(tmp_path: Path) -> None:
     # row 60: one session, played again and again; its iterators are left in the middle
     write(tmp_path / "cam", TEN, 4)
-    threads = ThreadPoolExecutor(2)
+    threads, both = ThreadPoolExecutor(2), threading.Barrier(2)
+    await asyncio.gather(*(asyncio.wrap_future(threads.submit(both.wait)) for _ in range(2)))  # or one comes later
     folder = SegmentFolder(tmp_path, "cam", Layout(DEFAULT), clock=SystemClock(), threads=threads)
     replay = await folder.open(TEN)
 
