@@ -50,6 +50,9 @@ MAX_NAMED_FILES = 30
 """Files that the result entry names, some 250 bytes each: an entry has 16 KiB. The manifest names all of them, and the
 entry has its hash."""
 
+_RESULTS = frozenset({Kind.EXPORT_MADE, Kind.EXPORT_REMOVED, Kind.EXPORT_FAILED, Kind.EXPORT_CANCELLED})
+"""One that was made can still fail, where its folder cannot be given its name."""
+
 REMOVE_EVERY_S = 30.0
 """How often it is looked whether files have been kept for as long as was agreed."""
 
@@ -83,7 +86,7 @@ class Exports:
     async def begin(self) -> None:
         """Remove what a crash left, of which the trace has told by then, and find what was finished.
 
-        What the trace says was made, and not removed since, is whole: it is kept. Raises OSError, TraceUnavailable
+        What the trace says was made, and nothing since, is whole: it is kept. Raises OSError, TraceUnavailable
         (:mod:`auth.errors`).
         """
         shelf = self._workshop.shelf
@@ -329,8 +332,8 @@ class Exports:
         self._exports[export.id] = export
 
     async def _is_to_be_had(self, export_id: str) -> bool:
-        """Whether the trace says that it was made, and does not say that it was removed."""
-        wanted = TraceFilter(stream=export_id, kinds=frozenset({Kind.EXPORT_MADE, Kind.EXPORT_REMOVED}))
+        """Whether the last result that the trace tells of it is that it was made."""
+        wanted = TraceFilter(stream=export_id, kinds=_RESULTS)
         page = await self._history.entries(wanted, limit=1)
         while page.next is not None and not page.items:
             page = await self._history.entries(wanted, limit=1, cursor=page.next)

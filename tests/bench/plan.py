@@ -152,7 +152,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "replay": replay,
 }
 NAMED_BY_NO_AIM: Final = frozenset({"manners", "heavy"})
-"""Parts that a quick run leaves out unless they are asked for: it takes less than 20 minutes."""
+"""Parts that a quick run leaves out unless they are asked for."""
 
 
 def parts(words: Iterable[str]) -> list[str]:

@@ -350,17 +350,18 @@ async def test_a_node_that_starts_again_finds_what_was_finished_and_removes_what
 
 
 async def test_a_crash_between_its_result_and_its_name_loses_nothing(studio: Studio) -> None:
-    # T02: what the trace says was made can be had; what it says was removed is gone
-    made, removed = await studio.made(), await studio.made(stream="removed")
-    shelf = studio.workshop.shelf
-    for export in (made, removed):
-        shelf.withdraw(export.id)
-    await studio.place.tracer.durable(removed.request.entry(Kind.EXPORT_REMOVED))
+    # T02: what the trace says was made can be had; what it says was removed, or failed in the end, is gone
+    ends = {"removed": Kind.EXPORT_REMOVED, "failed": Kind.EXPORT_FAILED}
+    made, *ended = [await studio.made(stream=name) for name in ("made", *ends)]
+    for export in (made, *ended):
+        studio.workshop.shelf.withdraw(export.id)
+    for export in ended:
+        await studio.place.tracer.durable(export.request.entry(ends[export.id]))
     again = studio.reopened()
     await again.begin()
     found = again.find(made.id)
     assert found is not None
-    assert (found.files, again.find(removed.id)) == (made.files, None)
+    assert (found.files, [again.find(export.id) for export in ended]) == (made.files, [None, None])
     assert {path.parent.name for path in studio.files()} == {made.id}
 
 
