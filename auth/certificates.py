@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from auth.errors import AuthenticationError, FailureReason
-from auth.revocation import is_signed_by, load_revocation_lists
+from auth.revocation import is_about, is_signed_by, load_revocation_lists, scope_of
 from camera_registry.clock import Clock
 
 MAX_REMEMBERED_CERTIFICATES = 2_000
@@ -83,15 +83,18 @@ class CertificateVerifier:
         self._authorities = authorities
 
     def used_life(self) -> float | None:
-        """How much of its life the revocation list has used that is nearest its end, newer ones of its authority aside.
+        """How much of its life the revocation list has used that is nearest its end.
 
-        0 is new, 1 and more is stale; None where there is no list.
+        Where an authority has a newer one about the same certificates, that counts; authorities are told apart by
+        their keys, for a renewed one keeps its name. 0 is new, 1 and more is stale; None where there is no list.
         """
         now = self._clock.now()
-        newest: dict[x509.Name, float] = {}
-        for revocations in self._revocation_lists:
-            used = _used_life(revocations, now)
-            newest[revocations.issuer] = min(used, newest.get(revocations.issuer, used))
+        newest: dict[tuple[int, x509.IssuingDistributionPoint | None], float] = {}
+        for number, authority in enumerate(self._authorities):
+            for revocations in self._revocation_lists:
+                if _within_dates(authority, now) and is_signed_by(authority, revocations):
+                    subject, used = (number, scope_of(revocations)), _used_life(revocations, now)
+                    newest[subject] = min(used, newest.get(subject, used))
         return max(newest.values(), default=None)
 
     def remember(self, certificate_der: bytes, account: str) -> None:
@@ -132,12 +135,12 @@ class CertificateVerifier:
             certificate = x509.load_der_x509_certificate(certificate_der)
             authority = self._issuer_of(certificate)
             _require_client_usage(certificate)
+            now = self._clock.now()
+            self._require_not_revoked(certificate, authority, now)
         except ValueError as error:
             raise AuthenticationError(FailureReason.CERTIFICATE_UNREADABLE) from error
-        now = self._clock.now()
-        self._require_not_revoked(certificate, authority, now)
         _require_within_dates(certificate, now)
-        if not authority.not_valid_before_utc <= now <= authority.not_valid_after_utc:
+        if not _within_dates(authority, now):
             raise AuthenticationError(FailureReason.AUTHORITY_EXPIRED)
 
     def authority_of(self, certificate_der: bytes) -> tuple[x509.Certificate, x509.Certificate]:
@@ -157,15 +160,21 @@ class CertificateVerifier:
         return list(self._accepted.items())
 
     def _issuer_of(self, certificate: x509.Certificate) -> x509.Certificate:
-        for authority in self._authorities:
-            if _issued(authority, certificate):
-                return authority
-        raise AuthenticationError(FailureReason.CERTIFICATE_UNTRUSTED)
+        """Of several that could have (one renewed with the same key), one in its dates if there is one."""
+        issuers = [authority for authority in self._authorities if _issued(authority, certificate)]
+        if not issuers:
+            raise AuthenticationError(FailureReason.CERTIFICATE_UNTRUSTED)
+        now = self._clock.now()
+        return next((authority for authority in issuers if _within_dates(authority, now)), issuers[0])
 
     def _require_not_revoked(self, certificate: x509.Certificate, authority: x509.Certificate, now: datetime) -> None:
         if not self._revocation_lists:
             raise AuthenticationError(FailureReason.REVOCATION_UNKNOWN)
-        its_own = [revocations for revocations in self._revocation_lists if is_signed_by(authority, revocations)]
+        its_own = [
+            revocations
+            for revocations in self._revocation_lists
+            if is_signed_by(authority, revocations) and is_about(revocations, certificate)
+        ]
         if not its_own:
             raise AuthenticationError(FailureReason.REVOCATION_UNTRUSTED)
         current = [revocations for revocations in its_own if is_current(revocations, now)]
@@ -195,6 +204,10 @@ def _used_life(revocations: x509.CertificateRevocationList, now: datetime) -> fl
     if end is None or end <= begin:
         return 1.0
     return (now - begin) / (end - begin)
+
+
+def _within_dates(certificate: x509.Certificate, now: datetime) -> bool:
+    return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
 
 
 def _require_within_dates(certificate: x509.Certificate, now: datetime) -> None:

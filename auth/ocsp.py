@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -70,7 +70,11 @@ class OnlineStatus:
             answer = ocsp.load_der_ocsp_response(await self._ask(url, request.public_bytes(Encoding.DER)))
         except (ResponderUnavailableError, ValueError) as error:
             raise AuthenticationError(FailureReason.OCSP_UNAVAILABLE) from error
-        self._remember(key, self._until(answer, certificate, authority, nonce))
+        try:
+            until = self._until(answer, certificate, authority, nonce)
+        except (UnsupportedAlgorithm, ValueError, TypeError) as error:  # its parts are read as they are asked for
+            raise AuthenticationError(FailureReason.OCSP_UNTRUSTED) from error
+        self._remember(key, until)
 
     def _responder_of(self, certificate: x509.Certificate) -> str | None:
         try:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from auth.accounts import AccountRepository
 from auth.certificates import CertificateVerifier, Fallen
 from auth.errors import AuthenticationError, FailureReason
 from auth.ocsp import OnlineStatus
 
-_SAYS_NOTHING_OF_THE_CERTIFICATE = frozenset({FailureReason.OCSP_UNAVAILABLE, FailureReason.OCSP_STALE})
+QUESTIONS_AT_ONCE = 16
+"""Put to responders of what is in use: a silent one holds each up for its time limit, and not one after the other."""
+
+_SAYS_NOTHING_OF_THE_CERTIFICATE = frozenset(
+    {FailureReason.OCSP_UNAVAILABLE, FailureReason.OCSP_STALE, FailureReason.OCSP_UNTRUSTED}
+)
 
 
 class CertificateProof:
@@ -41,15 +48,22 @@ class CertificateProof:
     async def fallen_online(self) -> list[Fallen]:
         """Say which of the certificates in use their responders call good no longer.
 
-        A responder that does not answer lets nobody in, and ends nothing that runs.
+        A responder that does not answer, or in whose name somebody else does, lets nobody in, and ends nothing that
+        runs.
         """
-        found: list[Fallen] = []
         if self._online is None:
-            return found
-        for certificate_der, account in self._verifier.remembered():
+            return []
+        turn = asyncio.Semaphore(QUESTIONS_AT_ONCE)
+        asked = [self._fallen_of(self._online, turn, *used) for used in self._verifier.remembered()]
+        return [fallen for fallen in await asyncio.gather(*asked) if fallen is not None]
+
+    async def _fallen_of(
+        self, online: OnlineStatus, turn: asyncio.Semaphore, certificate_der: bytes, account: str
+    ) -> Fallen | None:
+        async with turn:
             try:
-                await self._online.require_good(*self._verifier.authority_of(certificate_der))
+                await online.require_good(*self._verifier.authority_of(certificate_der))
             except AuthenticationError as error:
                 if error.reason not in _SAYS_NOTHING_OF_THE_CERTIFICATE:
-                    found.append(Fallen(certificate_der, account, error.reason))
-        return found
+                    return Fallen(certificate_der, account, error.reason)
+        return None

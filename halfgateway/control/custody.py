@@ -211,9 +211,9 @@ class Custody:
         file = self._revocation()
         if file is None:
             raise InvalidRequest("Aucun fichier de révocation n'est configuré (tls.revoked).")
-        content, authorities = await asyncio.to_thread(file.with_lists, pem, self._clock.now())
+        _, authorities = await asyncio.to_thread(file.with_lists, pem, self._clock.now())
         await self._tell(Kind.CONFIG_CHANGED, by, {"revocation_lists": authorities})
-        await asyncio.to_thread(file.write, content)
+        await asyncio.to_thread(file.adopt, pem, self._clock.now())
         return authorities
 
     async def _tell(self, kind: Kind, by: Actor, about: dict[str, Any]) -> None:

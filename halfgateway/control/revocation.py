@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from auth.certificates import is_current
-from auth.revocation import is_signed_by, load_revocation_lists
+from auth.revocation import is_signed_by, is_whole, load_revocation_lists, scope_of
 from halfgateway.errors import InvalidRequest
 
 
@@ -19,14 +22,15 @@ class RevocationListRefused(InvalidRequest):
 
 
 class RevocationFile:
-    """The lists of ``tls.revoked``, one of each authority of ``tls.client_ca``. Its methods block for the disk."""
+    """The lists of ``tls.revoked``, of authorities of ``tls.client_ca``. Its methods block for the disk."""
 
     def __init__(self, revoked: Path, client_ca: Path) -> None:
         self._revoked = revoked
         self._client_ca = client_ca
 
     def with_lists(self, pem: bytes, now: datetime) -> tuple[bytes, list[str]]:
-        """The file's content with these lists in the place of former ones, and their authorities' keys.
+        """The file's content with these lists in the place of former ones of the same certificates, and their
+        authorities' keys.
 
         Raises RevocationListRefused, OSError.
         """
@@ -42,16 +46,24 @@ class RevocationFile:
             authority = _authority_of(revocations, authorities)
             if not is_current(revocations, now):
                 raise RevocationListRefused("La liste de révocation n'est pas en cours de validité.")
-            former = [each for each in kept if is_signed_by(authority, each)]
+            if not is_whole(revocations):
+                raise RevocationListRefused("Une liste partielle (delta) ou indirecte ne peut tenir lieu de liste.")
+            former = [each for each in kept if is_signed_by(authority, each) and _same_scope(each, revocations)]
             if any(each.last_update_utc > revocations.last_update_utc for each in former):
                 raise RevocationListRefused("La liste de révocation est antérieure à celle qui est en vigueur.")
             kept = [each for each in kept if each not in former] + [revocations]
         names = [_key_name(_authority_of(revocations, authorities)) for revocations in offered]
         return b"".join(each.public_bytes(Encoding.PEM) for each in kept), names
 
-    def write(self, content: bytes) -> None:
-        """Replace the file, which is whole at every instant; the node reads it within seconds. Raises OSError."""
-        _write(self._revoked, content)
+    def adopt(self, pem: bytes, now: datetime) -> None:
+        """Put these lists in the file, which is whole at every instant; the node reads it within seconds.
+
+        Of several who do so at once, here or by a command, none loses what another has put there.
+        Raises RevocationListRefused, OSError.
+        """
+        with _alone_in(self._revoked.parent):
+            content, _ = self.with_lists(pem, now)
+            _write(self._revoked, content)
 
 
 def _authority_of(revocations: x509.CertificateRevocationList, authorities: list[x509.Certificate]) -> x509.Certificate:
@@ -61,8 +73,22 @@ def _authority_of(revocations: x509.CertificateRevocationList, authorities: list
     raise RevocationListRefused("La liste de révocation n'est signée par aucune des autorités reconnues.")
 
 
+def _same_scope(one: x509.CertificateRevocationList, other: x509.CertificateRevocationList) -> bool:
+    return scope_of(one) == scope_of(other)
+
+
 def _key_name(authority: x509.Certificate) -> str:
     return x509.SubjectKeyIdentifier.from_public_key(authority.public_key()).digest.hex()
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def _write(path: Path, content: bytes) -> None:

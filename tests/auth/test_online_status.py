@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from auth.errors import AuthenticationError
 from auth.ocsp import GOOD_FOR, OnlineStatus, ResponderUnavailableError
 from auth.possession import CertificateProof
-from camera_registry.clock import SystemClock
+from camera_registry.clock import Clock, SystemClock
 from halfgateway.database import Database
 from halfgateway.net.responder import ask_responder
 from tests.e2e.forging import Forged, issue, read
@@ -103,6 +103,10 @@ async def test_a_real_responder_is_believed_and_no_answer_lets_nobody_in(databas
                 await proof(responder.url).require("operator", der)
             (fallen,) = await proof(responder.url).fallen_online()
             assert (fallen.account, fallen.reason.value) == ("operator", "certificate-revoked")
+        liar = Liar(root, card, clock, signer=issue(None, "root", is_authority=True))
+        forged = OnlineStatus(liar, [responder.url], clock, random_bytes=secrets.token_bytes)
+        assert await CertificateProof(house.accounts, house.verifier, forged).fallen_online() == []
+        assert liar.asked == 1
         async with responder.knowing(root.certificate, revoked=False):
             with pytest.raises(AuthenticationError, match="ocsp-unknown"):
                 await proof(responder.url).require("operator", der)
@@ -114,7 +118,7 @@ class Liar:
 
     authority: Forged
     card: Forged
-    clock: HeldClock
+    clock: Clock
     signer: Forged | None = None
     sent: tuple[Forged, ...] = ()
     subject: Forged | None = None
@@ -190,6 +194,7 @@ async def test_a_delegate_of_the_authority_is_believed(liar: Liar, clock: HeldCl
         ("of yesterday", "ocsp-stale"),
         ("of tomorrow", "ocsp-stale"),
         ("old, and without an end", "ocsp-stale"),
+        ("signed in an unknown way", "ocsp-untrusted"),
         ("rubbish", "ocsp-unavailable"),
         ("try later", "ocsp-unavailable"),
     ],
@@ -211,6 +216,9 @@ async def test_an_answer_that_cannot_be_believed_lets_nobody_in(
         liar.lasts = None if "without" in lie else timedelta(hours=1)
     elif lie == "of tomorrow":
         liar.age = -timedelta(days=1)
+    elif lie == "signed in an unknown way":
+        ecdsa_with_sha256, nothing = bytes.fromhex("06082a8648ce3d040302"), bytes.fromhex("06082a8648ce3d04037f")
+        liar.rubbish = (await liar(URL, b"")).replace(ecdsa_with_sha256, nothing)
     elif lie == "rubbish":
         liar.rubbish = b"\x30\x03\x02\x01\x01"
     else:

@@ -70,10 +70,11 @@ def issue(
     signed_with: Key | None = None,
     extension: x509.ExtensionType | None = None,
     responder: str | None = None,
+    distribution_point: x509.GeneralName | None = None,
 ) -> Forged:
     """Sign a certificate; its own issuer where there is none.
 
-    ``extension`` is a critical one more, ``responder`` an OCSP URL.
+    ``extension`` is a critical one more, ``responder`` an OCSP URL, ``distribution_point`` where its lists are.
     """
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = _named(name)
@@ -99,6 +100,9 @@ def issue(
     if responder is not None:
         named = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(responder))
         builder = builder.add_extension(x509.AuthorityInformationAccess([named]), critical=False)
+    if distribution_point is not None:
+        point = x509.DistributionPoint([distribution_point], relative_name=None, reasons=None, crl_issuer=None)
+        builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
     return Forged(builder.sign(signer, SHA256()), key)
 
 
@@ -108,8 +112,9 @@ def revocation_list(
     *,
     begins: timedelta = timedelta(minutes=-5),
     lasts: timedelta = timedelta(days=1),
+    extension: x509.ExtensionType | None = None,
 ) -> bytes:
-    """A revocation list in PEM."""
+    """A revocation list in PEM; ``extension`` is a critical one more."""
     begin = datetime.now(UTC) + begins
     builder = (
         x509.CertificateRevocationListBuilder()
@@ -120,6 +125,8 @@ def revocation_list(
     for certificate in revoked:
         entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(begin)
         builder = builder.add_revoked_certificate(entry.build())
+    if extension is not None:
+        builder = builder.add_extension(extension, critical=True)
     return builder.sign(issuer.key, SHA256()).public_bytes(Encoding.PEM)
 
 
