@@ -125,7 +125,7 @@ def read_header(compact: str) -> Unverified:
     if header.keys() - _HEADER_NAMES or header.get("typ", "JWT") != "JWT":
         raise AssertionRefused(AssertionFault.HEADER_NOT_ALLOWED)
     algorithm, kid = header.get("alg"), header.get("kid")
-    if algorithm not in {"ES256", "EdDSA"}:
+    if not isinstance(algorithm, str) or algorithm not in {"ES256", "EdDSA"}:
         raise AssertionRefused(AssertionFault.WRONG_ALGORITHM)
     if not isinstance(kid, str) or not _OPAQUE.fullmatch(kid):
         raise AssertionRefused(AssertionFault.MALFORMED)

@@ -53,6 +53,15 @@ class Enrolment:
         await self._accounts.add(account)
         return account
 
+    async def renew_password(self, account_id: str, password: str) -> None:
+        """Replace an account's password; what it has logged in ends.
+
+        Raises:
+            UnknownAccountError: there is no such account.
+            ValueError: the password is empty or too long.
+        """
+        await self._accounts.set_password_hash(account_id, await self._passwords.hash(password))
+
     async def enrol_totp(self, account_id: str) -> str:
         """Give the account a new one-time-code secret, and return it in base32.
 
@@ -72,7 +81,7 @@ class Enrolment:
             UnknownAccountError: there is no such account.
         """
         secret = base64.urlsafe_b64encode(self._random_bytes(_MACHINE_SECRET_BYTES)).decode()
-        await self._accounts.set_password_hash(account_id, await self._passwords.hash(secret))
+        await self.renew_password(account_id, secret)
         await self._accounts.set_digest_secret(
             account_id, DigestSecret.derive(username=account_id, realm=realm, password=secret)
         )

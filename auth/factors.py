@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from auth.accounts import Account, AccountRepository
 from auth.enrolment import Enrolment
-from auth.errors import RegisterRuleError
+from auth.errors import AccountConflictError, RegisterRuleError
 from auth.login import SECOND_FACTORS
 from auth.principals import Factor, Role
 from auth.register import Actor
@@ -61,16 +61,26 @@ class Factors:
         self._record = record
         self._realm = realm
 
-    async def enrol_totp(self, holder: Designation, role: Role, *, by: Actor, scope: str | None = None) -> Enrolled:
+    async def enrol_totp(
+        self,
+        holder: Designation,
+        role: Role,
+        *,
+        by: Actor,
+        scope: str | None = None,
+        new_password: bool = False,
+    ) -> Enrolled:
         """Give a new one-time-code secret, in place of any before it.
+
+        ``new_password``: the account's own is replaced, for whoever has lost it; what it has logged in ends.
 
         Raises:
             RegisterRuleError: the role is one of PP's, which a code never opens (S05).
         """
         _require_factor(role, Factor.TOTP)
         account, is_new = await self._account(holder, role, None, scope)
-        await self._trace(holder, account.id, role, Factor.TOTP, by)
-        password = await self._open(account) if is_new else None
+        await self._trace(holder, account.id, role, Factor.TOTP, by, new_password=new_password or is_new)
+        password = await self._password(account, is_new=is_new, wanted=new_password)
         secret = await self._enrolment.enrol_totp(account.id)
         uri = provisioning_uri(secret, account=account.id, issuer=ISSUER)
         return Enrolled(account.id, role, password, totp_secret=secret, totp_uri=uri)
@@ -84,8 +94,11 @@ class Factors:
         by: Actor,
         site: str | None = None,
         scope: str | None = None,
+        new_password: bool = False,
     ) -> Enrolled:
-        """Bind a card's certificate, kept as a keyed pseudonym (C17).
+        """Bind a card's certificate, known by a keyed pseudonym (C17).
+
+        ``new_password``: the account's own is replaced; the card may then be the one that it has.
 
         Raises:
             RegisterRuleError: it is no certificate, or the role takes no card.
@@ -94,9 +107,14 @@ class Factors:
         _require_factor(role, Factor.CARD)
         der = _der(certificate_pem)
         account, is_new = await self._account(holder, role, site, scope)
-        await self._trace(holder, account.id, role, Factor.CARD, by, self._sealing.pseudonym(der))
-        password = await self._open(account) if is_new else None
-        await self._enrolment.bind_certificate(account.id, der)
+        has_it = await self._is_bound(der, None if is_new else account.id)
+        if has_it and not new_password:
+            raise AccountConflictError("the certificate is bound already")
+        pseudonym = self._sealing.pseudonym(der)
+        await self._trace(holder, account.id, role, Factor.CARD, by, pseudonym, new_password=new_password or is_new)
+        password = await self._password(account, is_new=is_new, wanted=new_password)
+        if not has_it:
+            await self._enrolment.bind_certificate(account.id, der)
         return Enrolled(account.id, role, password)
 
     async def enrol_machine(
@@ -108,11 +126,12 @@ class Factors:
         """
         der = _der(certificate_pem) if certificate_pem is not None else None
         account, is_new = await self._account(holder, Role.MACHINE, site, None)
+        has_it = der is not None and await self._is_bound(der, None if is_new else account.id)
         pseudonym = self._sealing.pseudonym(der) if der is not None else None
         await self._trace(holder, account.id, Role.MACHINE, Factor.CERTIFICATE, by, pseudonym)
         if is_new:
             await self._open(account)
-        if der is not None:
+        if der is not None and not has_it:
             await self._enrolment.bind_certificate(account.id, der)
         secret = await self._enrolment.enrol_machine_secret(account.id, realm=self._realm)
         return Enrolled(account.id, Role.MACHINE, machine_secret=secret)
@@ -139,8 +158,27 @@ class Factors:
         )
         return planned, True
 
+    async def _is_bound(self, der: bytes, account_id: str | None) -> bool:
+        """Whether a certificate is this account's. Raises AccountConflictError where it is another's."""
+        owner = await self._accounts.owner_of_certificate(der)
+        if owner not in {None, account_id}:
+            raise AccountConflictError("the certificate is bound to another account")
+        return owner is not None
+
+    async def _password(self, account: Account, *, is_new: bool, wanted: bool) -> str | None:
+        if is_new:
+            return await self._open(account)
+        if not wanted:
+            return None
+        password = self._new_password()
+        await self._enrolment.renew_password(account.id, password)
+        return password
+
+    def _new_password(self) -> str:
+        return base64.b32encode(self._random_bytes(_PASSWORD_BYTES)).decode().lower()
+
     async def _open(self, planned: Account) -> str:
-        password = base64.b32encode(self._random_bytes(_PASSWORD_BYTES)).decode().lower()
+        password = self._new_password()
         await self._enrolment.create(
             planned.id,
             planned.role,
@@ -153,9 +191,18 @@ class Factors:
         return password
 
     async def _trace(
-        self, holder: Designation, account: str, role: Role, factor: Factor, by: Actor, certificate: str | None = None
+        self,
+        holder: Designation,
+        account: str,
+        role: Role,
+        factor: Factor,
+        by: Actor,
+        certificate: str | None = None,
+        *,
+        new_password: bool = False,
     ) -> None:
         about = {"for": account, "role": role.value, "factor": factor.value, "certificate": certificate, "by": by.agent}
+        about["password"] = "new" if new_password else None
         detail = {name: value for name, value in about.items() if value is not None}
         draft = Draft(kind=Kind.AGENT_ENROLLED, agent=holder.agent, account=by.account, source=by.source, detail=detail)
         await self._record(draft)

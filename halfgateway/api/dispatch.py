@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel, ValidationError
 
 from auth.errors import AuthenticationError, AuthError
-from auth.principals import Principal
+from auth.principals import Factor, Principal
 from auth.rights import LOCAL
 from auth.trace import Draft, Kind
 from camera_registry.errors import StoreUnavailable
@@ -113,6 +113,8 @@ def _action(operation: Operation) -> str:
 def _authorise(operation: Operation, request: web.Request, call: Call, principal: Principal) -> None:
     if principal.role not in (operation.roles or ()):
         raise Forbidden("Ce rôle ne permet pas cette action (article 6).")
+    if operation.lasting and Factor.BREAK_GLASS in principal.factors:
+        raise Forbidden("Un accès de secours ne permet pas d'établir ce qui lui survivrait.")
     if call.token_from_cookie and operation.method not in _SAFE_METHODS and not _from_own_page(request):
         raise Forbidden("Cette action doit être demandée depuis la console elle-même.")
 

@@ -127,6 +127,7 @@ class Operation:
     media_type: str
     files: tuple[str, ...]
     max_body_bytes: int | None
+    lasting: bool
     handler: Handler
     path_model: type[BaseModel] | None
     query_model: type[BaseModel] | None
@@ -152,8 +153,12 @@ def operation(
     media_type: str = JSON_MEDIA_TYPE,
     files: tuple[str, ...] = (),
     max_body_bytes: int | None = None,
+    lasting: bool = False,
 ) -> Callable[[Handler], Operation]:
-    """Declare the decorated method as an operation; ``errors`` are its own, those of every call are added."""
+    """Declare the decorated method as an operation; ``errors`` are its own, those of every call are added.
+
+    ``lasting``: it makes what outlives the hour of a sealed credential, or is about one: none opens it.
+    """
     if bool(traces) == bool(untraced):
         raise TypeError(f"{method} {path}: say what it traces, or why it traces nothing")
 
@@ -175,6 +180,7 @@ def operation(
             media_type=media_type,
             files=files,
             max_body_bytes=max_body_bytes,
+            lasting=lasting,
             handler=handler,
             path_model=inputs["path"],
             query_model=inputs["query"],

@@ -264,14 +264,24 @@ class PersonnelService:
     async def _enrolled(self, holder: Designation, wish: FactorRequest, by: Actor) -> Enrolled:
         certificate = wish.certificate.encode() if wish.certificate is not None else None
         if wish.kind == "totp":
-            return await self._factors.enrol_totp(holder, wish.role, by=by, scope=wish.scope)
+            return await self._factors.enrol_totp(
+                holder, wish.role, by=by, scope=wish.scope, new_password=wish.new_password
+            )
         if wish.kind == "machine":
             if wish.role is not Role.MACHINE:
                 raise RegisterRuleError("Ce secret est celui d'un compte de service.")
             return await self._factors.enrol_machine(holder, certificate, by=by, site=wish.site)
         if certificate is None:
             raise RegisterRuleError("Le certificat de la carte est requis.")
-        return await self._factors.enrol_card(holder, wish.role, certificate, by=by, site=wish.site, scope=wish.scope)
+        return await self._factors.enrol_card(
+            holder,
+            wish.role,
+            certificate,
+            by=by,
+            site=wish.site,
+            scope=wish.scope,
+            new_password=wish.new_password,
+        )
 
     @asynccontextmanager
     async def _change(self, subject: str) -> AsyncIterator[None]:

@@ -262,13 +262,18 @@ class ConfirmRequest(Shape):
 
 
 class FactorRequest(Shape):
-    """A factor to give: a card, a one-time-code secret, or a machine's secret. ``certificate`` is PEM."""
+    """A factor to give: a card, a one-time-code secret, or a machine's secret. ``certificate`` is PEM.
+
+    ``new_password``: a new password of the account's with it, in place of one that was lost; the card may then be the
+    one that the account has.
+    """
 
     kind: Annotated[str, StringConstraints(pattern="^(card|totp|machine)$")]
     role: Role
     site: Identifier | None = None
     scope: Annotated[str, StringConstraints(pattern="^(SYN|PP|inspection)$")] | None = None
     certificate: Annotated[str, StringConstraints(min_length=1, max_length=16_384)] | None = None
+    new_password: bool = False
 
 
 class FactorAnswer(Shape):

@@ -83,6 +83,9 @@ def show(name: AgentName, config: ConfigOption = None, data: DataOption = None, 
     say(found, text.agent_page(found), as_json=as_json)
 
 
+NewPassword = Annotated[bool, typer.Option("--new-password", help="Un nouveau mot de passe, s'il a été perdu.")]
+
+
 @agent.command("enrol-card")
 def enrol_card(
     name: AgentName,
@@ -90,12 +93,20 @@ def enrol_card(
     certificate: Annotated[Path, typer.Option(help="The card's certificate, in PEM.")],
     site: Annotated[str | None, typer.Option(help="The viewing site, of annex 6.")] = None,
     scope: Annotated[str | None, typer.Option(help="An auditor's: SYN, PP or inspection.")] = None,
+    new_password: NewPassword = False,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bind a card to the agent's account of this role; the account's password is printed if it is new, once."""
-    body = {"kind": "card", "role": role, "site": site, "scope": scope, "certificate": _read(certificate).decode()}
+    body = {
+        "kind": "card",
+        "role": role,
+        "site": site,
+        "scope": scope,
+        "certificate": _read(certificate).decode(),
+        "new_password": new_password,
+    }
     _give(ask(config, data, "POST", f"/agents/{name}/factors", body), None, as_json=as_json)
 
 
@@ -105,12 +116,13 @@ def enrol_totp(
     role: OneRole,
     scope: Annotated[str | None, typer.Option(help="An auditor's: SYN, PP or inspection.")] = None,
     png: Annotated[Path | None, typer.Option(help="Write the QR code to this file.")] = None,
+    new_password: NewPassword = False,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give the agent's account of this role a one-time-code secret, as a QR code; SYN's roles alone take one."""
-    body = {"kind": "totp", "role": role, "scope": scope}
+    body = {"kind": "totp", "role": role, "scope": scope, "new_password": new_password}
     _give(ask(config, data, "POST", f"/agents/{name}/factors", body), png, as_json=as_json)
 
 

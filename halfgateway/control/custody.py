@@ -157,7 +157,10 @@ class Custody:
             raise InvalidRequest(str(error)) from error
 
     async def report_break_glass(self, number: int, text: str, by: Actor) -> None:
-        """What a sealed credential was used for. Raises InvalidRequest where no report is due."""
+        """What a sealed credential was used for, which ends its use. Raises InvalidRequest where no report is due."""
+        await self._break_glass.end_use(
+            number, traced=lambda number: self._tell(Kind.BREAK_GLASS_ENDED, by, {"number": number})
+        )
         try:
             await self._break_glass.report(
                 number,

@@ -129,6 +129,12 @@ async def test_first_accounts_are_traced_and_good_at_the_door(site: Site) -> Non
     by_card = {"id": OPERATOR, "password": operator["password"]}
     assert await site.logs_in(https, by_card) == 401
     assert await site.logs_in(https, by_card, card) == 200
+    lost, by_card = (
+        by_card,
+        by_card | {"password": (await site.agent("enrol-card", OPERATOR, *enrolled, "--new-password"))["password"]},
+    )
+    assert await site.logs_in(https, lost, card) == 401
+    assert await site.logs_in(https, by_card, card) == 200
     assert await site.logs_in(https, {"id": MACHINE, "password": machine["machine_secret"]}, machine_card) == 200
     assert site.node.end() == 0
 
@@ -155,4 +161,9 @@ async def test_what_cannot_be_is_refused_and_leaves_no_account(site: Site) -> No
     assert len(await site.trace()) == told
     certificate = ("--role", "operator", "--certificate", site.card(OPERATOR))
     await site.agent("enrol-card", OPERATOR, *certificate)
-    assert "déjà attribué" in await site.agent("enrol-card", "pp-0002", *certificate, code=1)
+    told = len(await site.trace())
+    for name in (OPERATOR, "pp-0002"):
+        assert "déjà attribué" in await site.agent("enrol-card", name, *certificate, code=1)
+    assert len(await site.trace()) == told
+    another = ("--role", "operator", "--certificate", site.card("pp-0002"))
+    assert (await site.agent("enrol-card", "pp-0002", *another))["password"], "the account was not made without one"

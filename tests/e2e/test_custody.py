@@ -89,6 +89,29 @@ async def test_a_sealed_credential_opens_an_hour_with_an_alarm_and_a_report_is_d
     assert sealed["password"] not in repr(await gateway.trace())
 
 
+async def test_an_officers_sealed_credential_makes_nothing_that_outlives_it_and_its_report_ends_it(
+    pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # C21, T10
+    gateway = pki.gateway
+    monkeypatch.setattr(auth.break_glass, "LASTS", timedelta(hours=1))
+    _, sealed = await gateway.call("officer", "POST", "/break-glass", {"role": "officer"})
+    credentials = {"id": sealed["account"], "password": sealed["password"]}
+    _, opened = await log_in(gateway, **credentials)
+    report = f"/break-glass/{sealed['number']}/report"
+    for lasting in (
+        *("/agents", "/agents/import", "/agents/bootstrap", "/agents/pp-1/factors", "/habilitations"),
+        *("/assertion-keys", "/recovery-codes", "/break-glass", report),
+    ):
+        assert await as_token(gateway, opened["token"], "POST", lasting, {"text": "Rien."}) == 403, lasting
+    assert await as_token(gateway, opened["token"], "GET", "/agents") == 200
+    assert (await gateway.call("officer", "POST", report, {"text": "Carte perdue."}))[0] == 204
+    assert await as_token(gateway, opened["token"], "GET", "/agents") == 401
+    assert (await log_in(gateway, **credentials))[0] == 401
+    about = [entry.kind for entry in await gateway.trace() if entry.detail.get("number") == sealed["number"]]
+    assert about[-2:] == [Kind.BREAK_GLASS_ENDED, Kind.BREAK_GLASS_REPORTED]
+
+
 async def test_a_recovery_code_counts_once_and_a_new_set_ends_the_old(pki: Pki) -> None:  # S04
     gateway = pki.gateway
     status, drawn = await gateway.call("auditor", "POST", "/recovery-codes")

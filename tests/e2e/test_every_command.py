@@ -359,7 +359,8 @@ async def at_rest(typist: Typist, demo: Path, folder: Path, sealed: int) -> None
     await typist.type("assertion-key revoke", "pp-2", "--reason", "perte", leaves=(Kind.ASSERTION_KEY_REVOKED,))
     await typist.type("crl import", folder / "crl.pem", leaves=(Kind.CONFIG_CHANGED,))
     await typist.type("break-glass issue", "--for", "ops", leaves=(Kind.BREAK_GLASS_ISSUED,))
-    await typist.type("break-glass report", str(sealed), "--text", "Panne.", leaves=(Kind.BREAK_GLASS_REPORTED,))
+    ends = (Kind.BREAK_GLASS_ENDED, Kind.BREAK_GLASS_REPORTED)
+    await typist.type("break-glass report", str(sealed), "--text", "Panne.", leaves=ends)
     begun = await typist.type(
         "intervention start", "--by", "technicien-4", "--reason", "disque", leaves=(Kind.INTERVENTION_STARTED,)
     )

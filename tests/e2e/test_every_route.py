@@ -229,7 +229,7 @@ async def custody(tour: Tour) -> None:
     await tour.call(None, "POST", "/login", opening, (Kind.AUTH_SUCCEEDED, Kind.BREAK_GLASS_USED))
     report = {"text": "Panne de l'annuaire."}
     path = f"/break-glass/{sealed['number']}/report"
-    await tour.call("officer", "POST", path, report, (Kind.BREAK_GLASS_REPORTED,))
+    await tour.call("officer", "POST", path, report, (Kind.BREAK_GLASS_REPORTED, Kind.BREAK_GLASS_ENDED))
     disk = {"person": "technicien-4", "reason": "remplacement d'un disque"}
     begun = await tour.call("ops", "POST", "/interventions", disk, (Kind.INTERVENTION_STARTED,))
     await tour.call("ops", "POST", f"/interventions/{begun['number']}/end", None, (Kind.INTERVENTION_ENDED,))

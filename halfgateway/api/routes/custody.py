@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auth.principals import Factor, Principal, Role
+from auth.principals import Principal, Role
 from auth.trace import Kind
 from halfgateway.api.custody_shapes import (
     MAX_CRL_BYTES,
@@ -23,7 +23,7 @@ from halfgateway.api.custody_shapes import (
     RevocationAnswer,
     RevocationPush,
 )
-from halfgateway.api.operation import Call, Forbidden, operation
+from halfgateway.api.operation import Call, operation
 from halfgateway.api.paths import API
 from halfgateway.api.ports import Custody
 from halfgateway.api.shapes import ById
@@ -57,6 +57,7 @@ class KeyRoutes:
         "POST",
         f"{API}/assertion-keys",
         summary="Put a key that PP declares on record",
+        lasting=True,
         roles={Role.OFFICER},
         status=201,
         errors=(TraceUnavailable,),
@@ -103,6 +104,7 @@ class KeyRoutes:
         "POST",
         f"{API}/recovery-codes",
         summary="Draw a new set of one's own recovery codes; those before count no more",
+        lasting=True,
         roles=_CODE_ROLES,
         status=201,
         errors=(TraceUnavailable,),
@@ -110,7 +112,6 @@ class KeyRoutes:
     )
     async def issue_recovery_codes(self, call: Call, principal: Principal) -> RecoveryCodeSet:
         """Draw them, and show them once."""
-        _refuse_the_sealed(principal)
         codes = await self._custody.issue_recovery_codes(
             principal.account, await self._custody.actor(principal, call.source)
         )
@@ -139,6 +140,7 @@ class BreakGlassRoutes:
         "POST",
         f"{API}/break-glass",
         summary="Make a sealed credential; its password is shown once",
+        lasting=True,
         roles={Role.OFFICER},
         status=201,
         errors=(TraceUnavailable,),
@@ -146,7 +148,6 @@ class BreakGlassRoutes:
     )
     async def issue_break_glass(self, call: Call, principal: Principal, body: BreakGlassRequest) -> BreakGlassSecret:
         """Make one, of the next number."""
-        _refuse_the_sealed(principal)
         sealed, password = await self._custody.issue_break_glass(
             body.role, await self._custody.actor(principal, call.source)
         )
@@ -155,11 +156,12 @@ class BreakGlassRoutes:
     @operation(
         "POST",
         f"{API}/break-glass/{{number}}/report",
-        summary="Report what a sealed credential was used for",
+        summary="Report what a sealed credential was used for, which ends its use",
+        lasting=True,
         roles={Role.OFFICER},
         status=204,
         errors=(TraceUnavailable,),
-        traces=(Kind.BREAK_GLASS_REPORTED,),
+        traces=(Kind.BREAK_GLASS_REPORTED, Kind.BREAK_GLASS_ENDED),
     )
     async def report_break_glass(self, call: Call, principal: Principal, path: ByNumber, body: Report) -> None:
         """Put the report on record."""
@@ -215,9 +217,3 @@ class InterventionRoutes:
         """Declare it."""
         ended = await self._custody.end_intervention(path.number, await self._custody.actor(principal, call.source))
         return InterventionShape.model_validate(ended)
-
-
-def _refuse_the_sealed(principal: Principal) -> None:
-    """An hour is an hour: what a sealed credential opened makes nothing that outlives it."""
-    if Factor.BREAK_GLASS in principal.factors:
-        raise Forbidden("Un accès de secours ne permet pas d'en établir d'autres.")
