@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth.errors import AccountConflictError, UnknownAccountError
+from auth.errors import AccountConflictError, AuthenticationError, FailureReason, UnknownAccountError
 from auth.principals import Attribution, Factor, Principal, Role
 from auth.records import SessionMaker, transaction
 from auth.sealing import Sealing
-from auth.tables import AccountRow, CertificateRow
+from auth.tables import AccountRow, CertificateRow, LoginSessionRow
 from camera_registry.clock import Clock
 from camera_registry.records import count_change
 
 _TOTP_PURPOSE = "totp secret"
 _HA1_MD5_PURPOSE = "digest HA1 MD5"
 _HA1_SHA256_PURPOSE = "digest HA1 SHA-256"
+_CERTIFICATE_PURPOSE = "certificate"
+_FALLS = "#"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,8 @@ class Account:
         """Tell whether nobody logs in with it any more."""
         return self.ended_at is not None and self.ended_at <= now
 
-    def principal(self, factors: Sequence[Factor]) -> Principal:
-        """See the account as one who proved these factors.
+    def principal(self, factors: Sequence[Factor], certificate: str | None = None) -> Principal:
+        """See the account as one who proved these factors, one of them by the certificate of this name.
 
         The level of attribution is what they allow by themselves: card and password make
         ``agent-authenticated``, a machine is ``machine-only`` until it brings an agent's assertion, and
@@ -60,6 +62,7 @@ class Account:
             attribution=_ATTRIBUTIONS.get(frozenset(factors)),
             factors=tuple(factor.value for factor in factors),
             scope=self.scope,
+            certificate=certificate,
         )
 
 
@@ -88,6 +91,15 @@ class DigestSecret:
             ha1_md5=hashlib.md5(a1, usedforsecurity=False).hexdigest(),
             ha1_sha256=hashlib.sha256(a1).hexdigest(),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class BoundCertificate:
+    """A certificate by which an account has proved itself."""
+
+    name: str
+    account: str
+    der: bytes
 
 
 class AccountRepository:
@@ -147,12 +159,16 @@ class AccountRepository:
                 raise UnknownAccountError(account_id)
 
     async def set_password_hash(self, account_id: str, password_hash: str) -> None:
-        """Replace the password's hash.
+        """Replace the password's hash, and end what was logged in by the former.
 
         Raises:
             UnknownAccountError: there is no such account.
         """
-        await self._change(account_id, password_hash=password_hash)
+        change = update(AccountRow).where(AccountRow.id == account_id).values(password_hash=password_hash)
+        async with transaction(self._sessions) as session:
+            if await session.scalar(change.returning(AccountRow.id)) is None:
+                raise UnknownAccountError(account_id)
+            await session.execute(delete(LoginSessionRow).where(LoginSessionRow.account_id == account_id))
 
     async def set_totp_secret(self, account_id: str, secret: str) -> None:
         """Enrol a base32 secret, sealed; codes already accepted for the old one count no more.
@@ -214,6 +230,7 @@ class AccountRepository:
             pseudonym=self._sealing.pseudonym(certificate_der),
             account_id=account_id,
             bound_at=self._clock.now(),
+            sealed=self._sealing.seal(certificate_der, owner=account_id, purpose=_CERTIFICATE_PURPOSE),
         )
         async with transaction(self._sessions) as session:
             session.add(row)
@@ -221,10 +238,54 @@ class AccountRepository:
 
     async def owner_of_certificate(self, certificate_der: bytes) -> str | None:
         """Return the id of the account that the certificate is bound to, or None."""
-        pseudonym = self._sealing.pseudonym(certificate_der)
         async with transaction(self._sessions) as session:
-            row = await session.get(CertificateRow, pseudonym)
+            row = await session.get(CertificateRow, self._sealing.pseudonym(certificate_der))
             return None if row is None else row.account_id
+
+    async def prove_certificate(self, account_id: str, certificate_der: bytes) -> str:
+        """Return the name of a certificate that was found good, if it is this account's.
+
+        The name is its keyed pseudonym, and how often it had fallen before: what it opens now does not end with that.
+
+        Raises:
+            AuthenticationError: it is bound to no account, or to another.
+        """
+        async with transaction(self._sessions) as session:
+            row = await session.get(CertificateRow, self._sealing.pseudonym(certificate_der))
+            if row is None or row.account_id != account_id:
+                raise AuthenticationError(FailureReason.CERTIFICATE_NOT_BOUND, account=account_id)
+            if row.sealed is None:
+                row.sealed = self._sealing.seal(certificate_der, owner=account_id, purpose=_CERTIFICATE_PURPOSE)
+            return _name(row.pseudonym, row.falls)
+
+    async def certificates_in_use(self, also: Collection[str]) -> list[BoundCertificate]:
+        """Return the certificates of the logins that stand, and those of these names; none that has fallen."""
+        by_a_login = select(LoginSessionRow.certificate).where(LoginSessionRow.certificate.is_not(None))
+        async with transaction(self._sessions) as session:
+            names = {*also, *await session.scalars(by_a_login)}
+            pseudonyms = {name.partition(_FALLS)[0] for name in names if name is not None}
+            rows = await session.scalars(select(CertificateRow).where(CertificateRow.pseudonym.in_(pseudonyms)))
+            used = [row for row in rows if _name(row.pseudonym, row.falls) in names and row.sealed is not None]
+            return [self._bound(row) for row in used]
+
+    async def let_certificate_fall(self, name: str) -> bool:
+        """Note, for every node, that a certificate is good no longer, and end the logins that it opened.
+
+        False where that was known.
+        """
+        pseudonym, _, falls = name.partition(_FALLS)
+        standing = (CertificateRow.pseudonym == pseudonym, CertificateRow.falls == int(falls))
+        fall = update(CertificateRow).where(*standing).values(falls=CertificateRow.falls + 1)
+        async with transaction(self._sessions) as session:
+            await count_change(session)
+            is_news = await session.scalar(fall.returning(CertificateRow.account_id)) is not None
+            await session.execute(delete(LoginSessionRow).where(LoginSessionRow.certificate == name))
+        return is_news
+
+    def _bound(self, row: CertificateRow) -> BoundCertificate:
+        sealed = row.sealed or b""
+        der = self._sealing.unseal(sealed, owner=row.account_id, purpose=_CERTIFICATE_PURPOSE)
+        return BoundCertificate(_name(row.pseudonym, row.falls), row.account_id, der)
 
     def _digest_secret(self, row: AccountRow) -> DigestSecret | None:
         if row.digest_realm is None or row.ha1_md5_sealed is None or row.ha1_sha256_sealed is None:
@@ -255,6 +316,15 @@ def account_from_row(row: AccountRow) -> Account:
         password_hash=row.password_hash,
         ended_at=row.ended_at,
     )
+
+
+def fallen_names(row: CertificateRow) -> Iterator[str]:
+    """The names by which a certificate has fallen."""
+    return (_name(row.pseudonym, falls) for falls in range(row.falls))
+
+
+def _name(pseudonym: str, falls: int) -> str:
+    return f"{pseudonym}{_FALLS}{falls}"
 
 
 async def _flush_or_conflict(session: AsyncSession, message: str) -> None:

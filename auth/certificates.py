@@ -6,9 +6,7 @@ decided here, because a handshake that fails tells nobody why.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
@@ -18,23 +16,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from auth.errors import AuthenticationError, FailureReason
 from auth.revocation import is_about, is_signed_by, load_revocation_lists, scope_of
 from camera_registry.clock import Clock
-
-MAX_REMEMBERED_CERTIFICATES = 2_000
-"""Certificates that have opened something: more than a prefecture's control rooms have cards. When full, the one that
-was used longest ago is forgotten: its next use is verified all the same, what it has open is not ended early."""
-
-_SAYS_NOTHING_OF_THE_CERTIFICATE = frozenset(
-    {FailureReason.REVOCATION_UNKNOWN, FailureReason.REVOCATION_UNTRUSTED, FailureReason.REVOCATION_STALE}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Fallen:
-    """A certificate by which an account proved itself, and that is good no longer."""
-
-    certificate_der: bytes
-    account: str
-    reason: FailureReason
 
 
 class CertificateVerifier:
@@ -53,7 +34,6 @@ class CertificateVerifier:
         self._authorities = tuple(authorities)
         self._revocation_lists = tuple(revocation_lists)
         self._clock = clock
-        self._accepted: OrderedDict[bytes, str] = OrderedDict()
 
     @classmethod
     def from_pem(cls, authorities_pem: bytes, revocation_lists_pem: bytes, clock: Clock) -> CertificateVerifier:
@@ -97,32 +77,6 @@ class CertificateVerifier:
                     newest[subject] = min(used, newest.get(subject, used))
         return max(newest.values(), default=None)
 
-    def remember(self, certificate_der: bytes, account: str) -> None:
-        """Note that ``account`` has proved itself by this certificate: what it opened ends with it (S12)."""
-        self._accepted[certificate_der] = account
-        self._accepted.move_to_end(certificate_der)
-        if len(self._accepted) > MAX_REMEMBERED_CERTIFICATES:
-            self._accepted.popitem(last=False)
-
-    def fallen(self) -> list[Fallen]:
-        """Say which of the certificates remembered are good no longer. Takes a while; may run in a thread.
-
-        A missing or stale revocation list lets nobody in, and ends nothing that runs: it says nothing against
-        the certificate.
-        """
-        found: list[Fallen] = []
-        for certificate_der, account in tuple(self._accepted.items()):
-            try:
-                self.verify(certificate_der)
-            except AuthenticationError as error:
-                if error.reason not in _SAYS_NOTHING_OF_THE_CERTIFICATE:
-                    found.append(Fallen(certificate_der, account, error.reason))
-        return found
-
-    def forget(self, certificate_der: bytes) -> None:
-        """What this certificate opened has been ended."""
-        self._accepted.pop(certificate_der, None)
-
     def verify(self, certificate_der: bytes) -> None:
         """Accept the certificate or say why not.
 
@@ -154,10 +108,6 @@ class CertificateVerifier:
         except ValueError as error:
             raise AuthenticationError(FailureReason.CERTIFICATE_UNREADABLE) from error
         return certificate, self._issuer_of(certificate)
-
-    def remembered(self) -> list[tuple[bytes, str]]:
-        """The certificates that have opened something, each with its account."""
-        return list(self._accepted.items())
 
     def _issuer_of(self, certificate: x509.Certificate) -> x509.Certificate:
         """Of several that could have (one renewed with the same key), one in its dates if there is one."""

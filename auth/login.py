@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from auth.accounts import Account, AccountRepository
+from auth.acquaintances import Acquaintances
 from auth.break_glass import BreakGlassRegister, is_break_glass
 from auth.errors import AuthenticationError, FailureReason
 from auth.passwords import Passwords
@@ -18,7 +19,7 @@ from auth.possession import CertificateProof
 from auth.principals import Factor, Role
 from auth.recovery_codes import RecoveryCodes, is_recovery_code
 from auth.sessions import OpenedSession, Sessions
-from auth.throttle import Throttle
+from auth.throttle import Throttle, acquaintance
 from auth.totp import find_step
 from camera_registry.clock import Clock
 
@@ -58,6 +59,7 @@ class Login:
         recovery_codes: RecoveryCodes,
         break_glass: BreakGlassRegister,
         throttle: Throttle,
+        acquaintances: Acquaintances,
         clock: Clock,
     ) -> None:
         self._accounts = accounts
@@ -67,6 +69,7 @@ class Login:
         self._recovery_codes = recovery_codes
         self._break_glass = break_glass
         self._throttle = throttle
+        self._acquaintances = acquaintances
         self._clock = clock
 
     async def authenticate(self, credentials: Credentials, *, source: str) -> OpenedSession:
@@ -77,7 +80,9 @@ class Login:
             ThrottledError: this source, or strangers to this account, have failed too often.
             RecordsUnavailableError: the accounts cannot be read.
         """
-        attempt = self._throttle.begin(source, credentials.account_id, credentials.certificate_der)
+        who = (source, credentials.account_id, credentials.certificate_der)
+        known = await self._acquaintances.includes(acquaintance(*who))
+        attempt = self._throttle.begin(*who, known=known)
         account = await self._account_with_password(credentials)
         if is_break_glass(account.id):
             sealed, ends_at = await self._break_glass.use(account.id)
@@ -85,11 +90,12 @@ class Login:
             opened = await self._sessions.open(account, (Factor.BREAK_GLASS,), until=ends_at)
             return replace(opened, break_glass=sealed.number)
         try:
-            second = await self._prove_second_factor(account, credentials)
+            second, certificate = await self._prove_second_factor(account, credentials)
         except AuthenticationError as failure:
             raise AuthenticationError(failure.reason, account=account.id) from failure
         self._throttle.succeeded(attempt)
-        return await self._sessions.open(account, _ordered(second))
+        await self._acquaintances.add(acquaintance(*who))
+        return await self._sessions.open(account, _ordered(second), certificate=certificate)
 
     async def _account_with_password(self, credentials: Credentials) -> Account:
         account = await self._accounts.find(credentials.account_id)
@@ -103,17 +109,18 @@ class Login:
             raise AuthenticationError(FailureReason.ACCOUNT_ENDED, account=account.id)
         return account
 
-    async def _prove_second_factor(self, account: Account, credentials: Credentials) -> Factor:
+    async def _prove_second_factor(self, account: Account, credentials: Credentials) -> tuple[Factor, str | None]:
+        """The factor, and the certificate's name where it is one."""
         allowed = SECOND_FACTORS[account.role]
         if Factor.TOTP in allowed and credentials.totp is not None:
             if is_recovery_code(credentials.totp):
                 await self._use_recovery_code(account, credentials.totp)
-                return Factor.RECOVERY_CODE
+                return Factor.RECOVERY_CODE, None
             await self._prove_code(account, credentials.totp)
-            return Factor.TOTP
+            return Factor.TOTP, None
         if credentials.certificate_der is not None:
-            await self._certificates.require(account.id, credentials.certificate_der)
-            return Factor.CERTIFICATE if Factor.CERTIFICATE in allowed else Factor.CARD
+            certificate = await self._certificates.require(account.id, credentials.certificate_der)
+            return Factor.CERTIFICATE if Factor.CERTIFICATE in allowed else Factor.CARD, certificate
         raise AuthenticationError(_MISSING.get(allowed, FailureReason.SECOND_FACTOR_MISSING))
 
     async def _prove_code(self, account: Account, code: str) -> None:

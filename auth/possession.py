@@ -1,11 +1,13 @@
-"""The proof by certificate: it counts, nobody has revoked it, and it is this account's own (C08, C09, S02)."""
+"""The proof by certificate: it counts, nobody has revoked it, and it is this account's own (C08, C09, S02, S12)."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from auth.accounts import AccountRepository
-from auth.certificates import CertificateVerifier, Fallen
+from auth.accounts import AccountRepository, BoundCertificate
+from auth.certificates import CertificateVerifier
 from auth.errors import AuthenticationError, FailureReason
 from auth.ocsp import OnlineStatus
 
@@ -13,8 +15,25 @@ QUESTIONS_AT_ONCE = 16
 """Put to responders of what is in use: a silent one holds each up for its time limit, and not one after the other."""
 
 _SAYS_NOTHING_OF_THE_CERTIFICATE = frozenset(
-    {FailureReason.OCSP_UNAVAILABLE, FailureReason.OCSP_STALE, FailureReason.OCSP_UNTRUSTED}
+    {
+        FailureReason.REVOCATION_UNKNOWN,
+        FailureReason.REVOCATION_UNTRUSTED,
+        FailureReason.REVOCATION_STALE,
+        FailureReason.OCSP_UNAVAILABLE,
+        FailureReason.OCSP_STALE,
+        FailureReason.OCSP_UNTRUSTED,
+    }
 )
+"""A missing or stale list lets nobody in, as does a responder that does not answer or in whose name somebody else does;
+neither ends what runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fallen:
+    """A certificate by which an account proved itself, and that is good no longer."""
+
+    certificate: BoundCertificate
+    reason: FailureReason
 
 
 class CertificateProof:
@@ -27,17 +46,15 @@ class CertificateProof:
         self._verifier = verifier
         self._online = online
 
-    async def require(self, account_id: str, certificate_der: bytes) -> None:
-        """Return if the certificate is good and bound to the account; it is then followed for as long as it is used.
+    async def require(self, account_id: str, certificate_der: bytes) -> str:
+        """Return the certificate's name if it is good and bound to the account.
 
         Raises:
             AuthenticationError: with the reason.
             RecordsUnavailableError: the bindings cannot be read.
         """
         await self.require_good(certificate_der)
-        if await self._accounts.owner_of_certificate(certificate_der) != account_id:
-            raise AuthenticationError(FailureReason.CERTIFICATE_NOT_BOUND)
-        self._verifier.remember(certificate_der, account_id)
+        return await self._accounts.prove_certificate(account_id, certificate_der)
 
     async def require_good(self, certificate_der: bytes) -> None:
         """Return if the certificate counts, whosever it is. Raises AuthenticationError."""
@@ -45,25 +62,32 @@ class CertificateProof:
         if self._online is not None:
             await self._online.require_good(*self._verifier.authority_of(certificate_der))
 
-    async def fallen_online(self) -> list[Fallen]:
-        """Say which of the certificates in use their responders call good no longer.
+    def fallen(self, used: Iterable[BoundCertificate]) -> list[Fallen]:
+        """Say which of these the lists call good no longer. Takes a while; may run in a thread."""
+        found: list[Fallen] = []
+        for certificate in used:
+            try:
+                self._verifier.verify(certificate.der)
+            except AuthenticationError as error:
+                found += _fallen(certificate, error)
+        return found
 
-        A responder that does not answer, or in whose name somebody else does, lets nobody in, and ends nothing that
-        runs.
-        """
+    async def fallen_online(self, used: Iterable[BoundCertificate]) -> list[Fallen]:
+        """Say which of these their responders call good no longer."""
         if self._online is None:
             return []
         turn = asyncio.Semaphore(QUESTIONS_AT_ONCE)
-        asked = [self._fallen_of(self._online, turn, *used) for used in self._verifier.remembered()]
-        return [fallen for fallen in await asyncio.gather(*asked) if fallen is not None]
+        answers = await asyncio.gather(*(self._ask(self._online, turn, certificate) for certificate in used))
+        return [fallen for answer in answers for fallen in answer]
 
-    async def _fallen_of(
-        self, online: OnlineStatus, turn: asyncio.Semaphore, certificate_der: bytes, account: str
-    ) -> Fallen | None:
+    async def _ask(self, online: OnlineStatus, turn: asyncio.Semaphore, certificate: BoundCertificate) -> list[Fallen]:
         async with turn:
             try:
-                await online.require_good(*self._verifier.authority_of(certificate_der))
+                await online.require_good(*self._verifier.authority_of(certificate.der))
             except AuthenticationError as error:
-                if error.reason not in _SAYS_NOTHING_OF_THE_CERTIFICATE:
-                    return Fallen(certificate_der, account, error.reason)
-        return None
+                return _fallen(certificate, error)
+        return []
+
+
+def _fallen(certificate: BoundCertificate, error: AuthenticationError) -> list[Fallen]:
+    return [] if error.reason in _SAYS_NOTHING_OF_THE_CERTIFICATE else [Fallen(certificate, error.reason)]

@@ -40,7 +40,8 @@ class Factor(StrEnum):
 class Principal:
     """Who asks: what policy, services and the trace are given; it holds no secret and no name.
 
-    ``assertion_key`` is the id of the key that signed the agent's assertion, where one was brought (C08).
+    ``assertion_key`` is the id of the key that signed the agent's assertion, where one was brought (C08);
+    ``certificate`` the name of the certificate by which they came, where they showed one (S12): no subject is in it.
     """
 
     account: str
@@ -52,3 +53,4 @@ class Principal:
     factors: tuple[str, ...]
     scope: str | None
     assertion_key: str | None = None
+    certificate: str | None = None

@@ -11,11 +11,12 @@ from uuid import uuid4
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from auth.accounts import fallen_names
 from auth.assertion_tables import AssertionKeyRow
 from auth.principals import Role
 from auth.reservation_tables import ReservationRow
 from auth.rights import Action, Administration, Block, BlockKind, Designation, Habilitation, Reservation, Rights
-from auth.tables import AccountRow, BlockRow, ConfirmationRow, DesignationRow, HabilitationRow
+from auth.tables import AccountRow, BlockRow, CertificateRow, ConfirmationRow, DesignationRow, HabilitationRow
 from camera_registry.order_store import perimeter_from, perimeter_text, recorded_orders
 from camera_registry.records import revision
 
@@ -38,6 +39,7 @@ async def read_rights(session: AsyncSession, now: datetime, sites: frozenset[str
     blocks = await session.scalars(select(BlockRow).where(BlockRow.lifted_at.is_(None)))
     ended = await session.scalars(select(AccountRow.id).where(AccountRow.ended_at.is_not(None)))
     revoked = await session.scalars(select(AssertionKeyRow.kid).where(AssertionKeyRow.revoked_at.is_not(None)))
+    fallen = await session.scalars(select(CertificateRow).where(CertificateRow.falls > 0))
     reservations = await session.scalars(open_reservations())
     orders = [each.order for each in await recorded_orders(session)]
     return Rights(
@@ -48,6 +50,7 @@ async def read_rights(session: AsyncSession, now: datetime, sites: frozenset[str
         sites=sites,
         ended_accounts=frozenset(ended),
         revoked_assertion_keys=frozenset(revoked),
+        fallen_certificates=frozenset(name for row in fallen for name in fallen_names(row)),
         reservations=tuple(map(reservation_from, reservations)),
         revision=number,
     )

@@ -200,7 +200,8 @@ class ConventionOnRecord:
 class Rights:
     """All of it at one instant. ``sites`` are the viewing sites that PP has declared (annex 6).
 
-    ``ended_accounts`` have ended, ``revoked_assertion_keys`` are keys whose signatures count no more.
+    ``ended_accounts`` have ended, ``revoked_assertion_keys`` are keys whose signatures count no more,
+    ``fallen_certificates`` the names of certificates that some node has found good no longer.
     ``reservations`` were not ended, and may have lapsed.
     """
 
@@ -211,6 +212,7 @@ class Rights:
     sites: frozenset[str] = frozenset()
     ended_accounts: frozenset[str] = frozenset()
     revoked_assertion_keys: frozenset[str] = frozenset()
+    fallen_certificates: frozenset[str] = frozenset()
     reservations: tuple[Reservation, ...] = ()
     on_record: ConventionOnRecord = field(default_factory=ConventionOnRecord)
     revision: int = 0

@@ -82,11 +82,17 @@ class Sessions:
         self._absolute = absolute
 
     async def open(
-        self, account: Account, factors: tuple[Factor, ...], *, until: datetime | None = None
+        self,
+        account: Account,
+        factors: tuple[Factor, ...],
+        *,
+        until: datetime | None = None,
+        certificate: str | None = None,
     ) -> OpenedSession:
         """Open a session for one who proved these factors, at the longest ``until`` then.
 
-        Sessions past their absolute expiry are forgotten; an idle one still tells that its login stands.
+        It ends with ``certificate``, the name of the one that was shown. Sessions past their absolute expiry are
+        forgotten; an idle one still tells that its login stands.
         """
         now = self._clock.now()
         expires_at = now + self._absolute if until is None else min(until, now + self._absolute)
@@ -95,6 +101,7 @@ class Sessions:
             token_sha256=_hashed(token),
             account_id=account.id,
             factors=" ".join(factors),
+            certificate=certificate,
             opened_at=now,
             last_used_at=now,
             expires_at=expires_at,
@@ -103,7 +110,7 @@ class Sessions:
             await session.execute(delete(LoginSessionRow).where(LoginSessionRow.expires_at <= now))
             await _end_oldest(session, account.id)
             session.add(row)
-        return OpenedSession(token, expires_at, account.principal(factors))
+        return OpenedSession(token, expires_at, account.principal(factors, certificate))
 
     async def resolve(self, token: str) -> Principal:
         """Return who holds the token.
@@ -132,7 +139,8 @@ class Sessions:
                     .where(LoginSessionRow.token_sha256 == row.token_sha256)
                     .values(last_used_at=now)
                 )
-            return account_from_row(owner).principal([Factor(factor) for factor in row.factors.split()])
+            factors = [Factor(factor) for factor in row.factors.split()]
+            return account_from_row(owner).principal(factors, row.certificate)
 
     async def agents_logged_in(self, agents: Collection[str]) -> frozenset[str]:
         """Return those of the agents of whom a login stands: not ended, nor past its absolute expiry.
@@ -203,4 +211,4 @@ async def _end_oldest(session: AsyncSession, account_id: str) -> None:
 
 def _hashed(token: str) -> str:
     """A token has 256 bits of chance: one SHA-256 keeps it secret, and needs no salt."""
-    return hashlib.sha256(token[:_MAX_TOKEN_CHARS].encode()).hexdigest()
+    return hashlib.sha256(token[:_MAX_TOKEN_CHARS].encode(errors="surrogateescape")).hexdigest()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text, text
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from camera_registry.sql import Base, UtcDateTime
 
 ACCOUNT_ID_CHARS = 64
 HEX_SHA256_CHARS = 64
+CERTIFICATE_NAME_CHARS = 80
 SERVICE_CHARS = 128
 REFERENCE_CHARS = 128
 REASON_CHARS = 500
@@ -42,26 +43,42 @@ class AccountRow(Base):
 
 
 class CertificateRow(Base):
-    """A certificate, by its keyed pseudonym; the primary key binds it to one account at most (C09)."""
+    """A certificate, by its keyed pseudonym; the primary key binds it to one account at most (C09).
+
+    ``sealed`` is the certificate itself, for whoever asks later whether it is still good; ``falls`` how often it was
+    found not to be.
+    """
 
     __tablename__ = "account_certificates"
 
     pseudonym: Mapped[str] = mapped_column(String(HEX_SHA256_CHARS), primary_key=True)
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
     bound_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    falls: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
 
 
 class LoginSessionRow(Base):
-    """A login that still runs, by the SHA-256 of its token."""
+    """A login that still runs, by the SHA-256 of its token; ``certificate`` names the one it showed."""
 
     __tablename__ = "login_sessions"
 
     token_sha256: Mapped[str] = mapped_column(String(HEX_SHA256_CHARS), primary_key=True)
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
     factors: Mapped[str] = mapped_column(String(64))
+    certificate: Mapped[str | None] = mapped_column(String(CERTIFICATE_NAME_CHARS))
     opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class AcquaintanceRow(Base):
+    """An account that came in from a source, by a certificate or without: the hash of these three (S03)."""
+
+    __tablename__ = "acquaintances"
+
+    acquaintance_sha256: Mapped[str] = mapped_column(String(HEX_SHA256_CHARS), primary_key=True)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
 class DesignationRow(Base):

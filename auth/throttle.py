@@ -2,7 +2,8 @@
 
 Two rules. Who has come in before as this account, from this source and by this certificate, has a budget of their
 own that nobody else can spend. Everybody else shares the budget of their source and, without a certificate, that of
-the strangers to this account. Names that no account has are counted like those that one has.
+the strangers to this account. Names that no account has are counted like those that one has. Who has come in before
+is for the caller to know (:mod:`auth.acquaintances`).
 """
 
 from __future__ import annotations
@@ -28,9 +29,6 @@ FAILURES_PER_MINUTE_OF_ACQUAINTANCE = 10
 MAX_BUDGETS = 10_000
 """Budgets remembered, about 2 MB; when full the one used longest ago is forgotten, and starts afresh."""
 
-MAX_ACQUAINTANCES = 10_000
-"""Accounts with the sources from which they came in. When full, the one that came longest ago is a stranger again."""
-
 _IPV6_CUSTOMER_PREFIX = 64
 
 
@@ -46,7 +44,6 @@ class _Budget:
 class Attempt:
     """One attempt that was counted, and against which budgets."""
 
-    acquaintance: str
     budgets: tuple[tuple[str, int], ...]
 
 
@@ -61,34 +58,29 @@ class Throttle:
         self._clock = clock
         self._per_source = failures_per_minute
         self._budgets: OrderedDict[str, _Budget] = OrderedDict()
-        self._acquaintances: OrderedDict[str, None] = OrderedDict()
 
-    def begin(self, source: str, account: str, certificate_der: bytes | None = None) -> Attempt:
-        """Count one attempt to come in as ``account``, which need not exist.
+    def begin(self, source: str, account: str, certificate_der: bytes | None = None, *, known: bool = False) -> Attempt:
+        """Count one attempt to come in as ``account``, which need not exist, by one who is ``known`` or a stranger.
 
         Raises:
             ThrottledError: one of its budgets has nothing left.
         """
-        origin, name = _customer(source), _digest(account.encode())
-        acquaintance = f"{name} {origin} {_digest(certificate_der or b'')}"
-        if acquaintance in self._acquaintances:
-            counted = [(f"known {acquaintance}", FAILURES_PER_MINUTE_OF_ACQUAINTANCE)]
+        if known:
+            name = acquaintance(source, account, certificate_der)
+            counted = [(f"known {name}", FAILURES_PER_MINUTE_OF_ACQUAINTANCE)]
         else:
-            counted = [(f"source {origin}", self._per_source)]
-            counted += [] if certificate_der else [(f"strangers to {name}", FAILURES_PER_MINUTE_OF_STRANGERS)]
-        attempt = Attempt(acquaintance, tuple(counted))
+            counted = [(f"source {_customer(source)}", self._per_source)]
+            to_whom = f"strangers to {_digest(account.encode())}"
+            counted += [] if certificate_der else [(to_whom, FAILURES_PER_MINUTE_OF_STRANGERS)]
+        attempt = Attempt(tuple(counted))
         self._take(attempt.budgets)
         return attempt
 
     def succeeded(self, attempt: Attempt) -> None:
-        """Give back what an attempt took that turned out well; its source is an acquaintance from now on."""
+        """Give back what an attempt took that turned out well."""
         for key, capacity in attempt.budgets:
             budget = self._refilled(key, capacity)
             budget.left = min(capacity, budget.left + 1)
-        self._acquaintances[attempt.acquaintance] = None
-        self._acquaintances.move_to_end(attempt.acquaintance)
-        if len(self._acquaintances) > MAX_ACQUAINTANCES:
-            self._acquaintances.popitem(last=False)
 
     def count_failure(self, source: str) -> None:
         """Count an attempt that has failed already, where secrets are too long to be guessed (RTSP Digest).
@@ -99,14 +91,15 @@ class Throttle:
         self._take(((f"source {_customer(source)}", self._per_source),))
 
     def _take(self, counted: tuple[tuple[str, int], ...]) -> None:
-        budgets = [self._refilled(key, capacity) for key, capacity in counted]
-        spent = [budget for budget in budgets if budget.left < 1]
-        if spent:
-            just_locked = not all(budget.locked for budget in spent)
-            for budget in spent:
-                budget.locked = True
-            retry_after_s = max(math.ceil((1 - budget.left) * 60 / budget.capacity) for budget in spent)
-            raise ThrottledError(retry_after_s=retry_after_s, just_locked=just_locked)
+        """Of each one, or of none: a source that has nothing left makes no budget of any account's."""
+        budgets: list[_Budget] = []
+        for key, capacity in counted:
+            budget = self._refilled(key, capacity)
+            if budget.left < 1:
+                just_locked, budget.locked = not budget.locked, True
+                retry_after_s = math.ceil((1 - budget.left) * 60 / capacity)
+                raise ThrottledError(retry_after_s=retry_after_s, just_locked=just_locked)
+            budgets.append(budget)
         for budget in budgets:
             budget.left -= 1
 
@@ -121,6 +114,11 @@ class Throttle:
         if len(self._budgets) > MAX_BUDGETS:
             self._budgets.popitem(last=False)
         return budget
+
+
+def acquaintance(source: str, account: str, certificate_der: bytes | None) -> str:
+    """Name who comes as an account, from a source, by a certificate or without."""
+    return f"{_digest(account.encode())} {_customer(source)} {_digest(certificate_der or b'')}"
 
 
 def _digest(data: bytes) -> str:

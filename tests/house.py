@@ -13,6 +13,7 @@ from typing import Literal
 from argon2 import PasswordHasher
 
 from auth.accounts import AccountRepository
+from auth.acquaintances import Acquaintances
 from auth.break_glass import BreakGlassRegister
 from auth.certificates import CertificateVerifier
 from auth.demo_authority import DemoAuthority
@@ -101,6 +102,7 @@ async def open_house(database: Database, clock: Clock, folder: Path) -> AsyncIte
         recovery_codes=recovery_codes,
         break_glass=break_glass,
         throttle=Throttle(clock),
+        acquaintances=Acquaintances(database.sessions, clock),
         clock=clock,
     )
     enrolment = Enrolment(accounts, hashing, random_bytes=secrets.token_bytes)

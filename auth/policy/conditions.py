@@ -17,6 +17,9 @@ from camera_registry.orders import Order
 WATCHING_ROLES = frozenset({Role.OPERATOR, Role.MACHINE})
 """Who may ask for a stream (interface.md)."""
 
+CERTIFICATE_FALLEN = "certificate-fallen"
+"""The reason of whoever came by a certificate that was revoked, has expired or is trusted no longer."""
+
 
 def _text(text: str) -> Callable[[Case], str]:
     return lambda _: text
@@ -173,6 +176,15 @@ CONDITIONS: tuple[Condition, ...] = (
         lambda case: case.requester.account not in case.rights.ended_accounts,
         _NOT_HABILITATED,
         standing=True,
+    ),
+    Condition(
+        About.REQUESTER,
+        "the certificate by which they came, if any, is good still",
+        CERTIFICATE_FALLEN,
+        "not-habilitated",
+        "S02, S12",
+        lambda case: case.requester.certificate not in case.rights.fallen_certificates,
+        _NOT_HABILITATED,
     ),
     Condition(
         About.REQUESTER,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from auth.acquaintances import Acquaintances
 from auth.errors import RecordsUnavailableError
 from auth.login import Login
 from auth.possession import CertificateProof
@@ -130,6 +131,7 @@ class Answering:
             recovery_codes=self.records.recovery_codes,
             break_glass=self.records.break_glass,
             throttle=self.control.throttle,
+            acquaintances=Acquaintances(self.records.database.sessions, self.clock),
             clock=self.clock,
         )
 

@@ -182,7 +182,7 @@ async def _start(
     life.push_async_callback(_end_streams, control)
     sessions = Sessions(records.database.sessions, clock, random_bytes=secrets.token_bytes)
     survey = await _begin_survey(configuration, records, control, onvif)
-    watch = CertificateWatch(tls, certificates, proof, control, sessions) if tls is not None else None
+    watch = CertificateWatch(tls, certificates, proof, control, records.accounts) if tls is not None else None
     in_force = ConfigurationInForce(
         configuration, file, Parts(records, control, onvif, survey, tls, watch, clock, enforcement.renew)
     )

@@ -8,14 +8,15 @@ import ssl
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from cryptography import x509
 
+from auth.accounts import AccountRepository, BoundCertificate
 from auth.certificates import CertificateVerifier
 from auth.errors import RecordsUnavailableError
-from auth.possession import CertificateProof
+from auth.possession import CertificateProof, Fallen
 from auth.revocation import load_revocation_lists
-from auth.sessions import Sessions
 from auth.trace import Draft, Kind
 from halfgateway.app.door import Control
 from halfgateway.config import ConfigurationError, TlsSection
@@ -124,7 +125,11 @@ class TlsFiles:
 
 
 class CertificateWatch:
-    """Follows the files, and ends what was opened by a certificate that is good no longer."""
+    """Follows the files, and ends what was opened by a certificate that is good no longer, on whichever node it runs.
+
+    What runs here ends at once, without the records. That the certificate has fallen is put on record, so that its
+    logins end and every node ends what it serves by it.
+    """
 
     def __init__(
         self,
@@ -132,14 +137,15 @@ class CertificateWatch:
         verifier: CertificateVerifier,
         proof: CertificateProof,
         control: Control,
-        sessions: Sessions,
+        accounts: AccountRepository,
     ) -> None:
         self._files = files
         self._proof = proof
         self._verifier = verifier
         self._control = control
-        self._sessions = sessions
-        self._owed: set[str] = set()
+        self._accounts = accounts
+        self._in_use: list[BoundCertificate] = []
+        self._owed: dict[str, Fallen] = {}
         self._alarms = 0
         self._unverified_s = CHECK_DATES_S
 
@@ -147,8 +153,8 @@ class CertificateWatch:
         """Other authorities or lists are in use: hold what runs against them at the next look."""
         self._unverified_s = CHECK_DATES_S
 
-    async def run(self) -> None:
-        """Keep going until cancelled."""
+    async def run(self) -> NoReturn:
+        """Hold certificates against files and dates until cancelled."""
         while True:
             await asyncio.sleep(CHECK_FILES_S)
             self._unverified_s += CHECK_FILES_S
@@ -158,8 +164,14 @@ class CertificateWatch:
             if changed or self._unverified_s >= CHECK_DATES_S:
                 self._unverified_s = 0.0
                 self._warn_of_age()
-                await self._end_what_has_fallen()
-            await self._close_sessions()
+                self._end(await asyncio.to_thread(self._proof.fallen, await self._used()))
+            await self._put_on_record()
+
+    async def ask_responders(self) -> NoReturn:
+        """Hold certificates against what their responders say, until cancelled: by itself, for one may be silent."""
+        while True:
+            await asyncio.sleep(CHECK_DATES_S)
+            self._end(await self._proof.fallen_online(await self._used()))
 
     def _warn_of_age(self) -> None:
         used = self._verifier.used_life() or 0.0
@@ -169,24 +181,34 @@ class CertificateWatch:
             log.log(level, "crl.ageing used_percent=%d", used * 100)
         self._alarms = passed
 
-    async def _end_what_has_fallen(self) -> None:
-        for fallen in [*await asyncio.to_thread(self._verifier.fallen), *await self._proof.fallen_online()]:
-            self._verifier.forget(fallen.certificate_der)
-            self._owed.add(fallen.account)
-            detail = {"reason": fallen.reason.value}
-            self._control.tracer.eventual(Draft(kind=Kind.SESSION_CLOSED, account=fallen.account, detail=detail))
-            for stream in self._control.table:
-                if stream.request.principal.account == fallen.account:
-                    self._control.closer.end(stream, CertificateFallen())
+    async def _used(self) -> list[BoundCertificate]:
+        """What logins and streams were opened by; as it was last known, while the records do not answer."""
+        here = {stream.request.principal.certificate for stream in self._control.table}
+        try:
+            self._in_use = await self._accounts.certificates_in_use([name for name in here if name is not None])
+        except RecordsUnavailableError as error:
+            log.warning("certificates.unknown error=%s", error)
+        return self._in_use
 
-    async def _close_sessions(self) -> None:
-        for account in tuple(self._owed):
+    def _end(self, fallen: list[Fallen]) -> None:
+        names = {each.certificate.name: each for each in fallen}
+        self._owed |= names
+        for stream in self._control.table:
+            if stream.request.principal.certificate in names:
+                self._control.closer.end(stream, CertificateFallen())
+
+    async def _put_on_record(self) -> None:
+        for name, fallen in tuple(self._owed.items()):
             try:
-                await self._sessions.close_all(account)
+                is_news = await self._accounts.let_certificate_fall(name)
             except RecordsUnavailableError as error:
-                log.warning("session.not_closed account=%s error=%s", account, error)
+                log.warning("certificate.not_on_record account=%s error=%s", fallen.certificate.account, error)
                 return
-            self._owed.discard(account)
+            del self._owed[name]
+            if is_news:
+                detail = {"reason": fallen.reason.value}
+                account = fallen.certificate.account
+                self._control.tracer.eventual(Draft(kind=Kind.SESSION_CLOSED, account=account, detail=detail))
 
 
 def _names_of_changed(before: dict[Path, Stamp | None], after: dict[Path, Stamp | None]) -> list[str]:

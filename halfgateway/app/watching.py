@@ -63,6 +63,7 @@ async def keep_watch(
     """Watch over what may fall: certificates, sealed credentials, the trace's anchors."""
     if certificates is not None:
         await loops.keep("certificates", certificates.run())
+        await loops.keep("responders", certificates.ask_responders())
     await loops.keep("break glass", _end_break_glass(custody))
     await loops.keep("anchoring", anchoring.run())
     await loops.keep("trace head", anchoring.remember())

@@ -80,7 +80,7 @@ class Assertions:
         Raises AssertionInvalid, traced with its reason; StateStoreUnavailable; TraceUnavailable.
         """
         try:
-            await self._require_own_machine(claim)
+            certificate = await self._own_certificate(claim)
             assertion = await self._verified(claim.compact)
             _require_same_wish(assertion, claim)
             await self._used.use(assertion)
@@ -99,19 +99,20 @@ class Assertions:
             site=assertion.site,
             attribution=Attribution.AGENT_ASSERTED,
             assertion_key=assertion.kid,
+            certificate=certificate,
         )
         entry = await self._tracer.durable(_accepted(principal, assertion, claim.source))
         return Asserted(principal, assertion.reference, f"{entry.node}/{entry.n}")
 
-    async def _require_own_machine(self, claim: Claim) -> None:
-        """An assertion counts over the mutual TLS of the machine whose session it is, and nowhere else."""
+    async def _own_certificate(self, claim: Claim) -> str:
+        """The machine's, which it shows: an assertion counts over the mutual TLS of the machine whose session it is."""
         if self._rules is None:
             raise AssertionRefused(AssertionFault.NOT_AGREED)
         if claim.machine.role is not Role.MACHINE:
             raise AssertionRefused(AssertionFault.NOT_A_MACHINE)
         if claim.certificate_der is None:
             raise AuthenticationError(FailureReason.CERTIFICATE_MISSING)
-        await self._certificates.require(claim.machine.account, claim.certificate_der)
+        return await self._certificates.require(claim.machine.account, claim.certificate_der)
 
     async def _verified(self, compact: str) -> Assertion:
         unverified: Unverified = read_header(compact)

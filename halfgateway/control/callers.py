@@ -40,8 +40,8 @@ class Machines(Protocol):
     def verify(self, certificate: bytes | None) -> None:
         """Accept what one who comes by a ticket shows over TLS. Raises auth.errors.AuthenticationError."""
 
-    async def present(self, machine: MachineAccount, certificate: bytes | None) -> None:
-        """Accept the machine's own certificate.
+    async def present(self, machine: MachineAccount, certificate: bytes | None) -> str:
+        """Accept the machine's own certificate, and return its name.
 
         Raises auth.errors.AuthenticationError for another, StateStoreUnavailable when that cannot be known.
         """
@@ -130,16 +130,16 @@ class Callers:
             source=caller.source,
             via=via,
         )
-        await self._vet(request, machine, caller)
-        return request
+        return await self._vetted(request, machine, caller)
 
-    async def _vet(self, request: AccessRequest, machine: MachineAccount | None, caller: Caller) -> None:
+    async def _vetted(self, request: AccessRequest, machine: MachineAccount | None, caller: Caller) -> AccessRequest:
         """Ask of the connection what is asked of its kind of caller (S02). Raises Refusal, traced with its reason."""
         try:
             if machine is None:
                 self._require_tls_of_a_ticket(request, caller)
             elif caller.secure:
-                await self._machines.present(machine, caller.certificate)
+                shown = await self._machines.present(machine, caller.certificate)
+                return replace(request, principal=replace(request.principal, certificate=shown))
             elif not machine.over_plain_rtsp:
                 raise AuthenticationError(FailureReason.CERTIFICATE_MISSING)
         except AuthenticationError as failure:
@@ -150,6 +150,7 @@ class Callers:
         except Refusal as refusal:
             self._traced(request, refusal)
             raise
+        return request
 
     def _require_tls_of_a_ticket(self, request: AccessRequest, caller: Caller) -> None:
         """TLS 1.2 is for machines alone."""
@@ -171,8 +172,7 @@ class Callers:
         bound = request.camera == path.camera and request.mode.value == path.mode
         if not bound or path.profile not in {None, request.profile}:
             raise self._traced(request, NotHabilitated("Ce titre d'accès vaut pour un autre Flux."))
-        await self._vet(request, None, caller)
-        return request
+        return await self._vetted(request, None, caller)
 
     def _refuse_what_was_withdrawn(self, caller: Caller, path: StreamPath) -> None:
         """A holder whose mandate has ended is told that, and not that the credentials were wrong."""
@@ -241,6 +241,7 @@ def request_of_ticket(ticket: Ticket, *, source: str, via: Via) -> AccessRequest
         factors=(),
         scope=None,
         assertion_key=ticket.assertion_key,
+        certificate=ticket.certificate,
     )
     return AccessRequest(
         principal=principal,

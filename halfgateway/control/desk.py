@@ -108,4 +108,5 @@ class Desk:
             created_at=stream.since,
             play_before=stream.since + timedelta(seconds=self._house.timings.play_before_s),
             assertion_key=principal.assertion_key,
+            certificate=principal.certificate,
         )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from auth.policy.conditions import CERTIFICATE_FALLEN
 from halfgateway.control.access import AccessRequest, Via
 from halfgateway.control.admission import Admission
 from halfgateway.control.callers import Machines
-from halfgateway.control.endings import CameraWithdrawn
+from halfgateway.control.endings import CameraWithdrawn, CertificateFallen
 from halfgateway.control.streams import Stream, StreamTable
 from halfgateway.errors import NotHabilitated, Refusal, UnknownCamera
 from halfgateway.turns import Turns
@@ -67,6 +68,8 @@ class Entitlement:
         refusal = self._admission.no_longer(request)
         if isinstance(refusal, UnknownCamera):
             return CameraWithdrawn("La caméra n'est plus mise à disposition.")
+        if refusal is not None and refusal.reason == CERTIFICATE_FALLEN:
+            return CertificateFallen()
         if refusal is None and request.ticket is None and request.via is not Via.API:
             return self._machine_refusal(request)
         return refusal

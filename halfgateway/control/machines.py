@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -41,7 +40,7 @@ class MachineDirectory:
         self._all_show_one = False
         self._certificates = certificates
         self._machines: Mapping[str, MachineAccount] = {}
-        self._owners: dict[str, str] = {}
+        self._proved: dict[tuple[str, bytes], str] = {}
 
     async def read(self, uses: Iterable[MachineUse]) -> Mapping[str, MachineAccount]:
         """Return the machines that may come if these are the agreed uses, with their secrets as they are now.
@@ -74,27 +73,19 @@ class MachineDirectory:
         elif self._all_show_one:
             raise AuthenticationError(FailureReason.CERTIFICATE_MISSING)
 
-    async def present(self, machine: MachineAccount, certificate: bytes | None) -> None:
+    async def present(self, machine: MachineAccount, certificate: bytes | None) -> str:
         """See :class:`~halfgateway.control.callers.Machines`."""
         account = machine.principal.account
         if certificate is None:
             raise AuthenticationError(FailureReason.CERTIFICATE_MISSING, account=account)
-        await self._proof.require_good(certificate)
-        if await self._owner_of(certificate) != account:
-            raise AuthenticationError(FailureReason.CERTIFICATE_NOT_BOUND, account=account)
-        self._certificates.remember(certificate, account)
-
-    async def _owner_of(self, certificate: bytes) -> str | None:
-        fingerprint = hashlib.sha256(certificate).hexdigest()
-        if fingerprint not in self._owners:
-            try:
-                owner = await self._accounts.owner_of_certificate(certificate)
-            except RecordsUnavailableError as error:
+        try:
+            shown = await self._proof.require(account, certificate)
+        except RecordsUnavailableError as error:
+            if (account, certificate) not in self._proved:
                 raise StateStoreUnavailable("Le certificat du compte de service ne peut être vérifié.") from error
-            if owner is None:
-                return None
-            self._owners[fingerprint] = owner
-        return self._owners[fingerprint]
+            return self._proved[account, certificate]
+        self._proved[account, certificate] = shown
+        return shown
 
 
 def _machine(account: Account, use: MachineUse, secrets: Secrets) -> MachineAccount:

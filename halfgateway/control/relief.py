@@ -98,6 +98,7 @@ class Relief:
                 attribution=principal.attribution.value if principal.attribution else "",
                 reference=request.reference,
                 assertion_key=principal.assertion_key,
+                certificate=principal.certificate,
             )
             stream.ticket_changed = True
         self._slots.relabel(stream.id, self._admission.holder_of(request))

@@ -66,6 +66,7 @@ class Ticket:
     created_at: datetime
     play_before: datetime
     assertion_key: str | None = None
+    certificate: str | None = None
 
     def to_json(self) -> str:
         """Write the ticket for the store."""

@@ -1,4 +1,4 @@
 """Alembic's scripts for the tables of all four packages; they ship inside the installed package."""
 
-HEAD = "0007"
+HEAD = "0008"
 """The revision of this version's schema: the newest of the scripts."""

@@ -97,8 +97,24 @@ async def test_a_certificate_is_bound_to_one_account(accounts: AccountRepository
     await accounts.bind_certificate("op-1", b"certificate")
     with pytest.raises(AccountConflictError):
         await accounts.bind_certificate("op-2", b"certificate")
-    assert await accounts.owner_of_certificate(b"certificate") == "op-1"
-    assert await accounts.owner_of_certificate(b"another") is None
+    assert await accounts.prove_certificate("op-1", b"certificate")
+    for account, certificate in (("op-2", b"certificate"), ("op-1", b"another")):
+        with pytest.raises(AuthenticationError, match="certificate-not-bound"):
+            await accounts.prove_certificate(account, certificate)
+
+
+async def test_a_certificate_that_has_fallen_counts_again_once_it_was_found_good(accounts: AccountRepository) -> None:
+    # S12
+    await accounts.add(_account("op-1"))
+    await accounts.bind_certificate("op-1", b"certificate")
+    name = await accounts.prove_certificate("op-1", b"certificate")
+    assert [each.der for each in await accounts.certificates_in_use([name])] == [b"certificate"]
+    assert await accounts.certificates_in_use([]) == []
+    assert await accounts.let_certificate_fall(name)
+    assert not await accounts.let_certificate_fall(name)
+    assert await accounts.certificates_in_use([name]) == []
+    again = await accounts.prove_certificate("op-1", b"certificate")
+    assert [each.name for each in await accounts.certificates_in_use([name, again])] == [again] != [name]
 
 
 async def test_nothing_is_changed_of_an_unknown_account(accounts: AccountRepository) -> None:

@@ -22,6 +22,7 @@ from auth.demo_authority import DemoAuthority
 from auth.errors import AuthenticationError, FailureReason, RecordsUnavailableError, ThrottledError
 from auth.login import SECOND_FACTORS, Credentials
 from auth.passwords import Passwords
+from auth.possession import CertificateProof
 from auth.principals import Attribution, Role
 from auth.revocation import load_revocation_lists
 from auth.throttle import FAILURES_PER_MINUTE
@@ -265,6 +266,32 @@ async def test_a_newer_revocation_list_counts_at_the_next_login(house: House) ->
     house.verifier.replace_revocation_lists(load_revocation_lists(newer.read_bytes()))
     failed = await _fails(house, house.credentials("operator"))
     assert failed.reason is FailureReason.CERTIFICATE_REVOKED
+
+
+async def test_a_token_that_is_no_text_opens_nothing(house: House) -> None:
+    # C08: bytes that are no UTF-8, as the HTTP server hands them on
+    with pytest.raises(AuthenticationError, match="session-unknown"):
+        await house.sessions.resolve(b"\xff\xfe".decode(errors="surrogateescape"))
+
+
+async def test_a_certificate_that_falls_ends_the_logins_that_it_opened_and_no_other(house: House) -> None:
+    # S12: whichever node or life of a node finds it out
+    old = await house.login.authenticate(house.credentials("operator"), source=SOURCE)
+    renewed = house.authority.client("operator-renewed", house.clock.now()).der
+    await house.enrolment.bind_certificate("operator", renewed)
+    new = await house.login.authenticate(replace(house.credentials("operator"), certificate_der=renewed), source=SOURCE)
+    assert None is not old.principal.certificate != new.principal.certificate is not None
+    revoked = x509.load_der_x509_certificate(house.certificates["operator"])
+    lists = house.authority.write_revocation_list([revoked], house.clock.now())
+    house.verifier.replace_revocation_lists(load_revocation_lists(lists.read_bytes()))
+    used = await house.accounts.certificates_in_use([])
+    (fallen,) = CertificateProof(house.accounts, house.verifier).fallen(used)
+    assert (fallen.certificate.account, fallen.reason) == ("operator", FailureReason.CERTIFICATE_REVOKED)
+    assert fallen.certificate.name == old.principal.certificate
+    await house.accounts.let_certificate_fall(fallen.certificate.name)
+    with pytest.raises(AuthenticationError, match="session-unknown"):
+        await house.sessions.resolve(old.token)
+    assert await house.sessions.resolve(new.token) == new.principal
 
 
 async def test_a_source_that_fails_too_often_waits_and_others_do_not(house: House, clock: HeldClock) -> None:  # S03

@@ -90,22 +90,23 @@ async def test_a_real_responder_is_believed_and_no_answer_lets_nobody_in(databas
             online = OnlineStatus(ask_responder, permitted, clock, random_bytes=secrets.token_bytes)
             return CertificateProof(house.accounts, house.verifier, online)
 
-        await proof().require("operator", der)
+        name = await proof().require("operator", der)
+        used = await house.accounts.certificates_in_use([name])
         async with responder.knowing(card.certificate, revoked=False):
             good = proof(responder.url)
             await good.require("operator", der)
         await good.require("operator", der)
-        assert await good.fallen_online() == []
+        assert await good.fallen_online(used) == []
         with pytest.raises(AuthenticationError, match="ocsp-unavailable"):
             await proof(responder.url).require("operator", der)
         async with responder.knowing(card.certificate, revoked=True):
             with pytest.raises(AuthenticationError, match="certificate-revoked"):
                 await proof(responder.url).require("operator", der)
-            (fallen,) = await proof(responder.url).fallen_online()
-            assert (fallen.account, fallen.reason.value) == ("operator", "certificate-revoked")
+            (fallen,) = await proof(responder.url).fallen_online(used)
+            assert (fallen.certificate.account, fallen.reason.value) == ("operator", "certificate-revoked")
         liar = Liar(root, card, clock, signer=issue(None, "root", is_authority=True))
         forged = OnlineStatus(liar, [responder.url], clock, random_bytes=secrets.token_bytes)
-        assert await CertificateProof(house.accounts, house.verifier, forged).fallen_online() == []
+        assert await CertificateProof(house.accounts, house.verifier, forged).fallen_online(used) == []
         assert liar.asked == 1
         async with responder.knowing(root.certificate, revoked=False):
             with pytest.raises(AuthenticationError, match="ocsp-unknown"):

@@ -53,6 +53,7 @@ class Question:
     sites: frozenset[str] = frozenset({SITE})
     ended: frozenset[str] = frozenset()
     revoked_keys: frozenset[str] = frozenset()
+    fallen: frozenset[str] = frozenset()
     on_record: ConventionOnRecord = field(default_factory=lambda: ConventionOnRecord(accepted=True))
     source: str = "203.0.113.9"
     start: datetime | None = NOW - DAY
@@ -91,6 +92,7 @@ class Question:
             sites=self.sites,
             ended_accounts=self.ended,
             revoked_assertion_keys=self.revoked_keys,
+            fallen_certificates=self.fallen,
             on_record=self.on_record,
         )
 
@@ -121,6 +123,11 @@ def by_itself(question: Question) -> None:
     question.ask(attribution=Attribution.MACHINE_ONLY)
 
 
+def certificate_fell(question: Question) -> None:
+    question.ask(certificate="c0ffee")
+    question.fallen = frozenset({"c0ffee"})
+
+
 def key_revoked(question: Question) -> None:
     question.ask(assertion_key="key-1")
     question.revoked_keys = frozenset({"key-1"})
@@ -136,6 +143,7 @@ BROKEN: dict[str, Callable[[Question], None]] = {
     "pvpp-order-over": lambda question: question.put_on_record(pvpp_until=NOW),
     "role-does-not-watch": lambda question: question.ask(role=Role.SUPERVISOR),
     "account-ended": set_to(ended=frozenset({AGENT})),
+    "certificate-fallen": certificate_fell,
     "assertion-key-revoked": key_revoked,
     "machine-without-agreement": by_itself,
     "agent-not-designated": set_to(designated=None),

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from auth import throttle
+from auth.acquaintances import KEPT, Acquaintances
 from auth.errors import AuthenticationError, ThrottledError
 from auth.throttle import (
     FAILURES_PER_MINUTE,
@@ -15,17 +16,21 @@ from auth.throttle import (
     FAILURES_PER_MINUTE_OF_STRANGERS,
     Throttle,
 )
+from halfgateway.database import Database
+from tests.databases import everything_in
 from tests.held_clock import HeldClock
 from tests.house import House
 
 HOME, ATTACKER = "198.51.100.7", "203.0.113.9"
 
 
-def spend(limited: Throttle, source: str, account: str, certificate: bytes | None = None) -> int:
+def spend(
+    limited: Throttle, source: str, account: str, certificate: bytes | None = None, *, known: bool = False
+) -> int:
     """Fail until told to wait; how often that took."""
     for count in range(1000):
         try:
-            limited.begin(source, account, certificate)
+            limited.begin(source, account, certificate, known=known)
         except ThrottledError:
             return count
     raise AssertionError("never told to wait")
@@ -45,20 +50,18 @@ def test_a_thousand_sources_guess_no_faster_than_one(clock: HeldClock) -> None:
 
 def test_who_has_come_in_before_is_kept_out_by_nobody(clock: HeldClock) -> None:
     limited = Throttle(clock)
-    limited.succeeded(limited.begin(HOME, "ops"))
     for number in range(1000):
         spend(limited, f"203.0.113.{number % 256}", "ops")
     spend(limited, HOME, "someone-else")
     for _ in range(100):
-        limited.succeeded(limited.begin(HOME, "ops"))
+        limited.succeeded(limited.begin(HOME, "ops", known=True))
 
 
 def test_nor_by_one_at_the_same_desk_without_the_card(clock: HeldClock) -> None:
     limited = Throttle(clock)
-    limited.succeeded(limited.begin(HOME, "operator", b"card"))
     spend(limited, HOME, "operator", None)
     spend(limited, HOME, "operator", b"another card")
-    limited.succeeded(limited.begin(HOME, "operator", b"card"))
+    limited.succeeded(limited.begin(HOME, "operator", b"card", known=True))
 
 
 def test_a_new_desk_is_no_obstacle_to_who_has_a_card(clock: HeldClock) -> None:
@@ -70,8 +73,7 @@ def test_a_new_desk_is_no_obstacle_to_who_has_a_card(clock: HeldClock) -> None:
 
 def test_an_acquaintance_guesses_slowly_too(clock: HeldClock) -> None:
     limited = Throttle(clock)
-    limited.succeeded(limited.begin(HOME, "ops"))
-    assert spend(limited, HOME, "ops") == FAILURES_PER_MINUTE_OF_ACQUAINTANCE
+    assert spend(limited, HOME, "ops", known=True) == FAILURES_PER_MINUTE_OF_ACQUAINTANCE
 
 
 def test_names_that_nobody_has_are_counted_alike(clock: HeldClock) -> None:
@@ -82,12 +84,34 @@ def test_names_that_nobody_has_are_counted_alike(clock: HeldClock) -> None:
 
 def test_what_is_remembered_is_bounded(clock: HeldClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "MAX_BUDGETS", 50)
-    monkeypatch.setattr(throttle, "MAX_ACQUAINTANCES", 5)
     limited = Throttle(clock)
     for number in range(100):
         limited.succeeded(limited.begin(f"192.0.2.{number}", "ops"))
     assert len(limited._budgets) <= 50
-    assert len(limited._acquaintances) == 5
+
+
+def test_one_source_makes_no_other_guessers_count_forgotten(clock: HeldClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "MAX_BUDGETS", 50)
+    limited = Throttle(clock)
+    spend(limited, ATTACKER, "ops")
+    for number in range(1000):
+        spend(limited, HOME, f"account-{number}")
+    assert spend(limited, ATTACKER, "ops") == 0
+
+
+async def test_who_has_come_in_is_known_after_a_restart_and_for_ninety_days(
+    house: House, database: Database, clock: HeldClock
+) -> None:
+    await house.login.authenticate(house.credentials("ops"), source=HOME)
+    who = throttle.acquaintance(HOME, "ops", None)
+    again = Acquaintances(database.sessions, clock)
+    assert await again.includes(who)
+    for another in ((ATTACKER, "ops", None), (HOME, "officer", None), (HOME, "ops", b"card")):
+        assert not await again.includes(throttle.acquaintance(*another))
+    clock.advance(KEPT)
+    assert not await again.includes(who)
+    await again.add(throttle.acquaintance(HOME, "officer", None))
+    assert who not in await everything_in(database)
 
 
 async def test_a_colleague_logs_in_through_an_attack_on_the_account(house: House, clock: HeldClock) -> None:

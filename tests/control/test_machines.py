@@ -91,10 +91,10 @@ async def test_a_certificate_that_cannot_be_looked_up_is_neither_good_nor_bad(
     machines, machine = await the_machine(house)
     await machines.present(machine, house.certificates["machine"])
 
-    async def fail(_: bytes) -> str:
+    async def fail(_: str, __: bytes) -> str:
         raise RecordsUnavailableError("locked")
 
-    monkeypatch.setattr(house.accounts, "owner_of_certificate", fail)
+    monkeypatch.setattr(house.accounts, "prove_certificate", fail)
     await machines.present(machine, house.certificates["machine"])
     with pytest.raises(StateStoreUnavailable):
         await machines.present(machine, house.certificates["operator"])

@@ -202,6 +202,21 @@ async def test_a_revoked_assertion_key_ends_what_its_assertions_opened(place: Pl
     assert kept in place.table
 
 
+async def test_a_certificate_that_fell_on_another_node_ends_what_came_by_it(place: Place, clock: HeldClock) -> None:
+    # S12: and not what the account's other certificate opened
+    watch = watch_of(place, clock)
+    operator = principal(Role.OPERATOR)
+    stream, ticket, _ = await place.desk.open(replace(wish(), principal=replace(operator, certificate="old")))
+    assert ticket.certificate == "old"
+    kept, _, _ = await place.desk.open(replace(wish(), principal=replace(operator, certificate="new")))
+    assert place.who_may.rights is not None
+    place.who_may.rights = replace(place.who_may.rights, fallen_certificates=frozenset({"old"}))
+    watch.sweep()
+    place.closer.end_what_is_over()
+    assert await endings(place) == {stream.id: ("certificate-fallen", None)}
+    assert kept in place.table
+
+
 async def test_records_that_were_never_read_grant_nothing_and_end_nothing(place: Place, clock: HeldClock) -> None:
     # C09: failure table, SQL down
     watch = watch_of(place, clock)

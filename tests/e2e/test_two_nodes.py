@@ -161,7 +161,8 @@ async def logged_in(cluster: Cluster, node: ServedNode) -> Any:
     body = {"id": RELIEF, "password": shared.tokens["password"]}
     async with cluster.http.post(f"{node.ready.https}/api/v1/login", json=body, ssl=tls) as answer:
         assert answer.status == 200, await answer.text()
-        headers = {"Authorization": f"Bearer {(await answer.json())['token']}"}
+        shared.tokens["relief"] = (await answer.json())["token"]
+    headers = {"Authorization": f"Bearer {shared.tokens['relief']}"}
 
     async def call(method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
         url = f"{node.ready.http}/api/v1{path}"
@@ -170,3 +171,34 @@ async def logged_in(cluster: Cluster, node: ServedNode) -> Any:
             return answer.status, json.loads(text) if text else {}
 
     return call
+
+
+async def test_a_revoked_card_ends_what_it_opened_though_the_node_where_it_came_in_is_dead(cluster: Cluster) -> None:
+    # S12: the login at one node, the picture by the other, which never met the card
+    entered, serving = cluster.nodes
+    camera = cluster.estate.camera_ids[0]
+    relief = await logged_in(cluster, entered)
+    status, ticket = await relief("POST", "/streams", {"camera": camera, "mode": "live", "reason": "L251-2-5"})
+    assert status == 201, ticket
+    player = await cluster.enter(serving, Credentials(ticket["username"], ticket["password"]), camera)
+    assert (await player.start()).status == 200
+    another, _ = await plays(cluster, serving)
+    await player.delivers()
+    entered.kill()
+    card = cluster.estate.authority.client(RELIEF, datetime.now(UTC))
+    cluster.estate.authority.write_revocation_list([card.certificate], datetime.now(UTC))
+    async with asyncio.timeout(50):
+        await player.ended.wait()
+    assert (await told(serving, Kind.STREAM_STOPPED, ticket["id"])).detail["cause"] == "certificate-fallen"
+    await another.delivers()
+    assert another.missing_packets == 0
+
+    async def is_logged_out() -> bool:
+        url = f"{serving.ready.http}/api/v1/cameras"
+        headers = {"Authorization": f"Bearer {cluster.estate.tokens['relief']}"}
+        async with cluster.http.get(url, headers=headers) as answer:
+            return answer.status == 401
+
+    await until(is_logged_out)
+    (closed,) = [entry for entry in await serving.trace() if entry.kind is Kind.SESSION_CLOSED]
+    assert (closed.account, closed.detail["reason"]) == (RELIEF, "certificate-revoked")
