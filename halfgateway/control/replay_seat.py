@@ -74,6 +74,7 @@ class RecordedSeat(Place):
         self._replay: Replay | None = None
         self._numbering: Numbering | None = None
         self._transmission: Transmission | None = None
+        self._beginning: asyncio.Task[tuple[Transmission, Beginning]] | None = None
         self._running: asyncio.Task[None] | None = None
         self._position: datetime | None = None
         self._sought_at_s = -math.inf
@@ -105,7 +106,7 @@ class RecordedSeat(Place):
         self._stop_flow()
         try:
             await self._halt()
-            transmission, beginning = await self._begin(passage, wish)
+            transmission, beginning = await self._begun(passage, wish)
             kind = Kind.STREAM_MOVED if self._stream.ever_played else Kind.STREAM_STARTED
             await self._house.tracer.durable(self._stream.request.entry(kind, _told(passage, transmission.begins_at)))
         except Refusal as refusal:
@@ -167,6 +168,19 @@ class RecordedSeat(Place):
         if abs(options.scale) > 1 and not bulk and options.frames.kind is not FrameKind.INTRA:
             return replace(options, frames=Frames(FrameKind.INTRA))
         return options
+
+    async def _begun(self, passage: Passage, wish: PlayWish) -> tuple[Transmission, Beginning]:
+        """See :meth:`_begin`: in a task of its own, which the end of the stream ends, and not its connection's."""
+        self._beginning = asyncio.create_task(self._begin(passage, wish), name=f"replay begins {self._stream.id}")
+        try:
+            return await self._beginning
+        except asyncio.CancelledError:
+            waiting = asyncio.current_task()
+            if waiting is not None and waiting.cancelling():
+                raise
+            raise RecorderUnreachable("Le Flux a pris fin.") from None
+        finally:
+            self._beginning = None
 
     async def _begin(self, passage: Passage, wish: PlayWish) -> tuple[Transmission, Beginning]:
         """Ask the recorder for a passage, and wait for its first picture."""
@@ -256,25 +270,29 @@ class RecordedSeat(Place):
         self._return_session()
 
     def _return_session(self) -> None:
-        """Give the session back to the recorder, once what plays in it has ended."""
-        running, transmission, replay = self._running, self._transmission, self._replay
+        """Give the session back to the recorder, once what plays in it, or was about to, has ended."""
+        beginning, running, transmission, replay = self._beginning, self._running, self._transmission, self._replay
         self._position = self.position
-        self._running = self._transmission = self._replay = None
+        self._beginning = self._running = self._transmission = self._replay = None
+        if beginning is not None:
+            beginning.cancel()
         if replay is not None:
-            self._replays.later(_returned(running, transmission, replay))
+            self._replays.later(_returned(beginning or running, transmission, replay))
 
 
-async def _ended(running: asyncio.Task[None] | None, transmission: Transmission | None) -> None:
-    if running is not None:
-        running.cancel()
-        await asyncio.wait({running})
+async def _ended(task: asyncio.Task[Any] | None, transmission: Transmission | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.wait({task})
     if transmission is not None:
         await transmission.close()
 
 
-async def _returned(running: asyncio.Task[None] | None, transmission: Transmission | None, replay: Replay) -> None:
-    await _ended(running, transmission)
-    await replay.close()
+async def _returned(task: asyncio.Task[Any] | None, transmission: Transmission | None, replay: Replay) -> None:
+    try:
+        await _ended(task, transmission)
+    finally:
+        await replay.close()
 
 
 def _told(passage: Passage, begins_at: datetime | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ SECOND = timedelta(seconds=1)
 @dataclass
 class Film:
     """The recordings of every camera; it goes back forever. ``fails`` is what comes of whatever is asked next,
-    ``lead`` how long before what is asked it begins.
+    ``lead`` how long before what is asked it begins, ``turns`` how many of the event loop each answer takes.
     """
 
     reverses: bool = True
@@ -29,6 +29,7 @@ class Film:
     breaks_after: int | None = None
     hangs: bool = False
     lead: timedelta = timedelta()
+    turns: int = 1
     sessions: list[FilmReplay] = field(default_factory=list)
     described: int = 0
 
@@ -39,17 +40,21 @@ class Film:
     def open_sessions(self) -> int:
         return sum(not session.closed for session in self.sessions)
 
+    async def answers(self) -> None:
+        for _ in range(self.turns):
+            await asyncio.sleep(0)
+
     async def find(self, start: datetime, end: datetime) -> Sequence[Interval]:
-        await asyncio.sleep(0)
+        await self.answers()
         return [Interval(start, end)]
 
     async def describe(self, at: datetime) -> SessionDescription:
         self.described += 1
-        await asyncio.sleep(0)
+        await self.answers()
         return parse(SDP)
 
     async def open(self, at: datetime) -> FilmReplay:
-        await asyncio.sleep(0)
+        await self.answers()
         if self.fails is not None:
             raise self.fails
         self.sessions.append(FilmReplay(self))
@@ -77,7 +82,7 @@ class FilmReplay:
         try:
             at, number = passage.start.replace(microsecond=0) - self.film.lead, 0
             while passage.end is None or (at < passage.end if step > timedelta() else at > passage.end):
-                await (asyncio.Event().wait() if self.film.hangs else asyncio.sleep(0))
+                await (asyncio.Event().wait() if self.film.hangs else self.film.answers())
                 if number == self.film.breaks_after and self.film.fails is not None:
                     raise self.film.fails
                 yield Picture([rtp(number & 0xFFFF, number * 90_000 & 0xFFFFFFFF, IDR)], at, clean=True)
@@ -86,5 +91,5 @@ class FilmReplay:
             self.playing -= 1
 
     async def close(self) -> None:
-        await asyncio.sleep(0)
+        await self.film.answers()
         self.closed = True

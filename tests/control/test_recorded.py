@@ -35,6 +35,7 @@ from halfgateway.protocol.ranges import NOW, ClockRange, NptRange, Range
 from halfgateway.protocol.replay import PlayOptions
 from halfgateway.protocol.rtp import RtpView
 from halfgateway.relay.reader import Reader
+from halfgateway.replay.transmission import Transmission
 from tests.control.doors import BY_MACHINE, Place, Player, open_place, wish
 from tests.control.film import SECOND, Film
 from tests.control.seats import PATH, Sink, play, refused, sit
@@ -96,6 +97,57 @@ async def test_who_is_gone_while_it_is_sought_leaves_nothing(place: Place, film:
         place.closer.end(stream_of(place), ClosedOnRequest())
         await place.holds_only(where)
         assert film.open_sessions == 0, where
+
+
+@pytest.mark.parametrize("end", ["its stream ends", "another session has it", "its connection is lost"])
+async def test_whenever_a_seek_ends_the_recorder_has_its_session_back(place: Place, film: Film, end: str) -> None:
+    # C01, row 60: also while the first picture is waited for
+    film.turns = 4
+    for turns in range(20):
+        seat = await sit(place)
+        seeking = asyncio.create_task(play(seat, at(since(minutes=5))))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if end == "another session has it":
+            seat.give_way(Player())
+        elif end == "its connection is lost":
+            seeking.cancel()
+            await asyncio.gather(seeking, return_exceptions=True)
+            seat.lose()
+        place.closer.end(stream_of(place), ClosedOnRequest())
+        await asyncio.gather(seeking, return_exceptions=True)
+        assert end == "its connection is lost" or not seeking.cancelled(), "it answers other sessions too"
+        await place.holds_only(f"{turns} turns")
+        assert film.open_sessions == 0, turns
+    assert film.sessions[-1].passages, "it never came so far"
+
+
+async def test_a_stream_that_ends_waits_for_no_recorder(place: Place, film: Film) -> None:
+    # C01, C05, row 60: one that hangs has its session back at once, and who asked is told
+    film.hangs = True
+    seat = await sit(place)
+    seeking = asyncio.create_task(refused(seat, at(since(minutes=5))))
+    await until(lambda: film.open_sessions == 1 and film.sessions[0].playing == 1)
+    place.closer.end(stream_of(place), ClosedOnRequest())
+    async with asyncio.timeout(1):
+        assert (await seeking).code == "recorder-unreachable"
+    await place.holds_only("it hangs")
+    assert film.open_sessions == 0
+
+
+async def test_a_passage_that_fails_as_it_is_left_keeps_no_session(
+    place: Place, film: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # C01, row 60
+    async def fail(_: Transmission) -> None:
+        raise RecorderUnreachable
+
+    monkeypatch.setattr(Transmission, "close", fail)
+    seat = await sit(place)
+    await play(seat, at(since(minutes=5)))
+    await seat.leave()
+    await place.replays.settle()
+    assert film.open_sessions == 0
 
 
 async def test_one_session_serves_every_seek(place: Place, film: Film) -> None:
