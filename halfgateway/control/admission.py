@@ -32,6 +32,7 @@ from halfgateway.control.streams import Stream, StreamState, StreamTable
 from halfgateway.control.terms import Terms
 from halfgateway.control.tracing import Tracer
 from halfgateway.errors import InterconnectionCut, Refusal, StateStoreUnavailable
+from halfgateway.replay.transmission import SLIDE_TOLERANCE
 
 POLICY_REFUSALS: dict[str, type[Refusal]] = {
     refusal.code: refusal
@@ -141,11 +142,15 @@ class Admission:
             self._tracer.refusal(request.refused(refusal))
             raise
 
-    def reconsider(self, request: AccessRequest) -> None:
-        """Whether someone else may have what was granted, decided as anew (S15). Raises a Refusal, traced."""
+    def reconsider(self, request: AccessRequest, position: datetime | None) -> None:
+        """Whether someone else may have what was granted, decided as anew (S15), with what plays from ``position`` on.
+
+        Raises a Refusal, traced.
+        """
         try:
             self._require_fresh()
-            self._check(replace(request, start=None))
+            start = min(position + SLIDE_TOLERANCE, self._clock.now()) if position is not None else None
+            self._check(replace(request, start=start))
         except Refusal as refusal:
             self._tracer.refusal(request.refused(refusal))
             raise

@@ -15,7 +15,7 @@ from auth.trace import Kind
 from halfgateway.control.access import AccessRequest
 from halfgateway.control.admission import Admission
 from halfgateway.control.slots import SlotTable
-from halfgateway.control.streams import Stream, StreamTable
+from halfgateway.control.streams import Stream, StreamState, StreamTable
 from halfgateway.control.terms import Terms
 from halfgateway.control.tickets import TicketStore
 from halfgateway.control.tracing import Tracer
@@ -74,7 +74,7 @@ class Relief:
             if refusal is not None:
                 self._tracer.refusal(request.refused(refusal))
                 raise refusal
-            self._admission.reconsider(request)
+            self._admission.reconsider(request, stream.position if stream.state is StreamState.PLAYING else None)
             from_whom = {"from_agent": former.principal.agent, "from_account": former.principal.account}
             await self._tracer.durable(request.entry(Kind.STREAM_HANDED_OVER, from_whom))
             if stream not in self._table:

@@ -69,7 +69,7 @@ class RecordedSeat(Place):
         self._recording = recording
         self._replays = replays
         self._admission = admission
-        self._edge = replays.edge(stream.request)
+        self._edge = replays.edge(lambda: stream.request)
         self._codec = recording.presentation.codec
         self._replay: Replay | None = None
         self._numbering: Numbering | None = None

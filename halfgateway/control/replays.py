@@ -40,20 +40,26 @@ forgotten; their first PLAY shows what is there."""
 
 
 class Edge:
-    """The oldest instant that one request may see now; it slides as time passes (C03)."""
+    """The oldest instant that a request may see now; it slides as time passes (C03).
 
-    def __init__(self, request: AccessRequest, admission: Admission, now: Callable[[], float]) -> None:
+    ``request`` gives the one that counts now: a stream handed over is another agent's (S15).
+    """
+
+    def __init__(self, request: Callable[[], AccessRequest], admission: Admission, now: Callable[[], float]) -> None:
         self._request = request
         self._admission = admission
         self._now = now
         self._known: datetime | None = None
+        self._known_of: AccessRequest | None = None
         self._known_at_s = 0.0
 
     def __call__(self) -> datetime:
         """Raises OutsideRetention, StateStoreUnavailable."""
-        now_s = self._now()
-        if self._known is None or not 0 <= now_s - self._known_at_s < EDGE_KEPT_S:
-            self._known, self._known_at_s = self._admission.oldest_accessible(self._request), now_s
+        request, now_s = self._request(), self._now()
+        is_kept = request is self._known_of and 0 <= now_s - self._known_at_s < EDGE_KEPT_S
+        if self._known is None or not is_kept:
+            self._known = self._admission.oldest_accessible(request)
+            self._known_of, self._known_at_s = request, now_s
         return self._known + timedelta(seconds=now_s - self._known_at_s)
 
 
@@ -92,8 +98,8 @@ class Replays:
             raise NoRecording("Aucun enregistrement n'est disponible pour cette caméra.")
         return footage
 
-    def edge(self, request: AccessRequest) -> Edge:
-        """The edge of the window of one request."""
+    def edge(self, request: Callable[[], AccessRequest]) -> Edge:
+        """The edge of the window of the request that counts when it is asked."""
         return Edge(request, self._admission, self._now)
 
     async def presentation(self, request: AccessRequest, span: ClockRange | None) -> Presentation:
@@ -107,7 +113,7 @@ class Replays:
             return Presentation(span.start, min(ends, default=None), codec)
         if request.start is not None:
             return Presentation(request.start, request.end, codec)
-        oldest, now = self.edge(request)(), self._clock.now()
+        oldest, now = self.edge(lambda: request)(), self._clock.now()
         found = await self.footage(request.camera).find(oldest, now)
         if not found:
             raise NoRecording("Aucun enregistrement n'est disponible pour cette caméra.")

@@ -52,7 +52,7 @@ class Reading:
         self._seat = seat
         self._film = film
         self._replays = replays
-        self._edge: Edge = replays.edge(export.request)
+        self._edge: Edge = replays.edge(lambda: export.request)
         self._now = now
         self._new = False
         self._last_at: datetime | None = None

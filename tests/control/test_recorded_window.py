@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from auth.policy import Mode
+from auth.principals import Role
 from auth.trace import Kind
+from halfgateway.control.relief import Newcomer
+from halfgateway.control.streams import Stream
+from halfgateway.downstream.door import PlayWish
 from halfgateway.errors import OutsideRetention
 from halfgateway.protocol.ranges import ClockRange
-from tests.control.doors import Place, Player, open_place
+from halfgateway.protocol.replay import PlayOptions
+from halfgateway.relay.reader import Reader
+from tests.control.doors import AGENT, CAMERA, SOURCE, Place, Player, open_place, principal, wish
 from tests.control.film import SECOND, Film
-from tests.control.seats import play, refused, sit
+from tests.control.seats import Sink, play, refused, sit
 from tests.control.valkeys import Nodes, until
 from tests.held_clock import HeldClock
+from tests.rights import designation, order, rights
 
+RELIEF, RELIEFS_SERVICE = "agent-7", "DRPJ"
+THEIRS = order([CAMERA])
+RELIEFS = order(
+    [CAMERA],
+    reference="78-2025-03",
+    recipients=frozenset({RELIEFS_SERVICE}),
+    retention_min_days=0,
+    retention_max_days=3,
+)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
@@ -85,3 +104,72 @@ async def test_where_it_was_paused_may_have_slid_out(place: Place, clock: HeldCl
     assert (refusal.code, refusal.rtsp_status) == ("outside-retention", 457)
     again = await play(seat, ClockRange(clock.now() - DAY, clock.now() - DAY + SECOND))
     assert isinstance(again.span, ClockRange)
+
+
+def reliefs(place: Place) -> Newcomer:
+    """The relief, of a service that another order lets see three days; the camera's own order goes to the former's."""
+    known = rights({AGENT: Role.OPERATOR, RELIEF: Role.OPERATOR}, [CAMERA], orders=(THEIRS, RELIEFS))
+    designations = {**known.designations, RELIEF: designation(RELIEF, service=RELIEFS_SERVICE)}
+    place.who_may.rights = replace(known, designations=designations)
+    theirs = {"account": "operator-7", "agent": RELIEF, "service": RELIEFS_SERVICE}
+    return Newcomer(replace(principal(Role.OPERATOR), **theirs), None, None, SOURCE)
+
+
+async def watched(place: Place, start: datetime, player: Player) -> tuple[Stream, Sink, Reader]:
+    """A recording that plays from an instant on, to a reader who has taken its first picture and no more."""
+    stream, holder = await place.open(replace(wish(profile=None), mode=Mode.RECORDED, start=start))
+    seat, sink = await sit(place, holder, player), Sink(writable=False)
+    reader = Reader(sink, seat.gate, now=time.monotonic)
+    (await seat.play(PlayWish(ClockRange(start), PlayOptions(), None), lambda: reader)).begin()
+    await until(lambda: reader.queued_bytes > 0)
+    return stream, sink, reader
+
+
+async def test_the_relief_takes_over_nothing_from_outside_its_own_window(place: Place, clock: HeldClock) -> None:
+    # C03, L06, S15: what the relief would be refused is not had by a hand-over either
+    player, relief = Player(), reliefs(place)
+    stream, _, _ = await watched(place, clock.now() - 8 * DAY, player)
+    with pytest.raises(OutsideRetention):
+        await place.relief.take_over(stream, relief)
+    assert (stream.request.principal.agent, player.ended_by) == (AGENT, None)
+    await place.settle()
+    refusal = (await place.told(stream.id))[-1]
+    assert (refusal.kind, refusal.agent, refusal.refusal) == (Kind.STREAM_REFUSED, RELIEF, "outside-retention")
+
+
+async def test_the_relief_s_window_holds_from_then_on(place: Place, clock: HeldClock) -> None:
+    # C03, L06, S15
+    player, relief = Player(), reliefs(place)
+    stream, sink, reader = await watched(place, clock.now() - 3 * DAY + HOUR, player)
+    assert await place.relief.take_over(stream, relief)
+    clock.advance(2 * HOUR)
+    sink.writable = True
+    reader.drain()
+    await until(lambda: player.ended_by is not None)
+    assert isinstance(player.ended_by, OutsideRetention)
+
+
+async def test_who_watches_at_the_edge_may_be_relieved(place: Place, clock: HeldClock) -> None:
+    # C03, S15: a line hiccups
+    player, relief = Player(), reliefs(place)
+    stream, _, _ = await watched(place, clock.now() - 3 * DAY + SECOND, player)
+    clock.advance(2 * SECOND)
+    assert await place.relief.take_over(stream, relief)
+    assert player.ended_by is None
+
+
+async def test_the_former_s_window_counts_no_more(
+    place: Place, clock: HeldClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # L06, S12, S15: the order that let the former watch is withdrawn
+    monkeypatch.setattr("halfgateway.control.replays.EDGE_KEPT_S", 0.0)
+    player, relief = Player(), reliefs(place)
+    stream, sink, reader = await watched(place, clock.now() - DAY, player)
+    assert await place.relief.take_over(stream, relief)
+    known = place.who_may.rights
+    assert known is not None
+    place.who_may.rights = replace(known, orders=(replace(THEIRS, withdrawn_at=clock.now()), RELIEFS))
+    sink.writable = True
+    reader.drain()
+    await until(lambda: reader.sent_packets > 10 or player.ended_by is not None)
+    assert player.ended_by is None
