@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import secrets
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from halfgateway.relay.reader import Reader
 from halfgateway.replay.footage import Footage, Passage, Replay
 from halfgateway.replay.numbering import Beginning, Numbering
 from halfgateway.replay.transmission import Manner, Transmission
+
+log = logging.getLogger(__name__)
 
 FIRST_PICTURE_S = 8.0
 """How long a recorder may take for the first picture of a passage before the reader is told that it is unreachable."""
@@ -246,6 +249,9 @@ class RecordedSeat(Place):
             await transmission.run(reader)
         except Refusal as refusal:
             cause = refusal
+        except Exception as error:
+            log.critical("replay.broken stream=%s", self._stream.id, exc_info=error)
+            cause = RecorderUnreachable("Une erreur interne a mis fin à la lecture.", reason="internal")
         self._running = None
         if cause is not None:
             self._house.closer.end(self._stream, cause)

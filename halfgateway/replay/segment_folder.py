@@ -151,7 +151,7 @@ class _SegmentReplay(Replay):
                         await pace.wait_for(due.after_s)
                     given = True
                     yield due.picture
-            except OSError as error:
+            except (OSError, UnreadableSegment) as error:
                 raise RecorderUnreachable(reason="folder-unreadable") from error
         if not given:
             raise NoRecording

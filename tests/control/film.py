@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from halfgateway.errors import Refusal
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.sdp import SessionDescription, parse
 from halfgateway.relay.source import VideoFormat
@@ -25,7 +24,7 @@ class Film:
     """
 
     reverses: bool = True
-    fails: Refusal | None = None
+    fails: Exception | None = None
     breaks_after: int | None = None
     hangs: bool = False
     lead: timedelta = timedelta()

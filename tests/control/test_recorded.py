@@ -319,6 +319,21 @@ async def test_a_recorder_that_fails_is_told_with_its_cause(place: Place, film: 
         assert (await place.told())[-1].detail["cause"] == "recorder-unreachable"
 
 
+async def test_what_breaks_ends_with_a_cause_and_its_slot_is_free(
+    place: Place, film: Film, caplog: pytest.LogCaptureFixture
+) -> None:
+    # C01, C05: whatever it breaks of
+    film.breaks_after, player = 3, Player()
+    seat = await sit(place, player=player)
+    await play(seat, at(since(minutes=5)))
+    film.fails = LookupError("a bug")
+    await until(lambda: player.ended_by is not None)
+    await place.holds_only("it broke")
+    end = (await place.told())[-1].detail
+    assert (end["cause"], end["reason"], film.open_sessions) == ("recorder-unreachable", "internal", 0)
+    assert [record.levelname for record in caplog.records if "replay.broken" in record.message] == ["CRITICAL"]
+
+
 async def test_a_recorder_that_does_not_answer_is_given_up(
     place: Place, film: Film, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -451,6 +451,21 @@ async def test_segments_that_are_destroyed_while_they_play_end_it(
     assert 1 <= at(pictures)[-1] < 4
 
 
+@pytest.mark.parametrize("kind", ["fmp4", "ts"])
+async def test_a_segment_that_is_destroyed_while_it_plays_in_reverse_is_told(
+    tmp_path: Path, timeline: Timeline, threads: ThreadPoolExecutor, kind: Kind
+) -> None:
+    # C04, C05: each group is opened anew
+    layout = Layout(DEFAULT.replace("mp4", kind))
+    path = write(tmp_path / "cam", TEN, 6, kind=kind, layout=layout)
+    replay = await folder_of(tmp_path, timeline, threads, layout).open(TEN)
+    pictures = replay.play(Passage(TEN + seconds(5.9), options=PlayOptions(scale=-1.0)))
+    await anext(pictures)
+    path.unlink()
+    with pytest.raises(RecorderUnreachable):
+        await _exhaust(pictures)
+
+
 async def _exhaust(pictures: AsyncIterator[Picture]) -> None:
     async for _ in pictures:
         pass
