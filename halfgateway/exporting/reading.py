@@ -131,7 +131,7 @@ class Reading:
         if not batch:
             return
         if not self._seat.stream.gate.allows(self._now()):
-            raise StateStoreUnavailable("La place n'a pu être renouvelée.")
+            raise self._seat.stream.condemned or StateStoreUnavailable("La place n'a pu être renouvelée.")
         await in_thread(lambda: self._film.add(batch))
         self._export.position, self._export.bytes = self._film.reached, self._film.written_bytes
 

@@ -255,6 +255,21 @@ async def test_a_cut_before_it_has_begun_ends_it_too(studio: Studio) -> None:
     assert (await studio.made(stream="next")).state is ExportState.DONE
 
 
+async def test_a_right_that_ends_is_why_it_fails(studio: Studio) -> None:
+    # S12: its gate is closed before its stream ends
+    studio.reel.hold_at = 12
+    export = await studio.exports.ask(studio.wish())
+    await studio.reel.reached.wait()
+    (stream,) = studio.place.table
+    studio.place.table.condemn(stream, NotHabilitated("Désignation terminée.", reason="designation-ended"))
+    studio.reel.held.set()
+    await studio.over(export)
+    told = await studio.told(export)
+    assert (export.state, export.cause, studio.files()) == (ExportState.FAILED, "not-habilitated", [])
+    assert told[Kind.EXPORT_FAILED].detail["reason"] == "designation-ended"
+    assert told[Kind.STREAM_STOPPED].detail["reason"] == "designation-ended"
+
+
 async def test_its_owner_cancels_it(studio: Studio) -> None:
     studio.reel.hold_at = 12
     export = await studio.exports.ask(studio.wish())
