@@ -34,6 +34,8 @@ class Export:
 
     ``position`` is when the newest picture that was copied was filmed, ``bytes`` what was copied, or, in the end, the
     size of the files. ``cause`` is the code of what ended it without files, ``detail`` says it in French.
+    ``cancelled_by`` is the account that cancelled it while its slot was asked for. ``is_made``: its files are whole,
+    and its result is told, or being told.
     """
 
     request: AccessRequest
@@ -48,6 +50,8 @@ class Export:
     detail: str | None = None
     finished_at: datetime | None = None
     kept_until: datetime | None = None
+    cancelled_by: str | None = None
+    is_made: bool = False
     making: asyncio.Task[None] | None = field(default=None, repr=False)
 
     @classmethod

@@ -53,6 +53,8 @@ entry has its hash."""
 _RESULTS = frozenset({Kind.EXPORT_MADE, Kind.EXPORT_REMOVED, Kind.EXPORT_FAILED, Kind.EXPORT_CANCELLED})
 """One that was made can still fail, where its folder cannot be given its name."""
 
+_BY_ITS_OWNER = "Annulé par son demandeur."
+
 REMOVE_EVERY_S = 30.0
 """How often it is looked whether files have been kept for as long as was agreed."""
 
@@ -155,13 +157,17 @@ class Exports:
 
         Raises TraceUnavailable, ExportFailed: then the files stay.
         """
+        if export.is_made and export.making is not None:
+            await asyncio.wait({export.making})  # its result is told first, so that it can be said what became of it
         if export.state is ExportState.DONE:
             await self._remove(export, {"cause": "removed-by-owner"}, by=by, source=source)
         elif (stream := self._table.get(export.id)) is not None:
-            self._closer.end(stream, ClosedOnRequest("Annulé par son demandeur."), by=by.account)
+            self._closer.end(stream, ClosedOnRequest(_BY_ITS_OWNER), by=by.account)
         elif (place := next((each for each in self._waiting if each[0] is export), None)) is not None:
             self._waiting.remove(place)
-            self._end(export, ClosedOnRequest("Annulé par son demandeur."))
+            self._end(export, ClosedOnRequest(_BY_ITS_OWNER))
+        elif export.finished_at is None:
+            export.cancelled_by = by.account
 
     async def open_file(self, export: Export, file: KeptFile, *, by: Principal, source: str) -> Path:
         """Where a file lies that may be had now; that it is handed out is durable when this returns.
@@ -241,10 +247,11 @@ class Exports:
         cause: Refusal = ExportFailed("Une erreur interne a mis fin à l'export.", reason="internal")
         try:
             if seat is None:
-                seat = ExportSeat(export, await self._admission.admit(export.request))
+                seat = await self._seated(export)
             seat.begin()
             files = await self._workshop.make(export, seat, intent)
             seat.leave()
+            export.is_made = True
             await self._keep(export, files)
             cause = ExportOver()
         except asyncio.CancelledError:
@@ -258,6 +265,13 @@ class Exports:
                 seat.leave()
                 self._closer.end(seat.stream, cause)
             await self._over(export, cause)
+
+    async def _seated(self, export: Export) -> ExportSeat:
+        """The place of one whose turn has come; its stream has ended where it was cancelled meanwhile."""
+        seat = ExportSeat(export, await self._admission.admit(export.request))
+        if export.cancelled_by is not None:
+            self._closer.end(seat.stream, ClosedOnRequest(_BY_ITS_OWNER), by=export.cancelled_by)
+        return seat
 
     async def _over(self, export: Export, cause: Refusal) -> None:
         """Have nothing remain of one that has failed, and tell of it, however often this is cancelled."""

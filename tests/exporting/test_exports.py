@@ -25,7 +25,9 @@ from auth.trace import TraceUnavailable as JournalUnavailable
 from auth.trace.acts import open_streams
 from camera_registry.clock import SystemClock, rfc3339
 from halfgateway.app.keeping import borrow_journal
+from halfgateway.control.access import AccessRequest
 from halfgateway.control.endings import ClosedOnRequest
+from halfgateway.control.streams import Stream
 from halfgateway.errors import (
     CapReached,
     InterconnectionCut,
@@ -45,7 +47,7 @@ from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.net.valkey import EmbeddedValkey
 from halfgateway.protocol.codec import Codec
-from tests.control.doors import AGENT, principal, wish
+from tests.control.doors import AGENT, OPERATOR, principal, wish
 from tests.exporting.conftest import Studio, open_studio
 from tests.exporting.footages import Take, shot
 from tests.rights import habilitation
@@ -298,6 +300,67 @@ async def test_one_more_waits_for_its_turn_and_can_be_cancelled(studio: Studio) 
     assert await studio.place.kinds("second") == [Kind.EXPORT_REQUESTED, Kind.EXPORT_CANCELLED]
     assert {each.id for each in studio.exports.of(principal(Role.OPERATOR))} == {first.id, "second", "third"}
     assert studio.exports.of(replace(principal(Role.OPERATOR), account="other", agent="other")) == []
+
+
+async def test_one_whose_slot_is_asked_for_is_cancelled_all_the_same(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # T02: it waits no more, and has no stream yet
+    asked, answered, admit = asyncio.Event(), asyncio.Event(), studio.place.admission.admit
+
+    async def slowly(request: AccessRequest) -> Stream:
+        asked.set()
+        await answered.wait()
+        return await admit(request)
+
+    studio.reel.hold_at = 3
+    first = await studio.exports.ask(studio.wish())
+    second = await studio.exports.ask(studio.wish(stream="second"))
+    monkeypatch.setattr(studio.place.admission, "admit", slowly)
+    studio.reel.held.set()
+    await asked.wait()
+    opened = studio.reel.opened
+    await studio.exports.cancel(second, by=principal(Role.OPERATOR), source="198.51.100.7")
+    answered.set()
+    await studio.over(second)
+    assert (first.state, second.state, studio.reel.opened) == (ExportState.DONE, ExportState.CANCELLED, opened)
+    assert (await studio.place.slots.usage())[0] == 0
+    assert await studio.place.kinds("second") == [
+        Kind.EXPORT_REQUESTED,
+        Kind.STREAM_REQUESTED,
+        Kind.STREAM_STOPPED,
+        Kind.EXPORT_CANCELLED,
+    ]
+    stopped = (await studio.told(second))[Kind.STREAM_STOPPED].detail
+    assert (stopped["cause"], stopped["by"]) == (ClosedOnRequest.code, OPERATOR)
+    assert (await studio.made(stream="third")).state is ExportState.DONE
+
+
+async def test_one_whose_result_is_being_told_is_removed_once_it_is(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # T02: that it was made is true; who asked for its end is answered when nothing is left
+    telling, told, durable = asyncio.Event(), asyncio.Event(), studio.place.tracer.durable
+
+    async def slowly(draft: Draft) -> Entry:
+        if draft.kind is Kind.EXPORT_MADE:
+            telling.set()
+            await told.wait()
+        return await durable(draft)
+
+    monkeypatch.setattr(studio.place.tracer, "durable", slowly)
+    export = await studio.exports.ask(studio.wish())
+    await telling.wait()
+    by = principal(Role.OPERATOR)
+    cancelling = asyncio.create_task(studio.exports.cancel(export, by=by, source="198.51.100.7"))
+    await asyncio.sleep(0)
+    assert not cancelling.done()
+    told.set()
+    await cancelling
+    assert (studio.exports.find(export.id), studio.files()) == (None, [])
+    await studio.place.settle()
+    results = [kind for kind in await studio.place.kinds(export.id) if kind is not Kind.STREAM_STOPPED]
+    assert results[-2:] == [Kind.EXPORT_MADE, Kind.EXPORT_REMOVED]
 
 
 async def test_one_that_waits_is_decided_of_again(studio: Studio) -> None:
