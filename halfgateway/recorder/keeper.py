@@ -124,7 +124,7 @@ class Keeper:
     async def _destroy_what_is_due(self, now: datetime) -> None:
         for camera in await asyncio.to_thread(self._shelf.cameras):
             for destruction in await asyncio.to_thread(self._due, camera, now):
-                await self._destroy(destruction, now)
+                await self._destroy_unheld(destruction, now)
 
     def _due(self, camera: str, now: datetime) -> list[Destruction]:
         rule = self._law.rule_of(camera) if self._law.holds is not None else Rule()
@@ -179,7 +179,7 @@ class Keeper:
         if self._law.holds is None:
             return
         for destruction in await asyncio.to_thread(self._spare, wanted_bytes, now):
-            await self._destroy(destruction, now)
+            await self._destroy_unheld(destruction, now)
 
     def _spare(self, wanted_bytes: int, now: datetime) -> list[Destruction]:
         chosen: dict[str, list[tuple[Segment, Cause]]] = {}
@@ -195,6 +195,13 @@ class Keeper:
         rule = self._law.rule_of(camera)
         old = self._old(camera, self._retention.keeps_from(rule, now, rule.min_days))
         return [each for each in unheld(old, self._law.holds or ()) if self._retention.is_spare(each, rule, now)]
+
+    async def _destroy_unheld(self, destruction: Destruction, now: datetime) -> None:
+        """Destroy what no hold keeps, those included that were placed since the round began (L26)."""
+        await self._law.refresh_holds()
+        free = unheld(destruction.segments, self._law.holds or ())
+        for run in runs_of((segment, destruction.cause) for segment in free):
+            await self._destroy(run, now)
 
     async def _destroy(self, destruction: Destruction, now: datetime) -> None:
         first, last = destruction.segments[0], destruction.segments[-1]

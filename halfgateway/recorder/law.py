@@ -61,13 +61,27 @@ class Law:
         try:
             rules, holds = await self._read_rules(), tuple(await self._read_holds())
         except StoreUnavailable as error:
-            self.is_current = False
-            log.error("recorder.law_not_read error=%s", error)
+            self._not_read(error)
             return
         self.is_current = True
-        heard = {**self._rules, **rules}
-        if (heard, holds) != (self._rules, self.holds):
-            self._rules, self.holds = heard, holds
+        await self._know({**self._rules, **rules}, holds)
+
+    async def refresh_holds(self) -> None:
+        """Ask again which holds are in force: one may have been placed meanwhile. What cannot be read stays."""
+        try:
+            holds = tuple(await self._read_holds())
+        except StoreUnavailable as error:
+            self._not_read(error)
+            return
+        await self._know(self._rules, holds)
+
+    def _not_read(self, error: StoreUnavailable) -> None:
+        self.is_current = False
+        log.error("recorder.law_not_read error=%s", error)
+
+    async def _know(self, rules: dict[str, Rule], holds: tuple[Hold, ...]) -> None:
+        if (rules, holds) != (self._rules, self.holds):
+            self._rules, self.holds = rules, holds
             await asyncio.to_thread(self._keep)
 
     def _keep(self) -> None:

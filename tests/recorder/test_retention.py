@@ -45,7 +45,10 @@ class Voice:
 
 
 class House:
-    """A recorder's disk, records and register, with one segment an hour for each camera."""
+    """A recorder's disk, records and register, with one segment an hour for each camera.
+
+    ``placed_at`` are holds that are placed when the register has come to so many entries.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class House:
         self.folder.mkdir()
         self.rules: Mapping[str, Rule] = {}
         self.holds: Sequence[Hold] = ()
+        self.placed_at: dict[int, Sequence[Hold]] = {}
         self.reachable = True
         self.writable = True
         self.capacity_files = 1_000_000
@@ -125,6 +129,8 @@ class House:
         return self.rules
 
     async def _read_holds(self) -> Sequence[Hold]:
+        if not self.reachable:
+            raise StoreUnavailable("away")
         return self.holds
 
     async def _record(self, draft: Draft) -> None:
@@ -133,6 +139,7 @@ class House:
         assert draft.body()
         self.register.append(draft)
         self.told.append(f"entry {draft.kind}")
+        self.holds = self.placed_at.pop(len(self.register), self.holds)
 
     def _room(self) -> Room:
         return Room((self.capacity_files - self.files()) * FILE_BYTES, self.capacity_files * FILE_BYTES)
@@ -259,6 +266,36 @@ async def test_what_is_held_stays_and_goes_once_the_hold_has_ended(house: House)
     assert house.oldest("cam") > now - 11 * DAY
     assert house.register[-1].detail["cause"] == "hold-ended"
     assert house.register[-1].detail["segments"] == len(held)
+
+
+async def test_a_hold_that_is_placed_during_a_round_counts_in_it(house: House) -> None:
+    # L26: of another camera, and of the same one
+    now = house.clock.now()
+    for camera in ("a", "b"):
+        house.film_days(camera, 13)
+        (house.folder / camera / LAYOUT.path_of(now - 12 * DAY)).unlink()
+    of_a = Hold("a", now - 11 * DAY - 6 * HOUR, now - 11 * DAY - 4 * HOUR)
+    of_b = Hold("b", now - 13 * DAY, now - 12 * DAY)
+    house.placed_at = {1: (of_a, of_b)}
+    await house.keeper.go_round()
+    assert [start for start in house.starts("a") if start < now - 11 * DAY] == [
+        of_a.start + hours * HOUR for hours in range(-1, 3)
+    ]
+    assert len([start for start in house.starts("b") if start < now - 11 * DAY]) == 24
+    told = [(entry.camera, entry.detail["segments"]) for entry in house.of_kind(Kind.RECORDING_DESTROYED)]
+    assert [camera for camera, _ in told] == ["a", "a", "a", "b"]
+    assert sum(segments for _, segments in told) == 2 * (13 * 24 - 1) - house.files()
+
+
+async def test_a_hold_that_is_placed_as_the_disk_fills_keeps_what_would_go_early(house: House) -> None:
+    # L26, C04
+    house.rules = {"cam": Rule(2, 31)}
+    house.film_days("cam", 9)
+    house.capacity_files = house.files() + 5
+    house.placed_at = {1: (Hold("cam", house.clock.now() - 9 * DAY, house.clock.now()),)}
+    await house.keeper.go_round()
+    assert (house.of_kind(Kind.RECORDING_PURGED_EARLY), house.files()) == ([], 9 * 24)
+    assert house.told[-1] == "alarm not-recording"
 
 
 async def test_without_the_records_what_was_last_known_holds_also_after_a_restart(house: House) -> None:
