@@ -50,6 +50,7 @@ from halfgateway.config_terms import (
 )
 from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
 from halfgateway.errors import HalfGatewayError
+from halfgateway.folder import DataFolder
 from halfgateway.net.datagrams import ANY_PORTS
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S
 from halfgateway.sections import Name, Section, Shown, TraceSection
@@ -266,6 +267,11 @@ class Configuration(Section):
     equipment: tuple[EquipmentSection, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    def folder(self) -> DataFolder:
+        """What is the node's own, and where its journal's last head is kept."""
+        note = self.trace.head_note
+        return DataFolder(self.node.data.absolute(), note.absolute() if note is not None else None)
+
     @model_validator(mode="after")
     def _is_whole(self) -> Configuration:
         faults = []
@@ -322,9 +328,10 @@ class ConfigurationFile:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigurationError([f"{path}: {error}"]) from error
         configuration: Configuration = _beside(parse_configuration(document), path.parent)
-        missing = [f"{what}: {file} cannot be read" for what, file in _files(configuration) if not file.is_file()]
-        if missing:
-            raise ConfigurationError(missing)
+        faults = [f"{what}: {file} cannot be read" for what, file in _files(configuration) if not file.is_file()]
+        faults += _restored_with_the_node(configuration)
+        if faults:
+            raise ConfigurationError(faults)
         if configuration.siem is not None:
             try:
                 configuration.siem.collector().context()
@@ -387,6 +394,13 @@ def _files(configuration: Configuration) -> list[tuple[str, Path]]:
     token = configuration.on_call.webhook_token_file
     files += [("on_call.webhook_token_file", token)] if token is not None else []
     return files + mail_files(configuration.mail)
+
+
+def _restored_with_the_node(configuration: Configuration) -> list[str]:
+    note = configuration.trace.head_note
+    if note is None or not note.resolve().is_relative_to(configuration.node.data.resolve()):
+        return []
+    return ["trace.head_note: it lies in node.data, and would be put back with the journal that it is to outlive (T12)"]
 
 
 def _beside(section: Any, folder: Path) -> Any:

@@ -14,9 +14,10 @@ DEMO_NODE = "demo"
 
 @dataclass(frozen=True, slots=True)
 class DataFolder:
-    """The one folder that is a node's own."""
+    """The one folder that is a node's own; ``head_note`` is where its journal's last head is kept, if not in it."""
 
     root: Path
+    head_note: Path | None = None
 
     def make(self) -> None:
         """Make the folder, for this user alone."""
@@ -35,8 +36,11 @@ class DataFolder:
 
     @property
     def head(self) -> Path:
-        """The journal's last head that this node saw, outside the journal: a restored copy does not pass for it."""
-        return self.root / "trace-head.note"
+        """The journal's last head that this node saw, outside the journal: a restored copy does not pass for it.
+
+        It must not come back with the folder either: it stays out of what is restored, or lies elsewhere.
+        """
+        return self.head_note or self.root / "trace-head.note"
 
     @property
     def interconnection(self) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from auth.errors import NoteError, TraceDamaged
+from auth.errors import NoteError, TraceDamaged, TraceUnavailable
 from auth.trace import Journal
 from auth.trace.anchors import AnchorStore, read_head
 from auth.trace.continuity import Gap, KnownHead, TraceBehind, find_gap
@@ -37,10 +37,20 @@ async def open_trace_as_it_is(folder: DataFolder, node: str, keys: NodeKeys, clo
 def trace_gap(folder: DataFolder, node: str, known: Sequence[KnownHead] = ()) -> Gap | None:
     """Return what the journal lacks of what was seen of it, None where nothing. Blocking.
 
-    Raises TraceDamaged, OSError.
+    Raises TraceUnavailable where what this node saw of it cannot be asked, TraceDamaged, OSError.
     """
+    faults = memory_faults(folder)
+    if faults:
+        raise TraceUnavailable("; ".join(faults))
     try:
         kept = [read_head(folder.head), AnchorStore(folder.trace).latest()]
         return find_gap(folder.trace, node, [*known, *(head for head in kept if head is not None)])
     except (NoteError, ValueError) as error:
         raise TraceDamaged(f"les points de contrôle conservés du journal ne peuvent être lus : {error}") from error
+
+
+def memory_faults(folder: DataFolder) -> list[str]:
+    """Why the head that this node remembers cannot be asked: a disk that is not there is no memory that is empty."""
+    if folder.head_note is None or folder.head_note.parent.is_dir():
+        return []
+    return [f"trace.head_note: le dossier {folder.head_note.parent} n'existe pas (T12)"]

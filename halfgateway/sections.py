@@ -43,12 +43,13 @@ class TokenSection(Section):
 
 
 class TraceSection(Section):
-    """Who anchors the trace (T04), and where its key lies.
+    """Who anchors the trace (T04), where its last head is remembered, and where its key lies.
 
     ``timestamp_urls`` are time-stamping authorities (RFC 3161), ``timestamp_ca`` the certificates (PEM) that they or
     their issuers have, ``timestamp_revoked`` the revocation lists (PEM) of those issuers: where there is one, a token
     of a certificate that it names anchors nothing. ``timestamp_every_s`` is the seconds between two tokens.
-    ``cosigners`` are the C2SP vkeys of those whose cosignature is taken. ``pkcs11`` is the token with the key, if any.
+    ``cosigners`` are the C2SP vkeys of those whose cosignature is taken. ``head_note`` is a file outside the node's
+    data, which no restored copy of that brings back (T12). ``pkcs11`` is the token with the key, if any.
     """
 
     timestamp_urls: tuple[Annotated[str, Field(pattern=r"^https?://")], ...] = ()
@@ -56,6 +57,7 @@ class TraceSection(Section):
     timestamp_revoked: Path | None = None
     timestamp_every_s: Annotated[float, Field(ge=1, le=86_400)] = 3600.0
     cosigners: tuple[str, ...] = ()
+    head_note: Path | None = None
     pkcs11: TokenSection | None = None
 
     def token_place(self) -> TokenPlace | None:

@@ -60,5 +60,12 @@ def test_what_is_read_once_is_refused_and_the_rest_is_not() -> None:
     live = ("cameras.node", "convention.cap", "convention.ended_at", "log_level", "machines.vms.agent")
     live += ("timings.renew_s", "tls.certificate", "tls.tickets_need_certificate")
     once = ("convention.id", "database.url", "listen.host", "node.data", "node.id", "state_store.url")
-    once += ("timings.lease_s", "tls", "tls.handshake_timeout_s", "tls.ocsp_responders", "assertions.issuer")
+    once += (
+        "timings.lease_s",
+        "tls",
+        "tls.handshake_timeout_s",
+        "tls.ocsp_responders",
+        "assertions.issuer",
+        "trace.head_note",
+    )
     assert refused_keys((*live, *once)) == list(once)

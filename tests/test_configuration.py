@@ -14,6 +14,7 @@ import pytest
 from halfgateway.config import ConfigurationError, DatabaseSection, parse_configuration, read_configuration
 from halfgateway.downstream.transports import UdpService
 from halfgateway.net.datagrams import ANY_PORTS
+from halfgateway.opening import memory_faults
 from tests.conftest import uncounted_environment
 
 REPOSITORY = Path(__file__).parents[1]
@@ -194,6 +195,28 @@ def test_the_example_is_complete_and_names_what_is_missing(tmp_path: Path) -> No
     assert configuration.mail is not None
     assert configuration.mail.primary is not None
     assert configuration.mail.primary.password_file == tmp_path / "secrets/smtp.password"
+
+
+def test_the_heads_note_is_not_put_back_with_what_it_is_to_outlive(tmp_path: Path) -> None:
+    # T12: wherever a link leads; and a disk that is not there is told of before the start
+    file, note = tmp_path / "gateway.toml", '[trace]\nhead_note = "{}"\n'
+    start = '[node]\ndata = "data"\n[convention]\nin_force_from = 2025-10-21T00:00:00Z\n'
+    start += '[listen]\nhttps_port = "off"\nrtsps_port = "off"\n'
+    (tmp_path / "data" / "trace").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("data/trace")
+    for inside in ("data/trace/head.note", "link/head.note", f"{tmp_path}/data/../data/head.note"):
+        file.write_text(start + note.format(inside))
+        with pytest.raises(ConfigurationError, match=r"trace\.head_note: it lies in node\.data"):
+            read_configuration(file)
+    file.write_text(start + note.format("head/head.note"))
+    folder = read_configuration(file).folder()
+    assert folder.head == tmp_path / "head" / "head.note"
+    assert [str(tmp_path / "head") in fault for fault in memory_faults(folder)] == [True]
+    folder.head.parent.mkdir()
+    assert memory_faults(folder) == []
+    file.write_text(start)
+    folder = read_configuration(file).folder()
+    assert (folder.head, memory_faults(folder)) == (tmp_path / "data" / "trace-head.note", [])
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

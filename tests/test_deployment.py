@@ -341,7 +341,7 @@ def test_the_unit_says_what_the_node_does() -> None:
         "Type=notify",
         "Restart=always",
         "ExecReload=/bin/kill -HUP $MAINPID",
-        "StateDirectory=halfgateway",
+        "StateDirectory=halfgateway halfgateway-head",
         "ProtectSystem=strict",
         "NoNewPrivileges=yes",
         "MemoryDenyWriteExecute=yes",

@@ -20,6 +20,7 @@ FIXED_KEYS = (
     "siem",
     "recorders",
     "exports",
+    "trace.head_note",
     "trace.pkcs11",
     "mail",
     "on_call",

@@ -126,7 +126,7 @@ async def _start(
 ) -> Node:
     clock = SystemClock()
     loops = Loops(life)
-    folder = DataFolder(configuration.node.data.absolute())
+    folder = configuration.folder()
     beacon = life.enter_context(taken(folder, configuration.node.id, clock))
     keys = NodeKeys.open(folder.secrets, configuration.trace.token_place())
     record = LocalRecord(folder.interconnection, clock=clock)

@@ -30,7 +30,6 @@ from halfgateway.control.rights_view import RightsView
 from halfgateway.control.standing import Standing
 from halfgateway.control.tracing import Tracer
 from halfgateway.downstream.answers import REALM
-from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.replay.footage import Recorders
 
@@ -93,7 +92,7 @@ async def office_without_a_node(configuration: Configuration) -> AsyncIterator[N
 
     Raises NodeAlreadyRunsError, and what opening a node's records and journal raises.
     """
-    clock, folder = SystemClock(), DataFolder(configuration.node.data.absolute())
+    clock, folder = SystemClock(), configuration.folder()
     async with AsyncExitStack() as life:
         life.enter_context(taken(folder, configuration.node.id, clock))
         keys = NodeKeys.open(folder.secrets, configuration.trace.token_place())

@@ -79,7 +79,7 @@ def named_node(config: Path | None, data: Path | None) -> tuple[Configuration, D
         stop(WRONG_USAGE, *error.faults)
     except HalfGatewayError as error:
         stop(WRONG_USAGE, str(error))
-    return configuration, DataFolder(configuration.node.data.absolute())
+    return configuration, configuration.folder()
 
 
 def _demo_at_rest(root: Path) -> Configuration:

@@ -58,7 +58,7 @@ def named_folder(config: Path | None, data: Path | None) -> DataFolder:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
         named = None
     if not isinstance(named, str):
-        return DataFolder(configuration_in(config).node.data.absolute())
+        return configuration_in(config).folder()
     return DataFolder((config.parent / named).absolute())
 
 

@@ -10,7 +10,6 @@ from camera_registry.errors import RegistryError
 from halfgateway.cli.common import REFUSED, WRONG_USAGE, node_folder, stop
 from halfgateway.config import Configuration, ConfigurationError, read_configuration
 from halfgateway.errors import HalfGatewayError
-from halfgateway.folder import DataFolder
 from halfgateway.inspection.records import House, read_house
 
 
@@ -22,7 +21,7 @@ def house_of(config: Path | None, data: Path | None) -> House:
             configuration = read_configuration(config)
         except ConfigurationError as error:
             stop(WRONG_USAGE, *error.faults)
-        folder = DataFolder(configuration.node.data.absolute())
+        folder = configuration.folder()
     else:
         folder = node_folder(config, data)
     try:

@@ -78,8 +78,9 @@ async def local_journal(config: Path | None, data: Path | None) -> AsyncIterator
 
     Raises HalfGatewayError, TraceUnavailable (TraceBehind among them), TraceDamaged.
     """
-    folder = node_folder(config, data)
-    keys = NodeKeys.open(folder.secrets, configuration_of(config, data).trace.token_place())
+    configuration = configuration_of(config, data)
+    folder = configuration.folder()
+    keys = NodeKeys.open(folder.secrets, configuration.trace.token_place())
     async with await open_trace(folder, node_of(folder.trace), keys, SystemClock()) as journal:
         yield journal
 

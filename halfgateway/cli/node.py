@@ -34,6 +34,7 @@ from halfgateway.inspection.orders import order_warnings
 from halfgateway.logs import log_to_stderr
 from halfgateway.net.attendants import attended
 from halfgateway.net.supervisor import supervised
+from halfgateway.opening import memory_faults
 from ops.errors import OpsError
 
 RECORDS_TIMEOUT_S = 5.0
@@ -76,6 +77,7 @@ def check(
     try:
         configuration = read_configuration(config)
         faults = faults_at_start(configuration.mail, configuration.contacts, now)
+        faults += memory_faults(configuration.folder())
         if faults:
             raise ConfigurationError(faults)
         warnings = asyncio.run(order_warnings(configuration, now))
@@ -96,7 +98,7 @@ def check(
 
 def _reports_due(configuration: Configuration) -> list[int]:
     """The sealed credentials whose report is due, by their numbers; none where no register can be read."""
-    folder = DataFolder(configuration.node.data.absolute())
+    folder = configuration.folder()
     if configuration.database.url == EMBEDDED and not folder.records.exists():
         return []
 
@@ -134,7 +136,7 @@ async def _demo(data: Path, host: str, ports: DemoPorts, *, as_json: bool) -> No
 
 async def _serve(file: ConfigurationFile, *, attendants: bool, as_json: bool) -> None:
     ended, configuration = _ended_by(signal.SIGINT, signal.SIGTERM), file.configuration
-    folder = DataFolder(configuration.node.data.absolute())
+    folder = configuration.folder()
     wanted = commands_of(["--config", str(file.path.absolute())], configuration) if attendants else {}
     with _hung_up() as hung_up:
         async with (

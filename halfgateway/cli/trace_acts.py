@@ -39,7 +39,6 @@ from halfgateway.cli.common import (
 from halfgateway.cli.cosigning import Login, cosign_once
 from halfgateway.cli.local_trace import node_of
 from halfgateway.errors import HalfGatewayError, StateStoreUnavailable
-from halfgateway.folder import DataFolder
 from halfgateway.keys import NodeKeys
 from halfgateway.opening import open_trace_as_it_is, trace_gap
 
@@ -73,7 +72,8 @@ def rotate_key(
 
 
 async def _rotate(config: Path | None, data: Path | None, reason: str, from_label: str | None) -> dict[str, Any]:
-    folder, place = node_folder(config, data), office.configuration_of(config, data).trace.token_place()
+    configuration = office.configuration_of(config, data)
+    folder, place = configuration.folder(), configuration.trace.token_place()
     keys = NodeKeys.open(folder.secrets, place)
     node = node_of(folder.trace)
     gap = trace_gap(folder, node)
@@ -138,7 +138,7 @@ async def _continue(config: Path | None, data: Path | None, reason: str, known: 
     from halfgateway.control.heads import SharedHeads  # noqa: PLC0415
 
     configuration, clock = office.configuration_of(config, data), SystemClock()
-    folder = DataFolder(configuration.node.data.absolute())
+    folder = configuration.folder()
     node = node_of(folder.trace) if any(folder.trace.glob("*.pem")) else configuration.node.id
     async with AsyncExitStack() as life:
         life.enter_context(taken(folder, node, clock))

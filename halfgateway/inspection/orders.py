@@ -15,7 +15,6 @@ from camera_registry.paris import day_of
 from camera_registry.records import transaction
 from halfgateway.config import Configuration
 from halfgateway.database import EMBEDDED, Database, database_at
-from halfgateway.folder import DataFolder
 from ops.life import Life, read_life
 
 _NOT_ACCEPTED = "recette : aucun procès-verbal n'est enregistré (halfgateway acceptance run) ; aucun Flux n'est ouvert"
@@ -27,7 +26,7 @@ async def order_warnings(configuration: Configuration, now: datetime) -> list[st
 
     Reading makes no database. One that cannot be read is a warning too.
     """
-    folder = DataFolder(configuration.node.data.absolute())
+    folder = configuration.folder()
     if configuration.database.url == EMBEDDED and not folder.records.exists():
         return []
     try:

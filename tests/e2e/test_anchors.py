@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
+import re
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -239,6 +242,33 @@ async def test_a_backup_that_was_put_back_is_seen_and_continued_by_a_person(tmp_
     code, found, _ = await typed("trace", "verify", data.trace, "--anchor", tmp_path / "anchor")
     assert (code, found["status"]) == (5, "incomplete")
     assert found["lost"] == head.checkpoint.size - told["lost"]["first"]
+
+
+async def test_a_whole_folder_put_back_as_the_runbook_says_is_seen(tmp_path: Path) -> None:
+    # T12: every memory of its own that lies in the folder goes back with it, but for the note that stays
+    demo, data = tmp_path / "demo", DataFolder(tmp_path / "demo")
+    page = (Path(__file__).parents[2] / "docs" / "fr" / "exploitation.md").read_text(encoding="utf-8")
+    (saved, restored) = re.findall(r"```(?:console|sh)\n(.*?)```", page.partition("\n## 26.")[2], re.DOTALL)[:2]
+    async with open_gateway(demo, STEADY) as gateway:
+        await gateway.node.outside.anchoring.head()
+    typed_in(tmp_path, demo, [line[2:] for line in saved.splitlines() if re.match(r"\$ (cp|rm) ", line)])
+    async with open_gateway(demo, STEADY) as gateway:
+        await gateway.node.journal.record(Draft(kind=Kind.HEARTBEAT))
+        await gateway.node.outside.anchoring.head()
+        await gateway.node.outside.anchoring.remember_now()
+    typed_in(tmp_path, demo, restored.splitlines())
+    before = {path.name: path.read_bytes() for path in data.trace.glob("0*")}
+    with pytest.raises(TraceBehind, match=r"ce nœud lui-même.*trace continue"):
+        async with open_gateway(demo, STEADY):
+            pass
+    assert {path.name: path.read_bytes() for path in data.trace.glob("0*")} == before
+
+
+def typed_in(folder: Path, data: Path, lines: list[str]) -> None:
+    """Type lines of the runbook where a person stands."""
+    assert lines
+    script, environment = "\n".join(["set -e", *lines]), os.environ | {"DONNEES": str(data)}
+    subprocess.run(["bash", "-c", script], cwd=folder, env=environment, check=True)
 
 
 async def test_the_daily_text_has_every_head_and_leaves_with_an_entry(
