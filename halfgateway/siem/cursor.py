@@ -20,7 +20,7 @@ class CursorDamaged(HalfGatewayError):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """``proven``: entries before it were read by the collector; ``settled``: those of the proof before that.
+    """``proven``: entries before it were read by the collector; ``settled``: where the last session to its proof began.
 
     After a break it is gone on with from ``settled``: what the collector had read last, it may have lost with its
     memory.
@@ -28,10 +28,6 @@ class Cursor:
 
     settled: int = 0
     proven: int = 0
-
-    def advance(self, proven: int) -> Cursor:
-        """Return the cursor after another proof."""
-        return Cursor(self.proven, proven)
 
 
 class CursorFile:

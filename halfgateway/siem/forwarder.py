@@ -116,7 +116,7 @@ class Forwarder:
         self._now = now
         self._chance = chance
         self._cursor: Cursor | None = None
-        self._broken = True  # what a killed node had sent last may not have been read
+        self._next: int | None = None  # after a break, or a kill: what was sent last may be lost
         self._up_to_date_s = now()
         self._threads = ThreadPoolExecutor(1, "siem")
         self.failures = 0
@@ -145,10 +145,11 @@ class Forwarder:
     async def send_session(self) -> None:
         """Wait for something new and send it over one connection, to its proof.
 
-        Raises HalfGatewayError, TraceUnavailable, OSError where that fails: the next session begins further back.
+        Raises HalfGatewayError, TraceUnavailable, OSError where that fails: the next session begins further back, and
+        those after it go on from there, past what had been proven before.
         """
         cursor = self._cursor = self._cursor or await self._begin()
-        start = position = cursor.settled if self._broken else cursor.proven
+        start = position = cursor.settled if self._next is None else self._next
         await self._until_news(cursor.proven)
         link = self._connect()
         try:
@@ -165,13 +166,13 @@ class Forwarder:
                 await asyncio.sleep(max(SHORTEST_REST_S, REST * (self._now() - began_s)))
             await self._in_thread(link.finish)
         except BaseException:
-            self._broken = True
+            self._next = None
             raise
         finally:
             link.abort()
             self._threads.submit(link.close)
-        self._broken = False
-        self._cursor = advanced = cursor.advance(max(position, cursor.proven))
+        self._next = position
+        self._cursor = advanced = Cursor(start, max(position, cursor.proven))
         await self._in_thread(partial(self._file.write, advanced))
         self._up_to_date_s = self._now()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -163,11 +164,40 @@ async def test_a_restart_begins_with_what_was_sent_last(
     await running(second, lambda: second.lag_entries == 0)
     assert collected.taken == [*range(10), *range(20)]
     file = CursorFile(tmp_path / "siem.json", PLAN.collector)
-    assert file.read() == Cursor(10, 20)
+    assert file.read() == Cursor(0, 20)
     assert CursorFile(tmp_path / "siem.json", "another:6514").read() == Cursor()
     (tmp_path / "siem.json").write_text('{"collector":"siem:6514","settled":5,"proven":2}')
     with pytest.raises(CursorDamaged):
         file.read()
+
+
+async def test_a_slower_session_after_a_break_passes_nothing_over(
+    journal: Journal, collected: Collected, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # S06: it proves less than had been proven before the break, and only what it sent
+    async def session(entries: int, *, fail: bool = False) -> list[int]:
+        monkeypatch.setattr(module, "MAX_UNPROVEN", entries)
+        collected.taken, collected.fail = [], {"finish"} if fail else set()
+        with contextlib.suppress(LinkError):
+            await forwarder.send_session()
+        return collected.taken
+
+    monkeypatch.setattr(module, "BATCH", 10)
+    forwarder = make(now=lambda: 0.0)
+    file = CursorFile(tmp_path / "siem.json", PLAN.collector)
+    await write(journal, 200)
+    assert await session(60) == list(range(60))
+    await session(60, fail=True)  # the collector died, and what it had read with it
+    assert await session(20) == list(range(20))
+    assert file.read() == Cursor(0, 60)
+    await session(20, fail=True)  # and once more: what it was just sent is not safe before the next proof
+    assert await session(20) == list(range(20))
+    assert await session(20) == list(range(20, 40))
+    assert (file.read(), forwarder.lag_entries) == (Cursor(20, 60), 140)
+    assert await session(60) == list(range(40, 100))
+    assert file.read() == Cursor(40, 100)
+    assert await session(60) == list(range(100, 160))
+    assert file.read() == Cursor(100, 160)
 
 
 async def test_a_collector_that_is_ahead_of_the_trace_is_told_of(
