@@ -1,7 +1,8 @@
 """The connection to a collector: TLS 1.2 or 1.3 with both certificates verified (RFC 5425 section 4.2). Blocking.
 
 Syslog has no acknowledgement. What stands in for one is the end of the TLS session: a peer that answers our
-close_notify, or closes with nothing unread (else the kernel resets), has read every message before it.
+close_notify, or closes with nothing unread (else the kernel resets), has read every message before it. One that ended
+the session first answers nothing: it may have read nothing either.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ class Link:
         if self._secured is None:
             raise LinkError("the collector is not connected")
         try:
+            self._require_open(self._secured)
             self._secured.unwrap()
         except OSError as error:
             if not self._was_closed_after_all(error):
@@ -128,6 +130,22 @@ class Link:
             else:
                 return attempt
         raise failed
+
+    @staticmethod
+    def _require_open(secured: ssl.SSLSocket) -> None:
+        """Raise LinkError where the collector has ended the session, or the connection, before we do.
+
+        Its end that is still on its way to us cannot be told from an answer to ours.
+        """
+        secured.setblocking(False)
+        try:
+            secured.recv(1)
+        except ssl.SSLWantReadError:
+            secured.settimeout(TAKE_LIMIT_S)
+        except OSError as error:
+            raise LinkError(f"the collector did not read to the end: {error}") from error
+        else:
+            raise LinkError("the collector ended the session before we did")
 
     def _was_closed_after_all(self, error: OSError) -> bool:
         """Whether it closed without a word, and with nothing unread.
