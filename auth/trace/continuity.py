@@ -7,7 +7,6 @@ a whole one, whoever verifies it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from os import SEEK_END
@@ -16,10 +15,12 @@ from struct import iter_unpack
 
 from auth.errors import TraceUnavailable
 from auth.trace.checkpoint import Checkpoint, parse_checkpoint, parse_note
+from auth.trace.declarations import Continuation
 from auth.trace.entry import Draft
 from auth.trace.kinds import Kind
-from auth.trace.layout import CHECKPOINTS, LEAF, SALT_BYTES, origin
+from auth.trace.layout import CHECKPOINTS, LEAF, origin
 from auth.trace.notes import last_notes
+from auth.trace.recovery import is_signed_for
 from auth.trace.scan import read_leaves, segment_starts
 from auth.trace.tree import Frontier, leaf_hash
 from auth.trace.view import JournalView
@@ -36,37 +37,6 @@ class TraceBehind(TraceUnavailable):
             " « halfgateway trace continue --reason MOTIF »"
         )
         self.gap = gap
-
-
-@dataclass(frozen=True, slots=True)
-class Continuation:
-    """What a ``trace.continued`` entry says: entry ``n`` goes on after ``held`` entries; ``known`` had been seen.
-
-    Entries ``held`` to ``known - 1`` of the history before are lost.
-    """
-
-    n: int
-    held: int
-    known: int
-
-    @classmethod
-    def from_salted(cls, n: int, salted: bytes) -> Continuation:
-        """Read one from entry ``n``. Raises ValueError where the entry does not say it."""
-        try:
-            detail = json.loads(salted[SALT_BYTES:])["detail"]
-            said = cls(n, detail["held"], detail["known"]["size"])
-        except (KeyError, TypeError) as error:
-            raise ValueError("elle ne dit pas ce qui est perdu") from error
-        if not (type(said.held) is int and type(said.known) is int and 0 <= said.held <= n and said.held < said.known):
-            raise ValueError("ce qu'elle dit perdu ne peut l'être")
-        return said
-
-    def covers(self, size: int) -> bool:
-        """Tell whether a head of this size may be of the history that was lost."""
-        return self.held < size <= self.known
-
-    def __str__(self) -> str:
-        return f"les entrées {self.held} à {self.known - 1} de ce qui fut signé sont perdues, l'entrée {self.n} le dit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +79,7 @@ class Gap:
 def find_gap(folder: Path, node: str, known: Sequence[KnownHead]) -> Gap | None:
     """Compare a journal with the heads that others have of it; None where it extends them all. Blocking.
 
-    What an entry has declared lost is no gap any more. A head that is among the journal's last checkpoints costs
+    What a signed entry has declared lost is no gap any more. A head that is among the journal's last checkpoints costs
     nothing; for any other the tree is computed anew, some 2 µs an entry.
     Raises NoteError for what is no head, TraceDamaged, OSError.
     """
@@ -157,6 +127,7 @@ def _walk(folder: Path, node: str, wanted: Set[int]) -> tuple[int, dict[int, byt
 
 
 def _declared(view: JournalView, continued: Sequence[int]) -> list[Continuation]:
-    """Return what the journal itself says was lost."""
-    found = [(n, salted) for n in continued for _, salted in view.payloads(n, n + 1) if salted is not None]
+    """Return what the journal itself says was lost, in entries that were signed for as they were written."""
+    signed = [n for n in continued if is_signed_for(view.folder, view.node, n)]
+    found = [(n, salted) for n in signed for _, salted in view.payloads(n, n + 1) if salted is not None]
     return [Continuation.from_salted(n, salted) for n, salted in found]

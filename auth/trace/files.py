@@ -13,6 +13,7 @@ from pathlib import Path
 
 from auth.errors import NoteError, TraceDamaged, TraceUnavailable
 from auth.trace.checkpoint import Checkpoint, KeyChain, SigningKey, parse_note, sign_checkpoint
+from auth.trace.declarations import RUN_BEGINS
 from auth.trace.layout import (
     CHECKPOINTS,
     LEAF,
@@ -67,6 +68,8 @@ class JournalFiles:
         self._storage = storage
         self._descriptors: dict[str, int] = {}
         self._sound = False
+        self._untold = False
+        self._tells = False
         self._first = 0
         self._base: Position
         self._checkpoints_end = 0
@@ -89,12 +92,16 @@ class JournalFiles:
         durable: Position,
         checkpoint: Checkpoint | None,
         checkpoints_end: int,
+        *,
+        untold: bool = False,
     ) -> None:
         """Go on from what recovery found in the segment from entry ``first``; cut everything else off.
 
-        ``base`` is a point of that segment at or before ``durable``, from which a repair checks again.
+        ``base`` is a point of that segment at or before ``durable``, from which a repair checks again. ``untold``:
+        nothing is signed before an entry tells that another run begins (:mod:`auth.trace.declarations`).
         Raises TraceUnavailable, TraceDamaged.
         """
+        self._untold = untold
         self._first, self._base, self.durable = first, base, durable
         self.checkpoint, self._checkpoints_end = checkpoint, checkpoints_end
         with self._guarded():
@@ -126,6 +133,7 @@ class JournalFiles:
             self._put(payloads_name(self._first), bytes(frames), start.payloads_end)
             self._put(leaves_name(self._first), bytes(leaves), start.leaves_end)
             self._check_linked()
+        self._tells = any(entry.code in RUN_BEGINS for entry in group)
         return Position(frontier, start.leaves_end + len(leaves), start.payloads_end + len(frames), group[-1].at_us)
 
     def room(self) -> int:
@@ -135,6 +143,7 @@ class JournalFiles:
     def keep(self, written: Position) -> None:
         """Count what :meth:`write` wrote."""
         self.durable = written
+        self._untold = self._untold and not self._tells
 
     def discard(self) -> None:
         """Cut off what :meth:`write` wrote and nobody will be told of. Raises TraceUnavailable."""
@@ -151,6 +160,8 @@ class JournalFiles:
         frontier = self.durable.frontier
         if self.checkpoint and frontier.size == self.checkpoint.size:
             return
+        if self._untold:
+            raise TraceUnavailable("what the run before did not sign for is not signed before an entry tells of it")
         checkpoint = Checkpoint(origin(self._node), frontier.size, frontier.root())
         keys = [key for key in (self._key, self._next_key) if key is not None]
         note = record(sign_checkpoint(checkpoint, *keys))

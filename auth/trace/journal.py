@@ -199,8 +199,8 @@ class Journal:
         (``kinds``, ``before``, ``size``), how many entries it erases, which and how large. None, and no entry, when
         there is nothing to erase. Leaf records, and so every proof, stay as they are.
 
-        Raises TraceUnavailable when that fails; where the entry was written by then, what is left to erase is erased
-        by the next purge or start.
+        Raises TraceUnavailable when that fails; where the entry was signed for by then, what is left to erase is
+        erased by the next purge or start.
         """
         async with self._one_act:
             await self._resume_purge()

@@ -71,7 +71,8 @@ def open_journal(
         found = examine(folder, node, key.public_key())
         _forget_later_keys(folder, node, key.public_key())
         opened = _look_back(folder, node, files, found, PendingRecoveries(folder, storage))
-        files.begin(found.first, found.base, found.durable, found.head.checkpoint, found.head.end)
+        untold = bool(found.void)
+        files.begin(found.first, found.base, found.durable, found.head.checkpoint, found.head.end, untold=untold)
         return opened
     except TraceDamaged as damage:
         files.close()
@@ -136,12 +137,12 @@ def _look_back(folder: Path, node: str, files: JournalFiles, found: Found, pendi
     view = JournalView(folder, node, lambda: size)
     started, last_life = _last_run(view, size)
     digest = sha256(found.dropped).hexdigest() if found.dropped else None
-    end = Recovery(found.dropped_entries, len(found.dropped), digest, size, found.durable.at_us)
+    end = Recovery(found.dropped_entries, len(found.dropped), digest, size, found.durable.at_us, found.void)
     recoveries = pending.unsaid(view)
     if found.dropped and end not in recoveries:
         recoveries.append(end)
     pending.remember(recoveries)
-    if not recoveries and last_life == Kind.NODE_STARTED.code:
+    if not recoveries and (found.void or last_life == Kind.NODE_STARTED.code):
         recoveries.append(end)
     return Opened(files, tuple(recoveries), pending, _open_acts(view, started), found.segment_roots)
 

@@ -2,8 +2,8 @@
 
 In this order: ``purge.json`` remembers the rule; the ``trace.purged`` entry states it and becomes durable; a
 checkpoint covers that entry; then frames are overwritten where they lie; then ``purge.json`` is emptied. Whoever
-opens the journal again redoes the erasing from the entry, if there is one, and forgets the rest: until the entry is
-signed for, nothing was erased.
+opens the journal again redoes the erasing from the entry, if it was signed for, and forgets the rest: until then
+nothing was erased, and what a run did not sign for may be another's hand (:mod:`auth.trace.declarations`).
 
 An erased frame has the length it had, and its first four bytes are never changed: so a frame that a crash left
 half erased is still found, and erased again.
@@ -24,7 +24,7 @@ from auth.errors import TraceDamaged
 from auth.trace.erasure import ErasureRule
 from auth.trace.kinds import Kind
 from auth.trace.layout import FRAME, LEAF, MAX_PAYLOAD_BYTES, SALT_BYTES, commitment, erased_frame, payloads_name
-from auth.trace.recovery import last_checkpoint
+from auth.trace.recovery import is_signed_for, last_checkpoint
 from auth.trace.scan import open_payloads, read_leaves, segment_starts
 from auth.trace.storage import Storage
 from auth.trace.tree import leaf_hash
@@ -129,10 +129,14 @@ def _frames(folder: Path, node: str, first: int, count: int) -> Iterator[tuple[i
 
 
 def stated_by(folder: Path, node: str, rule: ErasureRule, end: int) -> bool:
-    """Tell whether an entry before number ``end`` states this rule, whatever lies half erased before it.
+    """Tell whether an entry before number ``end`` states this rule, and its run signed for it.
 
-    Blocking. Raises TraceDamaged, OSError.
+    Whatever lies half erased before it. Blocking. Raises TraceDamaged, OSError.
     """
+    return any(is_signed_for(folder, node, n) for n in _statements(folder, node, rule, end))
+
+
+def _statements(folder: Path, node: str, rule: ErasureRule, end: int) -> Iterator[int]:
     for first in segment_starts(folder):
         records, _ = read_leaves(folder, node, first)
         wanted = {
@@ -148,8 +152,7 @@ def stated_by(folder: Path, node: str, rule: ErasureRule, end: int) -> bool:
                 if n in wanted:
                     salted = os.pread(file.fileno(), SALT_BYTES + length, offset + FRAME.size)
                     if commitment(salted) == wanted[n] and _states(n, salted, rule):
-                        return True
-    return False
+                        yield n
 
 
 def _states(n: int, salted: bytes, rule: ErasureRule) -> bool:

@@ -7,8 +7,9 @@ A torn tail is cut before ``node.recovered`` can be written in its place. What w
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from auth.trace.entry import Draft, instant
@@ -26,7 +27,8 @@ class Recovery:
 
     ``dropped_sha256`` is over the dropped bytes of payloads, leaves and checkpoints, in this order; None
     when there were none. ``size`` is the number of entries kept, ``last_at_us`` the time of the last of
-    them in Unix microseconds: the last proven instant.
+    them in Unix microseconds: the last proven instant. ``void`` are entries that declared something of the journal
+    (:mod:`auth.trace.declarations`) and were not signed for before the end: they count for nothing.
     """
 
     dropped_entries: int
@@ -34,6 +36,7 @@ class Recovery:
     dropped_sha256: str | None
     size: int
     last_at_us: int | None
+    void: Sequence[int] = field(default=(), compare=False)
 
     def draft(self) -> Draft:
         """Return the ``node.recovered`` entry."""
@@ -44,6 +47,7 @@ class Recovery:
                 "dropped_bytes": self.dropped_bytes,
                 "dropped_sha256": self.dropped_sha256,
                 "last_at": None if self.last_at_us is None else rfc3339(instant(self.last_at_us)),
+                **({"void": list(self.void)} if self.void else {}),
             },
         )
 

@@ -10,6 +10,7 @@ lost after it was acknowledged, and a person must look.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from os import SEEK_END
 from pathlib import Path
@@ -17,7 +18,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from auth.errors import NoteError, TraceDamaged
-from auth.trace.checkpoint import Checkpoint, KeyChain, parse_note
+from auth.trace.checkpoint import Checkpoint, KeyChain, parse_checkpoint, parse_note
+from auth.trace.declarations import RUN_BEGINS, TELLING, Declarations
+from auth.trace.erasure import ErasedEntries
 from auth.trace.files import Position
 from auth.trace.layout import (
     CHECKPOINTS,
@@ -32,7 +35,7 @@ from auth.trace.layout import (
     payloads_header,
     payloads_name,
 )
-from auth.trace.notes import MAX_OWN_NOTE_BYTES, is_torn, last_notes
+from auth.trace.notes import MAX_OWN_NOTE_BYTES, NoteReader, is_torn, key_name, last_notes, read_keys
 from auth.trace.scan import FrameReader, open_payloads, read_leaves, scan, segment_starts
 from auth.trace.tree import EMPTY_ROOT, Frontier, leaf_hash, merkle_root
 
@@ -54,7 +57,8 @@ class Found:
     """What lies in a folder: where the valid prefix ends, and the torn bytes after it, to be cut.
 
     ``base`` is a point of the last segment (which begins with entry ``first``) at or before ``durable``.
-    ``dropped`` has the torn bytes of payloads, leaves and checkpoints, in this order.
+    ``dropped`` has the torn bytes of payloads, leaves and checkpoints, in this order; ``void`` are the entries that
+    declare something of the journal, and that the run which wrote them did not sign for.
     """
 
     first: int
@@ -64,13 +68,15 @@ class Found:
     dropped_entries: int
     dropped: bytes
     segment_roots: dict[int, bytes]
+    void: tuple[int, ...]
 
 
 def examine(folder: Path, node: str, key: Ed25519PublicKey) -> Found:
     """Read a whole journal, changing nothing. Blocking.
 
     Every leaf is hashed and the last checkpoint's root compared; payloads are checked in the last segment
-    and in those after the last checkpoint (that the others' content is right, the verifier tells).
+    and in those after the last checkpoint (that the others' content is right, the verifier tells). What is erased
+    there is under that checkpoint, and so is the rule that it was erased by.
     Raises TraceDamaged, OSError.
     """
     return _Walk(folder, node, last_checkpoint(folder, node, key)).run()
@@ -87,6 +93,8 @@ class _Walk:
         self._roots: dict[int, bytes] = {}
         self._here = Position(Frontier(), 0, 0, None)
         self._base = self._here
+        self._erased = ErasedEntries()
+        self._declarations = Declarations()
 
     def run(self) -> Found:
         starts = segment_starts(self._folder)
@@ -102,7 +110,10 @@ class _Walk:
             raise TraceDamaged(f"l'entrée {size} est signée et manque", first_bad=size, missing=True)
         if size and not self._head.checkpoint:
             raise TraceDamaged("les points de contrôle manquent", missing=True)
-        return Found(first, self._base, self._here, self._head, dropped_entries, torn + self._head.torn, self._roots)
+        if not self._erased.covered_by(self._declarations.rules):
+            raise TraceDamaged("des entrées sont éliminées, et aucune élimination signée n'en est tracée")
+        dropped, void = torn + self._head.torn, self._declarations.unsigned
+        return Found(first, self._base, self._here, self._head, dropped_entries, dropped, self._roots, void)
 
     def _full_segment(self, first: int) -> None:
         """Take in a segment that others follow: it was complete and acknowledged before they began."""
@@ -159,7 +170,8 @@ class _Walk:
         damage: TraceDamaged | None = None
         with file:
             try:
-                for digest, entry_at_us, *_ in scan(self._node, first, records, frames, start.at_us):
+                for digest, entry_at_us, code, salted in scan(self._node, first, records, frames, start.at_us):
+                    self._take(frontier.size, entry_at_us, code, salted)
                     frontier.append(digest)
                     payloads_end, at_us = frames.offset, entry_at_us
                     if frontier.size == self._signed.size:
@@ -169,6 +181,15 @@ class _Walk:
         self._here = self._position(first, frontier, payloads_end, at_us)
         self._compare_root(self._base.frontier)
         return damage
+
+    def _take(self, n: int, at_us: int, code: int, salted: bytes | None) -> None:
+        """Take in what an entry declares, or that it is erased. Raises TraceDamaged where it declares nothing."""
+        if salted is None:
+            self._erased.add(n, at_us, code)
+        if code in TELLING:
+            self._declarations.take(n, code, salted)
+        if n < self._signed.size:
+            self._declarations.sign()
 
     def _segment_start(self, first: int) -> Position:
         """Return the position here, in terms of a segment that begins here."""
@@ -218,6 +239,37 @@ def has_signed_last(folder: Path, node: str, key: Ed25519PublicKey) -> bool:
     except (FileNotFoundError, IndexError, NoteError):
         return False
     return True
+
+
+def is_signed_for(folder: Path, node: str, n: int) -> bool:
+    """Tell whether a head covers entry ``n`` that is of the run which wrote it (:mod:`auth.trace.declarations`).
+
+    Blocking. Raises TraceDamaged, OSError.
+    """
+    end = _run_end(folder, node, n)
+    chain = KeyChain(origin(node), read_keys(folder / key_name(node)))
+    with (folder / CHECKPOINTS).open("rb") as file:
+        notes = NoteReader(file, file.seek(0, SEEK_END))
+        file.seek(0)
+        for note in notes:
+            with suppress(NoteError):
+                signed = parse_note(note)
+                if n < parse_checkpoint(signed.text).size <= end and chain.open_any(signed):
+                    return True
+    return False
+
+
+def _run_end(folder: Path, node: str, n: int) -> int:
+    """Return the number of the first entry after ``n`` by which another run begins; of the next where none does."""
+    size = 0
+    for first in segment_starts(folder):
+        records, _ = read_leaves(folder, node, first)
+        size = first + len(records) // LEAF.size
+        if size > n:
+            for number, _, code, _ in LEAF.iter_unpack(records):
+                if number > n and code in RUN_BEGINS:
+                    return int(number)
+    return size
 
 
 def last_checkpoint(folder: Path, node: str, key: Ed25519PublicKey) -> Head:

@@ -15,7 +15,7 @@ from types import ModuleType
 from auth import errors, revocation
 from auth.trace import (
     checkpoint,
-    continuity,
+    declarations,
     dossier,
     erasure,
     kinds,
@@ -34,7 +34,7 @@ from camera_registry import clock
 
 MODULES = (
     *(errors, revocation, clock, tree, layout, kinds, lock, erasure, checkpoint, notes, proofs),
-    *(witness, timestamp, scan, continuity, verify, dossier, verifier),
+    *(witness, timestamp, scan, declarations, verify, dossier, verifier),
 )
 """What the file is made of, each after those that it imports."""
 

@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from auth.errors import NoteError, TraceDamaged, TraceUnavailable
 from auth.trace.checkpoint import Checkpoint, KeyChain, SignedNote, parse_note, verifier_key
-from auth.trace.continuity import Continuation
-from auth.trace.erasure import ErasedEntries, ErasureRule
+from auth.trace.declarations import TELLING, Declarations
+from auth.trace.erasure import ErasedEntries
 from auth.trace.kinds import Kind
 from auth.trace.layout import (
     CHECKPOINTS,
@@ -121,6 +121,15 @@ def verify_folder(
     """
     notes = [(parse_note(anchor.encode()), True) for anchor in anchors]
     notes += [(parse_note(anchor.encode()), False) for anchor in unwitnessed]
+    found = _verify(folder, notes, keys)
+    if found.status is Status.INVALID and writer_lives(folder):
+        return _verify(folder, notes, keys)  # a purge may have begun since the checkpoints were read: look once more
+    return found
+
+
+def _verify(
+    folder: Path, notes: Sequence[tuple[SignedNote, bool]], keys: Sequence[Ed25519PublicKey] | None
+) -> Verification:
     verifier = _Verifier(folder)
     try:
         return verifier.run(notes, keys)
@@ -156,7 +165,7 @@ class _Verifier:
         self._at_us: int | None = None
         self._erased = 0
         self._erased_entries = ErasedEntries()
-        self._erasures: list[ErasureRule] = []
+        self._declarations = Declarations()
         self._checkpoints = 0
         self._signed = 0
         self._anchored = 0
@@ -165,7 +174,6 @@ class _Verifier:
         self._next_head: Checkpoint | None = None
         self._anchors: list[_Anchor] = []
         self._strays: list[tuple[Checkpoint, int]] = []
-        self._continuations: list[Continuation] = []
         self._chain: KeyChain | None = None
 
     def run(self, anchors: Sequence[tuple[SignedNote, bool]], keys: Sequence[Ed25519PublicKey] | None) -> Verification:
@@ -186,10 +194,8 @@ class _Verifier:
         self._conclude(chain, live=live)
         self._account_for_erasures(node, starts)
         size = self._frontier.size
-        if self._continuations:
-            return self.verdict(
-                Status.INCOMPLETE, f"{size} entrées tiennent ; {' ; '.join(map(str, self._continuations))}"
-            )
+        if lost := self._declarations.continuations:
+            return self.verdict(Status.INCOMPLETE, f"{size} entrées tiennent ; {' ; '.join(map(str, lost))}")
         if self._anchored:
             return self.verdict(Status.VALID, f"{size} entrées tiennent, dont {self._anchored} ancrées")
         return self.verdict(Status.UNANCHORED, f"{size} entrées tiennent, et aucune ancre ne montre que toutes y sont")
@@ -211,7 +217,7 @@ class _Verifier:
             anchored=self._anchored,
             first_bad=first_bad,
             signing_key=verifier_key(origin(self._node), self._chain.key) if self._node and self._chain else None,
-            lost=sum(each.known - each.held for each in self._continuations),
+            lost=sum(each.known - each.held for each in self._declarations.continuations),
         )
 
     def _open_checkpoints(self) -> BinaryIO:
@@ -295,17 +301,15 @@ class _Verifier:
     def _entries(self, first: int, scanned: Iterator[Scanned]) -> None:
         """Take entries in, and stop at each size at which there is something to compare."""
         digests: list[bytes] = []
-        purged, continued, target = Kind.TRACE_PURGED.code, Kind.TRACE_CONTINUED.code, self._target()
+        telling, target = TELLING, self._target()
         try:
             for size, (digest, at_us, code, salted) in enumerate(scanned, first + 1):
                 digests.append(digest)
                 self._at_us = at_us
                 if salted is None:
                     self._count_erased(size - 1, at_us, code)
-                elif code == purged:
-                    self._take_rule(size - 1, salted)
-                elif code == continued:
-                    self._take_continuation(size - 1, salted)
+                if code in telling:
+                    self._declarations.take(size - 1, code, salted)
                 if size == target:
                     self._frontier.extend(digests)
                     digests.clear()
@@ -330,21 +334,9 @@ class _Verifier:
         self._erased += 1
         self._erased_entries.add(n, at_us, code)
 
-    def _take_rule(self, n: int, salted: bytes) -> None:
-        try:
-            self._erasures.append(ErasureRule.from_salted(n, salted))
-        except ValueError as error:
-            raise TraceDamaged(f"l'entrée {n} ne dit pas ce qui a été éliminé : {error}", first_bad=n) from error
-
-    def _take_continuation(self, n: int, salted: bytes) -> None:
-        try:
-            self._continuations.append(Continuation.from_salted(n, salted))
-        except ValueError as error:
-            raise TraceDamaged(f"l'entrée {n} ne dit pas ce qui est perdu : {error}", first_bad=n) from error
-
     def _account_for_erasures(self, node: str, starts: Sequence[int]) -> None:
-        """Check that a purge's entry says of each erased entry that it was to be. Raises TraceDamaged."""
-        if self._erased_entries.covered_by(self._erasures):
+        """Check that a signed rule covers each erased entry. Raises TraceDamaged."""
+        if self._erased_entries.covered_by(self._declarations.rules):
             return
         for first in starts:
             records, _ = read_leaves(self._folder, node, first)
@@ -353,13 +345,13 @@ class _Verifier:
                 frames = FrameReader(file, offset)
                 for n, at_us, code, _ in LEAF.iter_unpack(records):
                     erased = frames.next(n)[1]
-                    if erased and not any(rule.covers(n, at_us, code) for rule in self._erasures):
+                    if erased and not any(rule.covers(n, at_us, code) for rule in self._declarations.rules):
                         raise TraceDamaged(
-                            f"l'entrée {n} est éliminée, et aucune élimination n'en est tracée", first_bad=n
+                            f"l'entrée {n} est éliminée, et aucune élimination signée n'en est tracée", first_bad=n
                         )
 
     def _is_lost(self, head: Checkpoint) -> bool:
-        return any(each.covers(head.size) for each in self._continuations)
+        return any(each.covers(head.size) for each in self._declarations.continuations)
 
     def _target(self) -> int | None:
         """Return the next size at which there is something to compare."""
@@ -379,6 +371,7 @@ class _Verifier:
                 )
             self._checkpoints += 1
             self._signed = size
+            self._declarations.sign()
             self._next_head = next(self._heads, None)
         while self._anchors and self._anchors[0].head.size == size:
             anchor = self._anchors.pop(0)

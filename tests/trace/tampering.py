@@ -11,11 +11,13 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from auth.trace import (
+    Draft,
+    Entry,
     TraceReader,
     verify_folder,
 )
 from auth.trace.checkpoint import parse_checkpoint, parse_note
-from auth.trace.layout import frame
+from auth.trace.layout import LEAF, commitment, frame
 from tests.trace.journals import (
     CHECKPOINTS,
     LEAVES,
@@ -60,6 +62,22 @@ def rewrite(folder: Path, n: int, old: bytes, new: bytes) -> None:
     assert len(changed) == len(payload)
     patch(folder / PAYLOADS, start, frame(bytes(32), changed))
     patch(folder / LEAVES, leaf_spans(folder)[n][1] - 32, hashlib.sha256(bytes(32) + changed).digest())
+
+
+def append(folder: Path, draft: Draft) -> int:
+    """Add an entry as one who can do everything but sign; its number."""
+    n, at_us, _, _ = LEAF.unpack((folder / LEAVES).read_bytes()[slice(*leaf_spans(folder)[-1])])
+    payload = Entry.from_draft(draft, node=NODE, n=n + 1, at_us=at_us).payload()
+    append_payload(folder, draft.kind.code, payload)
+    return n + 1
+
+
+def append_payload(folder: Path, code: int, payload: bytes) -> None:
+    """Add any payload under a leaf that commits to it, with the time of the last entry."""
+    n, at_us, _, _ = LEAF.unpack((folder / LEAVES).read_bytes()[slice(*leaf_spans(folder)[-1])])
+    with (folder / PAYLOADS).open("ab") as payloads, (folder / LEAVES).open("ab") as leaves:
+        payloads.write(frame(bytes(32), payload))
+        leaves.write(LEAF.pack(n + 1, at_us, code, commitment(bytes(32) + payload)))
 
 
 def reshuffle(folder: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
