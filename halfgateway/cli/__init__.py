@@ -1,4 +1,9 @@
-"""The command line: ``halfgateway COMMAND``. Every command takes ``--json``; exit codes are 0, 1, 2 (interface.md)."""
+"""The command line: ``halfgateway COMMAND``.
+
+Every command takes ``--json`` and then prints one JSON document, but ``notifier``, ``watchdog`` and ``recorder``, which
+print nothing. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or configuration; ``trace verify`` has a code for
+each verdict (docs/trace.md), and ``trace cosign`` ends with 4 where the log diverges from what was cosigned.
+"""
 
 from __future__ import annotations
 
