@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What an account is for (``design.md``); PP's first three, SYN's next two, then whoever inspects."""
+    """What an account is for; PP's first three, SYN's next two, then whoever inspects."""
 
     OPERATOR = "operator"
     SUPERVISOR = "supervisor"

@@ -40,7 +40,7 @@ ROLES_OF = {
     Administration.PP: frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.MACHINE, Role.AUDITOR}),
     Administration.SYN: frozenset({Role.OPS, Role.OFFICER, Role.AUDITOR}),
 }
-"""The roles that each administration's agents may have (design.md)."""
+"""The roles that each administration's agents may have."""
 
 Record: TypeAlias = Callable[[Draft], Awaitable[object]]
 """Writes an entry; it is durable when this returns."""

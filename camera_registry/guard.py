@@ -1,4 +1,4 @@
-"""One try with a new password: devices lock an account after a few bad ones (onvif.md, quirk 7)."""
+"""One try with a new password: devices lock an account after a few bad ones (docs/quirks.md, lock-out)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Which hosts may be asked, and the addresses that devices announce made usable within them.
 
 A device behind NAT, or given a new address, announces one that cannot be reached, or that belongs to somebody
-else. The gateway never follows it out of the allow-list (onvif.md, quirk 3).
+else. The gateway never follows it out of the allow-list (docs/quirks.md, onvif-address-elsewhere).
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class OnvifClient:
         await self._transport.close()
 
     async def clock(self) -> ClockReading:
-        """Read the clock by SOAP, without credentials; else from the answer's ``Date:`` (onvif.md, quirk 1)."""
+        """Read the clock by SOAP, without credentials; else from the answer's ``Date:`` (quirk onvif-clock)."""
         async with self._one_call:
             reading = await self._read_clock()
             self._transport.clock_offset = timedelta(seconds=reading.offset_s)

@@ -76,7 +76,7 @@ class DeviceTransport:
 
     ``clock_offset`` (the device's clock minus ours) is added to the time that a UsernameToken is signed with;
     set it once it is known. Some devices tell their local time as UTC: a refusal is followed by one more try, once in
-    a transport's life, signed with our own time (onvif.md, quirk 1).
+    a transport's life, signed with our own time (docs/quirks.md, onvif-clock).
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 SURVEY_S: Final = 3600.0
-"""How often devices are asked again: their clocks drift, their profiles change (onvif.md, quirk 1). All in one round:
+"""How often devices are asked again: their clocks drift, their profiles change (quirk onvif-clock). All in one round:
 in between, nothing that asks devices takes any memory."""
 
 FIRST_RETRY_S: Final = 60.0

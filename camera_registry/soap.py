@@ -1,7 +1,7 @@
 """SOAP 1.2 as devices speak it: envelopes, WS-Security, answers read with suspicion.
 
 Names are compared without their namespaces: devices use prefixes that they never declared, and other versions of
-a schema than the one they announce (onvif.md, quirk 14).
+a schema than the one they announce (docs/quirks.md, onvif-odd-soap).
 """
 
 from __future__ import annotations

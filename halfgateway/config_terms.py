@@ -1,4 +1,4 @@
-"""The configuration of what the parties have agreed: the convention and all that the door goes by (decision 13).
+"""The configuration of what the parties have agreed: the convention and all that the door goes by (ADR 16).
 
 Read as part of :mod:`halfgateway.config`; a running node takes a change of it by a reload.
 """
@@ -23,7 +23,7 @@ _DEFAULTS = Timings()
 
 
 class ConventionSection(Section):
-    """The convention (decision 13). Beyond its own numbers only with an avenant's reference."""
+    """The convention (ADR 16). Beyond its own numbers only with an avenant's reference."""
 
     id: Name = "syn-pp"
     in_force_from: datetime

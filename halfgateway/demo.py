@@ -68,7 +68,7 @@ CAMERAS = 12
 """Simulated cameras, one of each kind that :mod:`halfgateway.simulator.sites` knows."""
 
 TIMINGS = TimingsSection(resume_s=2.0)
-"""A lost connection keeps its slot for two seconds in the demo (interface.md); all else is as in use."""
+"""A lost connection keeps its slot for two seconds in the demo; all else is as in use."""
 
 SIMULATOR_START_S = 150.0
 """How long the simulator may take: it encodes its clips once on a new machine."""

@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 
 class Status(StrEnum):
-    """What the interconnection is to the prefecture (interface.md, ``interconnection``)."""
+    """What the interconnection is to the prefecture (`GET /interconnection`)."""
 
     OPEN = "open"
     DEGRADED = "degraded"

@@ -42,7 +42,7 @@ def test_each_kind_of_block_is_asked_for_with_ground_term_and_reason(
 
 
 def test_a_command_finds_its_node_by_where_its_configuration_says_that_it_lies(tmp_path: Path) -> None:
-    # interface.md: a cut or a list beside a running node does not hang on the rest of the file
+    # C10: a cut or a list beside a running node does not hang on the rest of the file
     config = tmp_path / "gateway.toml"
     config.write_text('[node]\ndata = "here"\n[listen]\nhttp_port = "nonsense"\n')
     assert named_folder(config, None).root == tmp_path / "here"

@@ -126,7 +126,7 @@ def test_a_servers_password_comes_out_of_its_file(tmp_path: Path, url: str, addr
 
 
 def test_rtsp_over_http_is_for_who_asks_for_it() -> None:
-    # rtsp.md rows 10, 39: the demo asks, the example and the default do not
+    # rows 10, 39: the demo asks, the example and the default do not
     assert not parse_configuration(MINIMAL).listen.rtsp_over_http
     assert parse_configuration(changed(listen={"rtsp_over_http": True})).listen.rtsp_over_http
     assert tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))["listen"]["rtsp_over_http"] is False

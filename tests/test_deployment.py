@@ -137,7 +137,7 @@ def test_each_service_is_confined_and_watched(name: str) -> None:
 
 @pytest.mark.parametrize("node", ["a", "b"])
 def test_what_ends_a_node_ends_neither_its_notifier_nor_its_watchdog(node: str) -> None:
-    # decision 11: other containers, on the same data folder, with their own way to the mail server
+    # ADR 10: other containers, on the same data folder, with their own way to the mail server
     gateway = SERVICES[f"gateway-{node}"]
     assert gateway["command"] == ["serve", "--no-attendants"]
     for name in ("notifier", "watchdog"):

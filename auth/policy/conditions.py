@@ -15,7 +15,7 @@ from auth.rights import Action, BlockKind
 from camera_registry.orders import Order
 
 WATCHING_ROLES = frozenset({Role.OPERATOR, Role.MACHINE})
-"""Who may ask for a stream (interface.md)."""
+"""Who may ask for a stream."""
 
 CERTIFICATE_FALLEN = "certificate-fallen"
 """The reason of whoever came by a certificate that was revoked, has expired or is trusted no longer."""

@@ -87,7 +87,7 @@ class Entry(Draft):
         return self.kind.code
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry as ``interface.md`` shows it."""
+        """Return the entry as ``docs/trace.md`` shows it."""
         return {
             "node": self.node,
             "n": self.n,
@@ -101,7 +101,7 @@ class Entry(Draft):
     def payload(self) -> bytes:
         """Return the canonical JSON bytes that the journal commits to.
 
-        Members in ``interface.md``'s order, all present, ``detail`` sorted by name at every depth, no
+        Members in ``docs/trace.md``'s order, all present, ``detail`` sorted by name at every depth, no
         white space, UTF-8 without needless escapes.
         """
         stamp = StampWriter(self.node).write(self.n, unix_us(self.at), self.kind.value, self.code)

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What an entry says; ``value`` is its name in ``interface.md``, ``code`` its number."""
+    """What an entry says; ``value`` is its name in ``docs/trace.md``, ``code`` its number."""
 
     code: int
 

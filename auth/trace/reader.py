@@ -89,7 +89,7 @@ class SignedCheckpoint:
     note: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the checkpoint as ``interface.md`` shows it."""
+        """Return the checkpoint as the API shows it."""
         root = _base64(self.checkpoint.root)
         return {"node": self.node, "size": self.checkpoint.size, "root": root, "note": self.note}
 
@@ -105,7 +105,7 @@ class InclusionProof:
     path: tuple[bytes, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the proof as ``interface.md`` shows it; ``leaf`` is the record, ``leaf_hash`` its hash."""
+        """Return the proof as the API shows it; ``leaf`` is the record, ``leaf_hash`` its hash."""
         return {
             "node": self.node,
             "n": self.n,

@@ -1,4 +1,4 @@
-"""``halfgateway notifier`` and ``watchdog``: what attends a node from outside, and outlives it (decision 11)."""
+"""``halfgateway notifier`` and ``watchdog``: what attends a node from outside, and outlives it (ADR 10)."""
 
 from __future__ import annotations
 

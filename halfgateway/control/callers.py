@@ -1,4 +1,4 @@
-"""Who comes to the RTSP door, by a ticket or a machine account, and the request that they make (interface.md)."""
+"""Who comes to the RTSP door, by a ticket or a machine account, and the request that they make."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Closer:
         return await asyncio.shield(self._later(stream.id, self._pass_on(stream, heir)))
 
     def withdrew(self, ticket: str) -> bool:
-        """Whether this ticket's stream was ended because its holder lost the right to watch (rtsp.md section 1.7)."""
+        """Whether this ticket's stream was ended because its holder lost the right to watch (conformance, 1.7)."""
         return ticket in self._withdrawn
 
     async def leave(self, stream: Stream, ticket_grace_s: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 MAX_AGE_S = 15.0
-"""How old a view may be before nothing new is granted on it (interface.md, Numbers)."""
+"""How old a view may be before nothing new is granted on it (ADR 2, Numbers)."""
 
 
 class Freshness:

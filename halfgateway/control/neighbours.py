@@ -2,7 +2,7 @@
 
 Each node's notifier lays what its own books say of their notices under a key of its own, with the bytes of whatever
 has yet to leave, and reads the others'. It is asked for nothing else: where Valkey is down, emptied or slow, nothing
-is heard, and each node sends what it owes (decision 11, ADR 0010). Nothing here decides who sends.
+is heard, and each node sends what it owes (ADR 10). Nothing here decides who sends.
 """
 
 from __future__ import annotations

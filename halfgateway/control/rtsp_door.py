@@ -1,4 +1,4 @@
-"""The door as RTSP comes to it: by a ticket, or by a machine account (interface.md, RTSP and RTSPS)."""
+"""The door as RTSP comes to it: by a ticket, or by a machine account (docs/integration-pp.md)."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from halfgateway.errors import BandwidthReached, StateStoreUnavailable
 from ops.interconnection import InterconnectionState
 
 LEASE_S = 15.0
-"""Seconds that a lease lasts in the store (interface.md, Numbers). Renewed every third of it."""
+"""Seconds that a lease lasts in the store (ADR 2, Numbers). Renewed every third of it."""
 
 MAX_OWED = 256
 """Slots that this node may hold without knowing, because a reply was lost. When full the oldest is forgotten: its

@@ -25,7 +25,7 @@ from halfgateway.relay.reader import Gate
 
 
 class StreamState(StrEnum):
-    """What an observer sees (interface.md, stream)."""
+    """What an observer sees, as `GET /streams` tells it."""
 
     RESERVED = "reserved"
     PLAYING = "playing"
@@ -34,7 +34,7 @@ class StreamState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """How long a slot is kept by whom, in seconds (interface.md, Numbers)."""
+    """How long a slot is kept by whom, in seconds (ADR 2, Numbers)."""
 
     play_before_s: float = 30.0
     setup_to_play_s: float = 10.0

@@ -24,7 +24,7 @@ MAX_OWED_ENTRIES = 10_000
 owes one result. Past it the oldest are given up and logged; a restart's recovery entries close what they would have."""
 
 REPEAT_WINDOW_S = 1.0
-"""Identical refusals within it are one entry with their count (interface.md)."""
+"""Identical refusals within it are one entry with their count (ADR 2, Audit events)."""
 
 PERIOD = frozenset({"start", "end"})
 """What an entry of a recording says of the period that was asked for."""

@@ -1,7 +1,7 @@
 """One RTSP connection: bytes to requests, requests to answers in order, media between them.
 
 Everything that is written is a whole answer or whole interleaved frames, by one writer, so that an answer never
-falls inside a frame (rtsp.md row 6).
+falls inside a frame (docs/conformance.md row 6).
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ class RtspConnection(asyncio.Protocol):
         return (following.headers.get("Session") or "").partition(";")[0].strip() == session_id
 
     def free_channels(self, wanted: Pair | None) -> Pair:
-        """The client's channel numbers, or others where it names none or they are taken (rtsp.md row 34)."""
+        """The client's channel numbers, or others where it names none or they are taken (row 34)."""
         taken = {channel for session in self.sessions.values() for channel in session.channels or ()}
         if wanted is not None and wanted[0] != wanted[1] and not taken.intersection(wanted):
             return wanted

@@ -1,4 +1,4 @@
-"""Which camera and track an RTSP URL names, whatever its form (rtsp.md row 42)."""
+"""Which camera and track an RTSP URL names, whatever its form (docs/conformance.md row 42)."""
 
 from __future__ import annotations
 

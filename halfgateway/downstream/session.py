@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from halfgateway.downstream.connection import RtspConnection
 
 SESSION_TIMEOUT_S = 60
-"""What SETUP announces. Over interleaved TCP the connection itself is the sign of life (rtsp.md row 28)."""
+"""What SETUP announces. Over interleaved TCP the connection itself is the sign of life (docs/conformance.md row 28)."""
 
 SESSION_ID_BYTES = 16
-"""128 bits of chance: a session id cannot be guessed (rtsp.md row 26)."""
+"""128 bits of chance: a session id cannot be guessed (docs/conformance.md row 26)."""
 
 
 class Replaced(Refusal):

@@ -1,4 +1,7 @@
-"""Which transport a session is given: the first of the client's list that we serve (rtsp.md rows 32-36, 41)."""
+"""Which transport a session is given: the first of the client's list that we serve.
+
+Rows 32 to 36 and 41 of docs/conformance.md.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ picture comes at once, and what finds no room is lost. It leaves at the link's s
 
 
 class ForeignDestination(RemoteProtocolError):
-    """A client asks that packets be sent to somebody else: never (rtsp.md row 35, the reflection attack)."""
+    """A client asks that packets be sent to somebody else: never (row 35, the reflection attack)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""RTSP over HTTP: two TCP connections that are one RTSP connection (rtsp.md row 39).
+"""RTSP over HTTP: two TCP connections that are one RTSP connection (docs/conformance.md row 39).
 
 A client's GET and POST are bound by their cookie, and by who shows it: the same address, over TLS or not, with the
 same certificate. What is said inside is RTSP with its Digest, as on any connection: the tunnel itself proves

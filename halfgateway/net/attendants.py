@@ -1,7 +1,7 @@
 """The processes that attend a node: started with it, started again when they end, stopped with it, and outliving it.
 
 Each leads a session of its own, so that neither Ctrl-C nor a SIGKILL of the node reaches it: an incident may be the
-gateway's own death (decision 11). A node that comes after finds what another left behind, and takes it over.
+gateway's own death (ADR 10). A node that comes after finds what another left behind, and takes it over.
 What is bound to us ends with us all the same, SIGKILL included: its standard input ends then.
 """
 

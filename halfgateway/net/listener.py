@@ -36,7 +36,7 @@ doc/proxy-protocol.txt section 2). Past it the connection is reset."""
 
 MAX_PREPARING = 2_000
 """Connections made ready at once on one listener: more than a thousand half-open ones, some 50 kB each with TLS. Past
-it a new connection is reset; none of them takes a slot (rtsp.md row 9)."""
+it a new connection is reset; none of them takes a slot (docs/conformance.md row 9)."""
 
 BACKLOG = 512
 """Connections the kernel may hold before they are accepted."""

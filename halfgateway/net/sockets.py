@@ -17,11 +17,11 @@ import sys
 
 NOTSENT_LOWAT_BYTES = 64 * 1024
 """How much unsent video the kernel may hold for one reader: what is in it can still be delivered after a cut.
-Measured (rtsp.md section 2): 64 KiB costs a fast reader nothing, 16 KiB throttles 8 Mb/s."""
+Measured on loopback: 64 KiB costs a fast reader nothing, 16 KiB throttles 8 Mb/s."""
 
 DEAD_PEER_MS = 9_000
 """How long a peer may acknowledge nothing before its connection is given up: a pulled cable is noticed within ten
-seconds (rtsp.md row 29), the kernel's own slack included."""
+seconds (docs/conformance.md row 29), the kernel's own slack included."""
 
 PROBE_AFTER_S = 5
 """Silence after which the kernel asks a peer that is sent nothing whether it is there: one who has paused, too. ..."""

@@ -1,4 +1,6 @@
-"""HTTP Digest for RTSP, both sides, without a clock or chance of its own (RFC 2617, RFC 7616, rtsp.md 44-49).
+"""HTTP Digest for RTSP, both sides, without a clock or chance of its own (RFC 2617, RFC 7616).
+
+Rows 44 to 49 of docs/conformance.md.
 
 The server side keeps no memory: its nonce is a time-stamp and a keyed hash of it. It offers no ``qop``,
 so there is no nonce count to follow, and VLC and ffmpeg read what it offers.
@@ -183,7 +185,7 @@ class DigestVerifier:
         """The values of ``WWW-Authenticate``, one field each, in this order: SHA-256, then MD5.
 
         The MD5 one names no algorithm and comes last, because live555 (VLC) reads it with ``sscanf`` in
-        precisely this order, with ``stale`` unquoted, and because ffmpeg heeds the last one (rtsp.md 44, 45).
+        precisely this order, with ``stale`` unquoted, and because ffmpeg heeds the last one (rows 44, 45).
         """
         plain = f'Digest realm="{self._realm}", nonce="{self._nonce(now_s)}"'
         suffix = ", stale=true" if stale else ""

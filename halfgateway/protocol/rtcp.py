@@ -56,7 +56,7 @@ class SenderReport:
 
 @dataclass(frozen=True, slots=True)
 class ReceiverReport:
-    """A receiver report: for a session that waits for signs of life it is one (rtsp.md row 27)."""
+    """A receiver report: for a session that waits for signs of life it is one (docs/conformance.md row 27)."""
 
     ssrc: int
     reports: tuple[ReportBlock, ...] = ()

@@ -36,7 +36,7 @@ class ClientState(enum.Enum):
     PLAYING = "playing"
 
 
-#: Known, and refused by a gateway from which one can only watch (S09, rtsp.md row 23).
+#: Known, and refused by a gateway from which one can only watch (S09, docs/conformance.md row 23).
 REFUSED_METHODS: Final = ("ANNOUNCE", "RECORD", "REDIRECT")
 
 _S = ServerState

@@ -99,7 +99,7 @@ class RtspUri:
         """The URL of the presentation, and the control suffix (``trackID=0``) that stood after it.
 
         The suffix is found before the query, or after it where a client appended it to the whole URL, as
-        ffmpeg and live555 do (rtsp.md row 42).
+        ffmpeg and live555 do (docs/conformance.md row 42).
         """
         path, query, track = _without_track(self.path, self.query)
         return replace(self, path=path, query=query), track
@@ -145,7 +145,7 @@ def join(base: RtspUri, control: str) -> RtspUri:
 
 
 def same_resource(digest_uri: str, request_uri: str) -> bool:
-    """Whether the URL that a Digest response covers is the one the request names (rtsp.md rows 42, 46).
+    """Whether the URL that a Digest response covers is the one the request names (docs/conformance.md rows 42, 46).
 
     Scheme, host and port are not compared: some clients send only the path (Bosch), and the nonce already
     binds the response to this server. A trailing slash and percent-encoding make no difference. A response

@@ -8,7 +8,7 @@ from halfgateway.protocol.rtcp import SenderReport, unix_ns
 from halfgateway.protocol.rtp import timestamp_distance
 
 PLAUSIBLE_NS: Final = 5_000_000_000
-"""A camera's clock that is further than this from ours is wrong (onvif.md, decision 4): ours is taken. So is it for
+"""A camera's clock that is further than this from ours is wrong (quirk clock-off): ours is taken. So is it for
 what a report would put further than this from its arrival."""
 
 

@@ -1,4 +1,4 @@
-"""The group of pictures that is on its way, for readers that join in the middle of it (design decision 4).
+"""The group of pictures that is on its way, for readers that join in the middle of it (ADR 4).
 
 A reader that waited for the next keyframe would see nothing for seconds; one that got the group with its true
 timestamps would stay behind live by as much. So it gets the group at once, its frames a millisecond apart: a player

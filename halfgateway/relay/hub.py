@@ -25,7 +25,7 @@ LINGER_S = 10.0
 """How long a pull outlives its last reader: an operator who switches back finds the camera warm."""
 
 HOLD_S = 30.0
-"""How long readers are held while their camera is lost (interface.md, Numbers)."""
+"""How long readers are held while their camera is lost (ADR 2, Numbers)."""
 
 STUCK_LIMIT_S = 30.0
 """How long a reader may take nothing at all: it skips to keyframes meanwhile, and costs the others nothing."""

@@ -1,4 +1,4 @@
-"""How large a camera's packets are: what decides whether they can be passed on in datagrams (design decision 1)."""
+"""How large a camera's packets are: what decides whether they can be passed on in datagrams (ADR 16)."""
 
 from __future__ import annotations
 

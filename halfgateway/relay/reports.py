@@ -1,8 +1,8 @@
 """Tells readers of what time the pictures are: the camera's sender reports, and ours where it sends none.
 
-RFC 3550 section 6.4.1; rtsp.md row 53. Recorders refuse or misplace a stream without them, many cameras send none, and
-some send them with a clock that is hours off: those pass as they are, for the clock is the camera's to tell, and are
-measured against ours.
+RFC 3550 section 6.4.1; docs/conformance.md row 53. Recorders refuse or misplace a stream without them, many cameras
+send none, and some send them with a clock that is hours off: those pass as they are, for the clock is the camera's to
+tell, and are measured against ours.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REPORT_INTERVAL_S = 5.0
 """Between two reports of ours (RFC 3550 section 6.2 has 5 s as the minimum)."""
 
 CLOCK_WARNING_S = 5.0
-"""A camera's clock further off than this is worth a word (onvif.md, decision 4)."""
+"""A camera's clock further off than this is worth a word (docs/quirks.md, clock-off)."""
 
 
 class Reports:

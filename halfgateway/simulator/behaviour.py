@@ -44,7 +44,7 @@ class Behaviour:
     good for ONVIF, otherwise those given in one of the ways ``onvif_auth``. With ``announces_internal_address``
     it writes its own address, where nothing answers, into every ONVIF answer, as devices behind NAT do. With
     ``odd_soap`` it tells no UTC time, answers what it does not have by a bare HTTP 400, and writes its faults with
-    a prefix that it never declares (onvif.md, quirk 14). Every ``drop_every_s`` all its connections break; None:
+    a prefix that it never declares (quirk onvif-odd-soap). Every ``drop_every_s`` all its connections break; None:
     never.
     """
 

@@ -1,4 +1,7 @@
-"""How a camera's session is kept alive: by what was seen to work with it (RFC 2326 section 12.37; rtsp.md row 27)."""
+"""How a camera's session is kept alive: by what was seen to work with it.
+
+RFC 2326 section 12.37; docs/conformance.md row 27.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ GOODBYE_TIMEOUT_S = 1.0
 """How long a camera may take to answer TEARDOWN."""
 
 SILENCE_LIMIT_S = 10.0
-"""A camera that is connected and sends no picture for so long is gone (onvif.md, quirk 5)."""
+"""A camera that is connected and sends no picture for so long is gone (docs/quirks.md, no-more-pictures)."""
 
 
 class Puller:

@@ -1,6 +1,6 @@
 """SETUP: how a camera sends its video. Interleaved wherever it can; by UDP where it has nothing else.
 
-Interleaved media is whole, in order, and passes where the request passed (onvif.md, quirk 4).
+Interleaved media is whole, in order, and passes where the request passed.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ NOTICE_WITHIN = timedelta(hours=8)
 
 
 class State(StrEnum):
-    """See ``interface.md``, incident."""
+    """Where it stands, as `GET /incidents` tells it."""
 
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"

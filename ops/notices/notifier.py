@@ -1,4 +1,4 @@
-"""The notifier: what the books owe leaves by mail, and what comes back is written into them (decision 11, N01).
+"""The notifier: what the books owe leaves by mail, and what comes back is written into them (ADR 10, N01).
 
 It lives in a process of its own and needs a folder on disk: the local record, the books, and nothing that a gateway's
 death, an empty Valkey or a lost database takes away. :meth:`Notifier.once` goes round once and begins what is due;

@@ -55,7 +55,7 @@ _ASKED = {"sort": "request", "channel": "mail", "service": "DOPC"}
 _WISH = {"camera": "cam-1", "mode": "live", "reason": "L251-2-5"}
 _EXPORT = {"camera": "cam-1", "start": _START, "end": "2026-11-21T01:00:00Z", "reason": "L251-2-5"}
 
-# As interface.md has it, written out once more by hand: a table that agrees with itself shows nothing.
+# Who may what, written out once more by hand: a table that agrees with itself shows nothing.
 MATRIX: list[tuple[str, str, dict[str, Any] | None, set[Role]]] = [
     ("POST", "/api/v1/logout", None, ALL),
     ("GET", "/api/v1/cameras", None, ALL),

@@ -326,7 +326,6 @@ def test_the_convention_ends_when_that_is_on_record_or_after_ten_years() -> None
 
 
 def test_refusals_say_what_syn_wrote() -> None:
-    # texts-fr.md, 5
     question = Question()
     BROKEN["order-expired"](question)
     assert question.decided().detail == (

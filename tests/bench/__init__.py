@@ -1,1 +1,1 @@
-"""``make bench``: what the relay costs, as a table and as ``bench.json`` (interface.md gives its shape)."""
+"""``make bench``: what the relay costs, as a table and as ``bench.json``."""

@@ -23,7 +23,7 @@ WARM_AFTER_S: Final = 2.5
 """Between the first reader's first picture and the joining one: more than the longest group that we keep."""
 
 SLOW_BPS: Final = 2e6
-"""What a slow reader reads (rtsp.md section 2)."""
+"""What a slow reader reads."""
 
 SLOW_SECONDS: Final = 15.0
 """How long it is watched: some ten times what its queue holds."""

@@ -18,7 +18,7 @@ from tests.bench.frames import MARK, NUMBER_DIGITS
 ANSWER_LIMIT_S: Final = 20.0
 BUFFER_BYTES: Final = 1 << 20
 SLOW_BUFFER_BYTES: Final = 64 * 1024
-"""A slow reader's kernel buffer (rtsp.md section 2)."""
+"""A slow reader's kernel buffer."""
 
 SLOW_READ_BYTES: Final = 4096
 

@@ -1,4 +1,4 @@
-"""What was measured, as ``bench.json`` holds it (interface.md)."""
+"""What was measured, as ``bench.json`` holds it."""
 
 from __future__ import annotations
 

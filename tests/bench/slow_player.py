@@ -1,4 +1,4 @@
-"""A raw reader over RTSPS that takes 2 Mb/s and no more, out of a kernel buffer of 64 KiB (rtsp.md section 2).
+"""A raw reader over RTSPS that takes 2 Mb/s and no more, out of a kernel buffer of 64 KiB.
 
 ``slow_player.py URL USERNAME PASSWORD AUTHORITY CERTIFICATE KEY``. A byte of standard output says that it has read
 again; its last words are JSON on standard error: ``{"reads": [[instant, bytes], …], "ended": "reset" | "fin"}``, its

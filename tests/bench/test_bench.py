@@ -1,4 +1,4 @@
-"""The bench's own machinery, on its smallest scene: what it prints of the relay must not rot (interface.md)."""
+"""The bench's own machinery, on its smallest scene: what it prints of the relay must not rot."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ IN_GATE = gate_cells()
 )
 @pytest.mark.asyncio(loop_scope="module")
 async def test_cell(matrix: Matrix, cell: Cell, pytestconfig: pytest.Config) -> None:
-    # rtsp.md T8; C01, C08: what is written is what is seen
+    # T8; C01, C08: what is written is what is seen
     failure = await matrix.failures[cell]
     known = known_failure(cell)
     if known is None:

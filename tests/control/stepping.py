@@ -1,4 +1,4 @@
-"""Cancels a coroutine at each of its awaits, one after the other (style.md: httpcore's test_cancellations)."""
+"""Cancels a coroutine at each of its awaits, one after the other (as httpcore's test_cancellations does)."""
 
 from __future__ import annotations
 

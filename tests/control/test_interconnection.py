@@ -116,7 +116,7 @@ def a_cut(state: InterconnectionState, clock: HeldClock, incident: str = "i-1") 
 
 
 async def test_nothing_is_granted_before_the_shared_state_was_seen_nor_long_after(node: NodeView) -> None:
-    # C01: interface.md, Numbers: 15 s
+    # C01: ADR 2, Numbers: 15 s
     assert not node.grants()
     node.interconnection.observe(None)
     node.clock.advance(timedelta(seconds=15))

@@ -97,7 +97,7 @@ async def test_a_ticket_whose_stream_was_ended_is_over(place: Place) -> None:
 async def test_a_ticket_whose_holder_lost_the_right_to_watch_is_refused_and_not_asked_again(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # S12, rtsp.md section 1.7: 403 and never 401 once the mandate has ended; as many are remembered as may be
+    # S12, section 1.7: 403 and never 401 once the mandate has ended; as many are remembered as may be
     monkeypatch.setattr("halfgateway.control.closing.MAX_WITHDRAWN_TICKETS", 2)
     holders = []
     for _ in range(3):
@@ -290,7 +290,7 @@ async def test_a_second_profile_that_does_not_come_is_not_the_first_ones_end(pla
 
 
 async def test_a_transport_that_is_refused_loses_no_slot_and_takes_no_second(place: Place) -> None:
-    # rtsp.md row 33, T8: 461, and the player asks again by TCP
+    # row 33, T8: 461, and the player asks again by TCP
     stream, holder = await place.open()
     for caller in (holder, BY_MACHINE):
         with pytest.raises(TransportNotOffered):
@@ -450,7 +450,7 @@ async def test_a_camera_that_is_given_up_ends_its_streams(place: Place) -> None:
 
 
 async def test_an_account_may_wait_for_the_keyframe_and_who_resumes_has_had_its_opening(place: Place) -> None:
-    # design decision 4: join = "keyframe" for who wants every timestamp true
+    # ADR 4: join = "keyframe" for who wants every timestamp true
     seat = await place.sit(BY_MACHINE)
     seat._source.feed(chunk((0, rtp(1, 0, IDR))))
     assert seat.opening() is not None

@@ -125,7 +125,7 @@ async def test_a_debt_without_end_is_bounded(
 async def test_identical_refusals_are_one_entry_a_second_with_their_count(
     tracer: Tracer, paper: Paper, clock_s: Clock
 ) -> None:
-    # C05; interface.md
+    # C05; ADR 2, Audit events
     for second in range(3):
         for attempt in range(5):
             tracer.refusal(refused(f"{second}{attempt}"))

@@ -36,7 +36,7 @@ def player(stage: Stage, header: bytes = b"", credentials: Credentials = VIEWER)
 
 @pytest.mark.parametrize("header", [v1(CLIENT), v2(CLIENT), raw_v2(LOCAL, UNSPECIFIED, b"")], ids=["v1", "v2", "local"])
 async def test_datagrams_are_refused_and_tcp_is_not(stage: Stage, header: bytes) -> None:
-    # T8, rtsp.md rows 33, 35: 461 is what lets ffmpeg and GStreamer go on by TCP
+    # T8, rows 33, 35: 461 is what lets ffmpeg and GStreamer go on by TCP
     async with player(stage, header) as balanced:
         assert (await balanced.set_up(PATH, transport=UDP)).status == 461
         answer = await balanced.set_up(PATH, transport=f"{UDP},{TCP}")
@@ -68,7 +68,7 @@ async def test_a_header_from_elsewhere_is_answered_as_the_rubbish_that_it_is(sta
 
 
 async def test_both_halves_of_a_tunnel_come_from_one_client(stage: Stage) -> None:
-    # rtsp.md row 39: the balancer's address is everybody's
+    # row 39: the balancer's address is everybody's
     tunnelled = TunnelPlayer("127.0.0.1", stage.port, VIEWER, source=BALANCER, preface=v2(CLIENT, 50001))
     async with tunnelled:
         assert (await tunnelled.set_up(PATH)).status == 200

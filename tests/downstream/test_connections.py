@@ -40,7 +40,7 @@ async def is_closed(player: RawPlayer) -> bool:
 
 
 async def test_a_stranger_is_closed_after_the_deadline(stage: Stage) -> None:
-    # rtsp.md row 9: slow loris, and one who asks again and again without proof
+    # row 9: slow loris, and one who asks again and again without proof
     async with stage.player(None) as silent, stage.player(None) as asking, stage.player() as known:
         await silent.send(b"OPTIONS rtsp://")
         assert (await asking.ask("DESCRIBE", asking.url(PATH))).status == 401
@@ -57,7 +57,7 @@ async def test_a_stranger_is_closed_after_the_deadline(stage: Stage) -> None:
 
 
 async def test_a_connection_without_session_may_not_idle_and_one_with_may(stage: Stage) -> None:
-    # rtsp.md rows 27, 28: a reader over TCP that never sends a keep-alive lives
+    # rows 27, 28: a reader over TCP that never sends a keep-alive lives
     async with stage.player() as idle, stage.player() as watching:
         await idle.ask("DESCRIBE", idle.url(PATH))
         await watching.set_up(PATH)
@@ -71,7 +71,7 @@ async def test_a_connection_without_session_may_not_idle_and_one_with_may(stage:
 
 
 async def test_strangers_past_the_bound_push_out_strangers_and_keep_no_player_out(small_stage: Stage) -> None:
-    # rtsp.md row 9: those without credentials take no slot, and give their place back
+    # row 9: those without credentials take no slot, and give their place back
     stage = small_stage
     crowd = [socket.create_connection(("127.0.0.1", stage.port)) for _ in range(BOUND)]
     await eventually(lambda: len(stage.server.connections) == BOUND)
@@ -88,7 +88,7 @@ async def test_strangers_past_the_bound_push_out_strangers_and_keep_no_player_ou
 
 
 async def test_a_house_full_of_players_resets_the_newcomer(small_stage: Stage) -> None:
-    # rtsp.md row 9
+    # row 9
     async with contextlib.AsyncExitStack() as crowd:
         for _ in range(BOUND):
             player = await crowd.enter_async_context(small_stage.player())
@@ -158,7 +158,7 @@ async def test_a_session_that_ends_while_it_starts_does_not_flow(stage: Stage) -
 
 
 async def test_a_reader_that_vanishes_loses_its_seat_and_only_its_own(stage: Stage) -> None:
-    # rtsp.md rows 20, 29
+    # rows 20, 29
     async with stage.player() as gone, stage.player() as stays:
         for player in (gone, stays):
             await player.set_up(PATH)
@@ -172,7 +172,7 @@ async def test_a_reader_that_vanishes_loses_its_seat_and_only_its_own(stage: Sta
 
 
 async def test_a_client_that_says_goodbye_and_closes_its_half_has_its_answers(stage: Stage) -> None:
-    # rtsp.md row 19: ffmpeg sends TEARDOWN and closes at once
+    # row 19: ffmpeg sends TEARDOWN and closes at once
     async with stage.player() as player:
         await player.set_up(PATH)
         await player.play(PATH)
@@ -189,7 +189,7 @@ async def test_a_client_that_says_goodbye_and_closes_its_half_has_its_answers(st
 
 
 async def test_a_goodbye_that_came_with_the_reset_is_heard(stage: Stage) -> None:
-    # rtsp.md row 19: media was being written to it at that moment, and the write failed
+    # row 19: media was being written to it at that moment, and the write failed
     loop, url = asyncio.get_running_loop(), f"rtsp://127.0.0.1:{stage.port}{PATH}"
     async with stage.player() as signer:
         await signer.ask("GET_PARAMETER", url)
@@ -211,7 +211,7 @@ async def test_a_goodbye_that_came_with_the_reset_is_heard(stage: Stage) -> None
 
 
 async def test_a_goodbye_in_hand_is_finished_though_the_client_is_gone(stage: Stage) -> None:
-    # rtsp.md row 19: what it gives back is given back, and only then is the rest lost
+    # row 19: what it gives back is given back, and only then is the rest lost
     async with stage.player() as player:
         for channels in ("0-1", "2-3"):
             await player.set_up(PATH, transport=f"RTP/AVP/TCP;unicast;interleaved={channels}")
@@ -227,7 +227,7 @@ async def test_a_goodbye_in_hand_is_finished_though_the_client_is_gone(stage: St
 
 
 async def test_an_end_stops_media_says_bye_and_resets(stage: Stage) -> None:
-    # C10, rtsp.md section 1.7: nothing comes after the BYE
+    # C10, section 1.7: nothing comes after the BYE
     async with stage.player() as player:
         await player.set_up(PATH)
         await player.play(PATH)
@@ -260,7 +260,7 @@ async def test_an_end_of_one_session_leaves_the_connection_to_the_others(stage: 
 
 
 async def test_a_full_reader_gets_no_bye_inside_a_frame(stage: Stage) -> None:
-    # rtsp.md section 1.7; C10: what is queued is dropped, not delivered
+    # section 1.7; C10: what is queued is dropped, not delivered
     async with stage.player(receive_buffer_bytes=SMALL_BYTES) as player:
         await player.set_up(PATH)
         await player.play(PATH)
@@ -273,7 +273,7 @@ async def test_a_full_reader_gets_no_bye_inside_a_frame(stage: Stage) -> None:
 
 
 async def test_a_slow_reader_loses_pictures_and_no_other_does(stage: Stage) -> None:
-    # L10, rtsp.md T10: counted, never in part
+    # L10, T10: counted, never in part
     async with stage.player(receive_buffer_bytes=SMALL_BYTES) as slow, stage.player() as prompt:
         for player in (slow, prompt):
             await player.set_up(PATH)

@@ -1,4 +1,4 @@
-"""Who speaks: challenges to the byte, the URLs that clients sign, nonces that grow old (rtsp.md rows 44-49)."""
+"""Who speaks: challenges to the byte, the URLs that clients sign, nonces that grow old (rows 44-49)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def described(player: RawPlayer, authorization: str) -> Answer:
 
 
 async def test_the_challenges_are_these_bytes_in_this_order(stage: Stage) -> None:
-    # rtsp.md rows 44, 45, T6: SHA-256 first; MD5 last, as VLC's sscanf reads it
+    # rows 44, 45, T6: SHA-256 first; MD5 last, as VLC's sscanf reads it
     async with stage.player(None) as player:
         answer = await player.ask("DESCRIBE", player.url(PATH))
     assert answer.status == 401
@@ -68,7 +68,7 @@ async def test_the_challenges_are_these_bytes_in_this_order(stage: Stage) -> Non
 
 @pytest.mark.parametrize("algorithm", [None, "MD5", "SHA-256"])
 async def test_each_algorithm_that_is_offered_is_taken(stage: Stage, algorithm: str | None) -> None:
-    # rtsp.md row 44
+    # row 44
     async with stage.player(None) as player:
         nonce = await nonce_of(player)
         proof = digest(VIEWER, nonce, "DESCRIBE", player.url(PATH), algorithm=algorithm)
@@ -77,7 +77,7 @@ async def test_each_algorithm_that_is_offered_is_taken(stage: Stage, algorithm: 
 
 
 async def test_every_method_but_options_wants_a_proof(stage: Stage) -> None:
-    # rtsp.md rows 11, 48
+    # rows 11, 48
     async with stage.player(None) as player:
         assert (await player.ask("OPTIONS", player.url(PATH))).status == 200
         for method in (*PUBLIC_METHODS[1:], *REFUSED_METHODS, "FLY"):
@@ -86,7 +86,7 @@ async def test_every_method_but_options_wants_a_proof(stage: Stage) -> None:
 
 
 async def test_a_session_alone_proves_nothing(stage: Stage) -> None:
-    # rtsp.md row 26, 48: each request of a session bears its own proof
+    # row 26, 48: each request of a session bears its own proof
     async with stage.player() as player:
         await player.set_up(PATH)
         player.credentials = None
@@ -96,7 +96,7 @@ async def test_a_session_alone_proves_nothing(stage: Stage) -> None:
 
 
 async def test_wrong_credentials_look_alike_and_are_noted(stage: Stage) -> None:
-    # C08, rtsp.md row 49: neither names nor cameras can be told apart
+    # C08, row 49: neither names nor cameras can be told apart
     async with stage.player(None) as player:
         nonce = await nonce_of(player)
         answers = []
@@ -113,7 +113,7 @@ async def test_wrong_credentials_look_alike_and_are_noted(stage: Stage) -> None:
 
 @pytest.mark.parametrize("status", [401, 404, 503], ids=["open", "unknown", "cut"])
 async def test_who_has_proved_nothing_is_answered_from_memory(stage: Stage, status: int) -> None:
-    # rtsp.md row 49, section 1.7: nothing is looked up for them, so that neither word nor time tells what there is
+    # row 49, section 1.7: nothing is looked up for them, so that neither word nor time tells what there is
     stage.door.refuses = {401: None, 404: UnknownCamera(), 503: InterconnectionCut()}[status]
     for credentials in (None, STRANGER):
         async with stage.player(credentials) as player:
@@ -152,7 +152,7 @@ async def test_guessing_a_name_locks_out_neither_it_nor_others(stage: Stage) -> 
 
 @pytest.mark.parametrize("part", ["method", "uri", "nonce", "user"])
 async def test_a_proof_is_good_for_what_it_signs(stage: Stage, part: str) -> None:
-    # rtsp.md row 46: lenient of form, still bound to method and resource
+    # row 46: lenient of form, still bound to method and resource
     async with stage.player(None) as player:
         nonce, url = await nonce_of(player), player.url(PATH)
         proofs = {
@@ -177,7 +177,7 @@ async def test_a_proof_is_good_for_what_it_signs(stage: Stage, part: str) -> Non
     ids=["bosch", "vlc", "slash", "vlc-setup", "happytime", "query"],
 )
 async def test_forms_in_which_clients_sign_one_url(stage: Stage, asked: str, signed: str) -> None:
-    # rtsp.md row 46, T6
+    # row 46, T6
     async with stage.player(None) as player:
         nonce, url = await nonce_of(player), player.url(PATH)
         proof = digest(VIEWER, nonce, "SETUP", signed.format(url=url))
@@ -186,7 +186,7 @@ async def test_forms_in_which_clients_sign_one_url(stage: Stage, asked: str, sig
 
 
 async def test_an_old_nonce_is_renewed_without_asking_anyone(stage: Stage) -> None:
-    # rtsp.md row 47, T6: stale, unquoted, last
+    # row 47, T6: stale, unquoted, last
     async with stage.player() as player:
         await player.set_up(PATH)
         stage.clocks.wall_s += NONCE_LIFE_S + 1
@@ -200,7 +200,7 @@ async def test_an_old_nonce_is_renewed_without_asking_anyone(stage: Stage) -> No
 
 
 async def test_a_wrong_proof_under_an_old_nonce_is_wrong(stage: Stage) -> None:
-    # rtsp.md row 47
+    # row 47
     async with stage.player(STRANGER) as player:
         await player.ask("DESCRIBE", player.url(PATH))
         stage.clocks.wall_s += NONCE_LIFE_S + 1

@@ -1,4 +1,4 @@
-"""The first packet after PLAY is where a decoder can start, and RTP-Info tells which it is (T14, rtsp.md row 16)."""
+"""The first packet after PLAY is where a decoder can start, and RTP-Info tells which it is (T14, row 16)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ async def challenged(player: RawPlayer) -> None:
 
 
 async def test_requests_in_one_segment_are_answered_in_turn(stage: Stage) -> None:
-    # rtsp.md row 3
+    # row 3
     async with stage.player() as player:
         await challenged(player)
         url = player.url(PATH)
@@ -47,7 +47,7 @@ async def test_requests_in_one_segment_are_answered_in_turn(stage: Stage) -> Non
 
 
 async def test_more_requests_than_are_read_ahead_are_all_answered(stage: Stage) -> None:
-    # rtsp.md row 3
+    # row 3
     async with stage.player() as player:
         await challenged(player)
         asked = [player.request("GET_PARAMETER", player.url(PATH)) for _ in range(4 * MAX_PIPELINED_REQUESTS)]
@@ -75,7 +75,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("before", [b"", b"$\x01\x00\x02rr"], ids=["alone", "after-a-frame"])
 async def test_a_request_cut_anywhere_is_one_request(stage: Stage, heard: list[int], before: bytes) -> None:
-    # rtsp.md rows 1 and 4, T12: at each of its boundaries, in the Digest and the body too; each first part is read
+    # rows 1 and 4, T12: at each of its boundaries, in the Digest and the body too; each first part is read
     async with stage.player() as player:
         await challenged(player)
         size, cut = 2, 0
@@ -92,7 +92,7 @@ async def test_a_request_cut_anywhere_is_one_request(stage: Stage, heard: list[i
 
 
 async def test_a_request_byte_by_byte(stage: Stage) -> None:
-    # rtsp.md row 4
+    # row 4
     async with stage.player() as player:
         await challenged(player)
         data = player.request("DESCRIBE", player.url(PATH), {"X-Folded": "a\r\n b"})
@@ -104,7 +104,7 @@ async def test_a_request_byte_by_byte(stage: Stage) -> None:
 
 @pytest.mark.parametrize("payload", [b"", b"\0", REPORT, bytes(65535)], ids=["empty", "one", "report", "largest"])
 async def test_frames_of_the_client_come_between_requests(stage: Stage, payload: bytes) -> None:
-    # rtsp.md rows 5, 27
+    # rows 5, 27
     async with stage.player() as player:
         await player.set_up(PATH)
         await player.play(PATH)
@@ -134,7 +134,7 @@ async def test_frames_of_the_client_come_between_requests(stage: Stage, payload:
     ],
 )
 async def test_what_is_not_rtsp_is_refused_and_ends_the_connection(stage: Stage, rubbish: bytes, status: int) -> None:
-    # rtsp.md rows 7, 9, 10, 39
+    # rows 7, 9, 10, 39
     async with stage.player() as player:
         await player.send(rubbish)
         answer = await player.next_answer()
@@ -145,7 +145,7 @@ async def test_what_is_not_rtsp_is_refused_and_ends_the_connection(stage: Stage,
 
 
 async def test_what_was_asked_before_the_rubbish_is_answered_first(stage: Stage) -> None:
-    # rtsp.md row 7
+    # row 7
     async with stage.player() as player:
         await challenged(player)
         await player.send(player.request("DESCRIBE", player.url(PATH)) + b"\xff\xff rubbish\r\n\r\n")
@@ -156,6 +156,6 @@ async def test_what_was_asked_before_the_rubbish_is_answered_first(stage: Stage)
 
 @pytest.mark.parametrize("receive_buffer_bytes", [None, 64 * 1024], ids=["prompt", "narrow"])
 async def test_answers_never_fall_inside_a_frame(stage: Stage, receive_buffer_bytes: int | None) -> None:
-    # rtsp.md row 6, T12: the player takes every byte apart, and each packet is whole; 10,000 of them in make soak
+    # row 6, T12: the player takes every byte apart, and each packet is whole; 10,000 of them in make soak
     async with stage.player(receive_buffer_bytes=receive_buffer_bytes) as player:
         await pinged_under_load(stage, player, UNDER_LOAD)

@@ -1,4 +1,4 @@
-"""What keeps a session, and what ends it: over TCP the connection is the sign of life (rtsp.md rows 27-29; T2, T7)."""
+"""What keeps a session, and what ends it: over TCP the connection is the sign of life (rows 27-29; T2, T7)."""
 
 from __future__ import annotations
 

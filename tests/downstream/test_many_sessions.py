@@ -1,4 +1,4 @@
-"""Three hundred players that report while they are sent media (rtsp.md T12)."""
+"""Three hundred players that report while they are sent media (T12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a camera packs is what its readers unpack: not one bit of a payload is changed (rtsp.md rows 50 and 52)."""
+"""What a camera packs is what its readers unpack: not one bit of a payload is changed (rows 50 and 52)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be asked wrongly, and the answer that each fault has (rtsp.md rows 2, 10-15, 21-25, 30-36)."""
+"""What may be asked wrongly, and the answer that each fault has (rows 2, 10-15, 21-25, 30-36)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 async def test_each_fault_has_its_answer_and_the_connection_lives(stage: Stage, name: str) -> None:
-    # rtsp.md rows 12, 13, 17, 21-23, 25, 30, 31, 33, 35, 36
+    # rows 12, 13, 17, 21-23, 25, 30, 31, 33, 35, 36
     case = CASES[name]
     async with stage.player() as player:
         answer = await player.ask(case.method, player.url(case.path), case.headers, case.body)
@@ -82,7 +82,7 @@ async def test_each_fault_has_its_answer_and_the_connection_lives(stage: Stage, 
 
 
 async def test_what_no_one_may_do_is_noted(stage: Stage) -> None:
-    # rtsp.md row 31; L08 S09: publishing, sound and the back-channel
+    # row 31; L08 S09: publishing, sound and the back-channel
     async with stage.player() as player:
         await player.ask("ANNOUNCE", player.url(PATH), {}, b"v=0\r\n")
         await player.ask("SETUP", player.url(PATH) + "/trackID=1", {"Transport": TCP})
@@ -95,7 +95,7 @@ async def test_what_no_one_may_do_is_noted(stage: Stage) -> None:
 
 
 async def test_a_request_without_a_number_is_answered_without_one(stage: Stage) -> None:
-    # rtsp.md row 2
+    # row 2
     async with stage.player() as player:
         await player.send(f"OPTIONS {player.url(PATH)} RTSP/1.0\r\n\r\n".encode())
         answer = await player.next_answer()
@@ -105,7 +105,7 @@ async def test_a_request_without_a_number_is_answered_without_one(stage: Stage) 
 
 
 async def test_options_of_everything(stage: Stage) -> None:
-    # rtsp.md row 11: with proof, without, with a wrong one; with a session, an ended one, somebody's
+    # row 11: with proof, without, with a wrong one; with a session, an ended one, somebody's
     for credentials in (None, STRANGER, OTHER):
         async with stage.player(credentials) as player:
             await player.ask("DESCRIBE", player.url(PATH))
@@ -116,7 +116,7 @@ async def test_options_of_everything(stage: Stage) -> None:
 
 
 async def test_a_session_is_named_or_is_none(stage: Stage) -> None:
-    # rtsp.md row 25: also where there is but one that could be meant
+    # row 25: also where there is but one that could be meant
     async with stage.player() as player:
         await player.set_up(PATH)
         for method in ("PLAY", "PAUSE", "TEARDOWN"):
@@ -128,7 +128,7 @@ async def test_a_session_is_named_or_is_none(stage: Stage) -> None:
 
 
 async def test_a_parameter_is_unknown_while_playing_too(stage: Stage) -> None:
-    # rtsp.md rows 21, 22
+    # rows 21, 22
     async with stage.player() as player:
         await player.set_up(PATH)
         await player.play(PATH)
@@ -154,14 +154,14 @@ async def test_a_parameter_is_unknown_while_playing_too(stage: Stage) -> None:
     ],
 )
 async def test_the_first_transport_that_can_be_served_is(stage: Stage, offered: str, granted: str) -> None:
-    # rtsp.md rows 32, 34
+    # rows 32, 34
     async with stage.player() as player:
         answer = await player.set_up(PATH, transport=offered)
         assert (answer.status, answer.header("transport")) == (200, f"RTP/AVP/TCP;unicast;{granted}")
 
 
 async def test_channels_that_are_taken_are_not_given_twice(stage: Stage) -> None:
-    # rtsp.md row 34
+    # row 34
     async with stage.player() as player:
         granted = [(await player.set_up(PATH, transport=TCP)).header("transport") for _ in range(3)]
     assert [each.rpartition("=")[2] for each in granted] == ["0-1", "2-3", "4-5"]
@@ -176,7 +176,7 @@ async def test_a_track_of_another_path_is_no_part_of_the_session(stage: Stage) -
 
 
 async def test_refusals_say_why_and_when_to_come_again(stage: Stage) -> None:
-    # C01 C10, rtsp.md section 1.7
+    # C01 C10, section 1.7
     stage.door.cap = 1
     async with stage.player() as player:
         await player.set_up(PATH)
@@ -191,7 +191,7 @@ async def test_refusals_say_why_and_when_to_come_again(stage: Stage) -> None:
 
 
 async def test_play_without_a_durable_entry_is_refused_and_may_be_tried_again(stage: Stage) -> None:
-    # rtsp.md section 1.7; T01
+    # section 1.7; T01
     stage.door.refuses_start = TraceUnavailable()
     async with stage.player() as player:
         await player.set_up(PATH)
@@ -204,7 +204,7 @@ async def test_play_without_a_durable_entry_is_refused_and_may_be_tried_again(st
 
 
 async def test_a_session_id_is_worth_nothing_on_another_connection(stage: Stage) -> None:
-    # rtsp.md row 26
+    # row 26
     async with stage.player() as owner, stage.player() as thief, stage.player(OTHER) as other:
         await owner.set_up(PATH)
         await owner.play(PATH)
@@ -229,7 +229,7 @@ async def same_connection_other_name(stage: Stage, player: RawPlayer) -> None:
 
 
 async def test_a_session_id_is_long_and_never_the_same(stage: Stage) -> None:
-    # rtsp.md row 26
+    # row 26
     async with stage.player() as player:
         ids = {(await player.set_up(PATH)).header("session").partition(";")[0] for _ in range(8)}
     assert len(ids) == 8
@@ -250,7 +250,7 @@ async def test_a_session_id_is_long_and_never_the_same(stage: Stage) -> None:
     ],
 )
 async def test_forms_of_one_url_name_one_camera(stage: Stage, url: str) -> None:
-    # rtsp.md rows 42, 43; T9
+    # rows 42, 43; T9
     async with stage.player() as player:
         asked = url.format(base=player.url(PATH), port=stage.port)
         answer = await player.ask("DESCRIBE", asked)

@@ -1,4 +1,4 @@
-"""Clients that say a byte a second: each is dropped at its deadline, however busily it drips (rtsp.md row 9)."""
+"""Clients that say a byte a second: each is dropped at its deadline, however busily it drips (row 9)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def dripped_until_dropped(stage: Stage, player: RawPlayer, data: bytes) ->
 
 
 async def test_a_stranger_that_drips_is_dropped_at_the_deadline(hasty_stage: Stage) -> None:
-    # rtsp.md row 9
+    # row 9
     async with hasty_stage.player(None) as loris:
         request = b"OPTIONS rtsp://h/ RTSP/1.0\r\n" + HEADER
         assert await dripped_until_dropped(hasty_stage, loris, request) <= DEADLINE_S + LATE_BYTES
@@ -53,7 +53,7 @@ async def test_a_stranger_that_drips_is_dropped_at_the_deadline(hasty_stage: Sta
 
 
 async def test_one_that_has_authenticated_may_not_drip_either(stage: Stage) -> None:
-    # rtsp.md row 9
+    # row 9
     async with stage.player() as loris:
         assert (await loris.ask("DESCRIBE", loris.url(PATH))).status == 200
         assert (
@@ -63,7 +63,7 @@ async def test_one_that_has_authenticated_may_not_drip_either(stage: Stage) -> N
 
 @pytest.mark.parametrize("whole", ["request", "report"])
 async def test_whole_requests_and_reports_are_signs_of_life(stage: Stage, whole: str) -> None:
-    # rtsp.md row 27
+    # row 27
     async with stage.player() as player:
         assert (await player.ask("DESCRIBE", player.url(PATH))).status == 200
         report = receiver_report(ReceiverReport(1), "player")

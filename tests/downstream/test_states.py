@@ -14,7 +14,7 @@ INIT, READY, PLAYING = ServerState.INIT, ServerState.READY, ServerState.PLAYING
 TRACK_HEADERS = {"Transport": "RTP/AVP/TCP;unicast;interleaved=0-1"}
 
 NOT_YET = {"PLAY": 455, "PAUSE": 455, "TEARDOWN": 454}
-"""In INIT: nothing to play or pause (rtsp.md row 17), no session to tear down (row 25)."""
+"""In INIT: nothing to play or pause (row 17), no session to tear down (row 25)."""
 
 FLOWS_AFTER = {
     (READY, "PLAY"),
@@ -47,7 +47,7 @@ async def copies_of_a_packet(stage: Stage, player: RawPlayer) -> int:
 @pytest.mark.parametrize("method", PUBLIC_METHODS)
 @pytest.mark.parametrize("state", ServerState, ids=lambda state: state.value)
 async def test_each_method_in_each_state(stage: Stage, state: ServerState, method: str) -> None:
-    # rtsp.md rows 11-22: RFC 2326 appendix A
+    # rows 11-22: RFC 2326 appendix A
     async with stage.player() as player:
         await bring_to(state, player)
         answer = await ask(player, method)
@@ -90,7 +90,7 @@ async def test_a_pause_that_stops_nothing_holds_nothing(stage: Stage) -> None:
 
 
 async def test_a_paused_session_plays_on(stage: Stage) -> None:
-    # rtsp.md row 18
+    # row 18
     async with stage.player() as player:
         await bring_to(PLAYING, player)
         assert (await ask(player, "PAUSE")).status == 200
@@ -101,7 +101,7 @@ async def test_a_paused_session_plays_on(stage: Stage) -> None:
 
 
 async def test_a_session_torn_down_is_no_more(stage: Stage) -> None:
-    # rtsp.md rows 19, 25
+    # rows 19, 25
     async with stage.player() as player:
         await bring_to(PLAYING, player)
         assert (await ask(player, "TEARDOWN")).status == 200
@@ -114,7 +114,7 @@ async def test_a_session_torn_down_is_no_more(stage: Stage) -> None:
 
 
 async def test_one_session_of_a_connection_ends_without_the_other(stage: Stage) -> None:
-    # rtsp.md row 20
+    # row 20
     async with stage.player() as player:
         await bring_to(PLAYING, player)
         first, player.session = player.session, None
@@ -128,7 +128,7 @@ async def test_one_session_of_a_connection_ends_without_the_other(stage: Stage) 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/trackID=0"], ids=["aggregate", "slash", "media"])
 async def test_nothing_follows_the_answer_to_a_teardown(stage: Stage, suffix: str) -> None:
-    # rtsp.md row 19: of the whole or of its only media; the place is free before the answer, media ends before both
+    # row 19: of the whole or of its only media; the place is free before the answer, media ends before both
     async with stage.player() as player:
         await bring_to(PLAYING, player)
         stage.door.may_leave.clear()

@@ -1,4 +1,4 @@
-"""RTSP over HTTP: one connection of two, which takes one seat and ends as one (rtsp.md rows 9, 10, 21, 39)."""
+"""RTSP over HTTP: one connection of two, which takes one seat and ends as one (rows 9, 10, 21, 39)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_through_a_tunnel_there_are_no_datagrams(stage: Stage) -> None:
 
 
 async def test_a_tunnel_is_one_connection_with_one_seat(stage: Stage) -> None:
-    # rtsp.md rows 39, 21; C01: SETUP, PLAY, ping, PAUSE, TEARDOWN by the POST, answers and media on the GET
+    # rows 39, 21; C01: SETUP, PLAY, ping, PAUSE, TEARDOWN by the POST, answers and media on the GET
     stage.door.cap = 1
     async with tunnelled(stage) as player:
         assert player.opening.splitlines()[0] == "HTTP/1.0 200 OK"
@@ -93,7 +93,7 @@ async def test_other_connections_are_what_they_were(stage: Stage) -> None:
 
 @pytest.mark.parametrize("first", range(0, 400, 20))
 async def test_a_post_cut_anywhere_is_one_request(stage: Stage, first: int) -> None:
-    # rtsp.md rows 4, 39
+    # rows 4, 39
     async with tunnelled(stage) as player:
         assert (await player.ask("GET_PARAMETER", player.url(PATH))).status == 200
         for cut in range(first, first + 20, 3):
@@ -123,7 +123,7 @@ async def test_heads_and_bodies_byte_by_byte(stage: Stage) -> None:
 
 
 async def test_padding_in_mid_stream_and_many_requests_in_one_segment(stage: Stage) -> None:
-    # rtsp.md rows 3, 39: each request padded by itself, and all as one
+    # rows 3, 39: each request padded by itself, and all as one
     async with tunnelled(stage) as player:
         await player.ask("GET_PARAMETER", player.url(PATH))
         asked = [player.request("GET_PARAMETER", player.url(PATH), {"X": "y" * extra}) for extra in range(6)]
@@ -171,7 +171,7 @@ async def test_a_post_that_comes_while_nothing_is_read_waits_and_the_last_is_hea
 
 
 async def test_a_post_may_end_and_another_goes_on(stage: Stage) -> None:
-    # rtsp.md row 39: also in the middle of a request, and while media flows on the GET
+    # row 39: also in the middle of a request, and while media flows on the GET
     async with tunnelled(stage) as player:
         await player.set_up(PATH)
         await player.play(PATH)
@@ -261,14 +261,14 @@ async def test_the_same_cookie_of_two_addresses_is_two_tunnels(stage: Stage) -> 
     ids=["get", "post", "head", "cookie", "long"],
 )
 async def test_http_that_is_no_tunnel_is_refused_as_ever(stage: Stage, said: bytes) -> None:
-    # rtsp.md row 10
+    # row 10
     assert (await refused(stage, said)).startswith(b"RTSP/1.0 400 Bad Request\r\n")
     await eventually(lambda: not stage.server.connections)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_where_it_is_switched_off_there_are_no_tunnels(method: str) -> None:
-    # rtsp.md row 10
+    # row 10
     async with opened(Stage()) as stage:
         assert (await refused(stage, head(method, "one"))).startswith(b"RTSP/1.0 400 Bad Request\r\n")
         await eventually(lambda: not stage.server.connections)
@@ -290,7 +290,7 @@ async def test_where_it_is_switched_off_there_are_no_tunnels(method: str) -> Non
     ids=["no-base64", "bad-padding", "no-rtsp", "large-body", "large-head", "http"],
 )  # fmt: skip
 async def test_what_cannot_be_read_is_refused_and_ends_both(stage: Stage, text: bytes, status: int) -> None:
-    # rtsp.md rows 7, 9: after all that was asked before it
+    # rows 7, 9: after all that was asked before it
     async with tunnelled(stage) as player:
         await player.ask("GET_PARAMETER", player.url(PATH))
         asked = base64.b64encode(player.request("DESCRIBE", player.url(PATH)))
@@ -305,7 +305,7 @@ async def test_what_cannot_be_read_is_refused_and_ends_both(stage: Stage, text: 
 
 
 async def test_half_open_tunnels_take_no_seat_and_are_closed_at_the_deadline(stage: Stage) -> None:
-    # rtsp.md row 9: no POST; a POST and no word; a POST that drips; a head that drips
+    # row 9: no POST; a POST and no word; a POST that drips; a head that drips
     async with tunnelled(stage, None) as silent, tunnelled(stage, None, "two") as dripping, stage.player() as known:
         lonely, loris = [await asyncio.open_connection("127.0.0.1", stage.port) for _ in range(2)]
         lonely[1].write(head("GET", "lonely"))
@@ -341,7 +341,7 @@ async def test_a_post_that_comes_late_buys_no_time(stage: Stage) -> None:
 
 @pytest.mark.parametrize("said", [b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n", head("GET", "slow")], ids=["rtsp", "get"])
 async def test_nor_does_a_first_word_that_comes_late(stage: Stage, said: bytes) -> None:
-    # rtsp.md row 9: the deadline is that of the TCP connection, whatever it turns out to be
+    # row 9: the deadline is that of the TCP connection, whatever it turns out to be
     reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
     writer.write(said[:2])
     await eventually(lambda: len(stage.server.connections) == 1)
@@ -355,7 +355,7 @@ async def test_nor_does_a_first_word_that_comes_late(stage: Stage, said: bytes) 
 
 
 async def test_an_idle_tunnel_is_closed_as_one_and_a_playing_one_is_not(stage: Stage) -> None:
-    # rtsp.md rows 27, 28
+    # rows 27, 28
     async with tunnelled(stage) as idle, tunnelled(stage, cookie="two") as watching:
         await idle.ask("DESCRIBE", idle.url(PATH))
         await watching.set_up(PATH)
@@ -369,7 +369,7 @@ async def test_an_idle_tunnel_is_closed_as_one_and_a_playing_one_is_not(stage: S
 
 
 async def test_strangers_past_the_bound_push_out_whole_tunnels_of_strangers() -> None:
-    # rtsp.md row 9: both halves count, and neither keeps a player out
+    # row 9: both halves count, and neither keeps a player out
     async with opened(Stage(max_connections=BOUND, rtsp_over_http=True)) as stage:
         async with AsyncExitStack() as crowd:
             strangers = []
@@ -389,7 +389,7 @@ async def test_strangers_past_the_bound_push_out_whole_tunnels_of_strangers() ->
 
 
 async def test_a_house_full_of_players_resets_the_newcomer() -> None:
-    # rtsp.md row 9
+    # row 9
     async with opened(Stage(max_connections=2, rtsp_over_http=True)) as stage, tunnelled(stage) as player:
         assert (await player.ask("DESCRIBE", player.url(PATH))).status == 200
         reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)

@@ -1,4 +1,4 @@
-"""How a tunnel ends: as one connection does, whichever of its two ends first (rtsp.md row 39)."""
+"""How a tunnel ends: as one connection does, whichever of its two ends first (row 39)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["stage"]
 
 
 async def test_an_end_stops_media_says_bye_and_resets_both(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    # C10, rtsp.md section 1.7: at once, not when the POST has been heard out
+    # C10, section 1.7: at once, not when the POST has been heard out
     monkeypatch.setattr(tunnel, "PARTING_S", 1000.0)
     async with tunnelled(stage) as player:
         await player.set_up(PATH)
@@ -62,7 +62,7 @@ async def test_a_full_reader_pauses_and_goes_on(stage: Stage) -> None:
 
 
 async def test_the_end_of_the_get_ends_all(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    # rtsp.md row 29: the seat is kept for its holder's return; the POST that stays has a moment, and no more
+    # row 29: the seat is kept for its holder's return; the POST that stays has a moment, and no more
     monkeypatch.setattr(tunnel, "PARTING_S", 0.02)
     async with tunnelled(stage) as player:
         await player.set_up(PATH)
@@ -75,7 +75,7 @@ async def test_the_end_of_the_get_ends_all(stage: Stage, monkeypatch: pytest.Mon
 
 
 async def test_a_goodbye_that_comes_after_the_end_of_the_get_is_heard(stage: Stage) -> None:
-    # rtsp.md row 19: a player says TEARDOWN on the one and closes both, in any order
+    # row 19: a player says TEARDOWN on the one and closes both, in any order
     async with tunnelled(stage) as player:
         await player.set_up(PATH)
         await player.play(PATH)
@@ -104,7 +104,7 @@ async def test_a_cut_between_the_end_of_the_get_and_that_of_the_post(stage: Stag
 
 
 async def test_one_that_vanishes_loses_its_seat_at_once(stage: Stage) -> None:
-    # rtsp.md row 29
+    # row 29
     async with tunnelled(stage) as player, stage.player() as stays:
         for each in (player, stays):
             await each.set_up(PATH)
@@ -116,7 +116,7 @@ async def test_one_that_vanishes_loses_its_seat_at_once(stage: Stage) -> None:
 
 
 async def test_a_client_that_closes_its_half_of_the_get_has_its_answers(stage: Stage) -> None:
-    # rtsp.md row 19
+    # row 19
     async with tunnelled(stage) as player:
         await player.set_up(PATH)
         stage.door.may_leave.clear()

@@ -34,7 +34,7 @@ async def stage() -> AsyncIterator[Stage]:
 
 @pytest.mark.parametrize("protocol", ["RTP/AVP", "RTP/AVP/UDP"])
 async def test_a_reader_is_told_our_ports_and_gets_the_cameras_own_packets(stage: Stage, protocol: str) -> None:
-    # rtsp.md row 35
+    # row 35
     async with udp_player(stage) as player:
         first, second = player.pair.ports
         answer = await player.set_up(PATH, transport=f"{protocol};unicast;client_port={first}-{second}")
@@ -86,7 +86,7 @@ async def test_nothing_is_sent_before_play_nor_after_pause(stage: Stage) -> None
     ],
 )
 async def test_what_is_no_way_for_packets_takes_no_seat(stage: Stage, offered: str, status: int) -> None:
-    # rtsp.md rows 33, 35, 36; T8
+    # rows 33, 35, 36; T8
     before = open_datagram_sockets()
     async with udp_player(stage) as player:
         assert (await player.set_up(PATH, transport=offered)).status == status
@@ -138,7 +138,7 @@ async def test_a_listener_without_udp_answers_461() -> None:
 
 
 async def test_packets_larger_than_the_path_are_refused_udp_and_go_by_tcp(stage: Stage) -> None:
-    # interface.md, statuses: 461; design decision 1. The answer is RTSP's, with its reason.
+    # row 33; ADR 16. The answer is RTSP's, with its reason.
     stage.send(ROOM_BYTES - RTP_HEADER_BYTES + 1)
     before = open_datagram_sockets()
     async with udp_player(stage) as player:

@@ -1,4 +1,4 @@
-"""One camera behind every way to write its URL: by property, and as players join URLs (rtsp.md rows 13, 42; T9)."""
+"""One camera behind every way to write its URL: by property, and as players join URLs (rows 13, 42; T9)."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ TIMINGS = {
     "lease_s": LEASE_S,
     "renew_s": LEASE_S / 8,
 }
-"""As in use (interface.md, Numbers), but swift."""
+"""As in use (ADR 2, Numbers), but swift."""
 
 cheap_hasher = functools.partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
 """Enrols a house in a moment; the real costs are those of tests/auth and of ``make demo``."""

@@ -1,4 +1,4 @@
-"""The API of a whole gateway, as its scripts read it (interface.md)."""
+"""The API of a whole gateway, as its scripts read it."""
 
 from __future__ import annotations
 

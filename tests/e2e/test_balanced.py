@@ -1,4 +1,4 @@
-"""Two nodes as a site runs them: behind haproxy with PROXY v2, one Valkey, one PostgreSQL (design.md, Growth)."""
+"""Two nodes as a site runs them: behind haproxy with PROXY v2, one Valkey, one PostgreSQL."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Site:
         return await self.shared.slots_used() == 0
 
     async def grants(self) -> bool:
-        """Whether the store, which was new, is trusted again: nothing is granted for one lease (design.md)."""
+        """Whether the store, which was new, is trusted again: nothing is granted for one lease."""
         wish = {"camera": self.shared.camera_ids[0], "mode": "live", "reason": "L251-2-5"}
         status, ticket = await self.call("127.0.0.1", "POST", "/streams", wish)
         if status == 201:
@@ -150,7 +150,7 @@ async def site(both: tuple[Estate, Balancer, list[ServedNode]]) -> AsyncIterator
 
 
 async def test_of_eleven_streams_ten_play_and_the_trace_names_their_clients(site: Site) -> None:
-    # C01, T1; design.md, Growth
+    # C01, T1
     cameras = site.shared.camera_ids
     players = []
     for number, source in enumerate(CLIENTS[:CAP]):
@@ -212,7 +212,7 @@ async def lives(player: Watcher) -> bool:
 
 
 async def test_nodes_that_are_not_ready_still_say_why(site: Site) -> None:
-    # fail closed, design.md's failure table: 503 and its reason, where a balancer alone would hang up
+    # fail closed, the failure table: 503 and its reason, where a balancer alone would hang up
     player = await site.enter(CLIENTS[0], site.shared.camera_ids[0])
     with site.shared.valkey.frozen():
 

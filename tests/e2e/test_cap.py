@@ -41,7 +41,7 @@ async def cluster(both: tuple[Estate, list[ServedNode]]) -> AsyncIterator[Cluste
 
 @pytest.mark.parametrize("nodes_used", [1, 2])
 async def test_of_two_hundred_requests_at_once_ten_are_granted(cluster: Cluster, nodes_used: int) -> None:
-    # T2 of rtsp.md; C01: by ticket and by machine account, on one node or two
+    # T2; C01: by ticket and by machine account, on one node or two
     shared, used = cluster.estate, cluster.nodes[:nodes_used]
     before = await told_before(used)
 
@@ -195,7 +195,7 @@ async def test_whatever_players_do_never_more_than_ten_deliver(cluster: Cluster)
 
 
 async def test_a_vanished_client_gives_its_slot_back(cluster: Cluster) -> None:
-    # T2 of rtsp.md; C01: not before the resume grace, and soon after it
+    # T2; C01: not before the resume grace, and soon after it
     node = cluster.nodes[0]
     for player in await cluster.playing(node, CAP):
         player.vanish()

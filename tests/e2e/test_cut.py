@@ -50,7 +50,7 @@ async def run_command(gateway: Gateway, *arguments: str) -> tuple[int, dict[str,
 
 
 async def test_a_cut_ends_ten_streams_at_once_and_hands_over_nothing_more(gateway: Gateway) -> None:
-    # C10, rtsp.md section 1.7, T3: media stops, BYE on every source, reset, 503 to who comes back
+    # C10, section 1.7, T3: media stops, BYE on every source, reset, 503 to who comes back
     async with ten_streams(gateway) as players:
         reading = [asyncio.create_task(player.read_to_end()) for player in players]
         status, answer = await gateway.call(
@@ -147,7 +147,7 @@ async def test_a_signal_alone_cuts_a_node_and_once(gateway: Gateway) -> None:
 
 
 async def test_the_command_line_cuts_with_valkey_frozen_and_sql_gone(tmp_path: Path) -> None:
-    # rtsp.md section 1.7; C10: it needs the node's disk and nothing else
+    # section 1.7; C10: it needs the node's disk and nothing else
     async with open_gateway(tmp_path / "demo", STEADY) as gateway:  # no lease lapses before the command has begun
         await cut_without_valkey_and_sql(gateway)
 
@@ -172,7 +172,7 @@ async def cut_without_valkey_and_sql(gateway: Gateway) -> None:
 
 
 async def test_what_was_cut_starts_cut_and_plays_again_once_restored(tmp_path: Path) -> None:
-    # T3 of rtsp.md; C10: a restart keeps a cut; only a person opens again
+    # T3; C10: a restart keeps a cut; only a person opens again
     async with open_gateway(tmp_path / "demo", SWIFT) as gateway:
         _, cut = await run_command(gateway, "cut", "--reason", "essai", "--ground", "maintenance")
     async with open_gateway(tmp_path / "demo", SWIFT) as gateway:
@@ -236,7 +236,7 @@ async def test_a_drill_closes_nothing_and_a_security_cut_wants_the_officer(gatew
 
 
 async def test_a_reader_that_does_not_read_gets_next_to_nothing_after_the_cut(gateway: Gateway) -> None:
-    # rtsp.md section 2, row 24, T3: what the kernel still holds is discarded, not delivered
+    # row 24, T3: what the kernel still holds is discarded, not delivered
     camera = gateway.cameras[0]
     async with gateway.player(gateway.machine) as player:
         assert (await player.set_up(f"/live/{camera}")).status == 200

@@ -1,4 +1,4 @@
-"""Ten streams, nine of them real players', and a cut that ends all of them (C10, C11; rtsp.md T3)."""
+"""Ten streams, nine of them real players', and a cut that ends all of them (C10, C11; T3)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def opened() -> AsyncIterator[tuple[Rig, MailServer]]:
 
 
 async def test_a_cut_ends_nine_players_and_a_slow_reader_whatever_else_is_down() -> None:
-    # C10, C11, N15, rtsp.md section 1.7, section 2, T3: with everything open; then by SIGUSR1 with SQL, Valkey and SMTP
+    # C10, C11, N15, section 1.7, T3: with everything open; then by SIGUSR1 with SQL, Valkey and SMTP
     # stopped; 503 to a new player of each kind, also after a restart
     async with opened() as (house, mail):
         folder = house.ours.folder

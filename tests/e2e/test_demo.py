@@ -211,7 +211,7 @@ async def readme_outcomes(data: Path) -> list[tuple[str, int, str]]:
 
 
 async def test_a_folder_used_again_keeps_its_accounts_and_stays_cut_even_after_kill_9(tmp_path: Path) -> None:
-    # C10; decision 7: a later node takes over the Valkey that a killed one left
+    # C10; ADR 16: a later node takes over the Valkey that a killed one left
     data, environment = tmp_path / "demo", uncounted_environment()
     async with made_demo(data, environment) as first:
         bound = {member for member in family_of(data) if bound_to_the_node(command_of(member[0]))}

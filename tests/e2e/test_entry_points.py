@@ -123,7 +123,7 @@ async def test_sound_is_refused_and_traced(shared: Gateway) -> None:
 
 
 async def test_wrong_digests_are_traced_once_a_second_with_their_count(shared: Gateway) -> None:
-    # C08; interface.md: repeated identical refusals are one entry with their count
+    # C08; ADR 2: repeated identical refusals are one entry with their count
     wrong, before = shared.machine, len(await shared.trace())
     wrong.password = "wrong"
     async with shared.player(wrong) as player:

@@ -88,7 +88,7 @@ async def test_a_store_that_lost_its_leases_grants_nothing_for_one_lease_and_the
 
 
 async def test_with_the_store_frozen_nothing_is_granted_and_what_runs_ends_with_its_lease(cluster: Cluster) -> None:
-    # rtsp.md section 1.7; C01: failure table, Valkey down or partitioned
+    # section 1.7; C01: failure table, Valkey down or partitioned
     a, b = cluster.nodes
     running = [*await cluster.playing(a, 5), *await cluster.playing(b, 5)]
     await cluster.ten_deliver()
@@ -172,7 +172,7 @@ async def test_without_a_trace_nothing_plays_and_what_plays_stops(
     disk: Callable[[Path], contextlib.AbstractContextManager[None]],
     fail: Callable[[Path], contextlib.AbstractContextManager[None]],
 ) -> None:
-    # rtsp.md section 1.7; T01 T02: failure table, trace cannot be written
+    # section 1.7; T01 T02: failure table, trace cannot be written
     node = cluster.estate.node(fail.__name__.replace("_", "-"))
     with disk(node.folder.trace):
         async with running(cluster, node):

@@ -1,4 +1,4 @@
-"""How players fall back, come back and double up, on one ticket or machine account (interface.md, RTSP and RTSPS)."""
+"""How players fall back, come back and double up, on one ticket or machine account."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def ends_of(gateway: Gateway, stream: str, times: int) -> list[str]:
 
 
 async def test_a_setup_without_session_replaces_the_session_before(shared: Gateway) -> None:
-    # interface.md: the slot and the ticket stay
+    # the slot and the ticket stay
     ticket = await shared.ticket(CAMERA)
     async with shared.player(credentials_of(ticket)) as player:
         await start(player, PATH)
@@ -80,7 +80,7 @@ async def test_a_setup_without_session_replaces_the_session_before(shared: Gatew
 
 
 async def test_after_teardown_a_new_connection_plays_again_within_the_grace(shared: Gateway) -> None:
-    # interface.md: the slot is free at once, the ticket good for a little longer
+    # the slot is free at once, the ticket good for a little longer
     ticket = await shared.ticket(CAMERA)
     for _ in range(3):
         async with shared.player(credentials_of(ticket)) as player:
@@ -101,7 +101,7 @@ async def test_after_teardown_a_new_connection_plays_again_within_the_grace(shar
 
 
 async def test_of_two_connections_with_one_ticket_only_the_newer_delivers(shared: Gateway) -> None:
-    # interface.md: a ticket delivers on one connection at a time
+    # a ticket delivers on one connection at a time
     ticket = await shared.ticket(CAMERA)
     async with shared.player(credentials_of(ticket)) as older, shared.player(credentials_of(ticket)) as newer:
         await start(older, PATH)
@@ -164,7 +164,7 @@ async def test_a_lost_connection_keeps_its_slot_for_its_holder(shared: Gateway, 
 
 
 async def test_a_goodbye_said_while_leaving_frees_the_slot_at_once(shared: Gateway) -> None:
-    # rtsp.md row 19, C01: ffmpeg says TEARDOWN and closes; the twelfth stream need not wait
+    # row 19, C01: ffmpeg says TEARDOWN and closes; the twelfth stream need not wait
     for _ in range(12):
         async with shared.player(shared.machine) as player:
             await start(player, PATH)
@@ -215,7 +215,7 @@ async def test_another_camera_takes_another_slot(shared: Gateway) -> None:
 
 
 async def test_a_ticket_is_good_for_its_camera_alone(shared: Gateway) -> None:
-    # rtsp.md section 1.7; C08
+    # section 1.7; C08
     ticket = await shared.ticket(CAMERA)
     async with shared.player(credentials_of(ticket)) as player:
         for path in (f"/live/{OTHER}", SUB_PATH, "/live/none"):

@@ -105,7 +105,7 @@ def camera_id(use: str, path: str) -> str:
     ],
 )
 async def test_what_it_plays_is_decoded_behind_the_gateway(taken_in: Gateway, use: str, path: str) -> None:
-    # onvif.md quirks 4 and 8; rtsp.md rows 41 and 50
+    # quirk sets-only-in-sdp; rows 41 and 50
     url = taken_in.url(f"/live/{camera_id(use, path)}", taken_in.machine)
     counters = await counters_of(ffmpeg_command(url, frames=20))
     assert len(counters) == 20
@@ -128,7 +128,7 @@ async def test_gstreamer_plays_it_too(taken_in: Gateway, path: str) -> None:
 async def test_parameter_sets_stay_where_the_camera_put_them(
     taken_in: Gateway, path: str, in_sdp: bool, in_band: bool
 ) -> None:
-    # onvif.md quirk 8, L08: passthrough, and no word of sound
+    # quirk sets-only-in-band, L08: passthrough, and no word of sound
     live = f"/live/{camera_id('sets', path)}"
     async with taken_in.player(taken_in.machine) as player:
         answer = await player.ask("DESCRIBE", player.url(live))

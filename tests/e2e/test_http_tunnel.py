@@ -1,4 +1,4 @@
-"""Real players through the tunnel over HTTP and HTTPS, on the RTSP ports themselves (rtsp.md row 39)."""
+"""Real players through the tunnel over HTTP and HTTPS, on the RTSP ports themselves (row 39)."""
 
 from __future__ import annotations
 

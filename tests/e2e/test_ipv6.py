@@ -1,4 +1,4 @@
-"""A gateway that listens on an IPv6 address (rtsp.md row 41, T9)."""
+"""A gateway that listens on an IPv6 address (row 41, T9)."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ async def test_a_player_decodes_every_picture(shared: Gateway, player: str, numb
 @needs_ffmpeg
 @needs_gstreamer
 async def test_players_end_by_themselves_on_a_cut_and_play_again_once_it_is_restored(shared: Gateway) -> None:
-    # C10, rtsp.md T3: they do not hang on a picture that stands still; who comes back is told 503
+    # C10, T3: they do not hang on a picture that stands still; who comes back is told 503
     camera = sorted_cameras(shared)[0]
     url = shared.url(f"/live/{camera}", shared.machine)
     by_gstreamer = gstreamer_command(shared.ready["rtsp"] + f"/live/{camera}", shared.machine, Codec.H264, frames=None)

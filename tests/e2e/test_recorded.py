@@ -1,5 +1,5 @@
 """Recordings through the one door, whatever recorder has them: granted, played, sought, refused, and told
-(C01-C03, C05, S14; T1, T5, T13; rtsp.md section 1.6)."""
+(C01-C03, C05, S14; T1, T5, T13; rows 54 to 60)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Recordings where they end, change or fail: the live edge, another codec, a recorder that goes, a reader that does not
-read; and that nothing of them is kept (C02, C03, C05, L02, S14; T1, T5, T13; rtsp.md section 1.6)."""
+read; and that nothing of them is kept (C02, C03, C05, L02, S14; T1, T5, T13; rows 54 to 60)."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ async def convention(site: Site) -> list[str]:
 
 @pytest.mark.parametrize("reload", [by_signal, by_api])
 async def test_ten_streams_lose_no_packet_while_everything_around_them_changes(site: Site, reload: Reload) -> None:
-    # T15 of rtsp.md, C16: certificate, authority, machines, cameras, log level, timings and convention, one by one
+    # T15, C16: certificate, authority, machines, cameras, log level, timings and convention, one by one
     players = [await site.playing(CAMERAS[n % 3], by=site.estate.machine) for n in range(4)]
     players += [await site.playing(CAMERAS[n % 3]) for n in range(3)]
     players += [await site.playing(CAMERAS[n % 3], secure=True) for n in range(3)]
@@ -256,7 +256,7 @@ async def more_than(site: Site, before: int) -> bool:
 
 
 async def test_a_wrong_file_lists_every_fault_and_changes_nothing(site: Site) -> None:
-    # decision 13: validated whole
+    # ADR 16: validated whole
     player = await site.playing(CAMERAS[0])
     site.document["timings"]["resume_s"] = 3.0
     site.document["convention"]["cap"] = 11

@@ -137,7 +137,7 @@ async def test_a_habilitation_that_expires_closes_what_runs_by_it(shared: Gatewa
 
 
 async def test_a_ticket_whose_right_has_ended_is_403_and_a_suspended_order_resumes(shared: Gateway) -> None:
-    # rtsp.md section 1.7; L06
+    # section 1.7; L06
     someone = await person(shared)
     status, ticket = await someone.asks()
     assert status == 201

@@ -1,4 +1,4 @@
-"""Rows of rtsp.md that are true only of the whole gateway: its slots, its trace, its log, and what leaves it."""
+"""Rows of conformance that are true only of the whole gateway: its slots, its trace, its log, and what leaves it."""
 
 from __future__ import annotations
 

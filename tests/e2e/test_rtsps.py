@@ -54,7 +54,7 @@ async def test_a_ticket_plays_without_a_certificate(shared: Gateway) -> None:
 
 
 async def test_a_machine_plays_with_its_own_certificate_and_no_other(shared: Gateway) -> None:
-    # rtsp.md row 38; C08, S01
+    # row 38; C08, S01
     for account in (None, "operator"):
         async with over_tls(shared, shared.machine, account) as player:
             refused = await player.set_up(PATH)
@@ -67,7 +67,7 @@ async def test_a_machine_plays_with_its_own_certificate_and_no_other(shared: Gat
 
 
 async def test_datagrams_which_nothing_would_encrypt_are_not_offered(shared: Gateway) -> None:
-    # rtsp.md row 38, L09
+    # row 38, L09
     udp = "RTP/AVP;unicast;client_port=5000-5001"
     async with over_tls(shared, credentials_of(await shared.ticket(CAMERA))) as player:
         assert (await player.set_up(PATH, transport=udp)).status == 461

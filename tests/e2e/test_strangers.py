@@ -1,4 +1,4 @@
-"""Those who connect and never say who they are: they take no slot, and keep nobody out (rtsp.md row 9)."""
+"""Those who connect and never say who they are: they take no slot, and keep nobody out (row 9)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def plays(gateway: Gateway, player: RawPlayer) -> None:
 
 @pytest.mark.usefixtures("descriptors")
 async def test_a_thousand_half_open_connections_take_no_slot_and_keep_nobody_out(gateway: Gateway) -> None:
-    # rtsp.md row 9, C01
+    # row 9, C01
     rtsp = gateway.node.rtsp
     assert gateway.node.endpoints.rtsp is not None
     with ExitStack() as life:
@@ -77,7 +77,7 @@ async def test_a_thousand_half_open_connections_take_no_slot_and_keep_nobody_out
 
 @pytest.mark.usefixtures("descriptors")
 async def test_nor_do_a_thousand_half_shaken_hands(gateway: Gateway) -> None:
-    # rtsp.md row 9, S01: before TLS has said who they are
+    # row 9, S01: before TLS has said who they are
     tls = ssl.create_default_context(cafile=gateway.ready["ca"])
     machine, port = gateway.ready["accounts"]["machine"], gateway.node.endpoints.rtsps
     tls.load_cert_chain(machine["certificate"], machine["key"])

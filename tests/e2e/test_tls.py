@@ -123,7 +123,7 @@ NOT_SPOKEN = [
 async def test_an_old_version_or_cipher_is_refused_and_traced(
     pki: Pki, port: str, context: Callable[[Pki], ssl.SSLContext], reason: str
 ) -> None:
-    # rtsp.md row 38; S02, C17
+    # row 38; S02, C17
     async with one_more(pki, Kind.AUTH_FAILED, reason):
         assert await pki.come(port, context(pki)) is None
 
@@ -232,7 +232,7 @@ async def test_tls_1_2_is_not_for_an_operators_ticket(pki: Pki) -> None:
 
 
 async def test_a_ticket_needs_no_certificate_and_a_bad_one_is_refused(pki: Pki) -> None:
-    # rtsp.md row 38; S02
+    # row 38; S02
     camera = pki.gateway.cameras[0]
     ticket = credentials_of(await pki.gateway.ticket(camera))
     expired = issue(pki.root, begins=timedelta(days=-2), lasts=timedelta(days=1))

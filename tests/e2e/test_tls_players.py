@@ -43,7 +43,7 @@ async def by_gstreamer(gateway: Gateway, path: str, *, shows: str) -> Counters:
 
 @pytest.mark.parametrize("player", ["pyav", pytest.param("gstreamer", marks=needs_gstreamer)])
 async def test_a_machine_plays_with_its_certificate(shared: Gateway, player: str) -> None:
-    # rtsp.md row 38; C08, S01: the player verifies ours, we verify its
+    # row 38; C08, S01: the player verifies ours, we verify its
     play = by_pyav if player == "pyav" else by_gstreamer
     counters = await play(shared, f"/live/{camera_of_h264(shared)}", shows="machine")
     assert len(counters) >= FRAMES - 1

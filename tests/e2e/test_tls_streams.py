@@ -75,7 +75,7 @@ async def cut(pki: Pki) -> AsyncIterator[None]:
 
 
 async def test_a_cut_is_a_reset_below_tls(pki: Pki) -> None:
-    # rtsp.md section 1.7, row 53; C10, T3: BYE on every source, then no close_notify: the connection is gone
+    # section 1.7, row 53; C10, T3: BYE on every source, then no close_notify: the connection is gone
     async with contextlib.AsyncExitStack() as players:
         tls = pki.context(pki.machine)
         all_players = [await playing(pki, players, tls, number) for number in range(6)]
@@ -135,7 +135,7 @@ class Tap:
 
 
 async def test_a_reader_that_does_not_read_gets_nothing_more_over_tls(pki: Pki) -> None:
-    # C10, rtsp.md section 2: what the kernel and TLS still hold is discarded, not delivered
+    # C10: what the kernel and TLS still hold is discarded, not delivered
     tap, camera = Tap(pki.address("rtsps")), pki.gateway.cameras[0]
     async with (
         tap.open() as (host, port),
@@ -156,7 +156,7 @@ async def test_a_reader_that_does_not_read_gets_nothing_more_over_tls(pki: Pki) 
 
 @pytest.mark.usefixtures("good_lists")
 async def test_a_revoked_machine_loses_what_it_watches(pki: Pki) -> None:
-    # S12, section 1.7 of rtsp.md: its streams end, over TLS and by ticket, with a BYE; its next request
+    # S12, section 1.7: its streams end, over TLS and by ticket, with a BYE; its next request
     # is 403, not 401; another's go on
     async with contextlib.AsyncExitStack() as players:
         watching = await playing(pki, players, pki.context(pki.machine))
@@ -225,7 +225,7 @@ async def test_a_new_certificate_and_authority_drop_no_stream(pki: Pki) -> None:
 
 
 async def test_ten_streams_lose_no_packet_while_certificate_and_authority_change(pki: Pki) -> None:
-    # T15 of rtsp.md (certificates), S02: seen in the players' own packets, and told in the trace
+    # T15 (certificates), S02: seen in the players' own packets, and told in the trace
     section = pki.gateway.node.configuration.tls
     assert section is not None
     before = {path: path.read_bytes() for path in (section.certificate, section.key, section.client_ca, pki.crl)}

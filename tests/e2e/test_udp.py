@@ -79,7 +79,7 @@ async def ended_by(gateway: Gateway, stream: str) -> str:
 
 @pytest.mark.parametrize("player", PLAYERS)
 async def test_a_player_decodes_every_picture_that_comes_by_udp(shared: Gateway, player: str) -> None:
-    # rtsp.md row 35
+    # row 35
     camera = shared.cameras[0]
     ticket = await shared.ticket(camera)
     counters = await play(shared, player, camera, credentials_of(ticket), "udp")
@@ -91,7 +91,7 @@ async def test_a_player_decodes_every_picture_that_comes_by_udp(shared: Gateway,
 @needs_ffmpeg
 @needs_gstreamer
 async def test_players_that_choose_take_udp(shared: Gateway) -> None:
-    # rtsp.md row 33: both ask for UDP first
+    # row 33: both ask for UDP first
     path = f"/live/{shared.cameras[0]}"
     by_ffmpeg = ffmpeg_command(shared.url(path, shared.machine), frames=None, transport=None)
     by_gstreamer = gstreamer_command(
@@ -104,7 +104,7 @@ async def test_players_that_choose_take_udp(shared: Gateway) -> None:
 
 @pytest.mark.parametrize("player", PLAYERS)
 async def test_a_player_falls_back_by_itself_where_packets_are_too_large(shared: Gateway, player: str) -> None:
-    # T8, row 33, design decision 1: 461, then TCP, on the same ticket
+    # T8, row 33: 461, then TCP, on the same ticket
     ticket = await shared.ticket(LARGE)
     counters = await play(shared, player, LARGE, credentials_of(ticket), None)
     assert len(counters) >= FRAMES - 1
@@ -135,7 +135,7 @@ async def test_a_machine_falls_back_on_one_slot(shared: Gateway) -> None:
 async def test_ffmpeg_comes_back_by_tcp_when_no_datagram_arrives(
     shared: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # rtsp.md row 18: told to wait for so long, it then sends PAUSE, and gives up unless that is 200
+    # row 18: told to wait for so long, it then sends PAUSE, and gives up unless that is 200
     monkeypatch.setattr(DatagramSink, "write", lambda sink, data: None)
     ticket = await shared.ticket(SMALL)
     url = shared.url(f"/live/{SMALL}", credentials_of(ticket))
@@ -149,7 +149,7 @@ async def test_ffmpeg_comes_back_by_tcp_when_no_datagram_arrives(
 
 
 async def test_reports_of_the_camera_come_by_udp_within_seconds(shared: Gateway) -> None:
-    # rtsp.md row 53: its clock, by the source of its packets
+    # row 53: its clock, by the source of its packets
     async with shared.udp_player(shared.machine) as player:
         granted = await player.start(f"/live/{SMALL}")
         await player.packets_until(1)

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.peer, pytest.mark.demo]
 
 
 async def test_the_demos_udp_only_camera_is_watched_like_any_other(tmp_path: Path) -> None:
-    # onvif.md quirk 4: one pull for both, and no word of it in what a reader gets
+    # one pull for both, and no word of it in what a reader gets
     async with open_gateway(tmp_path / "demo", STEADY, cameras=12) as gateway:
         records = gateway.node.records.cameras.snapshot.records
         (camera,) = (each for each in records if records[each].connection.device.serial == UDP_ONLY_SERIAL)

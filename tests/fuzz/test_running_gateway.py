@@ -142,8 +142,8 @@ async def assert_unharmed(gateway: Gateway, caplog: pytest.LogCaptureFixture, se
 
 @pytest.mark.usefixtures("uncounted")
 async def test_mutated_players_harm_nothing(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
-    # rtsp.md row 1
-    # T12, C01, row 9 of rtsp.md: no undeclared error, no slot, task or descriptor lost; players are served afterwards
+    # row 1
+    # T12, C01, row 9: no undeclared error, no slot, task or descriptor lost; players are served afterwards
     await assert_unharmed(gateway, caplog, seed_of(SEED), GATE_S)
 
 

@@ -69,7 +69,7 @@ async def test_a_camera_that_works_is_measured(short_clip: Clip, kind: int) -> N
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_a_camera_that_has_nothing_but_udp_is_measured(short_clip: Clip, host: str) -> None:
-    # onvif.md quirk 4, rtsp.md row 41
+    # row 41
     async with camera_of_kind(UDP_ONLY, short_clip, host=host) as camera:
         report = await examined(camera)
         assert camera.session_count == 0, "it says goodbye"
@@ -132,7 +132,7 @@ async def test_a_wrong_clock_is_a_fault_and_all_else_goes_on(short_clip: Clip) -
     assert "l'heure des rapports RTCP est fausse" in doctor_text(report)
 
 
-async def test_a_wrong_password_is_tried_once_each_way(short_clip: Clip) -> None:  # onvif.md, quirk 7
+async def test_a_wrong_password_is_tried_once_each_way(short_clip: Clip) -> None:  # quirk lock-out
     async with camera_of_kind(ORDINARY, short_clip) as camera:
         report = await examined(camera, password="wrong", known=True)
         asked = camera.rtsp_counters.requests

@@ -91,7 +91,7 @@ async def test_a_recorder_that_is_ill_says_where(tmp_path: Path) -> None:
         device = Recorder()
         device.clock_offset_s = 3600.0
         report = await examined(played, device, tmp_path, token="2")
-        assert sum("Authorization" in request.headers for request in played.asked) == 1  # onvif.md quirk 7
+        assert sum("Authorization" in request.headers for request in played.asked) == 1  # quirk lock-out
     faults = {step.name: step.fault for step in report.steps if step.fault}
     assert faults == {
         "onvif-clock": "clock-offset",

@@ -81,7 +81,7 @@ async def test_a_camera_is_found_on_its_port(small_clip: Clip) -> None:
 
 
 async def test_a_camera_that_answers_a_probe_is_asked_where_it_is_not_where_it_says(small_clip: Clip) -> None:
-    # onvif.md, quirks 3 and 13
+    # quirk onvif-address-elsewhere
     async with camera_of_kind(0, small_clip) as camera:
         announced = camera.onvif_url.replace("127.0.0.1", "198.51.100.7")
         async with responder(answer(announced, "ftp://x", "http://198.51.100.7:1/onvif")) as (asked, port):

@@ -186,7 +186,7 @@ async def test_a_header_cut_off_is_refused(stack: AsyncExitStack) -> None:
 
 
 async def test_a_header_byte_by_byte_is_a_slow_loris(stack: AsyncExitStack) -> None:
-    # rtsp.md row 9: each byte does not begin the time anew
+    # row 9: each byte does not begin the time anew
     opened = await gate(stack, header_timeout_s=0.2)
     sock = socket.create_connection(("127.0.0.1", opened.port), source_address=(BALANCER, 0))
     stack.callback(sock.close)

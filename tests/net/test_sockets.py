@@ -54,7 +54,7 @@ async def test_an_end_of_what_has_ended_is_no_error() -> None:
 
 
 async def test_an_abort_is_a_reset_before_it_returns() -> None:
-    # C10, rtsp.md section 1.7: what the kernel holds for a reader that takes nothing is not sent when it takes again
+    # C10, section 1.7: what the kernel holds for a reader that takes nothing is not sent when it takes again
     protocol = Served()
     server = await asyncio.get_running_loop().create_server(lambda: protocol, "127.0.0.1", 0)
     async with server:

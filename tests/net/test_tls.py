@@ -109,7 +109,7 @@ async def test_every_address_of_a_host_is_served(tmp_path: Path, stack: AsyncExi
 
 
 async def test_a_slow_loris_is_dropped_and_told_of(tmp_path: Path, stack: AsyncExitStack) -> None:
-    # S02, rtsp.md row 9
+    # S02, row 9
     house = House(tmp_path)
     await listening(house, stack, house.listener(handshake_timeout_s=0.05))
     assert await ended(await silent(house, stack))
@@ -120,7 +120,7 @@ async def test_a_slow_loris_is_dropped_and_told_of(tmp_path: Path, stack: AsyncE
 async def test_half_open_handshakes_keep_nobody_out_until_they_are_too_many(
     tmp_path: Path, stack: AsyncExitStack
 ) -> None:
-    # rtsp.md row 9
+    # row 9
     house, bound = House(tmp_path), 30
     listener = house.listener(max_preparing=bound)
     await listening(house, stack, listener)

@@ -1,4 +1,4 @@
-"""Requests and responses: whole, cut anywhere, pipelined, out of bounds (rtsp.md rows 1 to 4, 8 to 10; T12)."""
+"""Requests and responses: whole, cut anywhere, pipelined, out of bounds (rows 1 to 4, 8 to 10; T12)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_each_example_reads_the_same_whole_in_pieces_and_byte_by_byte(name: str)
 
 @pytest.mark.parametrize("name", [name for name in WIRE if len(WIRE[name]) < 3000])
 def test_each_example_can_be_cut_in_two_anywhere(name: str) -> None:
-    # rtsp.md row 4
+    # row 4
     data, role = WIRE[name], role_of(name)
     whole = hear([data], role)
     for cut in range(len(data)):
@@ -58,7 +58,7 @@ def test_the_captures_hold_what_the_peers_said() -> None:
 
 
 def test_folded_lines_bare_line_feeds_and_any_case_are_read() -> None:
-    # rtsp.md row 1
+    # row 1
     first, second = hear([WIRE["old-client-bare-lf.rtsp"]], Role.SERVER).items
     assert isinstance(first, Request)
     assert isinstance(second, Request)
@@ -79,7 +79,7 @@ def test_pipelined_requests_come_one_by_one_in_order() -> None:
 
 
 def test_the_body_is_as_long_as_content_length_says() -> None:
-    # rtsp.md row 1
+    # row 1
     head = b"SET_PARAMETER rtsp://h/x RTSP/1.0\r\nCSeq: 1\r\ncontent-length:  3 \r\n\r\n"
     (with_body, after) = hear([head + b"abc" + OPTIONS], Role.SERVER).items
     assert isinstance(with_body, Request)
@@ -132,7 +132,7 @@ REFUSED_BY_A_SERVER = {
 
 @pytest.mark.parametrize("name", REFUSED_BY_A_SERVER)
 def test_a_server_refuses_with_its_status_however_the_bytes_come(name: str) -> None:
-    # rtsp.md row 8
+    # row 8
     data, status = REFUSED_BY_A_SERVER[name]
     heard = hear([OPTIONS + frame(0, b"rr") + data], Role.SERVER)
     assert (heard.status, len(heard.items)) == (status, 2)

@@ -108,7 +108,7 @@ def test_md5_sess_hashes_the_nonces_into_the_secret() -> None:
 
 @pytest.mark.parametrize("name", ["ffmpeg-5.1-client.bin", "gstreamer-1.22-client.bin"])
 def test_real_clients_and_ours_answer_a_challenge_alike(name: str) -> None:
-    # T6 of rtsp.md
+    # T6
     heard = hear([corpus(".bin")[name]], Role.SERVER).items
     requests = [item for item in heard if isinstance(item, Request) and "Authorization" in item.headers]
     assert len(requests) == 5
@@ -242,7 +242,7 @@ def test_a_nonce_of_our_own_making_cannot_be_altered(verifier: DigestVerifier) -
 
 
 def test_an_unknown_user_costs_the_same_hashes(verifier: DigestVerifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    # rtsp.md row 49
+    # row 49
     hashed: list[int] = []
     real_hex, real_hmac = Algorithm.hex, hmac.new
 
@@ -318,7 +318,7 @@ def test_any_authorization_has_a_verdict(text: str) -> None:
 )
 def test_lenient_urls_are_verified_as_the_client_wrote_them(
     verifier: DigestVerifier, covered: str, asked: str
-) -> None:  # rtsp.md row 46
+) -> None:  # row 46
     value = answer(verifier.challenges(NOW_S)[1], uri=covered)
     verdict = verifier.verify(value, "SETUP", NOW_S, SECRETS.get)
     assert verdict.outcome is Outcome.OK

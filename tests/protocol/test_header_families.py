@@ -1,4 +1,4 @@
-"""Transport, Session, Range and RTP-Info: one table of cases each, read and written (rtsp.md 14, 16, 32-35, 55)."""
+"""Transport, Session, Range and RTP-Info: one table of cases each, read and written (rows 14, 16, 32-35, 55)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ TRANSPORTS = {
 
 @pytest.mark.parametrize("value", TRANSPORTS)
 def test_transport_is_read(value: str) -> None:
-    # rtsp.md row 32
+    # row 32
     assert parse_transports(value) == TRANSPORTS[value]
 
 

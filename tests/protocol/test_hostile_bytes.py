@@ -1,4 +1,4 @@
-"""Any bytes give a declared event or a declared error, in time that grows with their number (decision 2; T12).
+"""Any bytes give a declared event or a declared error, in time that grows with their number (ADR 1; T12).
 
 ``read_everything`` is what a server and a client do with what they hear, header by header. Any exception
 but ``RemoteProtocolError`` is a bug, and fails these tests.

@@ -42,7 +42,7 @@ def test_frames_and_requests_keep_their_order_and_bytes_at_any_cut(
 
 @pytest.mark.parametrize("size", [0, 1, 65535])
 def test_frames_of_every_size_come_byte_by_byte(size: int) -> None:
-    # rtsp.md row 5
+    # row 5
     payload = b"$" * size
     expected: list[Item] = [(3, payload), (3, b"")]
     assert hear(bytewise(frame(3, payload) + frame(3, b"")), Role.CLIENT).items == expected
@@ -105,7 +105,7 @@ RUBBISH = {
 @pytest.mark.parametrize("name", RUBBISH)
 @pytest.mark.parametrize("after", [OK, frame(0, b"video"), frame(19, bytes(1500))])
 def test_a_lenient_client_finds_its_way_back(name: str, after: bytes) -> None:
-    # T12 of rtsp.md
+    # T12
     data = frame(2, b"before") + RUBBISH[name] + after + OK
     heard = hear([data], Role.CLIENT, lenient_resync=True)
     assert heard.status is None

@@ -1,4 +1,4 @@
-"""Messages and headers as values and as bytes; nothing breaks a line, nothing shows a secret (rtsp.md row 43)."""
+"""Messages and headers as values and as bytes; nothing breaks a line, nothing shows a secret (row 43)."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_headers_keep_order_and_ignore_case() -> None:
 
 
 def test_what_is_shown_has_no_secret() -> None:  # C16
-    # rtsp.md row 43
+    # row 43
     headers = Headers(
         [
             ("Authorization", "Digest hunter2"),

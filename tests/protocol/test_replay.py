@@ -1,4 +1,4 @@
-"""What PLAY says of recordings, and what a picture says of itself (ONVIF Streaming 6.3, 6.5; rtsp.md rows 54, 57)."""
+"""What PLAY says of recordings, and what a picture says of itself (ONVIF Streaming 6.3, 6.5; rows 54, 57)."""
 
 from __future__ import annotations
 

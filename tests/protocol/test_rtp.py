@@ -1,4 +1,4 @@
-"""RTP and RTCP: read without a copy, renumbered in place, reports and goodbyes (rtsp.md rows 52, 53)."""
+"""RTP and RTCP: read without a copy, renumbered in place, reports and goodbyes (rows 52, 53)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Session descriptions: read as cameras write them, rewritten without a trace of the inside (rtsp.md 50, 51)."""
+"""Session descriptions: read as cameras write them, rewritten without a trace of the inside (rows 50, 51)."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_the_real_descriptions_keep_what_a_decoder_needs() -> None:
     ],
 )  # fmt: skip
 def test_format_parameters_pass_by_their_shape_alone(codec: str, given_parameters: str, kept: str) -> None:  # C16
-    # rtsp.md row 50
+    # row 50
     assert with_fmtp(codec, given_parameters) == kept
 
 
@@ -201,7 +201,7 @@ def test_rates_sizes_and_bandwidths_pass_by_their_shape_alone() -> None:
 
 
 def test_who_comes_over_ipv6_is_told_an_address_of_that_kind() -> None:
-    # rtsp.md row 41
+    # row 41
     video = parse("m=video 0 RTP/AVP 26\n")
     text = describe_for_reader(video, control="trackID=0", session_id=1, name="x", over_ipv6=True).decode()
     assert "\r\nc=IN IP6 ::\r\n" in text

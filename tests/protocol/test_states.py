@@ -1,4 +1,4 @@
-"""The state tables against the text of RFC 2326 appendix A, every pair (rtsp.md rows 12, 17, 18, 21 to 23)."""
+"""The state tables against the text of RFC 2326 appendix A, every pair (rows 12, 17, 18, 21 to 23)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PRINTED = {
 @pytest.mark.parametrize("state", S)
 @pytest.mark.parametrize("method", PUBLIC_METHODS)
 def test_every_pair_is_as_printed(state: ServerState, method: str) -> None:
-    # rtsp.md row 17
+    # row 17
     expected = state if method in STATELESS else PRINTED.get((state, method))
     if expected is None:
         with pytest.raises(RemoteProtocolError) as caught:

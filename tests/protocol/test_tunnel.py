@@ -1,4 +1,4 @@
-"""The HTTP and the base64 around a tunnelled conversation (rtsp.md row 39), whole, cut anywhere, and hostile."""
+"""The HTTP and the base64 around a tunnelled conversation (row 39), whole, cut anywhere, and hostile."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_halves_of_real_players_are_known_however_cut(head: bytes, expected: Tun
     ],
 )
 def test_what_opens_no_tunnel_is_given_back_whole(said: bytes) -> None:
-    # rtsp.md row 10: RTSP refuses it, as it would without tunnels
+    # row 10: RTSP refuses it, as it would without tunnels
     assert opened([said]) == said
     assert opened(bytewise(said)) == said
 
@@ -127,7 +127,7 @@ def test_any_first_bytes_mean_the_same_however_cut(chunks: list[bytes]) -> None:
 def test_messages_padded_each_by_itself_come_out_whole_however_cut(
     messages: list[bytes], cuts: list[int], line: int
 ) -> None:
-    # rtsp.md row 39: padding in mid-stream, line breaks anywhere
+    # row 39: padding in mid-stream, line breaks anywhere
     text = b"".join(base64.b64encode(message) for message in messages)
     broken = b"\r\n".join(text[start : start + line] for start in range(0, len(text), line))
     places = sorted({0, len(broken), *(cut for cut in cuts if cut < len(broken))})

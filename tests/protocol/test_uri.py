@@ -1,4 +1,4 @@
-"""RTSP URLs: the same resource in all its spellings, and never a credential (rtsp.md rows 41 to 43, 46; T9)."""
+"""RTSP URLs: the same resource in all its spellings, and never a credential (rows 41 to 43, 46; T9)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_url_is_taken_apart(text: str) -> None:
     ],
 )
 def test_what_is_no_rtsp_url_is_refused(text: str) -> None:
-    # rtsp.md row 41
+    # row 41
     for reader in (RtspUri.parse, lambda text: RtspUri.parse(text) and credentials_of(text)):
         with pytest.raises(RemoteProtocolError) as caught:
             reader(text)
@@ -173,13 +173,13 @@ DIFFERENT = [
 
 @pytest.mark.parametrize(("covered", "asked"), SAME)
 def test_spellings_of_one_resource(covered: str, asked: str) -> None:
-    # rtsp.md row 42
+    # row 42
     assert same_resource(covered, asked)
 
 
 @pytest.mark.parametrize(("covered", "asked"), DIFFERENT)
 def test_different_resources(covered: str, asked: str) -> None:
-    # rtsp.md row 42
+    # row 42
     assert not same_resource(covered, asked)
 
 
@@ -205,7 +205,7 @@ word = st.text(string.ascii_letters + string.digits + "-_.~@:%/", min_size=1, ma
 
 @given(word, word, st.text(max_size=20))
 def test_a_password_never_survives_redaction(user: str, password: str, around: str) -> None:
-    # rtsp.md row 43
+    # row 43
     secret = f"SECRET{password}SECRET"
     assert "SECRET" not in redacted(f"{around} rtsp://{user}:{secret}@cam/live {around}").replace(around, "")
 

@@ -1,4 +1,4 @@
-"""One try with a new password, and no further one until it changes (onvif.md, quirk 7)."""
+"""One try with a new password, and no further one until it changes (quirk lock-out)."""
 
 from __future__ import annotations
 

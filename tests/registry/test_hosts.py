@@ -1,4 +1,4 @@
-"""The allow-list: nothing outside it is ever connected to, whatever a device announces (onvif.md, quirk 3)."""
+"""The allow-list: nothing outside it is ever connected to, whatever a device announces."""
 
 from __future__ import annotations
 

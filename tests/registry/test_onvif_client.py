@@ -106,7 +106,7 @@ async def test_a_wrong_clock_does_not_keep_it_out(
 
 @pytest.mark.parametrize(("right", "tries"), [(True, 4), (False, 2)])
 async def test_a_device_that_calls_local_time_utc_is_asked_once_more(right: bool, tries: int) -> None:
-    # onvif.md, quirk 1: its clock seems two hours ahead, and it checks signatures by the right time
+    # quirk onvif-clock: its clock seems two hours ahead, and it checks signatures by the right time
     ahead = datetime.now(UTC) + timedelta(hours=2)
     utc = (
         f"<tt:UTCDateTime><tt:Time><tt:Hour>{ahead.hour}</tt:Hour><tt:Minute>{ahead.minute}</tt:Minute>"
@@ -453,7 +453,7 @@ async def test_what_a_device_says_of_its_profiles_is_taken_as_far_as_it_makes_se
 
 @pytest.mark.parametrize("media2", [False, True])
 async def test_a_keyframe_is_asked_of_the_service_that_named_the_profile(opener: Opener, media2: bool) -> None:
-    # design decision 4: past the cache's bound, SetSynchronizationPoint
+    # ADR 4: past the cache's bound, SetSynchronizationPoint
     done = '<q:SetSynchronizationPointResponse xmlns:q="http://www.onvif.org/ver20/media/wsdl"/>'
     profile = VideoProfile(token="P 1&2", codec="H265", width=1, height=1, fps=1.0, media2=media2)
     answer = device_with({"SetSynchronizationPoint": done}, media2=True)

@@ -1,4 +1,4 @@
-"""The ONVIF library, imported without what it does to logging and to the environment (onvif.md, section 1)."""
+"""The ONVIF library, imported without what it does to logging and to the environment."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ async def test_errors_are_what_they_are_here(onvif: OnvifProcess) -> None:
 
 
 async def test_no_process_is_started_for_a_host_that_may_not_be_asked(onvif: OnvifProcess) -> None:
-    # onvif.md, quirk 3
+    # quirk onvif-address-elsewhere
     async with onvif.open("http://127.0.0.2:1/", SOME) as device:
         with pytest.raises(ForbiddenHost):
             await device.clock()
@@ -150,7 +150,7 @@ async def test_other_hosts_may_be_asked_from_one_moment_to_the_next(simulator: S
 
 
 async def test_a_device_cannot_send_it_elsewhere(onvif: OnvifProcess) -> None:
-    # onvif.md, quirk 3: the allow-list holds in that process too
+    # quirk onvif-address-elsewhere: the allow-list holds in that process too
     strangers = 0
 
     def visited(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -176,7 +176,7 @@ async def test_a_device_cannot_send_it_elsewhere(onvif: OnvifProcess) -> None:
 
 
 async def test_a_refused_password_stays_refused_when_the_process_has_gone(onvif: OnvifProcess) -> None:
-    # onvif.md, quirk 7: the guard is the node's
+    # quirk lock-out: the guard is the node's
     async with odd_device(refuses) as odd, onvif.open(odd.url, SOME) as device:
         with pytest.raises(AuthRejected):
             await device.device_information()

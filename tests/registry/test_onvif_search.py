@@ -43,7 +43,7 @@ def test_every_file_is_replayed_and_its_origin_told() -> None:
 
 
 async def test_a_card_is_played_where_the_camera_was_found() -> None:
-    # onvif.md quirk 3: it announces an address behind a NAT
+    # quirk onvif-address-elsewhere: it announces an address behind a NAT
     async with replayed("axis-sd-card.soap", CORPUS) as (_, client):
         url = await client.recorder.replay_url("SD_DISK_20200422_132655_67086B52")
         assert url == (
@@ -98,7 +98,7 @@ async def test_the_state_at_the_start_is_a_change_like_others() -> None:
 
 
 async def test_a_search_without_a_state_ends_where_it_repeats_itself() -> None:
-    # onvif.md section 2: SearchState missing; results out of order; an instant that is none
+    # SearchState missing; results out of order; an instant that is none
     async with replayed("no-search-state.soap", CORPUS) as (device, client):
         changes = await client.recorder.state_changes("REC_1693875846", START, END)
         assert device.operations.count("GetEventSearchResults") == 2

@@ -1,4 +1,4 @@
-"""What a joining reader begins with: the current group of pictures, drawn together (design decision 4)."""
+"""What a joining reader begins with: the current group of pictures, drawn together (ADR 4)."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_changes_make_intervals(changes: list[StateChange], expected: list[tuple
 
 
 def test_a_span_alone_is_not_verified() -> None:
-    # onvif.md decision 6
+    # FindRecordings tells no gaps: FindEvents does
     assert intervals([], WHOLE, START, END, NOW) == [Interval(START, END, verified=False)]
     assert intervals([], RecordingSpan(token="1"), START, END, NOW) == []
 

@@ -76,7 +76,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("extension", [True, False])
 async def test_a_passage_is_played_from_its_start_to_its_end(access: RecorderAccess, extension: bool) -> None:
-    # rtsp.md section 1.6; ONVIF Streaming 6.3, 6.9: the recorder stays in PLAY, and the passage is over
+    # row 59; ONVIF Streaming 6.3, 6.9: the recorder stays in PLAY, and the passage is over
     passage = Passage(NOON + 2 * SECOND, NOON + 6 * SECOND, FAST)
     manner = Manner(extension=extension, says_goodbye=not extension)
     async with scripted_recorder(manner) as recorder, replaying(recorder, access) as replay:
@@ -114,7 +114,7 @@ async def test_it_begins_at_the_first_clean_picture(access: RecorderAccess) -> N
 
 
 async def test_a_recorder_that_knows_no_replay_is_asked_without_it_from_then_on(access: RecorderAccess) -> None:
-    # onvif.md section 2: GStreamer's server answers 551
+    # GStreamer's server answers 551
     async with scripted_recorder(Manner(knows_replay=False)) as recorder:
         for _ in range(2):
             async with replaying(recorder, access) as replay:
@@ -330,7 +330,7 @@ async def test_a_range_that_is_refused_is_no_recording(access: RecorderAccess) -
 async def test_a_wrong_password_is_tried_once(
     access: RecorderAccess, clock: HeldClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # onvif.md quirk 7; C16: neither password nor address is told
+    # quirk lock-out; C16: neither password nor address is told
     async with scripted_recorder() as recorder:
         recorder.script = lambda request: challenge('Digest realm="nvr", nonce="1"')
         for _ in range(3):

@@ -51,7 +51,7 @@ KEEPS = timedelta(days=10)
     ],
 )
 def test_makers_write_it_so(url: ReplayUrl, start: datetime, written: str) -> None:
-    # onvif.md section 4; mpromonet/webrtc-streamer#174
+    # mpromonet/webrtc-streamer#174
     assert url.write("2", start, start + timedelta(minutes=10)) == written
 
 

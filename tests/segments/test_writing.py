@@ -129,7 +129,7 @@ def test_other_parameter_sets_begin_another_segment(tmp_path: Path) -> None:
 
 
 def test_sets_of_the_description_make_a_film_of_a_stream_that_has_none(tmp_path: Path) -> None:
-    # onvif.md quirk 8
+    # quirk sets-only-in-band
     units = units_of(Codec.H264, 60)
     sets = parameter_sets(Codec.H264, units[0])
     bare = [replace(unit, nal_units=tuple(each for each in unit.nal_units if each not in sets)) for unit in units]

@@ -125,7 +125,7 @@ async def test_a_recipient_that_the_first_is_still_trying_is_left_to_it(
 
 
 async def test_what_they_share_being_down_the_other_sends_too(nodes: Nodes, tmp_path: Path, clock: HeldClock) -> None:
-    # decision 11: better twice than never, by the same Message-ID
+    # ADR 10: better twice than never, by the same Message-ID
     async with mail_server() as server:
         a, b = both(nodes, tmp_path, clock, server.route(), server.route())
         await nodes.killed()

@@ -77,7 +77,7 @@ async def test_each_kind_is_found_and_described(small_clip: Clip, short_clip: Cl
             assert (await probe(Target(url, credentials.username, credentials.password))).track_url.startswith(url)
 
 
-async def test_a_camera_of_ipv6_announces_addresses_in_brackets(small_clip: Clip) -> None:  # rtsp.md row 41
+async def test_a_camera_of_ipv6_announces_addresses_in_brackets(small_clip: Clip) -> None:  # row 41
     clock = SystemClock()
     opened = onvif_opener(
         allowed=AllowedHosts(["::1"]), guard=CredentialGuard(clock), clock=clock, random_bytes=os.urandom
@@ -120,7 +120,7 @@ async def test_a_profile_that_it_does_not_have_is_refused(small_clip: Clip) -> N
                 await port.stream_url(replace(profile, token="none"))
 
 
-async def test_odd_soap_is_odd(small_clip: Clip) -> None:  # onvif.md, quirk 14
+async def test_odd_soap_is_odd(small_clip: Clip) -> None:  # quirk onvif-odd-soap
     async with camera_of_kind(ODD_SOAP, small_clip) as camera, ClientSession() as session:
         _, clock = await asked(session, camera, f'<GetSystemDateAndTime xmlns="{DEVICE}"/>')
         assert "UTCDateTime" not in clock

@@ -1,4 +1,4 @@
-"""The simulated recorder's replay over RTSP: T13's raw-socket half, rtsp.md rows 54 to 60."""
+"""The simulated recorder's replay over RTSP: T13's raw-socket half, rows 54 to 60."""
 
 from __future__ import annotations
 

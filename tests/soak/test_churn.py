@@ -22,7 +22,7 @@ from tests.e2e.holdings import at_rest, descriptors, descriptors_at_rest, reside
 from tests.e2e.inventory import QUICK_FRAMES, record_of, record_of_simulated, simulated_camera
 
 CYCLES, DESCRIPTIONS = 40_000, 10_000
-"""rtsp.md T11."""
+"""T11."""
 
 CYCLES_OF_THE_GATE, DESCRIPTIONS_OF_THE_GATE = 2_000, 500
 
@@ -157,12 +157,12 @@ async def assert_flat(gateway: Gateway, cycles: int, descriptions: int) -> None:
 
 
 async def test_memory_descriptors_and_tasks_stay_flat(gateway: Gateway) -> None:
-    # rtsp.md T11, C01: no slot is lost either
+    # T11, C01: no slot is lost either
     await assert_flat(gateway, CYCLES_OF_THE_GATE, DESCRIPTIONS_OF_THE_GATE)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 async def test_they_stay_flat_for_forty_thousand_players(gateway: Gateway) -> None:
-    # rtsp.md T11, C01
+    # T11, C01
     await assert_flat(gateway, CYCLES, DESCRIPTIONS)

@@ -1,4 +1,4 @@
-"""The numbers that the prefecture's side may rely on, waited for as they are in use (interface.md, Numbers)."""
+"""The numbers that the prefecture's side may rely on, waited for as they are in use (ADR 2, Numbers)."""
 
 from __future__ import annotations
 

@@ -69,7 +69,8 @@ async def test_a_camera_is_asked_where_it_said_at_the_address_we_were_given(
         assert watcher.sequence_steps == {1}
 
 
-async def test_what_a_camera_calls_itself_is_never_dialled(open_line: OpenLine) -> None:  # onvif.md quirk 3
+async def test_what_a_camera_calls_itself_is_never_dialled(open_line: OpenLine) -> None:
+    # quirk onvif-address-elsewhere
     async with playing("dialect-hikvision.rtsp") as camera:
         line = open_line(Target(camera.url))
         await (await line.watch()).packets(3)

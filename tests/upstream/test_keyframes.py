@@ -1,4 +1,4 @@
-"""Who joins a long group of pictures has a keyframe asked for, of the device itself (design decision 4)."""
+"""Who joins a long group of pictures has a keyframe asked for, of the device itself (ADR 4)."""
 
 from __future__ import annotations
 

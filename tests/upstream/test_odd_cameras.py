@@ -44,7 +44,7 @@ async def test_basic_is_spoken_where_nothing_better_is_offered(odd: ScriptedCame
 
 
 async def test_digest_is_preferred_to_basic_and_sha_256_to_md5(odd: ScriptedCamera, odd_line: Line) -> None:
-    # onvif.md quirk 11: several challenges; the password does not go over the wire
+    # quirk several-challenges: several challenges; the password does not go over the wire
     offers = [
         'Basic realm="cam"',
         'Digest realm="cam", nonce="n1"',
@@ -84,7 +84,7 @@ async def test_a_nonce_that_is_renewed_while_it_plays_is_no_wrong_password(
 async def test_a_password_that_is_refused_after_a_new_nonce_is_not_tried_a_third_time(
     odd: ScriptedCamera, odd_line: Line
 ) -> None:
-    # onvif.md quirk 7
+    # quirk lock-out
     numbers = itertools.count()
     odd.script = lambda request: challenge(f'Digest realm="cam", nonce="n{next(numbers)}"')
     with pytest.raises(CameraFailure) as failed:
@@ -94,7 +94,7 @@ async def test_a_password_that_is_refused_after_a_new_nonce_is_not_tried_a_third
 
 
 async def test_signs_of_life_are_both_a_request_and_a_report(odd: ScriptedCamera, odd_line: Line) -> None:
-    # onvif.md quirk 6
+    # quirk get-parameter-unanswered
     await odd_line.watch()
     await eventually(lambda: "GET_PARAMETER" in odd.methods())
     channel, report = odd.heard[0]
@@ -103,7 +103,7 @@ async def test_signs_of_life_are_both_a_request_and_a_report(odd: ScriptedCamera
 
 
 async def test_a_keep_alive_that_is_refused_gives_way_to_options(odd: ScriptedCamera, odd_line: Line) -> None:
-    # onvif.md quirk 6: announced, and not there
+    # quirk get-parameter-unanswered: announced, and not there
     odd.script = lambda request: response(501) if request.method == "GET_PARAMETER" else None
     watcher = await odd_line.watch()
     await eventually(lambda: odd.methods().count("OPTIONS") >= 3)
@@ -137,7 +137,7 @@ async def test_what_was_not_set_up_is_not_carried(odd: ScriptedCamera, odd_line:
 
 
 async def test_the_cameras_goodbye_does_not_end_the_players(odd: ScriptedCamera, odd_line: Line) -> None:
-    # rtsp.md row 53: readers are held while it comes back
+    # row 53: readers are held while it comes back
     watcher = await odd_line.watch()
     await watcher.packets(1)
     odd.send((1, sender_report(SSRC, 0)), (1, rtcp.bye(SSRC)), (1, b"\x80\xc8\x00\x00"))
@@ -163,7 +163,7 @@ async def test_the_cameras_name_for_itself_stays_behind(odd: ScriptedCamera, odd
 async def test_a_report_that_comes_before_the_first_packet_of_a_new_connection_waits_for_it(
     odd: ScriptedCamera, odd_line: Line
 ) -> None:
-    # rtsp.md row 52: it would tell of another source
+    # row 52: it would tell of another source
     watcher = await odd_line.watch()
     await watcher.packets(3)
     await odd.close()
@@ -179,7 +179,7 @@ async def test_a_report_that_comes_before_the_first_packet_of_a_new_connection_w
 
 
 async def test_what_a_camera_asks_of_us_is_answered(odd: ScriptedCamera, odd_line: Line) -> None:
-    # rtsp.md row 24
+    # row 24
     watcher = await odd_line.watch()
     odd.write(b"OPTIONS * RTSP/1.0\r\nCSeq: 41\r\n\r\n" + b"ANNOUNCE rtsp://x/ RTSP/1.0\r\nCSeq: 42\r\n\r\n")
     await eventually(lambda: len(odd.answers) == 2)
@@ -189,7 +189,7 @@ async def test_what_a_camera_asks_of_us_is_answered(odd: ScriptedCamera, odd_lin
 
 
 async def test_a_camera_that_writes_nothing_but_rubbish_is_dialled_again(odd: ScriptedCamera, odd_line: Line) -> None:
-    # rtsp.md row 7: bounded
+    # row 7: bounded
     watcher = await odd_line.watch()
     await watcher.packets(1)
     odd.write(b"\x00rubbish" * 40_000)

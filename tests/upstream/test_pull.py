@@ -41,7 +41,7 @@ async def test_a_reader_begins_at_a_key_frame_and_misses_nothing(line: Line) -> 
     "offered", [(Algorithm.MD5,), (Algorithm.SHA256,), (Algorithm.SHA256, Algorithm.MD5)], ids=["md5", "sha", "both"]
 )
 async def test_it_logs_in_by_digest(line: Line, short_camera: SimulatedCamera, offered: tuple[Algorithm, ...]) -> None:
-    # rtsp.md row 44, onvif.md quirk 11
+    # row 44, quirk several-challenges
     short_camera.behaviour.digest = offered
     await (await line.watch()).packets(10)
     asked = short_camera.rtsp_counters.requests
@@ -49,7 +49,7 @@ async def test_it_logs_in_by_digest(line: Line, short_camera: SimulatedCamera, o
 
 
 async def test_one_pull_serves_all_readers(line: Line, short_camera: SimulatedCamera) -> None:
-    # onvif.md quirk 9: a camera has few sessions to give
+    # quirk few-sessions: a camera has few sessions to give
     short_camera.behaviour.session_limit = 1
     watchers = await asyncio.gather(*(line.watch() for _ in range(10)))
     await asyncio.gather(*(watcher.packets(10) for watcher in watchers))
@@ -59,7 +59,7 @@ async def test_one_pull_serves_all_readers(line: Line, short_camera: SimulatedCa
 
 
 async def test_a_drop_holds_the_reader_and_its_stream_goes_on(line: Line, short_camera: SimulatedCamera) -> None:
-    # rtsp.md row 52: one source, one sequence, time that moves on
+    # row 52: one source, one sequence, time that moves on
     watcher = await line.watch()
     for drops in range(1, 4):
         await watcher.packets(10)
@@ -148,7 +148,7 @@ async def test_a_camera_that_drops_as_soon_as_it_plays_is_left_alone_for_longer_
     ],
 )
 async def test_a_refusal_is_heeded(line: Line, short_camera: SimulatedCamera, refusal: Refusal, wait_s: float) -> None:
-    # onvif.md quirk 9; the camera's Retry-After
+    # quirk few-sessions; the camera's Retry-After
     line.patience.clear()
     short_camera.behaviour.rtsp_refusal = refusal
     with pytest.raises(CameraFailure) as failed:
@@ -168,7 +168,7 @@ async def test_a_refusal_is_heeded(line: Line, short_camera: SimulatedCamera, re
 async def test_a_wrong_password_is_tried_once_and_not_again_until_it_is_changed(
     open_line: OpenLine, short_camera: SimulatedCamera
 ) -> None:
-    # onvif.md quirk 7: devices lock accounts
+    # quirk lock-out: devices lock accounts
     line = open_line(target_of(short_camera, password="wrong"), linger_s=0.0)
     line.patience.clear()
     for _ in range(20):
@@ -188,7 +188,7 @@ async def test_a_wrong_password_is_tried_once_and_not_again_until_it_is_changed(
 
 
 async def test_a_camera_that_stalls_is_dialled_again(open_line: OpenLine, short_camera: SimulatedCamera) -> None:
-    # onvif.md quirk 5: connected, and no frames for hours
+    # quirk no-more-pictures: connected, and no frames for hours
     line = open_line(target_of(short_camera), silence_limit_s=0.4)
     watcher = await line.watch()
     await watcher.packets(20)
@@ -216,7 +216,7 @@ async def test_a_camera_that_plays_and_sends_nothing_is_no_camera(
 async def test_readers_of_a_camera_that_is_lost_for_too_long_are_ended(
     open_line: OpenLine, short_camera: SimulatedCamera
 ) -> None:
-    # interface.md, Numbers: held 30 s, though the camera answers PLAY each time
+    # ADR 2, Numbers: held 30 s, though the camera answers PLAY each time
     line = open_line(target_of(short_camera), silence_limit_s=0.2)
     watcher = await line.watch()
     await watcher.packets(5)
@@ -230,7 +230,7 @@ async def test_readers_of_a_camera_that_is_lost_for_too_long_are_ended(
 
 
 async def test_rubbish_between_frames_costs_nothing(line: Line, short_camera: SimulatedCamera) -> None:
-    # rtsp.md row 7
+    # row 7
     watcher = await line.watch()
     for _ in range(5):
         await watcher.packets(5)
@@ -242,7 +242,7 @@ async def test_rubbish_between_frames_costs_nothing(line: Line, short_camera: Si
 
 @pytest.mark.parametrize("answers", [True, False], ids=["answered", "unanswered"])
 async def test_a_session_is_kept_alive(line: Line, short_camera: SimulatedCamera, answers: bool) -> None:
-    # rtsp.md row 27, onvif.md quirk 6: and no answer is no fault
+    # row 27, quirk get-parameter-unanswered: and no answer is no fault
     short_camera.behaviour.session_timeout_s = 1.0
     short_camera.behaviour.answers_keep_alive = answers
     watcher = await line.watch()

@@ -81,7 +81,7 @@ async def test_a_refused_sign_of_life_with_a_wrong_number_gives_way_to_options(o
 
 @pytest.mark.parametrize("name", ["keep-alive-unanswered.rtsp", "keep-alive-unknown-session.rtsp"])
 async def test_a_sign_of_life_that_is_not_taken_is_given_by_options(open_line: OpenLine, name: str) -> None:
-    # row 27, onvif.md quirk 6: and the camera is remembered for it when it comes back
+    # row 27, quirk get-parameter-unanswered: and the camera is remembered for it when it comes back
     async with playing(name) as camera:
         line = line_to(open_line, camera)
         watcher = await line.watch()
@@ -135,7 +135,7 @@ async def test_channels_that_were_not_asked_for_are_taken(open_line: OpenLine) -
         assert is_one_stream(watcher)
 
 
-async def test_a_camera_without_a_session_left_is_not_hammered(open_line: OpenLine) -> None:  # onvif.md quirk 9
+async def test_a_camera_without_a_session_left_is_not_hammered(open_line: OpenLine) -> None:  # quirk few-sessions
     async with playing("sessions-all-taken.rtsp") as camera:
         line = line_to(open_line, camera)
         line.patience.clear()
@@ -147,7 +147,7 @@ async def test_a_camera_without_a_session_left_is_not_hammered(open_line: OpenLi
         assert camera.connections == 1
 
 
-async def test_the_best_of_several_challenges_is_answered(open_line: OpenLine) -> None:  # onvif.md quirk 11
+async def test_the_best_of_several_challenges_is_answered(open_line: OpenLine) -> None:  # quirk several-challenges
     async with playing("several-challenges.rtsp") as camera:
         await (await line_to(open_line, camera).watch()).packets(3)
         proofs = {request.headers.get("Authorization", "") for request in camera.asked[1:]}
@@ -197,7 +197,7 @@ def kinds_of(watcher: Watcher) -> set[int]:
 
 
 async def test_sets_that_are_only_in_the_description_reach_the_reader(open_line: OpenLine, small_clip: Clip) -> None:
-    # row 50, onvif.md quirk 8
+    # row 50, quirk sets-only-in-band
     async with playing("sets-only-in-sdp.rtsp", small_clip) as camera:
         line = line_to(open_line, camera)
         watcher = await line.watch()
@@ -208,7 +208,7 @@ async def test_sets_that_are_only_in_the_description_reach_the_reader(open_line:
 async def test_sets_that_are_only_in_the_stream_are_where_a_reader_begins(
     open_line: OpenLine, small_clip: Clip
 ) -> None:
-    # row 50, onvif.md quirk 8
+    # row 50, quirk sets-only-in-band
     async with playing("sets-only-in-band.rtsp", small_clip) as camera:
         line = line_to(open_line, camera)
         await (await line.watch()).packets(100)
@@ -264,7 +264,8 @@ async def test_a_camera_whose_clock_is_off_loses_nothing_and_is_flagged(
     assert [record.message for record in caplog.records if "source.clock_off" in record.message] != []
 
 
-async def test_a_camera_that_sends_no_more_pictures_is_dialled_again(open_line: OpenLine) -> None:  # onvif.md quirk 5
+async def test_a_camera_that_sends_no_more_pictures_is_dialled_again(open_line: OpenLine) -> None:
+    # quirk no-more-pictures
     async with playing("no-more-pictures.rtsp") as camera:
         watcher = await line_to(open_line, camera, silence_limit_s=0.4).watch()
         await eventually(lambda: camera.connections >= 2)
@@ -273,7 +274,7 @@ async def test_a_camera_that_sends_no_more_pictures_is_dialled_again(open_line: 
         assert is_one_stream(watcher)
 
 
-async def test_odd_h265_is_relayed_as_it_is(open_line: OpenLine) -> None:  # row 52, onvif.md quirk 10
+async def test_odd_h265_is_relayed_as_it_is(open_line: OpenLine) -> None:  # row 52, quirk odd-h265
     said = sections("h265-odd-fragments.rtsp")["MEDIA"].split()
     sent = [bytes.fromhex(payload) for command, payload in itertools.pairwise(said) if command == "payload"]
     async with playing("h265-odd-fragments.rtsp") as camera:

@@ -54,7 +54,7 @@ def open_sockets() -> int:
 
 
 async def test_udp_is_asked_for_where_there_is_nothing_else(line: Line, udp_camera: SimulatedCamera) -> None:
-    # onvif.md quirk 4
+    # by UDP only where a camera has nothing else
     watcher = await line.watch()
     await watcher.packets(100)
     assert watcher.video[0].payload[0] & 0x1F in {7, 24}
@@ -80,7 +80,7 @@ async def test_cameras_of_ipv6_play_too(open_line: OpenLine, short_clip: Clip, t
 
 
 async def test_who_has_both_is_asked_for_tcp_alone(line: Line, short_camera: SimulatedCamera) -> None:
-    # onvif.md quirk 4
+    # by UDP only where a camera has nothing else
     await (await line.watch()).packets(10)
     assert short_camera.rtsp_counters.requests["SETUP"] == 1
 
@@ -152,7 +152,7 @@ async def test_a_session_is_kept_alive(line: Line, udp_camera: SimulatedCamera) 
 
 
 async def test_a_camera_that_stalls_is_dialled_again(open_line: OpenLine, udp_camera: SimulatedCamera) -> None:
-    # onvif.md quirk 5; its reports alone are no picture
+    # quirk no-more-pictures; its reports alone are no picture
     line = open_line(target_of(udp_camera), silence_limit_s=0.4)
     watcher = await line.watch()
     await watcher.packets(20)
