@@ -1,4 +1,4 @@
-"""What code and documents name is here: pages, their headings, refusals."""
+"""What code and documents name is here: pages, their headings, requirements, and what to do of each refusal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from halfgateway.errors import Refusal
+
 ROOT = Path(__file__).parent.parent
 NAMING = ("halfgateway", "camera_registry", "auth", "ops", "docs", "examples", "tests")
 FORMS = {".py", ".md", ".toml", ".lua", ".service", ".yml", ".sh", ".cfg", ".conf", ".soap", ".rtsp", ""}
@@ -18,6 +20,11 @@ FROZEN = ROOT / "docs" / "examples"
 PAGE = re.compile(r"(?<![\w/.:-])(?:\.\./)*[\w./-]*[\w-]\.md\b")
 LINK = re.compile(r"\]\((?P<page>[^)#:\s]*)(?:#(?P<heading>[^)\s]+))?\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+CITED = re.compile(r"(?<![\w}%-])([CLSTNPD]\d\d)(?![\w:])")
+DEFINED = re.compile(r"^\| ([CLSTNPD]\d\d) \|", re.MULTILINE)
+REQUIREMENTS = ROOT / "docs" / "requirements.md"
+ACCEPTANCE = {"T13", "T14", "T15"}
+"""Of the acceptance list in ``docs/conformance.md``, as tests name them."""
 
 
 def sources() -> Iterator[Path]:
@@ -58,3 +65,27 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.exists(), link[0]
         if link["heading"] is not None:
             assert link["heading"] in anchors(target), link[0]
+
+
+def cited() -> dict[str, set[str]]:
+    """Each requirement's id, with the files that name it."""
+    found: dict[str, set[str]] = {}
+    for path in sources():
+        if path not in {REQUIREMENTS, ROOT / "pyproject.toml"}:
+            for name in CITED.findall(path.read_text(encoding="utf-8")):
+                found.setdefault(name, set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+def test_every_requirement_that_is_named_is_on_its_page_once() -> None:
+    defined = DEFINED.findall(REQUIREMENTS.read_text(encoding="utf-8"))
+    assert len(defined) == len(set(defined))
+    assert {name: files for name, files in cited().items() if name not in {*defined, *ACCEPTANCE}} == {}
+    assert set(defined) <= set(cited())
+
+
+def test_the_prefectures_side_is_told_what_to_do_of_each_refusal_of_a_stream() -> None:
+    page = (ROOT / "docs" / "integration-pp.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`([a-z-]+)`", "".join(re.findall(r"^\| `[a-z-]+`[^|]*\|", page, re.MULTILINE))))
+    refusals = {refusal.code for refusal in Refusal.__subclasses__() if refusal.__module__ == Refusal.__module__}
+    assert refusals - told == {"preflight-failed", "proposal-lapsed"}  # of a restoration
