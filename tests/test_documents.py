@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -82,6 +83,14 @@ def test_every_requirement_that_is_named_is_on_its_page_once() -> None:
     assert len(defined) == len(set(defined))
     assert {name: files for name, files in cited().items() if name not in {*defined, *ACCEPTANCE}} == {}
     assert set(defined) <= set(cited())
+
+
+def test_the_packages_are_told_in_the_order_of_the_import_contract() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (layers,) = (each["layers"] for each in settings["tool"]["importlinter"]["contracts"] if "containers" in each)
+    page = (ROOT / "docs/adr/0001-sans-io-core-layers-one-loop.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]+) \|", page, re.MULTILINE)
+    assert [re.findall(r"\w+", row) for row in rows] == [re.findall(r"\w+", layer) for layer in layers]
 
 
 def test_the_prefectures_side_is_told_what_to_do_of_each_refusal_of_a_stream() -> None:
