@@ -99,7 +99,10 @@ def annex_informed(version: AnnexVersion) -> Announcement:
     """The « simple information » of a new version of an annex (article 11)."""
     name = f"annexe {version.annex.value} (« {version.annex.title} »), version {version.version}"
     if version.annex.by_avenant:
-        rule = f"Elle résulte de l'avenant {version.reference} et prend effet le {_instant(version.effective_at)}."
+        rule = (
+            f"Elle résulte d'un avenant (référence : {version.reference}) et prend effet le "
+            f"{_instant(version.effective_at)}."
+        )
     else:
         rule = (
             f"En l'absence d'opposition de la part de {version.party.other.wording}, elle entre en vigueur le "
@@ -110,7 +113,7 @@ def annex_informed(version: AnnexVersion) -> Announcement:
         made_at=version.informed_at,
         to=_BOTH,
         subject=f"{_SUBJECT} Mise à jour de l'annexe {version.annex.value}, version {version.version}",
-        text=f"{version.party.wording} met à jour l'{name}.\n\n– Objet : {version.summary}\n– {rule}\n"
+        text=f"{_opening(version.party)} met à jour l'{name}.\n\n– Objet : {version.summary}\n– {rule}\n"
         f"– Empreinte du document (SHA-256) : {version.sha256}",
     )
 
@@ -122,7 +125,7 @@ def annex_opposed(version: AnnexVersion, at: datetime) -> Announcement:
         made_at=at,
         to=_BOTH,
         subject=f"{_SUBJECT} Opposition à l'annexe {version.annex.value}, version {version.version}",
-        text=f"{version.party.other.wording} s'oppose à cette version, qui n'est pas en vigueur. "
+        text=f"{_opening(version.party.other)} s'oppose à cette version, qui n'est pas en vigueur. "
         f"Motif : {version.opposition}",
     )
 
@@ -135,7 +138,7 @@ def act_recorded(act: Act) -> Announcement:
         made_at=act.recorded_at,
         to=_BOTH,
         subject=f"{_SUBJECT} Convention : {_ACTS[act.kind].partition(' (')[0]}"[:200],
-        text=f"Est enregistrée : {_ACTS[act.kind]}.\n\n– Référence : {act.reference}\n– Date : {_day(act.day)}{effect}",
+        text=f"Acte enregistré : {_ACTS[act.kind]}.\n\n– Référence : {act.reference}\n– Date : {_day(act.day)}{effect}",
     )
 
 
@@ -148,6 +151,11 @@ def reminded(reminder: Reminder, at: datetime) -> Announcement:
         subject=f"{_SUBJECT} Rappel d'échéance : {_day(day_of(reminder.term))}",
         text=f"Le {_instant(reminder.term)}, {_TERMS[reminder.what]}.",
     )
+
+
+def _opening(party: Party) -> str:
+    """Its name where a sentence begins with it."""
+    return party.wording[0].upper() + party.wording[1:]
 
 
 def _instant(at: datetime) -> str:

@@ -116,7 +116,7 @@ def _authorise(operation: Operation, request: web.Request, call: Call, principal
     if operation.lasting and Factor.BREAK_GLASS in principal.factors:
         raise Forbidden("Un accès de secours ne permet pas d'établir ce qui lui survivrait.")
     if call.token_from_cookie and operation.method not in _SAFE_METHODS and not _from_own_page(request):
-        raise Forbidden("Cette action doit être demandée depuis la console elle-même.")
+        raise Forbidden("Cette action doit être demandée depuis une page de la passerelle elle-même.")
 
 
 def _from_own_page(request: web.Request) -> bool:

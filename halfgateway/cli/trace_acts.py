@@ -149,7 +149,9 @@ async def _continue(config: Path | None, data: Path | None, reason: str, known: 
             raise HalfGatewayError("l'état partagé ne répond pas : ce qu'il sait du journal doit être lu") from error
         gap = trace_gap(folder, node, [*known, *([shared] if shared is not None else [])])
         if gap is None:
-            raise HalfGatewayError("il ne manque rien à ce journal de ce qui en a été vu : il n'y a pas à le reprendre")
+            raise HalfGatewayError(
+                "il ne manque rien à ce journal de ce qui en a été vu : il n'y a pas lieu de le reprendre"
+            )
         keys = NodeKeys.open(folder.secrets, configuration.trace.token_place())
         journal = await open_trace_as_it_is(folder, node, keys, clock)
         async with journal:

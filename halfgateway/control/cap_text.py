@@ -46,7 +46,7 @@ def _in_use(taken: SlotsTaken, is_idle: Callable[[Holder], bool]) -> str:
     idle = sum(map(is_idle, taken.holders))
     return (
         f"{modes.count(Mode.LIVE.value)} en Temps réel, {modes.count(Mode.RECORDED.value)} en Temps différé, "
-        f"{idle} inactifs ; services : {', '.join(services) or 'non précisés'}"
+        f"{idle} inactif{'s' if idle > 1 else ''} ; services : {', '.join(services) or 'non précisés'}"
     )
 
 

@@ -171,7 +171,7 @@ async def test_the_door_tells_how_many_are_reserved_and_for_whom(nodes: Nodes, t
             await place.open()
         assert refused.value.detail.startswith(
             "Places réservées (3 sur 4). Votre demande ne peut être satisfaite ; Flux déjà ouverts : 1 (1 en Temps "
-            f"réel, 0 en Temps différé, 1 inactifs ; services : {SERVICE}), et les 3 places restantes sont réservées "
+            f"réel, 0 en Temps différé, 1 inactif ; services : {SERVICE}), et les 3 places restantes sont réservées "
             "par la Préfecture de police à d'autres services (DRPJ : 3) (article 4 de la convention). Adressez-vous à "
             "votre responsable de salle. La demande a été enregistrée sous le n° "
         )

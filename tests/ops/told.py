@@ -6,8 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from ops.announcement_texts import window_planned, window_withdrawn
+from ops.annexes import Annex, AnnexVersion, MediaType
+from ops.announcement_texts import (
+    act_recorded,
+    annex_informed,
+    annex_opposed,
+    change_announced,
+    change_scheduled,
+    reminded,
+    window_planned,
+    window_withdrawn,
+)
 from ops.announcements import Announcement
+from ops.calendar import Act as ConventionAct
+from ops.calendar import ActKind, Reminder
+from ops.changes import Change
 from ops.contacts import Contact, ContactRole, Directory, Sender
 from ops.correspondence.matters import (
     Act,
@@ -165,6 +178,66 @@ def planned_window() -> MaintenanceWindow:
     )
 
 
+def annex(which: Annex, summary: str, *, by: Party, reference: str | None = None) -> AnnexVersion:
+    """A version of which the other party is informed at T0."""
+    return AnnexVersion(
+        annex=which,
+        version=2,
+        party=by,
+        summary=summary,
+        reference=reference,
+        media_type=MediaType.TEXT,
+        sha256="5e" * 32,
+        size_bytes=34,
+        informed_at=T0,
+        informed_by="pp-supervisor-01",
+        effective_at=T0 + timedelta(days=15),
+    )
+
+
+def announcements() -> dict[str, Announcement]:
+    """What the parties are told of the convention's life, filed at T0."""
+    window = planned_window()
+    change = Change(
+        number=7,
+        party=Party.PP,
+        title="Remplacement du pare-feu",
+        description="Pare-feu de la Demi-Passerelle PP.",
+        reference=None,
+        announced_at=T0,
+        wished_on=date(2027, 1, 4),
+    )
+    sites = annex(Annex.VIEWING_SITES, "salle de commandement confirmée", by=Party.PP)
+    end = T0 + timedelta(days=100)
+
+    def act(kind: ActKind, effect: datetime | None = None) -> Announcement:
+        recorded = ConventionAct(
+            number=3,
+            kind=kind,
+            party=Party.PP,
+            reference="lettre AR 1A-2",
+            day=date(2026, 11, 20),
+            recorded_at=T0,
+            recorded_by="syn-cp-01",
+            effect=effect,
+        )
+        return act_recorded(recorded)
+
+    return {
+        "fenetre": window_planned(window),
+        "fenetre-annulee": window_withdrawn(replace(window, withdrawal="pièce non livrée"), T0),
+        "evolution": change_announced(change),
+        "evolution-programmee": change_scheduled(change, date(2027, 1, 4), T0),
+        "annexe": annex_informed(sites),
+        "annexe-avenant": annex_informed(annex(Annex.CHARTER, "texte refondu", by=Party.SYN, reference="avenant n° 2")),
+        "annexe-opposee": annex_opposed(replace(sites, party=Party.SYN, opposition="liste incomplète"), T0),
+        "acte-denonciation": act(ActKind.DENOUNCED),
+        "acte-retrait": act(ActKind.DENUNCIATION_WITHDRAWN),
+        "acte-fin": act(ActKind.END_RECORDED, end),
+        "rappel": reminded(Reminder("renewal-1m", "renewal", end, "1m"), T0),
+    }
+
+
 def letters() -> dict[str, Wording]:
     """Every text in every variant, by the name of the file that holds it in ``letters/``."""
 
@@ -176,7 +249,6 @@ def letters() -> dict[str, Wording]:
     automatic = opened(by=Author.DETECTION, stopped=None, closed=None)
     others = (Ground.SECURITY, Ground.MAINTENANCE, Ground.END)
     block = measure(Act.BLOCKED, Narrowed.CAMERA, "mairie", "travaux", until=T0 + timedelta(days=2))
-    window = planned_window()
     return {
         "incident": notice(cut, [opened()]),
         "incident-tardif": notice(cut, [opened(), NATURE, GAP, MISSED], LATE),
@@ -206,10 +278,7 @@ def letters() -> dict[str, Wording]:
         "mesure-flux": of_measure(
             measure(Act.CLOSED, Narrowed.STREAM, "s-41", "caméra en réparation", reference="m-3"), TERMS, T0
         ),
-        "fenetre": of_announcement(announced(window_planned(window)), TERMS, T0 - timedelta(days=3)),
-        "fenetre-annulee": of_announcement(
-            announced(window_withdrawn(replace(window, withdrawal="pièce non livrée"), T0)), TERMS, T0
-        ),
+        **{name: of_announcement(announced(each), TERMS, each.made_at) for name, each in announcements().items()},
         "point-de-controle": of_anchoring(
             Anchoring(month="2026-11", node="node-1"), replace(TERMS, checkpoint=CHECKPOINT), T0
         ),
