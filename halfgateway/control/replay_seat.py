@@ -34,6 +34,8 @@ FIRST_PICTURE_S = 8.0
 BETWEEN_SEEKS_S = 0.1
 """The least time between two passages asked of a recorder by one session: who scrubs faster gets the last one."""
 
+LEAST_INTERVAL_MS = 1000
+"""Milliseconds of watching between two pictures of what is played faster than it is watched, without the right to."""
 
 LATER = timedelta(seconds=2)
 """By how much later a passage is asked for again that a recorder began outside the window: a group of pictures."""
@@ -160,7 +162,7 @@ class RecordedSeat(Place):
         return _YEAR_1900 if max(counted) >= _UNIX_SINCE_1900_S else self._recording.presentation.begin
 
     def _allowed(self, options: PlayOptions) -> PlayOptions:
-        """As it may be played: more than a picture's pace is a right of its own (S14), but for keyframes alone."""
+        """As it may be played: more than a picture's pace is a right of its own (S14), but for a keyframe a second."""
         bulk = self._admission.allows_bulk(self._stream.request)
         if options.scale < 0 and not self._recording.footage.reverses:
             raise NotInReverse("Cet enregistreur ne lit pas en arrière.")
@@ -168,8 +170,8 @@ class RecordedSeat(Place):
             if not bulk:
                 raise NotHabilitated("La transmission plus rapide que le Temps réel n'est pas autorisée.")
             return replace(options, scale=math.copysign(1.0, options.scale))
-        if abs(options.scale) > 1 and not bulk and options.frames.kind is not FrameKind.INTRA:
-            return replace(options, frames=Frames(FrameKind.INTRA))
+        if abs(options.scale) > 1 and not bulk:
+            return replace(options, frames=_sparse(options))
         return options
 
     async def _begun(self, passage: Passage, wish: PlayWish) -> tuple[Transmission, Beginning]:
@@ -284,6 +286,12 @@ class RecordedSeat(Place):
             beginning.cancel()
         if replay is not None:
             self._replays.later(_returned(beginning or running, transmission, replay))
+
+
+def _sparse(options: PlayOptions) -> Frames:
+    """Keyframes, no more than one for each second of watching: there are cameras whose every picture is one."""
+    asked_ms = options.frames.interval_ms if options.frames.kind is FrameKind.INTRA else 0
+    return Frames(FrameKind.INTRA, max(asked_ms, math.ceil(abs(options.scale) * LEAST_INTERVAL_MS)))
 
 
 async def _ended(task: asyncio.Task[Any] | None, transmission: Transmission | None) -> None:

@@ -32,7 +32,7 @@ from halfgateway.errors import (
     TraceUnavailable,
 )
 from halfgateway.protocol.ranges import NOW, ClockRange, NptRange, Range
-from halfgateway.protocol.replay import PlayOptions
+from halfgateway.protocol.replay import FrameKind, Frames, PlayOptions
 from halfgateway.protocol.rtp import RtpView
 from halfgateway.relay.reader import Reader
 from halfgateway.replay.transmission import Transmission
@@ -297,6 +297,32 @@ async def test_whom_a_habilitation_names_has_that_right_where_it_is_agreed(place
     await play(seat, at(start), bulk)
     place.who_may.rights = known
     assert isinstance(await refused(seat, at(start), bulk), NotHabilitated)
+
+
+@pytest.mark.parametrize(
+    ("scale", "asked", "granted"),
+    [
+        (100.0, Frames(), Frames(FrameKind.INTRA, 100_000)),
+        (100.0, Frames(FrameKind.INTRA), Frames(FrameKind.INTRA, 100_000)),
+        (-8.0, Frames(FrameKind.PREDICTED), Frames(FrameKind.INTRA, 8_000)),
+        (2.0, Frames(FrameKind.INTRA, 4_000), Frames(FrameKind.INTRA, 4_000)),
+        (1.5, Frames(), Frames(FrameKind.INTRA, 1_500)),
+        (1.0, Frames(FrameKind.INTRA), Frames(FrameKind.INTRA)),
+        (-0.5, Frames(), Frames()),
+    ],
+)
+async def test_faster_than_it_is_watched_is_a_picture_a_second(
+    place: Place, film: Film, scale: float, asked: Frames, granted: Frames
+) -> None:
+    # S14: also of a camera whose every picture is a keyframe; not with the right to more
+    seat = await sit(place)
+    terms, account = seat._house.terms, stream_of(place).request.principal.account
+    options = PlayOptions(scale=scale, frames=asked)
+    playing = await play(seat, at(since(minutes=5)), options)
+    assert (playing.options.frames, film.sessions[-1].passages[-1].options.frames) == (granted, granted)
+    terms.bulk_accounts, terms.bulk_agreed = frozenset({account}), True
+    playing = await play(seat, at(since(minutes=5)), options)
+    assert playing.options == options
 
 
 @pytest.mark.parametrize("while_playing", [False, True])
