@@ -34,7 +34,7 @@ FIRST_PICTURE_S = 8.0
 BETWEEN_SEEKS_S = 0.1
 """The least time between two passages asked of a recorder by one session: who scrubs faster gets the last one."""
 
-LEAST_INTERVAL_MS = 1000
+LEAST_INTERVAL_MS = 200
 """Milliseconds of watching between two pictures of what is played faster than it is watched, without the right to."""
 
 LATER = timedelta(seconds=2)
@@ -162,7 +162,7 @@ class RecordedSeat(Place):
         return _YEAR_1900 if max(counted) >= _UNIX_SINCE_1900_S else self._recording.presentation.begin
 
     def _allowed(self, options: PlayOptions) -> PlayOptions:
-        """As it may be played: more than a picture's pace is a right of its own (S14), but for a keyframe a second."""
+        """As it may be played: more than a picture's pace is a right of its own (S14), but for five keyframes a second."""
         bulk = self._admission.allows_bulk(self._stream.request)
         if options.scale < 0 and not self._recording.footage.reverses:
             raise NotInReverse("Cet enregistreur ne lit pas en arrière.")
@@ -289,7 +289,7 @@ class RecordedSeat(Place):
 
 
 def _sparse(options: PlayOptions) -> Frames:
-    """Keyframes, no more than one for each second of watching: there are cameras whose every picture is one."""
+    """Keyframes, no more than five for each second of watching: there are cameras whose every picture is one."""
     asked_ms = options.frames.interval_ms if options.frames.kind is FrameKind.INTRA else 0
     return Frames(FrameKind.INTRA, max(asked_ms, math.ceil(abs(options.scale) * LEAST_INTERVAL_MS)))
 

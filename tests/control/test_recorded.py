@@ -302,16 +302,16 @@ async def test_whom_a_habilitation_names_has_that_right_where_it_is_agreed(place
 @pytest.mark.parametrize(
     ("scale", "asked", "granted"),
     [
-        (100.0, Frames(), Frames(FrameKind.INTRA, 100_000)),
-        (100.0, Frames(FrameKind.INTRA), Frames(FrameKind.INTRA, 100_000)),
-        (-8.0, Frames(FrameKind.PREDICTED), Frames(FrameKind.INTRA, 8_000)),
+        (100.0, Frames(), Frames(FrameKind.INTRA, 20_000)),
+        (100.0, Frames(FrameKind.INTRA), Frames(FrameKind.INTRA, 20_000)),
+        (-8.0, Frames(FrameKind.PREDICTED), Frames(FrameKind.INTRA, 1_600)),
         (2.0, Frames(FrameKind.INTRA, 4_000), Frames(FrameKind.INTRA, 4_000)),
-        (1.5, Frames(), Frames(FrameKind.INTRA, 1_500)),
+        (1.5, Frames(), Frames(FrameKind.INTRA, 300)),
         (1.0, Frames(FrameKind.INTRA), Frames(FrameKind.INTRA)),
         (-0.5, Frames(), Frames()),
     ],
 )
-async def test_faster_than_it_is_watched_is_a_picture_a_second(
+async def test_faster_than_it_is_watched_is_five_pictures_a_second(
     place: Place, film: Film, scale: float, asked: Frames, granted: Frames
 ) -> None:
     # S14: also of a camera whose every picture is a keyframe; not with the right to more

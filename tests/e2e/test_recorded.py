@@ -207,7 +207,7 @@ async def test_a_ticket_is_good_for_its_period(recorded: Recorded) -> None:
 
 
 async def test_more_than_a_picture_s_pace_is_a_right_of_its_own(recorded: Recorded) -> None:
-    # S14: without it, faster means keyframes alone, and one for each second of watching
+    # S14: without it, faster means keyframes alone, and five for each second of watching
 
     async def watch(kind: str) -> None:
         start = recorded.before(hours=9)
@@ -216,10 +216,10 @@ async def test_more_than_a_picture_s_pace_is_a_right_of_its_own(recorded: Record
             await player.set_up(recorded.path(kind))
             status, headers = await play(player, recorded, kind, clock(start) | REPLAY | {"Rate-Control": "no"})
             assert (status, headers["x-refusal"]) == (403, ["not-habilitated"])
-            status, headers = await play(player, recorded, kind, clock(start) | REPLAY | {"Scale": "4.0"})
-            assert (status, headers["frames"], headers["scale"]) == (200, ["intra/4000"], ["4.000000"])
-            await pictures_until(player, lambda filmed: len(filmed) == 3)
-            assert told(player) == [start + 2 * index * GROUP for index in range(3)]
+            status, headers = await play(player, recorded, kind, clock(start) | REPLAY | {"Scale": "8.0"})
+            assert (status, headers["frames"], headers["scale"]) == (200, ["intra/1600"], ["8.000000"])
+            await pictures_until(player, lambda filmed: len(filmed) == 4)
+            assert told(player) == [start + index * GROUP for index in range(4)]
             await player.tear_down(recorded.path(kind))
 
     await of_each(["onvif", "segments"], watch)
@@ -233,9 +233,9 @@ async def test_backwards_where_the_recorder_can(recorded: Recorded) -> None:
         recorded.film(start)
         async with recorded.player() as player:
             await player.set_up(recorded.path(kind))
-            backwards = clock(start, start - 6 * GROUP) | REPLAY | {"Scale": "-2.0", "Frames": "intra"}
+            backwards = clock(start, start - 6 * GROUP) | REPLAY | {"Scale": "-8.0", "Frames": "intra"}
             status, headers = await play(player, recorded, kind, backwards)
-            assert (status, headers["scale"], headers["frames"]) == (200, ["-2.000000"], ["intra/2000"])
+            assert (status, headers["scale"], headers["frames"]) == (200, ["-8.000000"], ["intra/1600"])
             await pictures_until(player, lambda filmed: len(filmed) == 4)
             assert told(player) == sorted(told(player), reverse=True)
             await player.tear_down(recorded.path(kind))
