@@ -1,6 +1,7 @@
 """What a node's notifier and watchdog are made of, from the configuration and the data folder alone.
 
-Neither needs SQL, Valkey or the node (N01). Contacts that change in the file count from then on; the rest is read once.
+Neither needs SQL, Valkey or the node (N01). Contacts that change in the file count from then on, of whom is written to,
+telephoned and called; the rest is read once.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def notifier_of(
     Raises OSError for a secret that cannot be read, SigningError.
     """
     mail = _mail_of(configuration)
-    contacts, rules = _Contacts(configuration, file), configuration.incidents.rules()
+    contacts, rules = CurrentFile(configuration, file), configuration.incidents.rules()
     books = IncidentBooks(folder.incidents, clock=clock)
     composer = Composer(
         mail.writer(),
@@ -95,7 +96,12 @@ def notifier_of(
     post = Post(mail.return_path, routes_of(mail))
     writing = Writing(composer, escalation, post.pace, stand_in_for_letters)
     voices = voices_of(configuration, contacts.directory, clock, first_route_first=True)
-    plan = plan_of(contacts.directory(), configuration, clock.now())
+
+    def on_call() -> OnCall:
+        spoken = voices()
+        called = tuple(voice for voice in spoken if not isinstance(voice, StderrVoice))
+        return OnCall(plan_of(contacts.directory(), configuration, clock.now()), called or spoken)
+
     return Notifier(
         books,
         LocalRecord(folder.interconnection, clock=clock),
@@ -104,26 +110,32 @@ def notifier_of(
         rules=rules,
         clock=clock,
         mailbox=_mailbox_of(mail),
-        on_call=OnCall(plan, tuple(voice for voice in voices if not isinstance(voice, StderrVoice)) or voices),
+        on_call=on_call,
         neighbours=Neighbours(_pulse(folder, NOTIFIER), _pulse(folder, WATCHDOG), Alarms(voices)),
         clerk=Clerk(letters, _sources(folder, configuration.node.id), writing, post, clock),
         share=share,
     )
 
 
-def watchdog_of(configuration: Configuration, folder: DataFolder, clock: Clock) -> Watchdog:
-    """Return the watchdog of a node. Raises OSError for a secret that cannot be read."""
-    directory, on_call = directory_of(configuration.contacts), configuration.on_call
-    node, incidents = configuration.node.id, configuration.incidents
-    lost_after = incidents.gateway_lost_after(configuration.heartbeat.period_s)
+def watchdog_of(
+    configuration: Configuration, folder: DataFolder, clock: Clock, *, file: Path | None = None
+) -> Watchdog:
+    """Return the watchdog of a node; what counts of ``file`` when it changes is read again.
+
+    Raises OSError for a secret that cannot be read.
+    """
+    current, on_call, incidents = CurrentFile(configuration, file), configuration.on_call, configuration.incidents
+    node = configuration.node.id
     metrics = None if on_call.metrics_file is None else MetricsFile(on_call.metrics_file)
+    lost_after = incidents.gateway_lost_after(configuration.heartbeat.period_s)
+
     return Watchdog(
         IncidentBooks(folder.incidents, clock=clock),
         LocalRecord(folder.interconnection, clock=clock),
-        Alarms(voices_of(configuration, lambda: directory, clock, first_route_first=False), metrics),
+        Alarms(voices_of(configuration, current.directory, clock, first_route_first=False), metrics),
         rules=incidents.rules(),
         clock=clock,
-        plan=plan_of(directory, configuration, clock.now()),
+        plan=lambda: plan_of(current.directory(), configuration, clock.now()),
         notifier=_pulse(folder, NOTIFIER) if configuration.mail is not None else None,
         pulse=_pulse(folder, WATCHDOG),
         gateway=Gateway(node, lambda: last_signs(folder, node), lost_after),
@@ -149,13 +161,15 @@ async def signs_before_start(reader: TraceReader) -> Signs | None:
     Raises auth.trace.TraceUnavailable, TraceDamaged.
     """
     alive: datetime | None = None
+    good: datetime | None = None
     async for entry in _life_before_start(reader):
         if alive is None and entry.kind is Kind.NODE_STOPPED:
             return None
         alive = alive or entry.at
         if proves_service(entry):
-            return Signs(alive, min(alive, entry.at))
-    return None if alive is None else Signs(alive, alive)
+            good = entry.at
+            break
+    return None if alive is None else Signs(alive, min(alive, good or alive))
 
 
 async def _life_before_start(reader: TraceReader) -> AsyncIterator[Entry]:
@@ -265,7 +279,7 @@ def _neighbourhood(
     return StandIn(after, of_incidents.heard), StandIn(after, of_letters.heard), share
 
 
-class _Contacts:
+class CurrentFile:
     """The annexes and the cap as the file says them now; as it last said them where it cannot be used."""
 
     def __init__(self, configuration: Configuration, file: Path | None) -> None:
@@ -288,7 +302,7 @@ class _Contacts:
             try:
                 self._configuration = read_configuration(self._file)
             except ConfigurationError as error:
-                log.error("notifier.configuration_not_read error=%s", error)
+                log.error("attending.configuration_not_read error=%s", error)
         return self._configuration
 
     def _stamped(self) -> int:
@@ -343,19 +357,27 @@ def _login(section: RouteSection | ImapSection) -> Login | None:
 
 def voices_of(
     configuration: Configuration, directory: Callable[[], Directory], clock: Clock, *, first_route_first: bool
-) -> tuple[Voice, ...]:
-    """How SYN's own are called. The watchdog takes the second way first: the notifier may have lost the other."""
+) -> Callable[[], tuple[Voice, ...]]:
+    """How SYN's own are called, by whoever is SYN's single point of contact then where no address is configured.
+
+    The watchdog takes the second way first: the notifier may have lost the other. Raises OSError.
+    """
     on_call, mail = configuration.on_call, configuration.mail
-    voices: list[Voice] = [StderrVoice()]
+    fixed: list[Voice] = [StderrVoice()]
     if on_call.webhook is not None:
-        voices.append(WebhookVoice(on_call.webhook, on_call.token()))
-    points = _contacts_of(directory(), Party.SYN, ContactRole.SINGLE_POINT, clock.now())
-    recipients = on_call.emails or tuple(contact.email for contact in points)
-    if mail is not None and recipients:
-        routes = routes_of(mail)
-        ways = routes if first_route_first else routes[::-1]
-        voices.append(MailVoice(ways, mail.return_path, recipients, mail.domain, lambda: directory().known(recipients)))
-    return tuple(voices)
+        fixed.append(WebhookVoice(on_call.webhook, on_call.token()))
+    routes = () if mail is None else routes_of(mail)
+    ways = routes if first_route_first else routes[::-1]
+
+    def voices() -> tuple[Voice, ...]:
+        known = directory()
+        points = _contacts_of(known, Party.SYN, ContactRole.SINGLE_POINT, clock.now())
+        recipients = on_call.emails or tuple(contact.email for contact in points)
+        if mail is None or not recipients:
+            return tuple(fixed)
+        return (*fixed, MailVoice(ways, mail.return_path, recipients, mail.domain, lambda: known.known(recipients)))
+
+    return voices
 
 
 def _escalation_addresses(directory: Directory, at: datetime) -> Sequence[str]:

@@ -28,9 +28,8 @@ from camera_registry.order_store import OrderStore
 from camera_registry.orders import Order
 from camera_registry.retention import keeping_orders
 from camera_registry.store import CameraStore
-from halfgateway.attending import RECORDER, voices_of
+from halfgateway.attending import RECORDER, CurrentFile, voices_of
 from halfgateway.config import Configuration, ConfigurationError
-from halfgateway.config_ops import directory_of
 from halfgateway.config_recorder import RecordingProcessSection
 from halfgateway.database import EMBEDDED, Database, database_at
 from halfgateway.folder import DataFolder
@@ -102,8 +101,10 @@ class Records:
 
 
 @asynccontextmanager
-async def recorder_of(configuration: Configuration, folder: DataFolder, clock: Clock) -> AsyncIterator[Recorder]:
-    """Give the recorder of a configuration that has ``[recorder]``, its register open.
+async def recorder_of(
+    configuration: Configuration, folder: DataFolder, clock: Clock, *, file: Path | None = None
+) -> AsyncIterator[Recorder]:
+    """Give the recorder of a configuration that has ``[recorder]``, its register open; who is called is as in ``file``.
 
     Raises ConfigurationError, DatabaseError, UnreadableKeyError, OSError, and what opening the register raises.
     """
@@ -134,7 +135,7 @@ async def recorder_of(configuration: Configuration, folder: DataFolder, clock: C
                 Retention(section.keep_days, section.segment_s),
                 Limits(section.min_free_bytes, section.min_free_percent / 100),
                 record=journal.record,
-                alarms=_alarms(configuration, section, clock),
+                alarms=_alarms(configuration, CurrentFile(configuration, file), section, clock),
                 pause=pause,
                 clock=clock,
             ),
@@ -170,7 +171,8 @@ async def _close_register(journal: Journal) -> None:
             log.critical("recorder.register_not_closed error=%s", error)
 
 
-def _alarms(configuration: Configuration, section: RecordingProcessSection, clock: Clock) -> Alarms:
-    directory = directory_of(configuration.contacts)
-    voices = voices_of(configuration, lambda: directory, clock, first_route_first=True)
+def _alarms(
+    configuration: Configuration, contacts: CurrentFile, section: RecordingProcessSection, clock: Clock
+) -> Alarms:
+    voices = voices_of(configuration, contacts.directory, clock, first_route_first=True)
     return Alarms(voices, None if section.metrics_file is None else MetricsFile(section.metrics_file))

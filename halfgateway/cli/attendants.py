@@ -32,7 +32,7 @@ def notifier(config: ConfigOption = None, data: DataOption = None) -> None:
         stop(WRONG_USAGE, "[mail] is missing: nothing can be sent")
 
     async def work() -> None:
-        built = notifier_of(configuration, folder, SystemClock(), file=None if data is not None else config)
+        built = notifier_of(configuration, folder, SystemClock(), file=config if data is None else None)
         try:
             await built.run(paths_that_change(folder))
         finally:
@@ -46,7 +46,7 @@ def watchdog(config: ConfigOption = None, data: DataOption = None) -> None:
     configuration, folder = named_node(config, data)
 
     async def work() -> None:
-        await watchdog_of(configuration, folder, SystemClock()).run()
+        await watchdog_of(configuration, folder, SystemClock(), file=config if data is None else None).run()
 
     attend(WATCHDOG, folder, configuration, work)
 

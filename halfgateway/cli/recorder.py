@@ -24,7 +24,7 @@ def recorder(
         stop(WRONG_USAGE, "[recorder] is missing: nothing is to be recorded")
 
     async def work() -> None:
-        async with recorder_of(configuration, folder, SystemClock()) as built:
+        async with recorder_of(configuration, folder, SystemClock(), file=config if data is None else None) as built:
             await built.run()
 
     folder.make()

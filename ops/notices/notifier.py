@@ -66,7 +66,7 @@ class Neighbours:
 
     pulse: Pulse | None = None
     watchdog: Pulse | None = None
-    alarms: Alarms = field(default_factory=lambda: Alarms(()))
+    alarms: Alarms = field(default_factory=lambda: Alarms(tuple))
 
 
 async def alone() -> None:
@@ -86,19 +86,20 @@ class Notifier:
         rules: Rules,
         clock: Clock,
         mailbox: Mailbox | None = None,
-        on_call: OnCall | None = None,
+        on_call: Callable[[], OnCall] = OnCall,
         neighbours: Neighbours | None = None,
         clerk: Clerk | None = None,
         share: Callable[[], Awaitable[None]] = alone,
     ) -> None:
-        """``clerk`` sends what is no incident's notice; ``share`` tells other nodes of ours and hears of theirs."""
+        """``on_call`` is asked for each call; ``clerk`` sends what is no incident's notice; ``share`` tells other nodes
+        of ours and hears of theirs."""
         self._books = books
         self._follower = None if record is None else RecordFollower(books, record)
         self._queue = queue
         self._rules = rules
         self._clock = clock
         self._mailbox = mailbox
-        self._on_call = on_call or OnCall()
+        self._on_call = on_call
         self._neighbours = neighbours or Neighbours()
         self._clerk = clerk
         self._share = share
@@ -192,7 +193,7 @@ class Notifier:
         self._called_at[incident_id] = self._clock.monotonic()
         if due.step.means == "mail":
             await self._attempted("next contact", lambda: self._queue.add_next_contact(incident, now))
-        elif not await heard(self._on_call.voices, self._telephone(incident, due), now):
+        elif not await heard(self._on_call().voices, self._telephone(incident, due), now):
             return
         self._dispatch.remember(incident_id, due.said())
         if await self._dispatch.written(incident_id):
@@ -201,7 +202,7 @@ class Notifier:
     def _step(self, incident: Incident) -> NextStep | None:
         """The step of the escalation that is due now."""
         now = self._clock.now()
-        step = next_step(incident, self._on_call.plan, self._rules, now)
+        step = next_step(incident, self._on_call().plan, self._rules, now)
         return step if step is not None and step.at <= now else None
 
     def _may_call(self, incident_id: str) -> bool:
@@ -210,7 +211,7 @@ class Notifier:
         return before is None or self._clock.monotonic() >= before + CALL_AGAIN.total_seconds()
 
     def _telephone(self, incident: Incident, due: NextStep) -> Alarm:
-        red = "ROUGE – " if is_red(incident, self._on_call.plan, self._rules, self._clock.now()) else ""
+        red = "ROUGE – " if is_red(incident, self._on_call().plan, self._rules, self._clock.now()) else ""
         drill = "[EXERCICE] " if incident.drill else ""
         told = "remis au serveur" if incident.informed_at is not None else "NON REMIS"
         text = (

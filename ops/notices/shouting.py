@@ -182,11 +182,12 @@ class MetricsFile:
 class Alarms:
     """The alarms that stand, each shouted when it is raised, and again every ``AGAIN_AFTER`` while it does.
 
-    A voice that has failed tries again the next time; the others do not repeat themselves for it.
+    A voice that has failed tries again the next time; the others do not repeat themselves for it. ``voices`` are asked
+    for each time, and keep their places.
     """
 
-    def __init__(self, voices: Sequence[Voice], metrics: MetricsFile | None = None) -> None:
-        self._voices = tuple(voices)
+    def __init__(self, voices: Callable[[], Sequence[Voice]], metrics: MetricsFile | None = None) -> None:
+        self._voices = voices
         self._metrics = metrics
         self._heard_at: dict[tuple[AlarmKind, str, int], datetime] = {}
 
@@ -197,14 +198,15 @@ class Alarms:
         if self._metrics is not None:
             with suppress(CallFailed):
                 await asyncio.to_thread(self._metrics.write, tuple(standing.values()), now)
+        voices = self._voices()
         due = [
             (*key, place)
             for key in standing
-            for place in range(len(self._voices))
+            for place in range(len(voices))
             if now >= self._heard_at.get((*key, place), now - AGAIN_AFTER) + AGAIN_AFTER
         ]
         answers = await asyncio.gather(
-            *(_called(self._voices[place], standing[kind, about], now) for kind, about, place in due)
+            *(_called(voices[place], standing[kind, about], now) for kind, about, place in due)
         )
         self._heard_at.update({key: now for key, was_heard in zip(due, answers, strict=True) if was_heard})
 

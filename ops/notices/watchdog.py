@@ -79,19 +79,19 @@ class Watchdog:
         *,
         rules: Rules,
         clock: Clock,
-        plan: EscalationPlan | None = None,
+        plan: Callable[[], EscalationPlan] = EscalationPlan,
         notifier: Pulse | None = None,
         pulse: Pulse | None = None,
         gateway: Gateway | None = None,
     ) -> None:
-        """``notifier`` is the notifier's sign of life, ``pulse`` our own."""
+        """``plan`` is asked with each round; ``notifier`` is the notifier's sign of life, ``pulse`` our own."""
         self._books = books
         self._record = record
         self._follower = RecordFollower(books, record)
         self._alarms = alarms
         self._rules = rules
         self._clock = clock
-        self._plan = plan or EscalationPlan()
+        self._plan = plan
         self._notifier = notifier
         self._pulse = pulse
         self._gateway = gateway
@@ -140,7 +140,7 @@ class Watchdog:
         if now > incident.deadline:
             text = f"{drill}Le délai de huit heures est dépassé et aucun courriel d'information n'est parti."
             return Alarm(AlarmKind.DEADLINE_MISSED, incident.id, text, incident.deadline)
-        red = "ROUGE – " if is_red(incident, self._plan, self._rules, now) else ""
+        red = "ROUGE – " if is_red(incident, self._plan(), self._rules, now) else ""
         text = f"{drill}{red}Aucun serveur n'a pris le courriel d'information ; il reste {incident.deadline - now}."
         return Alarm(AlarmKind.NOTICE_LATE, incident.id, text, incident.deadline)
 

@@ -87,7 +87,7 @@ class House:
             Retention(keep_days, segment_s=60),
             self._limits,
             record=self._record,
-            alarms=Alarms([Voice(self.told)]),
+            alarms=Alarms(lambda: [Voice(self.told)]),
             pause=self.pauses.append,
             clock=self.clock,
             room=None if self._has_disk else self._room,

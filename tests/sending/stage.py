@@ -219,7 +219,7 @@ def stage_of(
     pace: Pace = QUICK,
     escalation: Sequence[str] = ESCALATION,
     mailbox: Mailbox | None = None,
-    on_call: OnCall | None = None,
+    on_call: Callable[[], OnCall] = OnCall,
     stand_in: StandIn | None = None,
     writes: Callable[[Incident, Duty, str, datetime], Written] = compose,
     neighbours: Neighbours | None = None,

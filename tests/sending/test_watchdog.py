@@ -80,7 +80,7 @@ def watching(folder: Path, clock: HeldClock, *voices: Voice, gateway: Gateway | 
     return Watchdog(
         books,
         record,
-        Alarms(voices, MetricsFile(folder / "halfgateway.prom")),
+        Alarms(lambda: voices, MetricsFile(folder / "halfgateway.prom")),
         rules=RULES,
         clock=clock,
         gateway=gateway,
@@ -280,7 +280,7 @@ async def test_nobody_answers_mail_then_telephone_then_on_call_and_round_again(
 ) -> None:
     # P01, N08, C13
     async with webhook() as post, mail_server() as server:
-        stage = stage_of(tmp_path, clock, server.route(), on_call=OnCall(PLAN, (WebhookVoice(post.url),)))
+        stage = stage_of(tmp_path, clock, server.route(), on_call=lambda: OnCall(PLAN, (WebhookVoice(post.url),)))
         stage.books.update("i1", "ops", lambda _: [opened(clock.now())])
         await stage.pass_time(2 * HOUR + 2 * MINUTE)
         taken = [(step.level, step.means) for step in stage.events(Escalated)]
@@ -298,7 +298,7 @@ async def test_nobody_answers_mail_then_telephone_then_on_call_and_round_again(
 async def test_close_to_the_deadline_the_calls_turn_red_and_come_faster(tmp_path: Path, clock: HeldClock) -> None:
     # N08
     async with webhook() as post, mail_server(all_refused="451 no") as server:
-        stage = stage_of(tmp_path, clock, server.route(), on_call=OnCall(PLAN, (WebhookVoice(post.url),)))
+        stage = stage_of(tmp_path, clock, server.route(), on_call=lambda: OnCall(PLAN, (WebhookVoice(post.url),)))
         stage.books.update("i1", "ops", lambda _: [opened(clock.now())])
         await stage.pass_time(7 * HOUR - MINUTE)
         before = len(post.heard)
@@ -313,7 +313,7 @@ async def test_a_call_that_nobody_hears_is_made_again_and_not_written(tmp_path: 
     async with webhook() as post, mail_server() as server:
         post.status = 500
         plan = EscalationPlan(PLAN.steps[1:])
-        stage = stage_of(tmp_path, clock, server.route(), on_call=OnCall(plan, (WebhookVoice(post.url),)))
+        stage = stage_of(tmp_path, clock, server.route(), on_call=lambda: OnCall(plan, (WebhookVoice(post.url),)))
         stage.books.update("i1", "ops", lambda _: [opened(clock.now())])
         await stage.pass_time(35 * MINUTE)
         assert stage.events(Escalated) == []
@@ -346,7 +346,7 @@ async def test_the_notifier_shouts_what_it_cannot_write_and_that_the_watchdog_is
         raise NoContact("annexe 2 : aucun contact")
 
     said = io.StringIO()
-    neighbours = Neighbours(Pulse(tmp_path / "own"), Pulse(tmp_path / "watchdog"), Alarms([StderrVoice(said)]))
+    neighbours = Neighbours(Pulse(tmp_path / "own"), Pulse(tmp_path / "watchdog"), Alarms(lambda: [StderrVoice(said)]))
     async with mail_server() as server:
         stage = stage_of(tmp_path, clock, server.route(), writes=refused, neighbours=neighbours)
         stage.books.update("i1", "ops", lambda _: [opened(clock.now())])
