@@ -1,7 +1,7 @@
 """What a node's notifier and watchdog are made of, from the configuration and the data folder alone.
 
 Neither needs SQL, Valkey or the node (N01). Contacts that change in the file count from then on, of whom is written to,
-telephoned and called; the rest is read once.
+telephoned and called; so does the heartbeats' period. The rest is read once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from auth.trace.reader import TraceFilter, TraceReader
 from camera_registry.clock import Clock
 from halfgateway.config import Configuration, ConfigurationError, read_configuration
 from halfgateway.config_ops import ImapSection, MailSection, RouteSection, directory_of
-from halfgateway.control.heartbeat import last_proven_good, proves_service
+from halfgateway.control.heartbeat import last_period_s, last_proven_good, proves_service
 from halfgateway.control.neighbours import SharedNotices, all_of
 from halfgateway.control.store import StateStore
 from halfgateway.folder import DataFolder
@@ -127,7 +127,9 @@ def watchdog_of(
     current, on_call, incidents = CurrentFile(configuration, file), configuration.on_call, configuration.incidents
     node = configuration.node.id
     metrics = None if on_call.metrics_file is None else MetricsFile(on_call.metrics_file)
-    lost_after = incidents.gateway_lost_after(configuration.heartbeat.period_s)
+
+    def lost_after(signs: Signs) -> timedelta:
+        return incidents.gateway_lost_after(current.heartbeat_s(), signs.period_s)
 
     return Watchdog(
         IncidentBooks(folder.incidents, clock=clock),
@@ -169,7 +171,7 @@ async def signs_before_start(reader: TraceReader) -> Signs | None:
         if proves_service(entry):
             good = entry.at
             break
-    return None if alive is None else Signs(alive, min(alive, good or alive))
+    return None if alive is None else Signs(alive, min(alive, good or alive), await last_period_s(reader))
 
 
 async def _life_before_start(reader: TraceReader) -> AsyncIterator[Entry]:
@@ -192,7 +194,7 @@ async def _signs(reader: TraceReader) -> Signs | None:
         return None
     alive = newest[0].at
     good = await last_proven_good(reader)
-    return Signs(alive, alive if good is None else min(alive, good))
+    return Signs(alive, alive if good is None else min(alive, good), await last_period_s(reader))
 
 
 def paths_that_change(folder: DataFolder) -> tuple[Path, ...]:
@@ -280,7 +282,7 @@ def _neighbourhood(
 
 
 class CurrentFile:
-    """The annexes and the cap as the file says them now; as it last said them where it cannot be used."""
+    """Annexes, cap and heartbeats as the file says them now; as it last said them where it cannot be used."""
 
     def __init__(self, configuration: Configuration, file: Path | None) -> None:
         self._configuration = configuration
@@ -294,6 +296,10 @@ class CurrentFile:
     def cap(self) -> int:
         """The streams that PP may have open."""
         return self._current().convention.cap
+
+    def heartbeat_s(self) -> float:
+        """Seconds between two heartbeats."""
+        return self._current().heartbeat.period_s
 
     def _current(self) -> Configuration:
         stamp = self._stamped()

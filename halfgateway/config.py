@@ -48,6 +48,7 @@ from halfgateway.config_terms import (
     SiteSection,
     TimingsSection,
 )
+from halfgateway.control.heartbeat import LONGEST_PERIOD_S
 from halfgateway.downstream.transports import UDP_MTU_BYTES, UdpService
 from halfgateway.errors import HalfGatewayError
 from halfgateway.folder import DataFolder
@@ -194,7 +195,7 @@ class _ServerSection(Section):
 class HeartbeatSection(Section):
     """How often the node says in its trace that it lives, in seconds (T07): how exactly a silence can be dated."""
 
-    period_s: Annotated[float, Field(ge=1, le=600)] = 60.0
+    period_s: Annotated[float, Field(ge=1, le=LONGEST_PERIOD_S)] = 60.0
 
 
 class StoreSection(_ServerSection):

@@ -97,11 +97,10 @@ class IncidentsSection(Section):
             shout_within=self.shout_after_min * _MINUTE,
         )
 
-    def gateway_lost_after(self, heartbeat_s: float) -> timedelta:
-        """How long a node that writes a heartbeat each ``heartbeat_s`` may be silent."""
-        if self.gateway_lost_s is not None:
-            return timedelta(seconds=self.gateway_lost_s)
-        return max(LOST_AFTER, timedelta(seconds=LOST_BEATS * heartbeat_s))
+    def gateway_lost_after(self, *heartbeats_s: float) -> timedelta:
+        """How long a node may be silent that writes a heartbeat as seldom as the longest of these has it."""
+        agreed = LOST_AFTER if self.gateway_lost_s is None else timedelta(seconds=self.gateway_lost_s)
+        return max(agreed, timedelta(seconds=LOST_BEATS * max(heartbeats_s)))
 
     def lasting(self) -> timedelta:
         """How long a stop lasts before it is an incident."""

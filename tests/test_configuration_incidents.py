@@ -43,7 +43,7 @@ def test_by_default_an_incident_takes_the_course_that_the_requirements_name() ->
     assert section.rules() == Rules()
     assert section.legal_clocks() == {clock.name: clock for clock in USUAL_CLOCKS}
     assert section.gateway_lost_after(60) == timedelta(seconds=150)
-    assert section.gateway_lost_after(600) == timedelta(minutes=25)
+    assert section.gateway_lost_after(600) == section.gateway_lost_after(60, 600) == timedelta(minutes=25)
     assert configured().restoration.confirm_within() is None
 
 

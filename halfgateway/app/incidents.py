@@ -65,7 +65,8 @@ async def keep_incidents(
     books, agreed = IncidentBooks(folder.incidents, clock=clock), configuration.incidents
     before = await _signs_before_start(journal)
     if before is not None:
-        silent = Gateway(journal.node, lambda: before, agreed.gateway_lost_after(configuration.heartbeat.period_s))
+        lost_after = agreed.gateway_lost_after(configuration.heartbeat.period_s, before.period_s)
+        silent = Gateway(journal.node, lambda: before, lambda _: lost_after)
         await asyncio.to_thread(_open_for_silence, books, record, silent, agreed.rules(), clock)
     await loops.keep("incidents", IncidentEntries(books, record, control.tracer.durable).run())
     letters = CorrespondenceBooks(folder.correspondence, clock=clock)

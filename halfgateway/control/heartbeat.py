@@ -22,6 +22,9 @@ from halfgateway.errors import Refusal, StateStoreUnavailable
 
 log = logging.getLogger(__name__)
 
+LONGEST_PERIOD_S = 600.0
+"""Seconds between two heartbeats at most: how exactly a silence can be dated."""
+
 _SECOND_US = 1_000_000
 _PROOFS = frozenset({Kind.HEARTBEAT, Kind.STREAM_GRANTED})
 
@@ -139,3 +142,15 @@ async def last_proven_good(reader: TraceReader) -> datetime | None:
         if page.next is None:
             return None
         cursor = page.next
+
+
+async def last_period_s(reader: TraceReader) -> float:
+    """Return how long after the newest heartbeat the next was to come, as it says itself; 0 where none does.
+
+    Raises auth.trace.TraceUnavailable, TraceDamaged.
+    """
+    for entry in (await reader.entries(TraceFilter(kinds=frozenset({Kind.HEARTBEAT})), limit=1)).items:
+        said = entry.detail.get("period_s")
+        if isinstance(said, int | float):
+            return min(float(said), LONGEST_PERIOD_S)
+    return 0.0

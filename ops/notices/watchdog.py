@@ -48,10 +48,14 @@ CLOCK_LEFT: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What a gateway's trace proves: when it last lived, and when it last could serve (N02), which is never later."""
+    """What a gateway's trace proves: when it last lived, and when it last could serve (N02), which is never later.
+
+    ``period_s`` is how long after its last heartbeat the next was to come, by its own word; 0 where there is none.
+    """
 
     alive: datetime
     good: datetime
+    period_s: float = 0.0
 
 
 LastSigns = Callable[[], Signs | None]
@@ -61,11 +65,11 @@ on the disk."""
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The node that is watched."""
+    """The node that is watched; ``lost_after`` is how old these signs of life may be now."""
 
     node: str
     last_signs: LastSigns
-    lost_after: timedelta = LOST_AFTER
+    lost_after: Callable[[Signs], timedelta] = lambda _: LOST_AFTER
 
 
 class Watchdog:
@@ -171,7 +175,7 @@ def watch_gateway(books: IncidentBooks, record: LocalRecord, gateway: Gateway, *
     if signs is None:
         return
     current = _found(books)
-    if now - signs.alive >= gateway.lost_after:
+    if now - signs.alive >= gateway.lost_after(signs):
         if current is not None and relapses(current, rules, signs.alive):
             _say(books, current, lambda one: _fell_again(one, signs.good))
         elif not record.load().closed:

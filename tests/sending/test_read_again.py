@@ -1,4 +1,4 @@
-"""What the notifier and the watchdog read again of the file while they run: contacts."""
+"""What the notifier and the watchdog read again of the file while they run: contacts, and how often the node beats."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from auth.trace import Draft, Kind
 from halfgateway.attending import notifier_of, watchdog_of
 from halfgateway.config import read_configuration
 from halfgateway.folder import DataFolder
@@ -23,7 +24,7 @@ from ops.notices.watchdog import Watchdog
 from tests.contacts import CONTACTS
 from tests.e2e.nodes import toml_lines
 from tests.held_clock import HeldClock
-from tests.trace.journals import NODE
+from tests.trace.journals import NODE, open_journal
 
 MINUTE = timedelta(minutes=1)
 PVPP = {"function": "PVPP", "party": "PP", "role": "single-point-of-contact", "valid_from": "2025-10-21"}
@@ -39,7 +40,7 @@ class Place:
         self.books = IncidentBooks(self.folder.incidents, clock=clock)
         self.say()
 
-    def say(self, *, on_call: str = "astreinte@syn.example", phone: str = "01 00 00 00 01") -> None:
+    def say(self, *, on_call: str = "astreinte@syn.example", phone: str = "01 00 00 00 01", period_s: int = 60) -> None:
         """Have the file say so, as a whole."""
         pvpp = {**PVPP, "email": "pvpp-24@pp.example", "phone": phone}
         document: dict[str, Any] = {
@@ -47,6 +48,7 @@ class Place:
             "convention": {"in_force_from": "2025-10-21T00:00:00Z"},
             "listen": {"https_port": "off", "rtsps_port": "off"},
             "mail": {"sender": "dpp@syn.example", "domain": "syn.example", "mailbox": str(self.folder.root / "mail")},
+            "heartbeat": {"period_s": period_s},
             "contacts": [CONTACTS[0], {**CONTACTS[1], "email": on_call}, pvpp],
         }
         beside = self.file.with_suffix(".new")
@@ -107,3 +109,33 @@ async def test_the_watchdog_shouts_to_whom_the_file_says_now(place: Place) -> No
     place.clock.advance(3 * 60 * MINUTE)
     await watchdog.once()
     assert {to for to, _ in place.alarms()} == {"nuit@syn.example"}
+
+
+async def test_a_node_that_is_to_beat_more_seldom_is_not_taken_for_dead(place: Place) -> None:
+    # N02, T07: silent for 300 s as the file has it, by a watchdog that began with 60
+    watchdog = place.watchdog()
+    async with await open_journal(place.folder.trace, clock=place.clock) as journal:
+        await journal.record(Draft(kind=Kind.NODE_STARTED))
+        place.say(period_s=300)
+        place.clock.advance(5 * MINUTE)
+        await watchdog.once()
+        assert place.books.ids() == ()
+        place.clock.advance(8 * MINUTE)
+        await watchdog.once()
+        assert len(place.books.ids()) == 1
+
+
+async def test_a_node_that_beats_as_it_said_it_would_is_not_taken_for_dead(place: Place) -> None:
+    # N02, T07: the file has 60 s now; the node has yet to read it, and says 300 itself
+    place.say(period_s=300)
+    watchdog = place.watchdog()
+    async with await open_journal(place.folder.trace, clock=place.clock) as journal:
+        await journal.record(Draft(kind=Kind.HEARTBEAT, detail={"serving": True, "period_s": 300.0}))
+        place.say(period_s=60)
+        place.clock.advance(5 * MINUTE)
+        await watchdog.once()
+        assert place.books.ids() == ()
+        await journal.record(Draft(kind=Kind.HEARTBEAT, detail={"serving": True, "period_s": 60.0}))
+        place.clock.advance(3 * MINUTE)
+        await watchdog.once()
+        assert len(place.books.ids()) == 1

@@ -30,13 +30,13 @@ async def test_the_newest_sign_of_life_and_of_service(tmp_path: Path, clock: Hel
     clock.advance(MINUTE)
     await journal.record(Draft(kind=Kind.HEARTBEAT, detail={"serving": True}))
     clock.advance(MINUTE)
-    await journal.record(Draft(kind=Kind.HEARTBEAT, detail={"serving": False}))
-    assert await signs() == Signs(began + 2 * MINUTE, began + MINUTE)
+    await journal.record(Draft(kind=Kind.HEARTBEAT, detail={"serving": False, "period_s": 300.0}))
+    assert await signs() == Signs(began + 2 * MINUTE, began + MINUTE, 300.0)
     assert await signs_before_start(journal.reader()) is None
     clock.advance(-MINUTE / 2)  # the clock was set: what counts is what was written before
     await journal.record(Draft(kind=Kind.NODE_STARTED))
     await journal.record(Draft(kind=Kind.STREAM_GRANTED))
-    assert await signs_before_start(journal.reader()) == Signs(began + 2 * MINUTE, began + MINUTE)
+    assert await signs_before_start(journal.reader()) == Signs(began + 2 * MINUTE, began + MINUTE, 300.0)
     await journal.record(Draft(kind=Kind.NODE_STOPPED))
     assert await signs() is None
     await journal.record(Draft(kind=Kind.NODE_STARTED))
