@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from halfgateway.cli import MODULES
+from halfgateway.cli import MODULES, build
 from halfgateway.cli import block as block_module
 from halfgateway.cli.common import named_folder
 
+ENGLISH = re.compile(r"\b(?:the|of|is|are|and|with|its|who|where|which|for|from|at|to|by)\b(?![-\]])")
 BESIDE_A_NODE = ("agent", "order", "block", "assertion-key", "crl", "break-glass", "intervention")
 HEAVY = ("sqlalchemy", "pydantic", "redis", "cryptography", "halfgateway.config")
 
@@ -61,3 +64,18 @@ def test_a_command_beside_a_node_loads_nothing_heavy() -> None:
     program = f"import sys, {commands}; print([name for name in {HEAVY} if name in sys.modules])"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
+
+
+def helps(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """What ``--help`` says of each command and of each of its options, with the command's name."""
+    yield " ".join(path), command.help or ""
+    yield from ((" ".join(path), getattr(option, "help", None) or "") for option in command.params)
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from helps(inner, (*path, name))
+
+
+def test_people_are_helped_in_french() -> None:
+    # D05
+    told = list(helps(typer.main.get_command(build([]))))
+    assert {path for path, text in told if text} >= set(MODULES)
+    assert [(path, text) for path, text in told if ENGLISH.search(text)] == []

@@ -61,7 +61,7 @@ def build(arguments: list[str]) -> typer.Typer:
     """The application, with only the named command in it: a cut does not wait for the relay's libraries to load."""
     app = typer.Typer(
         name="halfgateway",
-        help="La Demi-Passerelle Partenaire : the partner's half-gateway between SYN's cameras and the PVPP.",
+        help="La Demi-Passerelle Partenaire, entre les caméras de SYN et le PVPP.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -78,4 +78,4 @@ def build(arguments: list[str]) -> typer.Typer:
 
 
 def _halfgateway() -> None:
-    """La Demi-Passerelle Partenaire : the partner's half-gateway between SYN's cameras and the PVPP."""
+    """La Demi-Passerelle Partenaire, entre les caméras de SYN et le PVPP."""

@@ -18,15 +18,15 @@ acceptance = typer.Typer(help="Recette : le procès-verbal qui ouvre l'accès au
 @acceptance.command("run")
 def run(
     answers: Annotated[
-        Path | None, typer.Option(help="A JSON file with place, reference, answers and signatories; else asked here.")
+        Path | None, typer.Option(help="Fichier JSON : lieu, référence, réponses et signataires ; sinon, demandés ici.")
     ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Go through every check with both parties, and write the signed record.
+    """Mener chaque contrôle avec les deux parties, et établir le procès-verbal signé.
 
-    The node makes the automatic checks itself; a record with a check that failed is kept, and opens nothing.
+    Le nœud fait lui-même les contrôles automatiques ; un procès-verbal non conforme est gardé, et n'ouvre rien.
     """
     body = _guided(ask(config, data, "GET", "/acceptance/plan")) if answers is None else _read(answers)
     found = ask(config, data, "POST", "/acceptance", body)
@@ -37,20 +37,24 @@ def run(
 
 @acceptance.command("plan")
 def plan(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Every check, with what the node sees now."""
+    """Montrer chaque contrôle, avec ce que le nœud constate."""
     found = ask(config, data, "GET", "/acceptance/plan")
     say(found, "\n".join(map(_check_line, found["checks"])), as_json=as_json)
 
 
 @acceptance.command("show")
 def show(
-    number: Annotated[int | None, typer.Argument(min=1, help="A record's number; without one, all are listed.")] = None,
-    output: Annotated[Path | None, typer.Option(help="A new file: .pdf, .json, .sig or .pem by its name.")] = None,
+    number: Annotated[
+        int | None, typer.Argument(min=1, help="Numéro d'un procès-verbal ; sans numéro, tous sont listés.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Fichier neuf ; son nom dit la forme : .pdf, .json, .sig ou .pem.")
+    ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the records, or write one into a file: on paper, as signed, its signature, or the key that verifies it."""
+    """Lister les procès-verbaux, ou en écrire un : papier, texte signé, signature, ou clé qui la vérifie."""
     if number is None:
         found = ask_all(config, data, "/acceptance")
         say({"acceptances": found}, "\n".join(map(_line, found)) or "Aucune recette.", as_json=as_json)

@@ -18,26 +18,28 @@ from halfgateway.cli.office import Office, ask, ask_all, begins, ends, run
 DAYS_OF_A_MONTH = 30.44
 """On average: a review does not turn on a day."""
 
-Day = typer.Option(formats=["%Y-%m-%d"], help="A day, Paris time: 2026-11-21.")
-AgentName = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's opaque identifier: never a name.")]
-Authority = Annotated[str, typer.Option(help="Who decided: the head of service, the préfet de police.")]
-Reference = Annotated[str, typer.Option(help="The decision's reference.")]
-OneRole = Annotated[Role, typer.Option(help="The role.")]
+Day = typer.Option(formats=["%Y-%m-%d"], help="Jour, heure de Paris : 2026-11-21.")
+AgentName = Annotated[str, typer.Argument(metavar="AGENT", help="Identifiant opaque de l'agent ; jamais un nom.")]
+Authority = Annotated[str, typer.Option(help="Qui a décidé : chef de service, préfet de police.")]
+Reference = Annotated[str, typer.Option(help="Référence de la décision.")]
+OneRole = Annotated[Role, typer.Option(help="Rôle.")]
 
-agent = typer.Typer(help="Habilitations: the agents, and what each may do.", no_args_is_help=True)
+agent = typer.Typer(help="Désignations et habilitations : les agents, et ce que chacun peut.", no_args_is_help=True)
 
 
 @agent.command("bootstrap")
 def bootstrap(
-    name: Annotated[str, typer.Argument(metavar="AGENT", help="The first officer's identifier.")] = "syn-rssi-01",
+    name: Annotated[
+        str, typer.Argument(metavar="AGENT", help="Identifiant du premier responsable de la sécurité.")
+    ] = "syn-rssi-01",
     authority: Authority = "responsable du traitement",
     reference: Reference = "mise en service",
-    png: Annotated[Path | None, typer.Option(help="Write the QR code to this file.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Écrire le code QR dans ce fichier.")] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the first security officer, where there is none; prints what they log in with, once."""
+    """Créer le premier responsable de la sécurité, s'il n'y en a pas ; affiche une fois de quoi ouvrir sa session."""
     body = {"id": name, "authority": authority, "reference": reference}
     _give(ask(config, data, "POST", "/agents/bootstrap", body), png, as_json=as_json)
 
@@ -45,8 +47,8 @@ def bootstrap(
 @agent.command("add")
 def add(
     name: AgentName,
-    administration: Annotated[Administration, typer.Option(help="Whose agent: PP's or SYN's.")],
-    service: Annotated[str, typer.Option(help="The agent's service.")],
+    administration: Annotated[Administration, typer.Option(help="De qui relève l'agent : PP ou SYN.")],
+    service: Annotated[str, typer.Option(help="Service de l'agent.")],
     authority: Authority,
     reference: Reference,
     start: Annotated[datetime | None, Day] = None,
@@ -55,7 +57,7 @@ def add(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record a designation: PP's as PP has decided it, SYN's own."""
+    """Enregistrer une désignation : celle de la PP, telle qu'elle l'a décidée, ou celle de SYN."""
     body = {
         "id": name,
         "administration": administration,
@@ -71,14 +73,14 @@ def add(
 
 @agent.command("list")
 def list_agents(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Every designation, newest first, those that have ended too."""
+    """Lister les désignations, les plus récentes d'abord, closes comprises."""
     found = ask_all(config, data, "/agents")
     say({"agents": found}, "\n".join(map(text.agent_line, found)) or "Aucun agent.", as_json=as_json)
 
 
 @agent.command("show")
 def show(name: AgentName, config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """One agent, with habilitations and accounts."""
+    """Montrer un agent, ses habilitations et ses comptes."""
     found = ask(config, data, "GET", f"/agents/{name}")
     say(found, text.agent_page(found), as_json=as_json)
 
@@ -90,15 +92,15 @@ NewPassword = Annotated[bool, typer.Option("--new-password", help="Un nouveau mo
 def enrol_card(
     name: AgentName,
     role: OneRole,
-    certificate: Annotated[Path, typer.Option(help="The card's certificate, in PEM.")],
-    site: Annotated[str | None, typer.Option(help="The viewing site, of annex 6.")] = None,
-    scope: Annotated[str | None, typer.Option(help="An auditor's: SYN, PP or inspection.")] = None,
+    certificate: Annotated[Path, typer.Option(help="Certificat de la carte, PEM.")],
+    site: Annotated[str | None, typer.Option(help="Site de visualisation, de l'annexe 6.")] = None,
+    scope: Annotated[str | None, typer.Option(help="D'un auditeur : SYN, PP ou inspection.")] = None,
     new_password: NewPassword = False,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bind a card to the agent's account of this role; the account's password is printed if it is new, once."""
+    """Lier une carte au compte de l'agent pour ce rôle ; le mot de passe d'un compte neuf est affiché une fois."""
     body = {
         "kind": "card",
         "role": role,
@@ -114,14 +116,14 @@ def enrol_card(
 def enrol_totp(
     name: AgentName,
     role: OneRole,
-    scope: Annotated[str | None, typer.Option(help="An auditor's: SYN, PP or inspection.")] = None,
-    png: Annotated[Path | None, typer.Option(help="Write the QR code to this file.")] = None,
+    scope: Annotated[str | None, typer.Option(help="D'un auditeur : SYN, PP ou inspection.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Écrire le code QR dans ce fichier.")] = None,
     new_password: NewPassword = False,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give the agent's account of this role a one-time-code secret, as a QR code; SYN's roles alone take one."""
+    """Donner au compte de l'agent un secret de code à usage unique, en code QR ; rôles de SYN seulement."""
     body = {"kind": "totp", "role": role, "scope": scope, "new_password": new_password}
     _give(ask(config, data, "POST", f"/agents/{name}/factors", body), png, as_json=as_json)
 
@@ -129,13 +131,13 @@ def enrol_totp(
 @agent.command("enrol-machine")
 def enrol_machine(
     name: AgentName,
-    certificate: Annotated[Path | None, typer.Option(help="The machine's certificate, in PEM.")] = None,
-    site: Annotated[str | None, typer.Option(help="The viewing site, of annex 6.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="Certificat du compte de service, PEM.")] = None,
+    site: Annotated[str | None, typer.Option(help="Site de visualisation, de l'annexe 6.")] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw the secret of the machine for which this agent answers; it is printed once."""
+    """Tirer le secret du compte de service dont cet agent répond ; il est affiché une fois."""
     body = {
         "kind": "machine",
         "role": Role.MACHINE,
@@ -151,18 +153,18 @@ def habilitate(
     role: OneRole,
     authority: Authority,
     reference: Reference,
-    commune: Annotated[list[str] | None, typer.Option(help="A commune; several times for several.")] = None,
-    site: Annotated[list[str] | None, typer.Option(help="A camera site.")] = None,
-    camera: Annotated[list[str] | None, typer.Option(help="A camera.")] = None,
-    action: Annotated[list[Action] | None, typer.Option(help="By default live and recorded.")] = None,
-    source: Annotated[list[str] | None, typer.Option(help="A network to come from, 198.51.100.0/24.")] = None,
+    commune: Annotated[list[str] | None, typer.Option(help="Commune ; plusieurs fois pour plusieurs.")] = None,
+    site: Annotated[list[str] | None, typer.Option(help="Site de caméras.")] = None,
+    camera: Annotated[list[str] | None, typer.Option(help="Caméra.")] = None,
+    action: Annotated[list[Action] | None, typer.Option(help="Par défaut, Temps réel et Temps différé.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="Réseau d'où l'agent vient : 198.51.100.0/24.")] = None,
     start: Annotated[datetime | None, Day] = None,
     end: Annotated[datetime | None, Day] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record a habilitation. Without commune, site or camera it is for the whole perimeter."""
+    """Enregistrer une habilitation ; sans commune, site ni caméra, pour tout le périmètre."""
     body = {
         "agent": name,
         "role": role,
@@ -180,14 +182,14 @@ def habilitate(
 @agent.command("end")
 def end_agent(
     name: AgentName,
-    reason: Annotated[str, typer.Option(help="Why, in one short sentence.")],
-    reference: Annotated[str | None, typer.Option(help="PP's own decision; required for an agent of PP's.")] = None,
-    habilitation: Annotated[str | None, typer.Option(help="End this habilitation alone.")] = None,
+    reason: Annotated[str, typer.Option(help="Motif, en une phrase.")],
+    reference: Annotated[str | None, typer.Option(help="Décision de la PP ; exigée pour un de ses agents.")] = None,
+    habilitation: Annotated[str | None, typer.Option(help="Ne clore que cette habilitation.")] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record the end of a designation, with all its habilitations, or of one habilitation; what runs by it closes."""
+    """Clore une désignation et ses habilitations, ou une seule habilitation ; les Flux ainsi ouverts prennent fin."""
     body = {"reason": reason, "reference": reference}
     if habilitation is not None:
         ended = ask(config, data, "POST", f"/habilitations/{habilitation}/end", body)
@@ -199,19 +201,21 @@ def end_agent(
 
 @agent.command("import")
 def import_list(
-    file: Annotated[Path, typer.Argument(metavar="LIST", help="A CSV file, UTF-8, commas or semicolons.")],
-    signature: Annotated[Path, typer.Option(help="Its detached signature, raw bytes.")],
-    key: Annotated[Path, typer.Option(help="The signer's public key or certificate, in PEM.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="LIST", help="Fichier CSV, UTF-8, séparé par des virgules ou des points-virgules.")
+    ],
+    signature: Annotated[Path, typer.Option(help="Sa signature détachée, en octets.")],
+    key: Annotated[Path, typer.Option(help="Clé publique ou certificat du signataire, PEM.")],
     authority: Authority,
     reference: Reference,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record the designations of PP's signed list: all of it, or nothing with every fault by its line.
+    """Enregistrer les désignations d'une liste signée de la PP : entière, ou rien, avec chaque faute et sa ligne.
 
-    Columns: agent, service, role, start, and end, communes, sites, cameras if wanted; days as 2026-11-21, several
-    values separated by |. Sign it with: openssl dgst -sha256 -sign key.pem -out list.sig list.csv
+    Colonnes : agent, service, role, start, et au besoin end, communes, sites, cameras ; jours comme 2026-11-21,
+    plusieurs valeurs séparées par |. Signer par : openssl dgst -sha256 -sign key.pem -out list.sig list.csv
     """
     body = {
         "list": _read(file).decode("utf-8", "replace"),
@@ -227,15 +231,15 @@ def import_list(
 
 @agent.command("review")
 def review(
-    months: Annotated[int, typer.Option(min=0, help="Not confirmed for so many months.")] = 6,
-    confirm: Annotated[list[str] | None, typer.Option(help="A habilitation to confirm.")] = None,
-    end: Annotated[list[str] | None, typer.Option(help="A habilitation to end.")] = None,
-    reference: Annotated[str | None, typer.Option(help="The review's reference.")] = None,
+    months: Annotated[int, typer.Option(min=0, help="Non confirmées depuis ce nombre de mois.")] = 6,
+    confirm: Annotated[list[str] | None, typer.Option(help="Habilitation à confirmer.")] = None,
+    end: Annotated[list[str] | None, typer.Option(help="Habilitation à clore.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Référence de la revue.")] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Review habilitations: list those not confirmed for some months, confirm or end each."""
+    """Revoir les habilitations : lister celles à confirmer, en confirmer ou en clore."""
     if (confirm or end) and not reference:
         stop(WRONG_USAGE, "--reference: the review that confirms or ends is named")
 
@@ -258,13 +262,13 @@ def review(
 
 @agent.command("on")
 def on_day(
-    day: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="A day, Paris time.")],
-    name: Annotated[str | None, typer.Option("--agent", help="One agent alone.")] = None,
+    day: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="Jour, heure de Paris.")],
+    name: Annotated[str | None, typer.Option("--agent", help="Un seul agent.")] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Who had what right on that day, from the records."""
+    """Dire qui avait quel droit ce jour-là, d'après les registres."""
     query = {"on": day.date().isoformat()} | ({"agent": name} if name is not None else {})
     held = ask_all(config, data, "/habilitations", **query)
     lines = [text.held_line(each) for each in held] or ["Personne."]

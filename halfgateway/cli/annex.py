@@ -25,8 +25,8 @@ _BY_SUFFIX = {
 }
 _SITES, _ORDERS, _DIAGRAMS = 6, 8, 1
 
-Annexed = Annotated[int, typer.Argument(metavar="ANNEX", min=1, max=8, help="The annex: 1 to 8.")]
-Versioned = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The version.")]
+Annexed = Annotated[int, typer.Argument(metavar="ANNEX", min=1, max=8, help="Annexe : 1 à 8.")]
+Versioned = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Version.")]
 
 annex = typer.Typer(help="Annexes de la convention : versions, oppositions, documents.", no_args_is_help=True)
 
@@ -34,20 +34,20 @@ annex = typer.Typer(help="Annexes de la convention : versions, oppositions, docu
 @annex.command("inform")
 def inform(
     number: Annexed,
-    party: Annotated[Party, typer.Option(help="Who informs the other.")],
-    summary: Annotated[str, typer.Option(help="What changes, in one sentence.")],
+    party: Annotated[Party, typer.Option(help="Partie qui informe l'autre.")],
+    summary: Annotated[str, typer.Option(help="Ce qui change, en une phrase.")],
     file: Annotated[
-        Path | None, typer.Argument(help="The document; of annex 6 id;label lines, of 8 references.")
+        Path | None, typer.Argument(help="Le document ; de l'annexe 6, des lignes id;libellé, de la 8, des références.")
     ] = None,
-    avenant: Annotated[str | None, typer.Option(help="The avenant's reference: annexes 7 and 8 only.")] = None,
+    avenant: Annotated[str | None, typer.Option(help="Référence de l'avenant : annexes 7 et 8 seulement.")] = None,
     effective_on: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The avenant's day; now if none.")
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Jour de l'avenant ; à l'instant s'il n'est pas dit.")
     ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record a new version. Annex 1 without a file is the diagram that is drawn from the configuration."""
+    """Enregistrer une version nouvelle ; l'annexe 1 sans fichier est le schéma tiré de la configuration."""
     body: dict[str, Any] = {"party": party.value, "summary": summary, "reference": avenant, **_content(number, file)}
     if effective_on is not None:
         body["effective_at"] = start_of_day(effective_on.date()).isoformat()
@@ -59,13 +59,13 @@ def inform(
 def oppose(
     number: Annexed,
     version: Versioned,
-    party: Annotated[Party, typer.Option(help="Who opposes.")],
-    reason: Annotated[str, typer.Option(help="Why, in one short sentence.")],
+    party: Annotated[Party, typer.Option(help="Partie qui s'oppose.")],
+    reason: Annotated[str, typer.Option(help="Motif, en une phrase.")],
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record the co-contractant's opposition: the version is never served from then on."""
+    """Enregistrer l'opposition du cocontractant : la version n'est plus jamais servie."""
     body = {"party": party.value, "reason": reason}
     found = ask(config, data, "POST", f"/annexes/{number}/{version}/oppose", body)
     say(found, _line(found), as_json=as_json)
@@ -73,7 +73,7 @@ def oppose(
 
 @annex.command("list")
 def list_annexes(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Every version of every annex, newest first."""
+    """Lister les versions de toutes les annexes, les plus récentes d'abord."""
     found = ask_all(config, data, "/annexes")
     say({"annexes": found}, "\n".join(map(_line, found)) or "Aucune annexe.", as_json=as_json)
 
@@ -82,23 +82,23 @@ def list_annexes(config: ConfigOption = None, data: DataOption = None, as_json: 
 def show(
     number: Annexed,
     version: Versioned,
-    output: Annotated[Path, typer.Option(help="A new file for the document.")],
+    output: Annotated[Path, typer.Option(help="Fichier neuf pour le document.")],
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a version's document into a file."""
+    """Écrire dans un fichier le document d'une version."""
     save(config, data, f"/annexes/{number}/{version}/document", output, as_json=as_json)
 
 
 @annex.command("draw")
 def draw(
-    output: Annotated[Path, typer.Option(help="A new file for the SVG.")],
+    output: Annotated[Path, typer.Option(help="Fichier neuf pour le SVG.")],
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw SYN's half of annex 1 as it is now."""
+    """Dessiner la moitié de l'annexe 1 qui revient à SYN, telle qu'elle est."""
     save(config, data, "/annexes/diagram", output, as_json=as_json)
 
 

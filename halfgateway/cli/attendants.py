@@ -26,7 +26,7 @@ GONE_LOOK_S: Final = 5.0
 
 
 def notifier(config: ConfigOption = None, data: DataOption = None) -> None:
-    """Send what each incident owes PP by mail, and read what comes back, until SIGTERM. Needs the data folder alone."""
+    """Notifieur : envoyer les courriels dus, lire les retours, jusqu'à SIGTERM. Le dossier de données lui suffit."""
     configuration, folder = named_node(config, data)
     if configuration.mail is None:
         stop(WRONG_USAGE, "[mail] is missing: nothing can be sent")
@@ -42,7 +42,7 @@ def notifier(config: ConfigOption = None, data: DataOption = None) -> None:
 
 
 def watchdog(config: ConfigOption = None, data: DataOption = None) -> None:
-    """See that each incident is told and that the notifier lives; shout where not. Until SIGTERM."""
+    """Chien de garde : veiller à ce que chaque incident soit signalé et que le notifieur vive, jusqu'à SIGTERM."""
     configuration, folder = named_node(config, data)
 
     async def work() -> None:

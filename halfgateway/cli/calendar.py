@@ -30,30 +30,32 @@ calendar = typer.Typer(help="Calendrier de la convention : durée, reconduction,
 
 @calendar.command("show")
 def show(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """How the convention stands, with every act on record."""
+    """Montrer où en est la convention, et chaque acte enregistré."""
     found = ask(config, data, "GET", "/convention")
     say(found, _text(found), as_json=as_json)
 
 
 @calendar.command("record")
 def record(
-    kind: Annotated[PersonsAct, typer.Argument(help="What a party has done.")],
-    party: Annotated[Party, typer.Option(help="Who.")],
-    reference: Annotated[str, typer.Option(help="The registered letter's, the avenant's or the order's reference.")],
-    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day of receipt, or of signature.")],
-    ground: Annotated[EndGround | None, typer.Option(help="Of an end: on what ground.")] = None,
+    kind: Annotated[PersonsAct, typer.Argument(help="Ce qu'une partie a fait.")],
+    party: Annotated[Party, typer.Option(help="Quelle partie.")],
+    reference: Annotated[str, typer.Option(help="Référence du recommandé, de l'avenant ou de l'arrêté.")],
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Jour de la réception, ou de la signature.")],
+    ground: Annotated[EndGround | None, typer.Option(help="D'une fin : son fondement.")] = None,
     effect: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%dT%H:%M"], help="Of an end: when, Paris time.")
+        datetime | None, typer.Option(formats=["%Y-%m-%dT%H:%M"], help="D'une fin : quand, heure de Paris.")
     ] = None,
     last_day: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Of the PVPP's order: its last day.")
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="De l'arrêté du PVPP : son dernier jour.")
     ] = None,
-    answers: Annotated[int | None, typer.Option(min=1, help="The number of the formal notice that it answers.")] = None,
+    answers: Annotated[
+        int | None, typer.Option(min=1, help="Numéro de la mise en demeure à laquelle l'acte répond.")
+    ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record an act; both parties are told. An end that is recorded closes every stream when it comes."""
+    """Enregistrer un acte ; les deux parties en sont averties. À une fin enregistrée, tous les Flux se ferment."""
     body = {
         "kind": kind.value,
         "party": party.value,

@@ -29,20 +29,20 @@ _STATES = {
     CameraState.PLANNED: "prévue",
 }
 
-camera = typer.Typer(help="Caméras: the cameras of a node.", no_args_is_help=True)
+camera = typer.Typer(help="Caméras d'un nœud.", no_args_is_help=True)
 
 
 @camera.command("scan")
 def scan(
-    network: Annotated[str, typer.Option(help="The range to look in, at most a /20: 10.78.1.0/24.")],
+    network: Annotated[str, typer.Option(help="Plage à parcourir, un /20 au plus : 10.78.1.0/24.")],
     port: Annotated[
-        list[int], typer.Option(min=1, max=65535, help="A port where ONVIF may listen; may be given more than once.")
+        list[int], typer.Option(min=1, max=65535, help="Port où ONVIF peut écouter ; plusieurs fois pour plusieurs.")
     ] = list(PORTS),  # noqa: B006 (typer reads it once)
     as_json: JsonOption = False,
 ) -> None:
-    """Find ONVIF devices in a range, and nowhere else: by a WS-Discovery probe to each address, and on usual ports.
+    """Chercher les appareils ONVIF d'une plage, et nulle part ailleurs : par WS-Discovery, et sur les ports usuels.
 
-    No credentials are sent and nothing is changed. What is found can be written into a list for camera import.
+    Aucun identifiant n'est envoyé, rien n'est modifié. Ce qui est trouvé peut servir de liste à camera import.
     """
     try:
         searched = Scan(ip_network(network, strict=False), ports=port, clock=SystemClock())
@@ -78,20 +78,22 @@ def _found_line(device: FoundDevice) -> str:
 
 @camera.command("import")
 def import_list(
-    file: Annotated[Path, typer.Argument(help="A CSV file, UTF-8, separated by commas or semicolons.")],
+    file: Annotated[Path, typer.Argument(help="Fichier CSV, UTF-8, séparé par des virgules ou des points-virgules.")],
     config: ConfigOption = None,
     output: Annotated[
-        Path | None, typer.Option(help="Write the [[cameras]] tables to this new file instead; - is standard output.")
+        Path | None,
+        typer.Option(help="Écrire plutôt les tables [[cameras]] dans ce fichier neuf ; - est la sortie standard."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import a list of cameras into gateway.toml: all of it, or nothing with every fault by its line.
+    """Importer une liste de caméras dans gateway.toml : entière, ou rien, avec chaque faute et sa ligne.
 
-    Columns: id, name, site, commune, latitude, longitude, onvif_url, username, password_file, and masked_profile if
-    wanted. Each password is the one line of a file, named relative to gateway.toml; a column of passwords is refused.
+    Colonnes : id, name, site, commune, latitude, longitude, onvif_url, username, password_file, et au besoin
+    masked_profile. Chaque mot de passe est la seule ligne d'un fichier, nommé à partir de gateway.toml ; une colonne de
+    mots de passe est refusée.
 
-    The configuration is where cameras are named: the list is appended to it as [[cameras]] tables, and what stands in
-    it is not touched. A node takes them into its inventory when it starts next. Exit 1 if anything is wrong.
+    C'est la configuration qui nomme les caméras : la liste y est ajoutée en tables [[cameras]], et ce qui s'y trouve
+    n'est pas touché. Un nœud les prend à son prochain démarrage. Code 1 si quelque chose ne va pas.
     """
     if config is None:
         stop(WRONG_USAGE, "name the configuration that the cameras are for: --config gateway.toml")
@@ -121,7 +123,7 @@ def import_list(
 
 @camera.command("list")
 def list_cameras(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Every camera: its identifier, its state and what it sends, as the node last found it."""
+    """Lister les caméras : identifiant, état, ce qu'elles envoient, tels que le nœud les a vus en dernier."""
     house = house_of(config, data)
     records = [house.records[name] for name in sorted(house.records)]
     document = {"cameras": [_summary(record) for record in records]}
@@ -131,12 +133,12 @@ def list_cameras(config: ConfigOption = None, data: DataOption = None, as_json: 
 
 @camera.command("show")
 def show(
-    camera_id: Annotated[str, typer.Argument(metavar="ID", help="The camera's identifier.")],
+    camera_id: Annotated[str, typer.Argument(metavar="ID", help="Identifiant de la caméra.")],
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """One camera, with its device and its addresses: for SYN's side. Credentials are never shown."""
+    """Montrer une caméra, son appareil et ses adresses, pour SYN. Ses identifiants ne sont jamais montrés."""
     record = house_of(config, data).records.get(camera_id)
     if record is None:
         stop(WRONG_USAGE, f"{camera_id}: no such camera; see halfgateway camera list")

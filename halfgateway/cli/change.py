@@ -30,28 +30,28 @@ _WINDOW_STATES = {
     "withdrawn": "retirée",
 }
 
-Numbered = Annotated[int, typer.Argument(min=1, help="Its number.")]
-Day = typer.Option(formats=["%Y-%m-%d"], help="A day: 2026-11-21.")
-At = typer.Option(formats=["%Y-%m-%dT%H:%M"], help="Paris time: 2026-11-21T22:00.")
-Why = Annotated[str, typer.Option(help="Why, in one short sentence.")]
-Reference = Annotated[str, typer.Option(help="The reference of the letter, mail or decision.")]
+Numbered = Annotated[int, typer.Argument(min=1, help="Son numéro.")]
+Day = typer.Option(formats=["%Y-%m-%d"], help="Jour : 2026-11-21.")
+At = typer.Option(formats=["%Y-%m-%dT%H:%M"], help="Heure de Paris : 2026-11-21T22:00.")
+Why = Annotated[str, typer.Option(help="Motif, en une phrase.")]
+Reference = Annotated[str, typer.Option(help="Référence de la lettre, du courriel ou de la décision.")]
 
 change = typer.Typer(help="Évolutions techniques et interruptions programmées.", no_args_is_help=True)
 
 
 @change.command("announce")
 def announce(
-    title: Annotated[str, typer.Argument(help="What, in one line.")],
-    party: Annotated[Party, typer.Option(help="Whose change it is.")],
+    title: Annotated[str, typer.Argument(help="Objet, en une ligne.")],
+    party: Annotated[Party, typer.Option(help="Partie qui annonce.")],
     wished_on: Annotated[datetime, Day],
-    description: Annotated[str, typer.Option(help="What it changes, in a few sentences.")],
-    reference: Annotated[str | None, typer.Option(help="The announcement's own reference.")] = None,
+    description: Annotated[str, typer.Option(help="Ce qui change, en quelques phrases.")],
+    reference: Annotated[str | None, typer.Option(help="Référence de l'annonce.")] = None,
     announced_at: Annotated[datetime | None, At] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record a change that a party announces; the other one is told."""
+    """Enregistrer une évolution qu'une partie annonce ; l'autre en est informée."""
     body = {
         "title": title,
         "party": party.value,
@@ -67,17 +67,18 @@ def announce(
 @change.command("classify")
 def classify(
     number: Numbered,
-    major: Annotated[bool, typer.Option("--major/--minor", help="Whether it is major (article 8).")],
+    major: Annotated[bool, typer.Option("--major/--minor", help="Si elle est majeure (article 8).")],
     project_structure: Annotated[
-        bool, typer.Option("--project-structure/--no-project-structure", help="Whether one is to be set up.")
+        bool,
+        typer.Option("--project-structure/--no-project-structure", help="Si une structure de projet est à former."),
     ],
-    decided_by: Annotated[str, typer.Option(help="Who decided: a function or a committee.")],
+    decided_by: Annotated[str, typer.Option(help="Qui a décidé : une fonction, un comité.")],
     reference: Reference,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record the decision on a change; a schedule that stood is void."""
+    """Enregistrer la décision sur une évolution ; ce qui était programmé ne l'est plus."""
     body = {
         "major": major,
         "project_structure": project_structure,
@@ -90,14 +91,14 @@ def classify(
 @change.command("agree")
 def agree(
     number: Numbered,
-    party: Annotated[Party, typer.Option(help="Who agrees.")],
+    party: Annotated[Party, typer.Option(help="Partie qui donne son accord.")],
     not_before: Annotated[datetime, Day],
     reference: Reference,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record a party's agreement that a change goes live from a day on."""
+    """Enregistrer l'accord d'une partie à une mise en service à partir d'un jour."""
     body = {"party": party.value, "not_before": not_before.date().isoformat(), "reference": reference}
     _step(number, "agree", body, config, data, as_json=as_json)
 
@@ -110,13 +111,13 @@ def schedule(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Set the day on which a change goes live."""
+    """Programmer le jour de mise en service d'une évolution."""
     _step(number, "schedule", {"day": day.date().isoformat()}, config, data, as_json=as_json)
 
 
 @change.command("live")
 def live(number: Numbered, config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Record that a change went live now."""
+    """Enregistrer qu'une évolution est mise en service, à l'instant."""
     _step(number, "live", None, config, data, as_json=as_json)
 
 
@@ -124,13 +125,13 @@ def live(number: Numbered, config: ConfigOption = None, data: DataOption = None,
 def withdraw(
     number: Numbered, reason: Why, config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
-    """Give a change up."""
+    """Abandonner une évolution."""
     _step(number, "withdraw", {"reason": reason}, config, data, as_json=as_json)
 
 
 @change.command("list")
 def list_changes(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Every change, newest first."""
+    """Lister les évolutions, les plus récentes d'abord."""
     found = ask_all(config, data, "/changes")
     say({"changes": found}, "\n".join(map(_line, found)) or "Aucune évolution.", as_json=as_json)
 
@@ -140,13 +141,15 @@ def window(
     start: Annotated[datetime, At],
     end: Annotated[datetime, At],
     reason: Why,
-    drain: Annotated[int, typer.Option(min=0, help="Seconds for which running streams go on.")] = DEFAULT_DRAIN_S,
-    number: Annotated[int | None, typer.Option("--change", help="The change that it is for.")] = None,
+    drain: Annotated[
+        int, typer.Option(min=0, help="Secondes pendant lesquelles les Flux en cours continuent.")
+    ] = DEFAULT_DRAIN_S,
+    number: Annotated[int | None, typer.Option("--change", help="Évolution pour laquelle elle est prévue.")] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Plan an interruption: announced now, begun and ended by the calendar."""
+    """Programmer une interruption : annoncée à l'instant, commencée et finie par le calendrier."""
     body = {"start": _instant(start), "end": _instant(end), "reason": reason, "drain_s": drain, "change": number}
     found = ask(config, data, "POST", "/windows", body)
     say(found, _window_line(found), as_json=as_json)
@@ -154,7 +157,7 @@ def window(
 
 @change.command("windows")
 def list_windows(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Every maintenance window, newest first."""
+    """Lister les fenêtres de maintenance, les plus récentes d'abord."""
     found = ask_all(config, data, "/windows")
     say({"windows": found}, "\n".join(map(_window_line, found)) or "Aucune interruption.", as_json=as_json)
 
@@ -163,7 +166,7 @@ def list_windows(config: ConfigOption = None, data: DataOption = None, as_json: 
 def withdraw_window(
     number: Numbered, reason: Why, config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
-    """Give up an interruption that has not begun."""
+    """Renoncer à une interruption qui n'a pas commencé."""
     found = ask(config, data, "POST", f"/windows/{number}/withdraw", {"reason": reason})
     say(found, _window_line(found), as_json=as_json)
 

@@ -30,10 +30,12 @@ NO_LOGIN_UID = 2**32 - 1
 """What it says of a process that no login has led to: a service, a container."""
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", envvar="HALFGATEWAY_CONFIG", help="The node's gateway.toml.")
+    Path | None, typer.Option("--config", envvar="HALFGATEWAY_CONFIG", help="Le gateway.toml du nœud.")
 ]
-DataOption = Annotated[Path | None, typer.Option("--data", envvar="HALFGATEWAY_DATA", help="A demo's data folder.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", envvar="HALFGATEWAY_DATA", help="Dossier de données d'une démonstration.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="N'écrire qu'un document JSON.")]
 
 
 def node_folder(config: Path | None, data: Path | None) -> DataFolder:

@@ -16,22 +16,29 @@ from halfgateway.inspection.doctor import Doctor
 
 
 def doctor(
-    camera: Annotated[str, typer.Argument(help="The camera's identifier, or that of a recorder in --config.")],
-    profile: Annotated[str | None, typer.Option(help="main, sub, p3 …; the best one by default.")] = None,
+    camera: Annotated[str, typer.Argument(help="Identifiant de la caméra, ou d'un enregistreur de --config.")],
+    profile: Annotated[str | None, typer.Option(help="main, sub, p3… ; le meilleur par défaut.")] = None,
     seconds: Annotated[
-        float, typer.Option(min=0.5, max=60, help="How long its stream is measured, or longer for one whole GOP.")
+        float,
+        typer.Option(
+            min=0.5,
+            max=60,
+            help="Durée de la mesure du flux ; davantage, s'il le faut, pour un groupe d'images entier.",
+        ),
     ] = 5.0,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Diagnostic d'une caméra: ONVIF, clock, RTSP, codec, GOP and bit rate, each step timed. Exit 1 if one failed.
+    """Diagnostic d'une caméra : ONVIF, horloge, RTSP, codec, débit, chaque étape chronométrée. Code 1 si l'une échoue.
 
-    Of a recorder: ONVIF, clock, search, oldest and newest footage, and a replay of one second.
+    D'un enregistreur : ONVIF, horloge, recherche, images les plus anciennes et les plus récentes, relecture d'une
+    seconde.
 
-    It pulls the camera itself, beside the node: no slot is taken, nothing is decoded, nobody is shown a picture and no
-    sound is set up. So it is no access of the convention and leaves no entry in the trace, which only the running node
-    can write. Credentials are never printed; a wrong password is tried once over ONVIF and once over RTSP.
+    La caméra est lue à côté du nœud : aucune place n'est prise, rien n'est décodé, personne ne voit d'image, aucun son
+    n'est demandé. Ce n'est donc pas un accès au sens de la convention, et il n'en reste rien au journal, que seul le
+    nœud en marche écrit. Les identifiants ne sont jamais affichés ; un mot de passe faux est essayé une fois par ONVIF
+    et une fois par RTSP.
     """
     recorder = recorder_named(camera, config)
     if recorder is not None:

@@ -46,23 +46,25 @@ TRACED_WITHIN_S = 3.0
 
 LOOK_S = 0.05
 
-incident = typer.Typer(help="Incidents: what happened, by when PP is told, what was done.", no_args_is_help=True)
+incident = typer.Typer(
+    help="Incidents : ce qui est arrivé, pour quand la PP est informée, ce qui a été fait.", no_args_is_help=True
+)
 
-IncidentId = Annotated[str, typer.Argument(metavar="ID", help="The incident's id.")]
-Why = Annotated[str, typer.Option(help="Why, in one short sentence.")]
+IncidentId = Annotated[str, typer.Argument(metavar="ID", help="Référence de l'incident.")]
+Why = Annotated[str, typer.Option(help="Motif, en une phrase.")]
 When = Annotated[
     datetime | None,
     typer.Option(
         formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"],
-        help="An instant, in Paris where it names no zone: 2026-11-21T03:12.",
+        help="Instant, à l'heure de Paris s'il ne dit pas son fuseau : 2026-11-21T03:12.",
     ),
 ]
-Contact = Annotated[str | None, typer.Option(help="The function that was spoken to; never a name.")]
+Contact = Annotated[str | None, typer.Option(help="Fonction jointe ; jamais un nom.")]
 
 
 @incident.command("list")
 def list_incidents(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Every incident, newest first."""
+    """Lister les incidents, les plus récents d'abord."""
     found = _at_the_desk(config, data, lambda desk, _: desk.all())
     say(
         {"incidents": [_document(one) for one in found]},
@@ -75,13 +77,13 @@ def list_incidents(config: ConfigOption = None, data: DataOption = None, as_json
 def show(
     incident_id: IncidentId,
     dossier: Annotated[
-        Path | None, typer.Option(help="A new folder, or a new .zip, for the whole proof: PDF, mails, entries.")
+        Path | None, typer.Option(help="Dossier neuf, ou .zip, pour le dossier entier : PDF, courriels, entrées.")
     ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """One incident: T0 and its revisions, the deadline, each notice and how far it came, everything done."""
+    """Montrer un incident : survenance, échéance, chaque courriel et son acheminement, tout ce qui a été fait."""
     if dossier is not None:
         _write_dossier(incident_id, dossier, config, data)
     _say_one(config, data, lambda desk, _: desk.find(incident_id), as_json=as_json, whole=True)
@@ -90,14 +92,14 @@ def show(
 @incident.command("declare")
 def declare(
     reason: Why,
-    critical: Annotated[bool, typer.Option(help="Whether article 8 asks for the mail within eight hours.")] = True,
+    critical: Annotated[bool, typer.Option(help="Si l'article 8 veut le courriel dans les huit heures.")] = True,
     occurred_at: When = None,
-    scope: Annotated[str | None, typer.Option(help="What is touched, where that is not everything.")] = None,
+    scope: Annotated[str | None, typer.Option(help="Ce qui est touché, si ce n'est pas tout.")] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Declare an incident that has cut nothing; to cut, use ``halfgateway cut``."""
+    """Déclarer un incident qui n'a rien interrompu ; pour interrompre : halfgateway cut."""
     _say_one(
         config,
         data,
@@ -110,14 +112,14 @@ def declare(
 
 @incident.command("report")
 def report(
-    reported_by: Annotated[str, typer.Option(help="The function of PP that reports; never a name.")],
+    reported_by: Annotated[str, typer.Option(help="Fonction de la PP qui signale ; jamais un nom.")],
     reason: Why,
     occurred_at: When = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Enter what PP reports by mail or telephone: the incident's id is the reference that it is given."""
+    """Inscrire ce que la PP signale par courriel ou par téléphone ; la référence de l'incident lui est donnée."""
     _say_one(
         config,
         data,
@@ -129,13 +131,15 @@ def report(
 @incident.command("revise")
 def revise(
     incident_id: IncidentId,
-    t0: Annotated[datetime, typer.Option(formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%z"], help="The other T0.")],
+    t0: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%z"], help="L'autre survenance.")
+    ],
     reason: Why,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add another T0: an earlier one moves the deadline, a later one does not."""
+    """Ajouter une autre survenance : antérieure, elle avance l'échéance ; postérieure, elle ne la recule pas."""
     _say_one(
         config,
         data,
@@ -147,13 +151,13 @@ def revise(
 @incident.command("note")
 def note(
     incident_id: IncidentId,
-    text: Annotated[str, typer.Option(help="What was done or found.")],
-    about: Annotated[str, typer.Option(help="timeline, nature, cause, recordings, lessons or report.")] = "timeline",
+    text: Annotated[str, typer.Option(help="Ce qui a été fait ou constaté.")],
+    about: Annotated[str, typer.Option(help="timeline, nature, cause, recordings, lessons ou report.")] = "timeline",
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a line of the timeline."""
+    """Inscrire une ligne à la chronologie."""
     what = _one_of(about, About)
     _say_one(config, data, lambda desk, who: desk.note(incident_id, who, about=what, text=text), as_json=as_json)
 
@@ -161,13 +165,13 @@ def note(
 @incident.command("step")
 def step(
     incident_id: IncidentId,
-    text: Annotated[str, typer.Option(help="Where things stand.")],
-    next_in: Annotated[float, typer.Option(min=0.1, max=240, help="Hours until the next one.")] = 2.0,
+    text: Annotated[str, typer.Option(help="Où l'on en est.")],
+    next_in: Annotated[float, typer.Option(min=0.1, max=240, help="Heures d'ici au prochain.")] = 2.0,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Point d'étape: tell PP where things stand, and when it hears next."""
+    """Point d'étape : dire à la PP où l'on en est, et quand viendra le prochain."""
 
     def work(desk: IncidentDesk, who: str) -> Incident:
         next_by = SystemClock().now() + timedelta(hours=next_in)
@@ -179,13 +183,13 @@ def step(
 @incident.command("classify")
 def classify(
     incident_id: IncidentId,
-    critical: Annotated[bool, typer.Option("--critical/--not-critical", help="What was found.")],
+    critical: Annotated[bool, typer.Option("--critical/--not-critical", help="Ce qui a été jugé.")],
     reason: Why,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find an incident critical, or not."""
+    """Juger qu'un incident est critique, ou non."""
     _say_one(
         config,
         data,
@@ -198,12 +202,12 @@ def classify(
 def acknowledge(
     incident_id: IncidentId,
     contact: Contact = None,
-    recipient: Annotated[str | None, typer.Option(help="The address whose notices that acknowledges.")] = None,
+    recipient: Annotated[str | None, typer.Option(help="Adresse dont les courriels sont ainsi accusés.")] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Enter that PP acknowledged by telephone."""
+    """Inscrire que la PP a accusé réception par téléphone."""
     _say_one(
         config,
         data,
@@ -215,15 +219,15 @@ def acknowledge(
 @incident.command("escalate")
 def escalate(
     incident_id: IncidentId,
-    level: Annotated[int, typer.Option(min=1, max=20, help="The level that is called upon.")],
-    contact: Annotated[str, typer.Option(help="The function that is called upon; never a name.")],
-    means: Annotated[str, typer.Option(help="mail, phone, on-call or webhook.")] = "phone",
-    by_pp: Annotated[bool, typer.Option("--by-pp", help="PP asks for it.")] = False,
+    level: Annotated[int, typer.Option(min=1, max=20, help="Niveau activé.")],
+    contact: Annotated[str, typer.Option(help="Fonction appelée ; jamais un nom.")],
+    means: Annotated[str, typer.Option(help="mail, phone, on-call ou webhook.")] = "phone",
+    by_pp: Annotated[bool, typer.Option("--by-pp", help="La PP le demande.")] = False,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record that the next level was called upon, by either party."""
+    """Inscrire que le niveau suivant a été activé, par l'une ou l'autre partie."""
     how = _one_of(means, Means)
     _say_one(
         config,
@@ -241,19 +245,19 @@ def clock(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="CLOCK", help="One of [[incidents.clocks]], such as cnil-72h or nis2-24h; or another name."
+            metavar="CLOCK", help="L'un de [[incidents.clocks]], cnil-72h ou nis2-24h par exemple ; ou un autre nom."
         ),
     ],
     start: When = None,
     hours: Annotated[
-        int | None, typer.Option(min=1, max=1488, help="How long it runs, where [[incidents.clocks]] does not say.")
+        int | None, typer.Option(min=1, max=1488, help="Durée, si [[incidents.clocks]] ne la dit pas.")
     ] = None,
-    done: Annotated[str | None, typer.Option(help="What was done: stops it.")] = None,
+    done: Annotated[str | None, typer.Option(help="Ce qui a été fait : arrête le délai.")] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start another legal clock from the instant of awareness (now, if none is named) or from T0; or stop it."""
+    """Ouvrir un délai légal, de la prise de connaissance (maintenant, à défaut) ou de la survenance ; ou le fermer."""
     clocks = _agreed_clocks(config, data)
 
     def work(desk: IncidentDesk, who: str) -> Incident:
@@ -276,7 +280,7 @@ def resolve(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Resolve an incident; what is still owed of it stays owed."""
+    """Résoudre un incident ; ce qui en est encore dû le reste."""
     _say_one(config, data, lambda desk, who: desk.resolve(incident_id, who, reason=reason), as_json=as_json)
 
 

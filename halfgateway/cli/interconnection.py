@@ -32,13 +32,15 @@ FOLLOW_TIMEOUT_S = 5.0
 
 
 def cut(
-    reason: Annotated[str, typer.Option(help="Why, in one short sentence.")],
-    ground: Annotated[Ground, typer.Option(help="The ground that the notice will name.")] = Ground.CRITICAL_INCIDENT,
+    reason: Annotated[str, typer.Option(help="Motif, en une phrase.")],
+    ground: Annotated[
+        Ground, typer.Option(help="Fondement, que le courriel d'information nommera.")
+    ] = Ground.CRITICAL_INCIDENT,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Interrompre l'Interconnexion : cut at once, also with API, database and Valkey down."""
+    """Interrompre l'Interconnexion, aussitôt, même sans API, base de données ni Valkey."""
     folder = node_folder(config, data)
     at = SystemClock().now()
     incident = states.new_incident(at)
@@ -57,14 +59,14 @@ def cut(
 
 
 def degrade(
-    reason: Annotated[str, typer.Option(help="Why, in one short sentence.")],
-    mode: Annotated[str | None, typer.Option(help="The mode's name, as [[degraded_modes]] has it.")] = None,
-    end: Annotated[bool, typer.Option("--end", help="Go on with everything again.")] = False,
+    reason: Annotated[str, typer.Option(help="Motif, en une phrase.")],
+    mode: Annotated[str | None, typer.Option(help="Nom du mode, tel que dans [[degraded_modes]].")] = None,
+    end: Annotated[bool, typer.Option("--end", help="Mettre fin au mode dégradé.")] = False,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Mode dégradé : go on with less, in a mode that PP has agreed to."""
+    """Mode dégradé : continuer avec moins, dans un mode dont la PP est convenue."""
     if end == (mode is not None):
         stop(WRONG_USAGE, "name a --mode, or --end the one in force")
     from halfgateway.cli.office import configuration_of  # noqa: PLC0415 - a cut does not wait for it

@@ -40,39 +40,41 @@ from ops.errors import OpsError
 RECORDS_TIMEOUT_S = 5.0
 """How long ``check`` waits for the database to tell which reports are due."""
 
-Port = typer.Option(min=0, max=65535, help="0: any free port.")
+Port = typer.Option(min=0, max=65535, help="0 : un port libre quelconque.")
 
 
 def demo(
-    data: Annotated[Path, typer.Option(envvar="HALFGATEWAY_DATA", help="The demo's data folder.")] = Path("demo"),
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    data: Annotated[
+        Path, typer.Option(envvar="HALFGATEWAY_DATA", help="Dossier de données de la démonstration.")
+    ] = Path("demo"),
+    host: Annotated[str, typer.Option(help="Adresse d'écoute.")] = "127.0.0.1",
     http_port: Annotated[int, Port] = 8080,
     https_port: Annotated[int, Port] = 8443,
     rtsp_port: Annotated[int, Port] = 8554,
     rtsps_port: Annotated[int, Port] = 8322,
     as_json: JsonOption = False,
 ) -> None:
-    """The whole product on embedded defaults, with simulated cameras, until Ctrl-C."""
+    """Démonstration : le produit entier, avec des caméras simulées, jusqu'à Ctrl-C."""
     log_to_stderr("warning")
     _run(_demo(data.absolute(), host, DemoPorts(http_port, https_port, rtsp_port, rtsps_port), as_json=as_json))
 
 
 def serve(
-    config: Annotated[Path, typer.Option(envvar="HALFGATEWAY_CONFIG", help="The node's gateway.toml.")],
-    attendants: Annotated[bool, typer.Option(help="Run the notifier and the watchdog beside it.")] = True,
+    config: Annotated[Path, typer.Option(envvar="HALFGATEWAY_CONFIG", help="Le gateway.toml du nœud.")],
+    attendants: Annotated[bool, typer.Option(help="Faire tourner à côté le notifieur et le chien de garde.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """One node: relay and API, until SIGINT or SIGTERM. Says where, once it listens. SIGHUP: reads its file again."""
+    """Nœud : relais et API, jusqu'à SIGINT ou SIGTERM ; dit où il écoute. SIGHUP : relit son fichier."""
     file = _read(config)
     log_to_stderr(file.configuration.log_level)
     _run(_serve(file, attendants=attendants, as_json=as_json))
 
 
 def check(
-    config: Annotated[Path, typer.Option(envvar="HALFGATEWAY_CONFIG", help="The node's gateway.toml.")],
+    config: Annotated[Path, typer.Option(envvar="HALFGATEWAY_CONFIG", help="Le gateway.toml du nœud.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Validate a configuration: exit 0, or 2 with every fault. Orders that near their end are called to mind."""
+    """Vérifier une configuration : code 0, ou 2 avec chaque faute. Rappelle les arrêtés près de leur terme."""
     now = SystemClock().now()
     try:
         configuration = read_configuration(config)

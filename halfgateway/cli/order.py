@@ -20,33 +20,41 @@ _STATES = {
     "not-begun": "à venir",
 }
 
-OrderName = Annotated[str, typer.Argument(metavar="REFERENCE", help="The order's reference.")]
-Why = Annotated[str, typer.Option(help="Why, in one short sentence.")]
-Day = typer.Option(formats=["%Y-%m-%d"], help="A day: 2026-11-21.")
+OrderName = Annotated[str, typer.Argument(metavar="REFERENCE", help="Référence de l'arrêté.")]
+Why = Annotated[str, typer.Option(help="Motif, en une phrase.")]
+Day = typer.Option(formats=["%Y-%m-%d"], help="Jour : 2026-11-21.")
 
-order = typer.Typer(help="Arrêtés préfectoraux: which cameras may be shown to whom.", no_args_is_help=True)
+order = typer.Typer(help="Arrêtés préfectoraux : quelles caméras, et pour qui.", no_args_is_help=True)
 
 
 @order.command("add")
 def add(
     reference: OrderName,
-    recipient: Annotated[list[str], typer.Option(help="A service that may see the images; several times for several.")],
+    recipient: Annotated[
+        list[str], typer.Option(help="Service destinataire des images ; plusieurs fois pour plusieurs.")
+    ],
     signed_on: Annotated[datetime, Day],
     last_day: Annotated[datetime, Day],
-    retention_max: Annotated[int, typer.Option(min=0, max=31, help="Days after which recordings are destroyed.")],
-    camera: Annotated[list[str] | None, typer.Option(help="A camera that it names.")] = None,
-    site: Annotated[list[str] | None, typer.Option(help="A site.")] = None,
-    commune: Annotated[list[str] | None, typer.Option(help="A commune.")] = None,
-    kind: Annotated[OrderType, typer.Option("--type", help="Normal, provisional, or for an event.")] = OrderType.NORMAL,
-    place: Annotated[str, typer.Option(help="The kind of place.")] = "voie publique",
-    live: Annotated[bool, typer.Option(help="Whether live images are allowed.")] = True,
-    recorded: Annotated[bool, typer.Option(help="Whether recordings are allowed.")] = True,
-    retention_min: Annotated[int, typer.Option(min=0, max=31, help="Days for which recordings are kept.")] = 0,
+    retention_max: Annotated[
+        int, typer.Option(min=0, max=31, help="Jours au-delà desquels les enregistrements sont détruits.")
+    ],
+    camera: Annotated[list[str] | None, typer.Option(help="Caméra qu'il nomme.")] = None,
+    site: Annotated[list[str] | None, typer.Option(help="Site.")] = None,
+    commune: Annotated[list[str] | None, typer.Option(help="Commune.")] = None,
+    kind: Annotated[
+        OrderType, typer.Option("--type", help="Normal, provisoire, ou pour une manifestation.")
+    ] = OrderType.NORMAL,
+    place: Annotated[str, typer.Option(help="Nature du lieu.")] = "voie publique",
+    live: Annotated[bool, typer.Option(help="Si le Temps réel est permis.")] = True,
+    recorded: Annotated[bool, typer.Option(help="Si le Temps différé est permis.")] = True,
+    retention_min: Annotated[
+        int, typer.Option(min=0, max=31, help="Jours pendant lesquels les enregistrements sont conservés.")
+    ] = 0,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record an order; it is valid to the end of its last day in Paris."""
+    """Enregistrer un arrêté ; il vaut jusqu'à la fin de son dernier jour, heure de Paris."""
     body = {
         "reference": reference,
         "type": kind,
@@ -66,7 +74,7 @@ def add(
 
 @order.command("list")
 def list_orders(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Every order, newest first, with what is to be seen to."""
+    """Lister les arrêtés, les plus récents d'abord, avec ce qui est à faire."""
     found = ask_all(config, data, "/orders")
     lines = [line for each in found for line in (_line(each), *(f"  ! {warning}" for warning in each["warnings"]))]
     say({"orders": found}, "\n".join(lines) or "Aucun arrêté.", as_json=as_json)
@@ -74,15 +82,15 @@ def list_orders(config: ConfigOption = None, data: DataOption = None, as_json: J
 
 @order.command("import")
 def import_orders(
-    file: Annotated[Path, typer.Argument(help="A CSV file, UTF-8, separated by commas or semicolons.")],
+    file: Annotated[Path, typer.Argument(help="Fichier CSV, UTF-8, séparé par des virgules ou des points-virgules.")],
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record a list of orders: all of it, or nothing with every fault by its line.
+    """Enregistrer une liste d'arrêtés : entière, ou rien, avec chaque faute et sa ligne.
 
-    Columns: reference, type, cameras, sites, communes, place, recipients, live, recorded, retention_min_days,
-    retention_max_days, signed_on, last_day; several values separated by |, live and recorded oui or non.
+    Colonnes : reference, type, cameras, sites, communes, place, recipients, live, recorded, retention_min_days,
+    retention_max_days, signed_on, last_day ; plusieurs valeurs séparées par |, live et recorded oui ou non.
     """
     from halfgateway.cli.order_list import OrderListError, read_orders  # noqa: PLC0415 - the shapes: a second to load
 
@@ -99,7 +107,7 @@ def import_orders(
 def suspend(
     reference: OrderName, reason: Why, config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
-    """Suspend an order: streams of its cameras close."""
+    """Suspendre un arrêté : les Flux de ses caméras prennent fin."""
     _change("suspend", reference, reason, config, data, as_json=as_json)
 
 
@@ -107,7 +115,7 @@ def suspend(
 def resume(
     reference: OrderName, reason: Why, config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
-    """End an order's suspension."""
+    """Mettre fin à la suspension d'un arrêté."""
     _change("resume", reference, reason, config, data, as_json=as_json)
 
 
@@ -115,7 +123,7 @@ def resume(
 def withdraw(
     reference: OrderName, reason: Why, config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
-    """Withdraw an order for good: streams of its cameras close."""
+    """Retirer un arrêté, pour toujours : les Flux de ses caméras prennent fin."""
     _change("withdraw", reference, reason, config, data, as_json=as_json)
 
 

@@ -14,11 +14,13 @@ from halfgateway.recording import recorder_of
 
 
 def recorder(
-    until_eof: Annotated[bool, typer.Option("--until-eof", help="End with standard input, a pipe, too.")] = False,
+    until_eof: Annotated[
+        bool, typer.Option("--until-eof", help="Prendre fin aussi avec l'entrée standard, un tube.")
+    ] = False,
     config: ConfigOption = None,
     data: DataOption = None,
 ) -> None:
-    """Record the cameras that the configuration names, and destroy their footage in time, until SIGTERM."""
+    """Enregistreur : enregistrer les caméras que la configuration nomme, détruire à temps, jusqu'à SIGTERM."""
     configuration, folder = named_node(config, data)
     if configuration.recorder is None:
         stop(WRONG_USAGE, "[recorder] is missing: nothing is to be recorded")

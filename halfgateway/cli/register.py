@@ -33,7 +33,7 @@ def register(
     ends: Annotated[datetime, typer.Option("--to", formats=_DAY, help="Dernier jour, compris : 2026-11-30.")],
     form: Annotated[TableFormat, typer.Option("--format")] = TableFormat.CSV,
     motive: Annotated[
-        str | None, typer.Option(help="Pourquoi les services de la PP sont à montrer ; il est tracé (L19).")
+        str | None, typer.Option(help="Pourquoi les services de la PP sont à montrer ; il est tracé.")
     ] = None,
     recorder_trace: Annotated[
         Path | None,

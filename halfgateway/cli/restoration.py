@@ -24,17 +24,17 @@ NOTHING_DONE = "rien n'a été fait : l'Interconnexion reste interrompue"
 
 
 def restore(
-    incident: Annotated[str, typer.Option(help="The incident that this ends.")],
-    reason: Annotated[str, typer.Option(help="Why, in one short sentence.")],
+    incident: Annotated[str, typer.Option(help="Incident auquel le rétablissement met fin.")],
+    reason: Annotated[str, typer.Option(help="Motif, en une phrase.")],
     motive: Annotated[
-        str | None, typer.Option(help="Why in spite of what the pre-flight finds: kept in the trace.")
+        str | None, typer.Option(help="Motif pour passer outre aux vérifications préalables ; gardé au journal.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask no question; without a terminal none is asked.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ne rien demander ; sans terminal, rien n'est demandé.")] = False,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rétablir l'Interconnexion : show the pre-flight, have it confirmed, restore."""
+    """Rétablir l'Interconnexion : montrer les vérifications préalables, faire confirmer, rétablir."""
     from halfgateway.cli.office import ask, require_node  # noqa: PLC0415 - a cut does not wait for it
 
     require_node(config, data, NO_NODE)

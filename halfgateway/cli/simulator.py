@@ -12,16 +12,16 @@ from halfgateway.simulator.process import run
 
 
 def simulate(
-    cameras: Annotated[int, typer.Option(min=1, max=1000, help="How many cameras.")] = 3,
-    host: Annotated[str, typer.Option(help="Where they listen.")] = "127.0.0.1",
-    rtsp_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 0,
-    onvif_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 0,
+    cameras: Annotated[int, typer.Option(min=1, max=1000, help="Nombre de caméras.")] = 3,
+    host: Annotated[str, typer.Option(help="Adresse d'écoute.")] = "127.0.0.1",
+    rtsp_port: Annotated[int, typer.Option(min=0, max=65535, help="0 : un port libre quelconque.")] = 0,
+    onvif_port: Annotated[int, typer.Option(min=0, max=65535, help="0 : un port libre quelconque.")] = 0,
     footage: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Folder in which the recorder lays segments too.")
+        Path | None, typer.Option(file_okay=False, help="Dossier où l'enregistreur dépose aussi des segments.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Caméras simulées: ONVIF cameras over real RTSP and a recorder of them, until Ctrl-C."""
+    """Caméras simulées, ONVIF et RTSP, et leur enregistreur, jusqu'à Ctrl-C."""
     raise typer.Exit(
         run(
             cameras=cameras,

@@ -45,43 +45,45 @@ from halfgateway.errors import HalfGatewayError
 Result = TypeVar("Result")
 
 trace = typer.Typer(
-    help="Journal des accès: the history, verified, shown, proved, exported, purged.", no_args_is_help=True
+    help="Journal des accès : le vérifier, le lire, en prouver, exporter ou éliminer.", no_args_is_help=True
 )
 
-_SINCE = typer.Option("--since", help="From this instant on (RFC 3339).")
-_UNTIL = typer.Option("--until", help="Before this instant (RFC 3339).")
-_MOTIVE = typer.Option("--motive", help="Why PP's agents are to be seen by name; it is traced (L19).")
+_SINCE = typer.Option("--since", help="À partir de cet instant (RFC 3339).")
+_UNTIL = typer.Option("--until", help="Avant cet instant (RFC 3339).")
+_MOTIVE = typer.Option("--motive", help="Pourquoi les agents de la PP sont à montrer sans masque ; il est tracé.")
 _AGENT, _CAMERA = typer.Option("--agent"), typer.Option("--camera")
 _STREAM, _INCIDENT = typer.Option("--stream"), typer.Option("--incident")
-_KIND = typer.Option("--kind", help="One kind of entry, such as stream.refused.")
+_KIND = typer.Option("--kind", help="Une seule sorte d'entrées, stream.refused par exemple.")
 
 
 @trace.callback()
 def _trace() -> None:
-    """Journal des accès: the history, verified, shown, proved, exported, purged."""
+    """Journal des accès : le vérifier, le lire, en prouver, exporter ou éliminer."""
 
 
 @trace.command()
 def verify(
     path: Annotated[
-        Path | None, typer.Argument(help="A journal's folder or a dossier; the node's own by default.")
+        Path | None, typer.Argument(help="Dossier d'un journal, ou de preuve ; par défaut, le journal du nœud.")
     ] = None,
-    anchor: Annotated[list[Path] | None, typer.Option(help="A checkpoint note that was kept elsewhere.")] = None,
-    key: Annotated[Path | None, typer.Option(help="The log's public keys, got from elsewhere (PEM).")] = None,
-    cosigner: Annotated[list[str] | None, typer.Option(help="A cosigner's C2SP vkey.")] = None,
+    anchor: Annotated[list[Path] | None, typer.Option(help="Point de contrôle gardé ailleurs.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Clés publiques du journal, obtenues d'ailleurs (PEM).")] = None,
+    cosigner: Annotated[
+        list[str] | None, typer.Option(help="Clé de vérification (vkey C2SP) d'un cosignataire.")
+    ] = None,
     tsa: Annotated[
-        list[Path] | None, typer.Option(help="A time-stamping authority's certificate, or its issuer's (PEM).")
+        list[Path] | None, typer.Option(help="Certificat d'une autorité d'horodatage, ou de son émetteur (PEM).")
     ] = None,
     crl: Annotated[
-        list[Path] | None, typer.Option(help="A revocation list of an authority given by --tsa (PEM).")
+        list[Path] | None, typer.Option(help="Liste de révocation d'une autorité donnée par --tsa (PEM).")
     ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every byte of a journal: 0 valid, 3 invalid, 4 diverged, 5 incomplete, 6 valid but unanchored.
+    """Vérifier chaque octet d'un journal : 0 valide, 3 invalide, 4 divergent, 5 incomplet, 6 valide, non ancré.
 
-    The node's own is checked with the cosigners and time-stamping authorities of its configuration, too.
+    Celui du nœud l'est aussi avec les cosignataires et les autorités d'horodatage de sa configuration.
     """
     folder, cosigners, authorities, revocations = path, list(cosigner or ()), list(tsa or ()), list(crl or ())
     if folder is None:
@@ -108,12 +110,10 @@ def verify(
 
 @trace.command()
 def verifier(
-    output: Annotated[Path, typer.Option(help="Where to write it; nothing is overwritten.")] = Path(
-        "halfgateway-verify"
-    ),
+    output: Annotated[Path, typer.Option(help="Fichier à écrire ; rien n'est remplacé.")] = Path("halfgateway-verify"),
     as_json: JsonOption = False,
 ) -> None:
-    """Write the stand-alone verifier: one file, which needs Python and its package cryptography."""
+    """Écrire le vérificateur autonome : un seul fichier, à qui suffisent Python et le paquet cryptography."""
     try:
         with output.open("x", encoding="utf-8") as file:
             file.write(single_file())
@@ -138,7 +138,7 @@ def list_entries(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Entries, newest first, as SYN's auditor sees them; reading them is an entry."""
+    """Lister les entrées, les plus récentes d'abord, comme l'auditeur de SYN les voit ; les lire est une entrée."""
     request = _request(kind, agent, camera, stream, incident, since, until, motive)
 
     async def read(journal: Journal | BesideNode) -> list[Entry]:
@@ -152,10 +152,10 @@ def list_entries(
 
 @trace.command()
 def export(
-    output: Annotated[Path, typer.Option(help="The file, or for --inspection the folder or .zip, to write.")],
+    output: Annotated[Path, typer.Option(help="Fichier à écrire ; pour --inspection, dossier ou .zip.")],
     form: Annotated[TableFormat, typer.Option("--format")] = TableFormat.CSV,
     inspection: Annotated[
-        bool, typer.Option("--inspection", help="The inspection dossier: journal, verifier, extract.")
+        bool, typer.Option("--inspection", help="Dossier de contrôle : journal, vérificateur, extrait.")
     ] = False,
     kind: Annotated[Kind | None, _KIND] = None,
     agent: Annotated[str | None, _AGENT] = None,
@@ -169,7 +169,7 @@ def export(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Export entries with their checkpoint and proofs; exporting is an entry. --inspection takes a motive (L21)."""
+    """Exporter des entrées, avec point de contrôle et preuves ; c'est une entrée. --inspection veut un motif."""
     if inspection and motive is None:
         stop(WRONG_USAGE, "--inspection : indiquez --motive, la référence de la demande de contrôle")
     if output.exists():
@@ -194,21 +194,23 @@ def export(
 
 @trace.command()
 def prove(
-    node: Annotated[str, typer.Argument(help="The node whose journal has the entry.")],
-    n: Annotated[int, typer.Argument(min=0, help="The entry's number.")],
-    output: Annotated[Path, typer.Option(help="The dossier: a new folder, or a .zip.")],
+    node: Annotated[str, typer.Argument(help="Nœud dont le journal contient l'entrée.")],
+    n: Annotated[int, typer.Argument(min=0, help="Numéro de l'entrée.")],
+    output: Annotated[Path, typer.Option(help="Le dossier : un dossier neuf, ou un .zip.")],
     at: Annotated[
-        int | None, typer.Option(help="The size of the checkpoint to prove it in; the latest by default.")
+        int | None, typer.Option(help="Taille du point de contrôle qui la prouve ; le dernier par défaut.")
     ] = None,
-    since_size: Annotated[int | None, typer.Option("--from", help="An earlier checkpoint's size, tied to it.")] = None,
+    since_size: Annotated[
+        int | None, typer.Option("--from", help="Taille d'un point de contrôle antérieur, relié au premier.")
+    ] = None,
     motive: Annotated[
-        str | None, typer.Option(help="Why the entry is disclosed; without it, only that it exists.")
+        str | None, typer.Option(help="Pourquoi l'entrée est montrée ; sans motif, seule son existence est prouvée.")
     ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the dossier that proves one entry: opening, proofs, keys, verifier, how to read it; it is an entry."""
+    """Faire le dossier qui prouve une entrée : preuves, clés, vérificateur, mode d'emploi ; c'est une entrée."""
     if output.exists():
         stop(REFUSED, f"{output} existe déjà")
 
@@ -228,15 +230,15 @@ def prove(
 
 @trace.command()
 def purge(
-    older_than: Annotated[int, typer.Option(help="Days.", min=1)],
-    visa: Annotated[str, typer.Option(help="The reference of the archives' visa.")],
+    older_than: Annotated[int, typer.Option(help="Âge, en jours.", min=1)],
+    visa: Annotated[str, typer.Option(help="Référence du visa du service d'archives.")],
     retention_class: Annotated[RetentionClass, typer.Option("--class")] = RetentionClass.ACCESS,
-    output: Annotated[Path, typer.Option(help="A folder for the elimination record.")] = Path(),
+    output: Annotated[Path, typer.Option(help="Dossier où écrire le bordereau d'élimination.")] = Path(),
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Eliminate payloads of a class past their time; writes the elimination record as JSON, CSV and PDF (L17)."""
+    """Éliminer ce qui d'une classe a passé sa durée ; écrit le bordereau d'élimination (JSON, CSV, PDF)."""
 
     async def erase(journal: Journal | BesideNode) -> Elimination | None:
         if isinstance(journal, BesideNode):

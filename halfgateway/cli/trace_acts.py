@@ -44,24 +44,26 @@ from halfgateway.opening import open_trace_as_it_is, trace_gap
 
 
 def statement(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Print the heads of every node's trace as a text to keep, as the daily mail has it; reading it is an entry."""
+    """Écrire les points de contrôle des nœuds, à garder ailleurs, comme le courriel quotidien ; c'est une entrée."""
     document = office.ask(config, data, "GET", "/trace/statement")
     say(document, document["text"], as_json=as_json)
 
 
 def rotate_key(
-    reason: Annotated[str, typer.Option("--reason", help="Why; it is traced.")],
+    reason: Annotated[str, typer.Option("--reason", help="Motif ; il est tracé.")],
     from_label: Annotated[
         str | None,
-        typer.Option("--from-label", help="The present key's label in the token; [trace.pkcs11] names the next."),
+        typer.Option(
+            "--from-label", help="Étiquette de la clé actuelle dans le jeton ; [trace.pkcs11] nomme la suivante."
+        ),
     ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hand the trace over to a new signing key, for which the present one signs.
+    """Transmettre le journal à une nouvelle clé de signature, pour laquelle l'actuelle signe.
 
-    The new key is a new file; or, with the node stopped, the one that [trace.pkcs11] names.
+    La nouvelle clé est un fichier neuf ; ou, nœud arrêté, celle que [trace.pkcs11] nomme.
     """
     if writer_lives(node_folder(config, data).trace):
         told = office.ask(config, data, "POST", "/trace/keys", {"reason": reason})
@@ -106,17 +108,17 @@ def _both_keys(keys: NodeKeys, place: TokenPlace | None, from_label: str | None)
 
 
 def continue_trace(
-    reason: Annotated[str, typer.Option("--reason", help="What happened, and who decided; it is traced.")],
+    reason: Annotated[str, typer.Option("--reason", help="Ce qui s'est passé, et qui a décidé ; il est tracé.")],
     known: Annotated[
-        list[Path] | None, typer.Option(help="A checkpoint note that somebody else kept of this journal.")
+        list[Path] | None, typer.Option(help="Point de contrôle de ce journal, gardé par un tiers.")
     ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Have a journal that lacks entries which others have seen go on, with an entry that names what is lost (T12).
+    """Reprendre un journal où manquent des entrées que d'autres ont vues, par une entrée qui dit ce qui est perdu.
 
-    From then on no verification calls it whole: it is incomplete (5), and says why.
+    Dès lors aucune vérification ne le dit entier : il est incomplet (5), et dit pourquoi.
     """
     if writer_lives(node_folder(config, data).trace):
         stop(REFUSED, "le nœud est en marche : son journal n'attend pas de décision")
@@ -166,20 +168,20 @@ async def _continue(config: Path | None, data: Path | None, reason: str, known: 
 
 
 def cosign(
-    url: Annotated[str, typer.Option(help="The half-gateway's address, https://HOST:PORT.")],
-    account: Annotated[str, typer.Option("--id", help="The machine account.")],
-    password_file: Annotated[Path, typer.Option(help="Its secret, the one line of a file.")],
-    name: Annotated[str, typer.Option(help="The cosigner's name, such as pp.example/half-gateway.")],
-    cosigning_key: Annotated[Path, typer.Option(help="The cosigner's Ed25519 key (PEM).")],
-    node: Annotated[str, typer.Option(help="The node whose journal it is.")],
-    log_key: Annotated[Path, typer.Option(help="The journal's public keys, got from elsewhere (PEM).")],
-    memory: Annotated[Path, typer.Option(help="Where the last checkpoint that was cosigned is remembered.")],
-    certificate: Annotated[Path | None, typer.Option(help="The machine's client certificate (PEM).")] = None,
-    key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
-    ca: Annotated[Path | None, typer.Option(help="The authority of the half-gateway's certificate (PEM).")] = None,
+    url: Annotated[str, typer.Option(help="Adresse de la Demi-Passerelle, https://HÔTE:PORT.")],
+    account: Annotated[str, typer.Option("--id", help="Compte de service.")],
+    password_file: Annotated[Path, typer.Option(help="Son secret, seule ligne d'un fichier.")],
+    name: Annotated[str, typer.Option(help="Nom du cosignataire, pp.example/half-gateway par exemple.")],
+    cosigning_key: Annotated[Path, typer.Option(help="Clé Ed25519 du cosignataire (PEM).")],
+    node: Annotated[str, typer.Option(help="Nœud dont c'est le journal.")],
+    log_key: Annotated[Path, typer.Option(help="Clés publiques du journal, obtenues d'ailleurs (PEM).")],
+    memory: Annotated[Path, typer.Option(help="Fichier où est retenu le dernier point de contrôle cosigné.")],
+    certificate: Annotated[Path | None, typer.Option(help="Certificat client du compte de service (PEM).")] = None,
+    key: Annotated[Path | None, typer.Option(help="Sa clé privée (PEM).")] = None,
+    ca: Annotated[Path | None, typer.Option(help="Autorité du certificat de la Demi-Passerelle (PEM).")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Cosign the head of another half-gateway's trace, if it extends the last one that was cosigned: else exit 4."""
+    """Cosigner le point de contrôle d'une autre Demi-Passerelle, s'il prolonge le dernier cosigné ; sinon code 4."""
     try:
         login = Login(url, account, password_file.read_text(encoding="utf-8").strip(), certificate, key, ca)
         witness = Witness(
