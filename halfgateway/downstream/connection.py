@@ -18,7 +18,7 @@ from halfgateway.downstream.session import RtspSession, Silent
 from halfgateway.errors import Refusal, RemoteProtocolError
 from halfgateway.net import sockets
 from halfgateway.net.balanced import BALANCED
-from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, Role
+from halfgateway.protocol.connection import NEED_DATA, Connection, Role
 from halfgateway.protocol.headers import Headers
 from halfgateway.protocol.interleaved import InterleavedBatch, frame
 from halfgateway.protocol.messages import Request, Response, response, serialise
@@ -137,7 +137,7 @@ class RtspConnection(asyncio.Protocol):
     def _read(self, data: bytes) -> None:
         try:
             self._framing.receive_data(data)
-            while (event := self._framing.next_event()) is not NEED_DATA and event is not CLOSED:
+            while (event := self._framing.next_event()) is not NEED_DATA:
                 self.last_heard_s = self.now()
                 if isinstance(event, Request):
                     self._requests.append(event)

@@ -122,7 +122,6 @@ class EmbeddedValkey:
         self._start_limit_s = start_limit_s
         self._stop_limit_s = stop_limit_s
         self._process: ServerProcess | None = None
-        self._adopted = False
         self._socket: Path | None = None
         self._lock_fd: int | None = None
         self._changing = asyncio.Lock()
@@ -131,11 +130,6 @@ class EmbeddedValkey:
     def pid(self) -> int | None:
         """The server's process id while it runs."""
         return self._process.pid if self._process is not None and self._process.running() else None
-
-    @property
-    def adopted(self) -> bool:
-        """Whether the server was found running, left behind by a node that was killed."""
-        return self._adopted
 
     async def start(self) -> str:
         """Start the server, or take over the one left running; return its socket's path once it answers.
@@ -180,7 +174,6 @@ class EmbeddedValkey:
         self._lock()
         socket = self._socket = self._socket_path()
         self._process = await self._take_over(socket)
-        self._adopted = self._process is not None
         if self._process is None:
             try:
                 await self._launch(socket)

@@ -71,11 +71,9 @@ class Pause(enum.Enum):
     """What ``next_event`` answers when there is no event."""
 
     NEED_DATA = "need data"
-    CLOSED = "closed"
 
 
 NEED_DATA: Final = Pause.NEED_DATA
-CLOSED: Final = Pause.CLOSED
 
 
 Event: TypeAlias = Request | Response | InterleavedBatch
@@ -100,7 +98,6 @@ class Connection:
         self._body_bytes = 0
         self._searched = 0
         self._starved = True
-        self._ended = False
         self._failure: tuple[str, int] | None = None
         self._failed_cseq: str | None = None
         self._lost = False
@@ -113,10 +110,8 @@ class Connection:
         """Take bytes of the remote; ``data`` may be reused by the caller afterwards.
 
         Raises:
-            LocalProtocolError: called after ``receive_eof``, or without taking the events.
+            LocalProtocolError: called again without taking the events.
         """
-        if self._ended:
-            raise LocalProtocolError("data after the end")
         if self._failure is not None:
             return
         if not self._starved and len(self._buffer) + len(data) > MAX_WAITING_BYTES:
@@ -126,17 +121,13 @@ class Connection:
         if taken < len(data):
             self._buffer += memoryview(data)[taken:]
 
-    def receive_eof(self) -> None:
-        """The remote sends no more. What is incomplete then is dropped: there is nobody to answer."""
-        self._ended = True
-
     @property
     def failed_cseq(self) -> str | None:
         """The ``CSeq`` of the message that was refused, where it had one: the server's last answer carries it."""
         return self._failed_cseq
 
     def next_event(self) -> Event | Pause:
-        """The next event, ``NEED_DATA``, or ``CLOSED`` after the last one.
+        """The next event, or ``NEED_DATA``.
 
         Raises:
             RemoteProtocolError: its ``status`` is the answer that a server gives before it closes.
@@ -156,7 +147,7 @@ class Connection:
         if event is not None:
             return event
         self._starved = True
-        return CLOSED if self._ended else NEED_DATA
+        return NEED_DATA
 
     def _take_frames(self, data: Bytes) -> int:
         """Turn frames straight from the caller's bytes into the next event; answers how many bytes it took.

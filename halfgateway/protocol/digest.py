@@ -230,12 +230,6 @@ class DigestVerifier:
         return Secrets(md5=value, sha256=value + value)
 
 
-def username_of(authorization: str) -> str | None:
-    """The user name that a Digest ``Authorization`` claims, unproven; None where it cannot be read."""
-    claim = _claim(authorization)
-    return claim.username if claim else None
-
-
 @dataclass(frozen=True, slots=True)
 class _Claim:
     username: str

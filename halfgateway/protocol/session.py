@@ -8,8 +8,6 @@ from typing import Final
 
 from halfgateway.errors import RemoteProtocolError
 
-#: Seconds that a session lives where the server names no timeout.
-DEFAULT_TIMEOUT_S: Final = 60
 #: Characters of a session id. Servers use 8 to 64; a longer one is refused, as it is sent back each time.
 MAX_SESSION_ID_CHARACTERS: Final = 256
 

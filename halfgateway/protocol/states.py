@@ -1,6 +1,6 @@
-"""The states of an RTSP session, as two tables (RFC 2326 appendix A).
+"""The states of an RTSP session, as a table (RFC 2326 appendix A).
 
-How to read them:
+How to read it:
 
 1. A row is a state, a column a method; the cell is the state after the method has **succeeded** (a 2xx answer).
    A method that failed changes nothing.
@@ -17,19 +17,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from halfgateway.errors import LocalProtocolError, RemoteProtocolError
+from halfgateway.errors import RemoteProtocolError
 
 
 class ServerState(enum.Enum):
     """The server's view of a session (appendix A.2, without recording)."""
-
-    INIT = "init"
-    READY = "ready"
-    PLAYING = "playing"
-
-
-class ClientState(enum.Enum):
-    """The client's view of a session (appendix A.1, without recording)."""
 
     INIT = "init"
     READY = "ready"
@@ -61,14 +53,6 @@ SERVER_TABLE: Final[Mapping[ServerState, Mapping[str, ServerState]]] = MappingPr
             "PAUSE": _S.READY,
             "TEARDOWN": _S.INIT,
         },
-    }
-)
-
-_C = ClientState
-CLIENT_TABLE: Final[Mapping[ClientState, Mapping[str, ClientState]]] = MappingProxyType(
-    {
-        ClientState[state.name]: {method: ClientState[after.name] for method, after in row.items()}
-        for state, row in SERVER_TABLE.items()
     }
 )
 
@@ -104,17 +88,3 @@ def next_server_state(state: ServerState, method: str) -> ServerState:
     if after is None:
         raise RemoteProtocolError(f"{method} is not valid in state {state.value}", status=455)
     return after
-
-
-def next_client_state(state: ClientState, method: str, status: int) -> ClientState:
-    """The state after an answer: 2xx as the table says, 3xx back to ``INIT``, anything else unchanged (A.1).
-
-    Raises:
-        LocalProtocolError: we should not have sent ``method`` in this state.
-    """
-    after = CLIENT_TABLE[state].get(method)
-    if after is None:
-        raise LocalProtocolError(f"{method} is not valid in state {state.value}")
-    if 200 <= status < 300:
-        return after
-    return ClientState.INIT if 300 <= status < 400 else state

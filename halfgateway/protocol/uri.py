@@ -45,7 +45,7 @@ class RtspUri:
 
     @classmethod
     def parse(cls, text: str) -> RtspUri:
-        """Read an absolute URL; its user information is dropped, see ``credentials_of``.
+        """Read an absolute URL; its user information is dropped.
 
         Raises:
             RemoteProtocolError: not an absolute RTSP URL, too long (414), or a host with a zone id.
@@ -107,19 +107,6 @@ class RtspUri:
     def __str__(self) -> str:
         port = "" if self.explicit_port is None else f":{self.explicit_port}"
         return f"{self.scheme}://{self.host}{port}{self.path_and_query}"
-
-
-def credentials_of(text: str) -> tuple[str, str] | None:
-    """The percent-decoded user name and password of a URL, or None where it has no user information.
-
-    Raises:
-        RemoteProtocolError: as ``RtspUri.parse``.
-    """
-    user_information, at, _ = _split(text)[1].rpartition("@")
-    if not at:
-        return None
-    username, _, password = user_information.partition(":")
-    return unquote(username), unquote(password)
 
 
 def join(base: RtspUri, control: str) -> RtspUri:

@@ -77,7 +77,6 @@ class Source:
         self.state = SourceState.CONNECTING
         self.cause: Refusal | None = None
         self.interrupted_at_s: float | None = now()
-        self.received_bytes = 0
         self.received_packets = 0
         self._now = now
         self._keyframe_wanted = keyframe_wanted
@@ -183,7 +182,6 @@ class Source:
         chunk = self._continuity.apply(chunk, now)
         if not chunk.data:
             return
-        self.received_bytes += len(chunk.data)
         self.received_packets += chunk.packets
         chunk.keyframe = self._first_keyframe(self._finder, self._gop, chunk)
         chunk = self._reports.apply(chunk, self._continuity.ssrc, now)

@@ -7,7 +7,7 @@ several names.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -84,29 +84,6 @@ class SegmentWriter:
         except OSError:
             return False
         return True
-
-
-def write_segments(
-    folder: Path, recording: Recording, start: datetime, end: datetime, *, segment_s: int = SEGMENT_S
-) -> list[Path]:
-    """Write the segments of a recording between two instants; see :class:`SegmentWriter`."""
-    return SegmentWriter(folder, segment_s=segment_s).write(recording, start, end)
-
-
-def write_sparsely(
-    folder: Path,
-    recordings: Sequence[Recording],
-    start: datetime,
-    end: datetime,
-    *,
-    every: timedelta,
-    lasts: timedelta,
-) -> None:
-    """Write a short passage of all of these recordings every so often between two instants."""
-    writer = SegmentWriter(folder)
-    for begins, ends in passages(start, end, every=every, lasts=lasts):
-        for recording in recordings:
-            writer.write(recording, begins, ends)
 
 
 def passages(

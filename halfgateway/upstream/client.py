@@ -14,7 +14,7 @@ from halfgateway.errors import RemoteProtocolError
 from halfgateway.net.coalescing import Coalescing, Reading
 from halfgateway.net.sockets import tune_upstream
 from halfgateway.protocol import digest
-from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, Role
+from halfgateway.protocol.connection import NEED_DATA, Connection, Role
 from halfgateway.protocol.headers import Headers
 from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.protocol.messages import Request, Response, serialise
@@ -183,7 +183,7 @@ class CameraClient(asyncio.Protocol):
         more_to_come = False
         try:
             self._connection.receive_data(data)
-            while (event := self._connection.next_event()) is not NEED_DATA and event is not CLOSED:
+            while (event := self._connection.next_event()) is not NEED_DATA:
                 if isinstance(event, InterleavedBatch):
                     more_to_come = self._on_media(event)
                 else:

@@ -176,12 +176,6 @@ class Incident:
         first = (notice.submitted_at for notice in self.notices if notice.tells in TELL_OF_THE_STOP)
         return min((instant for instant in first if instant is not None), default=None)
 
-    @property
-    def recovery_told_at(self) -> datetime | None:
-        """When a server first took a notice that tells of the recovery."""
-        told = (notice.submitted_at for notice in self.notices if notice.tells in TELL_OF_THE_RECOVERY)
-        return min((instant for instant in told if instant is not None), default=None)
-
     def notice(self, notice_id: str) -> Notice:
         """Return one notice. Raises KeyError."""
         for notice in self.notices:

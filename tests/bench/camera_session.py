@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from halfgateway.errors import RemoteProtocolError
-from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, Role
+from halfgateway.protocol.connection import NEED_DATA, Connection, Role
 from halfgateway.protocol.headers import Headers
 from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.protocol.messages import Request, Response, response, serialise
@@ -62,7 +62,7 @@ class CameraSession:
                 self.ended = True
                 return
             self._parser.receive_data(data)
-            while (event := self._parser.next_event()) is not NEED_DATA and event is not CLOSED:
+            while (event := self._parser.next_event()) is not NEED_DATA:
                 if isinstance(event, Request):
                     answer = self._answer(event)
                     answer.headers.set("CSeq", event.headers.get("CSeq") or "0")

@@ -33,7 +33,7 @@ from halfgateway.simulator.film import clean_at, frame_at, instant_of
 from halfgateway.simulator.recorder import SimulatedRecorder
 from halfgateway.simulator.recordings import Kind as RecordingKind
 from halfgateway.simulator.recordings import Recording, stretches
-from halfgateway.simulator.segments import write_segments
+from halfgateway.simulator.segments import SegmentWriter
 from tests.e2e.conftest import Gateway, credentials_of, open_gateway
 from tests.e2e.export_terms import agreed_exports
 from tests.raw_player import Credentials, RawPlayer
@@ -67,7 +67,7 @@ class Recorded:
     def film(self, around: datetime, until: datetime | None = None) -> None:
         """Have the folder hold what there is around an instant; the other recorders hold all of it anyhow."""
         end = min(until or around + AROUND, datetime.now(UTC))
-        write_segments(self.footage, self.recording("segments"), around - AROUND, end)
+        SegmentWriter(self.footage).write(self.recording("segments"), around - AROUND, end)
 
     def player(self, credentials: Credentials | None = None, *, receive_buffer_bytes: int | None = None) -> RawPlayer:
         player = self.gateway.player(credentials or self.gateway.machine)

@@ -18,7 +18,7 @@ from halfgateway.protocol.ranges import clock_text
 from halfgateway.protocol.rtp import RtpView
 from halfgateway.simulator.film import GROUP, GROUP_S, PICTURE, clean_at, frame_at, instant_of
 from halfgateway.simulator.recordings import GAPS
-from halfgateway.simulator.segments import write_segments
+from halfgateway.simulator.segments import SegmentWriter
 from tests.e2e.conftest import STEADY
 from tests.e2e.recorders import KINDS, Recorded, edge, open_recorded
 from tests.e2e.replaying import (
@@ -335,7 +335,7 @@ async def filming(recorded: Recorded) -> AsyncIterator[None]:
 
     def lay() -> None:
         filmed = instant_of(clean_at(frame_at(datetime.now(UTC))))
-        write_segments(recorded.footage, recorded.recording("segments"), began, filmed, segment_s=GROUP_S)
+        SegmentWriter(recorded.footage, segment_s=GROUP_S).write(recorded.recording("segments"), began, filmed)
 
     async def lay_on() -> None:
         while True:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from halfgateway.errors import LocalProtocolError, RemoteProtocolError
-from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, Role
+from halfgateway.protocol.connection import NEED_DATA, Connection, Role
 from halfgateway.protocol.digest import Challenge, authorise, parse_challenges
 from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.protocol.messages import Request, Response
@@ -193,7 +193,7 @@ class _Conversation:
         try:
             while data := await reader.read(CHUNK_BYTES):
                 self._heard.receive_data(self._without_http(data))
-                while (event := self._heard.next_event()) is not NEED_DATA and event is not CLOSED:
+                while (event := self._heard.next_event()) is not NEED_DATA:
                     self._take(event)
         except RemoteProtocolError as error:
             self._fuzzer.faults.append(f"conversation {self._number}: the gateway's answer is no RTSP: {error}")

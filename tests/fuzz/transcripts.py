@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, Role
+from halfgateway.protocol.connection import NEED_DATA, Connection, Role
 from halfgateway.protocol.interleaved import InterleavedBatch
 from halfgateway.protocol.messages import Request
 from tests.protocol.feeding import corpus
@@ -70,7 +70,7 @@ def _items(data: bytes, url: str) -> list[Item]:
     connection = Connection(Role.SERVER)
     connection.receive_data(data)
     items: list[Item] = []
-    while (event := connection.next_event()) is not NEED_DATA and event is not CLOSED:
+    while (event := connection.next_event()) is not NEED_DATA:
         if isinstance(event, InterleavedBatch):
             items.append(event.data)
         elif isinstance(event, Request):

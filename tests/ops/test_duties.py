@@ -136,7 +136,7 @@ def test_restored_before_the_first_left_is_one_mail_with_both_facts() -> None:
         ground=Ground.CRITICAL_INCIDENT,
     )
     assert next_duty(replaced, RULES, after(hours=3)) is None
-    assert replaced.informed_at == replaced.recovery_told_at == after(hours=2)
+    assert replaced.informed_at == after(hours=2)
 
 
 def test_a_stop_before_the_recovery_held_is_the_same_incident() -> None:

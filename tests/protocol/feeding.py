@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from halfgateway.errors import RemoteProtocolError
-from halfgateway.protocol.connection import CLOSED, NEED_DATA, Connection, Role
+from halfgateway.protocol.connection import NEED_DATA, Connection, Role
 from halfgateway.protocol.interleaved import FRAME_HEADER_BYTES, InterleavedBatch
 from halfgateway.protocol.messages import Request, Response
 
@@ -37,16 +37,14 @@ def role_of(name: str) -> Role:
 
 
 def hear(chunks: Iterable[bytes | memoryview], role: Role, *, lenient_resync: bool = False) -> Heard:
-    """Feed the chunks, then the end; every batch is checked for what its docstring promises."""
+    """Feed the chunks; every batch is checked for what its docstring promises."""
     connection = Connection(role, lenient_resync=lenient_resync)
     heard = Heard()
     try:
         for chunk in chunks:
             connection.receive_data(chunk)
             _take(connection, heard)
-        connection.receive_eof()
-        _take(connection, heard)
-        assert connection.next_event() is CLOSED
+        assert connection.next_event() is NEED_DATA
     except RemoteProtocolError as error:
         heard.status = error.status
     return heard
@@ -59,7 +57,7 @@ def bytewise(data: bytes) -> list[bytes]:
 def _take(connection: Connection, heard: Heard) -> None:
     while True:
         event = connection.next_event()
-        if event is NEED_DATA or event is CLOSED:
+        if event is NEED_DATA:
             return
         if isinstance(event, InterleavedBatch):
             heard.items.extend(_frames(event))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from halfgateway.errors import LocalProtocolError, RemoteProtocolError
-from halfgateway.protocol.connection import CLOSED, MAX_WAITING_BYTES, NEED_DATA, Connection, Role
+from halfgateway.protocol.connection import MAX_WAITING_BYTES, NEED_DATA, Connection, Role
 from halfgateway.protocol.headers import Headers
 from halfgateway.protocol.interleaved import frame
 from halfgateway.protocol.messages import Request, Response
@@ -177,17 +177,6 @@ def test_an_error_stays() -> None:
     with pytest.raises(RemoteProtocolError):
         connection.next_event()
     assert connection.failed_cseq == "41"
-
-
-def test_the_end_closes_after_the_last_event() -> None:
-    connection = Connection(Role.SERVER)
-    connection.receive_data(OPTIONS + b"$\x00\x00\x09half")
-    connection.receive_eof()
-    assert isinstance(connection.next_event(), Request)
-    assert connection.next_event() is CLOSED
-    assert connection.next_event() is CLOSED
-    with pytest.raises(LocalProtocolError):
-        connection.receive_data(OPTIONS)
 
 
 def test_a_caller_that_feeds_without_taking_is_told_so() -> None:

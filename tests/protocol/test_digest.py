@@ -23,7 +23,6 @@ from halfgateway.protocol.digest import (
     best,
     ha1,
     parse_challenges,
-    username_of,
 )
 from halfgateway.protocol.messages import Request
 from halfgateway.protocol.uri import same_resource
@@ -163,7 +162,6 @@ def test_basic_and_quotes_in_a_user_name() -> None:
     (challenge,) = parse_challenges(['Digest realm="r", nonce="n"'])
     value = authorise(challenge, 'a"\\b', "p", "GET", "/", nonce_count=1, cnonce="c")
     assert 'username="a\\"\\\\b"' in value
-    assert username_of(value) == 'a"\\b'
 
 
 @pytest.mark.parametrize(

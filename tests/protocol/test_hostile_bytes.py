@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from halfgateway.errors import RemoteProtocolError
 from halfgateway.protocol.codec import Codec
 from halfgateway.protocol.connection import NEED_DATA, Connection, Role
-from halfgateway.protocol.digest import DigestVerifier, authorise, best, parse_challenges, username_of
+from halfgateway.protocol.digest import DigestVerifier, authorise, best, parse_challenges
 from halfgateway.protocol.headers import Headers
 from halfgateway.protocol.interleaved import frame
 from halfgateway.protocol.keyframe import KeyframeFinder
@@ -31,7 +31,7 @@ from halfgateway.protocol.sdp import parse
 from halfgateway.protocol.session import Session
 from halfgateway.protocol.states import ServerState, next_server_state
 from halfgateway.protocol.transport import parse_transports
-from halfgateway.protocol.uri import RtspUri, credentials_of, join, redacted, same_resource
+from halfgateway.protocol.uri import RtspUri, join, redacted, same_resource
 from tests.protocol.feeding import Item, corpus, hear, role_of
 
 MUTATIONS = 30_000
@@ -76,8 +76,8 @@ def read_message(message: Request | Response) -> None:
         "Session": Session.parse,
         "Range": parse_range,
         "RTP-Info": parse_rtp_info,
-        "Authorization": lambda value: VERIFIER.verify(value, "PLAY", 0.0, lambda _: None) and username_of(value),
-        "Content-Base": credentials_of,
+        "Authorization": lambda value: VERIFIER.verify(value, "PLAY", 0.0, lambda _: None),
+        "Content-Base": RtspUri.parse,
     }
     for name, reader in readers.items():
         for value in message.headers.get_all(name):

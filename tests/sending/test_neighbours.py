@@ -82,7 +82,7 @@ async def test_one_sends_and_when_it_is_dead_the_other_does(nodes: Nodes, tmp_pa
         assert ids_of(server.taken) == ["<i1.cut-1@syn.example>", "<i1.restored-1@syn.example>"]
         await rounds(clock, 30 * MINUTE, a)  # and comes back
         assert len(server.taken) == 2
-        assert a.incident().recovery_told_at is not None
+        assert a.incident().notice("restored-1").submitted_at is not None
 
 
 class Down:
