@@ -162,7 +162,7 @@ class RecordedSeat(Place):
         return _YEAR_1900 if max(counted) >= _UNIX_SINCE_1900_S else self._recording.presentation.begin
 
     def _allowed(self, options: PlayOptions) -> PlayOptions:
-        """As it may be played: more than a picture's pace is a right of its own (S14), but for five keyframes a second."""
+        """As it may be played: beyond a picture's pace is a right of its own (S14), but for five keyframes a second."""
         bulk = self._admission.allows_bulk(self._stream.request)
         if options.scale < 0 and not self._recording.footage.reverses:
             raise NotInReverse("Cet enregistreur ne lit pas en arrière.")
