@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from auth.policy import french
+from camera_registry import french
 from camera_registry.paris import day_of
 from ops.annexes import AnnexVersion
 from ops.announcements import Announcement
@@ -42,7 +42,7 @@ def window_planned(window: MaintenanceWindow) -> Announcement:
         id=f"window-{window.number}-planned",
         made_at=window.announced_at,
         to=_BOTH,
-        subject=f"{_SUBJECT} Interruption programmée n° {window.number} le {french.instant(window.starts_at)}",
+        subject=f"{_SUBJECT} Interruption programmée n° {window.number} le {french.moment(window.starts_at)}",
         text=(
             "Seine-et-Yvelines Numérique vous informe d'une interruption programmée de l'Interconnexion, du "
             f"{_instant(window.starts_at)} au {_instant(window.ends_at)}.\n\n"
@@ -159,7 +159,7 @@ def _opening(party: Party) -> str:
 
 
 def _instant(at: datetime) -> str:
-    return f"{french.instant(at)} (heure de Paris)"
+    return french.moment_in_paris(at)
 
 
 def _day(day: date) -> str:

@@ -12,6 +12,7 @@ from auth.policy import french
 from auth.policy.case import About, Case, Condition
 from auth.principals import Attribution, Role
 from auth.rights import Action, BlockKind
+from camera_registry.french import day, moment
 from camera_registry.orders import Order
 
 WATCHING_ROLES = frozenset({Role.OPERATOR, Role.MACHINE})
@@ -409,7 +410,7 @@ CONDITIONS: tuple[Condition, ...] = (
         "camera-not-authorised",
         "L06, CSI L252-4",
         lambda case: case.order is not None and (case.order.withdrawn_at is None or case.now < case.order.withdrawn_at),
-        _not_exposed(lambda order: f"a été abrogé le {french.instant(order.withdrawn_at or order.expires_at)}"),
+        _not_exposed(lambda order: f"a été abrogé le {moment(order.withdrawn_at or order.expires_at)}"),
     ),
     Condition(
         About.ORDER,
@@ -418,7 +419,7 @@ CONDITIONS: tuple[Condition, ...] = (
         "camera-not-authorised",
         "L06",
         lambda case: case.order is not None and case.order.begins_at <= case.now,
-        _not_exposed(lambda order: f"ne prend effet que le {french.day(order.signed_on)}"),
+        _not_exposed(lambda order: f"ne prend effet que le {day(order.signed_on)}"),
     ),
     Condition(
         About.ORDER,
@@ -427,7 +428,7 @@ CONDITIONS: tuple[Condition, ...] = (
         "camera-not-authorised",
         "L06, CSI L252-4",
         lambda case: case.order is not None and case.now < case.order.expires_at,
-        _not_exposed(lambda order: f"a expiré le {french.day(order.last_day)}"),
+        _not_exposed(lambda order: f"a expiré le {day(order.last_day)}"),
     ),
     Condition(
         About.ORDER,
@@ -436,9 +437,7 @@ CONDITIONS: tuple[Condition, ...] = (
         "order-suspended",
         "L06",
         lambda case: case.order is not None and case.order.suspended_since is None,
-        _not_exposed(
-            lambda order: f"est suspendu depuis le {french.instant(order.suspended_since or order.begins_at)}"
-        ),
+        _not_exposed(lambda order: f"est suspendu depuis le {moment(order.suspended_since or order.begins_at)}"),
     ),
     Condition(
         About.ORDER,

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 
+from camera_registry.french import day, moment
 from camera_registry.orders import Order
-from camera_registry.paris import PARIS
-
-_MONTHS = (
-    *("janvier", "février", "mars", "avril", "mai", "juin"),
-    *("juillet", "août", "septembre", "octobre", "novembre", "décembre"),
-)
 
 _LAW = "articles L. 252-1 et L. 252-4 du code de la sécurité intérieure ; article 1 et annexe 8 de la convention"
-
-
-def day(day: date) -> str:
-    """Write a day, for example ``21 novembre 2026``."""
-    return f"{'1er' if day.day == 1 else day.day} {_MONTHS[day.month - 1]} {day.year}"
-
-
-def instant(at: datetime) -> str:
-    """Write an instant in Paris time, for example ``21 novembre 2026 à 03 h 12``."""
-    wall = at.astimezone(PARIS)
-    return f"{day(wall.date())} à {wall:%H h %M}"
 
 
 def not_exposed(camera: str, order: Order | None, because: str, number: str) -> str:
@@ -44,8 +28,8 @@ def too_old(start: datetime, accessible_from: datetime, number: str) -> str:
     """The period begins before what may be reached."""
     return (
         "Période non accessible. Les Flux en Temps différé sont accessibles pendant dix jours "
-        f"(article 6 de la convention). La période demandée débute le {instant(start)} ; "
-        f"les images de cette caméra sont accessibles à compter du {instant(accessible_from)}. "
+        f"(article 6 de la convention). La période demandée débute le {moment(start)} ; "
+        f"les images de cette caméra sont accessibles à compter du {moment(accessible_from)}. "
         "Pour les besoins d'une procédure judiciaire, une réquisition peut être adressée sans délai à "
         "Seine-et-Yvelines Numérique (annexe 3), sous réserve que les enregistrements n'aient pas été détruits. "
         f"{recorded(number, of='La demande a été enregistrée')}"

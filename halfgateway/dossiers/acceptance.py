@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
-from auth.policy import french
+from camera_registry import french
 from halfgateway.dossiers.tables import Column, Document
 from ops.acceptance import SignedAcceptance
 from ops.parties import Party
@@ -32,8 +32,8 @@ def acceptance_document(signed: SignedAcceptance) -> Document:
     return Document(
         title=f"Procès-verbal de recette n° {signed.number}",
         introduction=(
-            f"Convention {record['convention']}, article 4. Recette conduite le {french.instant(signed.held_at)} "
-            f"(heure de Paris), {record['place']}. Référence : {record['reference']}.",
+            f"Convention {record['convention']}, article 4. Recette conduite le "
+            f"{french.moment_in_paris(signed.held_at)}, {record['place']}. Référence : {record['reference']}.",
             decision,
         ),
         columns=(Column("N°", 1), Column("Contrôle", 12), Column("Résultat", 3), Column("Constat", 10)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from camera_registry import french
 from camera_registry.paris import day_of
 from ops.contacts import Contact, ContactRole
 from ops.correspondence.matters import (
@@ -21,7 +22,6 @@ from ops.correspondence.matters import (
 )
 from ops.errors import WordingError
 from ops.incidents.incident import Incident
-from ops.notices import french
 from ops.notices.discretion import discreet
 from ops.notices.rendering import Wording, render
 from ops.notices.wording import DECIDED, Terms, common

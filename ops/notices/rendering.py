@@ -16,8 +16,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError, select_autoescape
 
+from camera_registry import french
 from ops.errors import WordingError
-from ops.notices import french
 
 ITEM, VERBATIM = "– ", "    "
 _SUBJECT = "Objet : "

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from camera_registry import french
 from ops.contacts import Contact
 from ops.errors import WordingError
 from ops.incidents.duties import has_deadline
 from ops.incidents.events import DeadlineMissed, Noted, NoticeKind, Recovered, Source, StepTold
 from ops.incidents.incident import Incident
 from ops.interconnection import Author, Ground
-from ops.notices import french
 from ops.notices.discretion import discreet
 from ops.notices.rendering import VERBATIM, Wording, render
 
@@ -233,7 +233,13 @@ def _scope(incident: Incident) -> str:
         return f"{everything} (exercice : aucun Flux n'est interrompu)"
     if incident.streams_closed is None:
         return f"{everything} ; le nombre de Flux interrompus est en cours d'établissement"
-    return f"{everything} ; {french.streams(incident.streams_closed)}"
+    return f"{everything} ; {_stopped(incident.streams_closed)}"
+
+
+def _stopped(count: int) -> str:
+    if count == 0:
+        return "aucun Flux n'était en cours"
+    return "1 Flux en cours a été interrompu" if count == 1 else f"{count} Flux en cours ont été interrompus"
 
 
 def _recordings(incident: Incident, until: datetime | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from auth.policy import CONDITIONS, Convention, Decision, DegradedMode, decide, may_know_of, standing
+from auth.policy.french import too_old
 from auth.principals import Attribution, Principal, Role
 from auth.rights import Action, Block, BlockKind, ConventionOnRecord, Designation, Habilitation, Rights
 from camera_registry.cameras import Camera
@@ -334,6 +335,13 @@ def test_refusals_say_what_syn_wrote() -> None:
         "L. 252-4 du code de la sécurité intérieure ; article 1 et annexe 8 de la convention). Votre demande est "
         "tenue à la disposition du point de contact de Seine-et-Yvelines Numérique. Demande enregistrée sous le n° r-1."
     )
+
+
+def test_a_period_of_the_night_in_october_says_which_of_its_two_hours_it_is() -> None:
+    summer = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    told = too_old(summer, summer + timedelta(hours=1), "r-1")
+    assert "débute le 25 octobre 2026 à 02 h 30 (heure d'été) ;" in told
+    assert "à compter du 25 octobre 2026 à 02 h 30 (heure d'hiver)." in told
 
 
 def test_standing_asks_of_the_person_and_of_no_camera() -> None:

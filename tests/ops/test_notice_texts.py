@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from camera_registry import french
 from camera_registry.paris import PARIS
 from ops.correspondence.matters import Act, Announced, Narrowed
 from ops.errors import WordingError
 from ops.incidents.events import Noted, NoticeKind, Recovered, Revised, Said, StepTold
 from ops.interconnection import Author, Ground
-from ops.notices import french
+from ops.notices import rendering
 from ops.notices.discretion import WITHHELD, discreet
 from ops.notices.letters import of_announcement, of_measure
 from ops.notices.rendering import Wording, render
@@ -26,7 +27,7 @@ from tests.ops.told import BACK, CHECKPOINT, LATE, NOTICES, SOON, STEP, T0, TERM
 
 WRITTEN = Path(__file__).parent / "letters"
 LETTERS = letters()
-TEMPLATES = sorted(Path(french.__file__).parent.joinpath("texts").glob("*.txt.j2"))
+TEMPLATES = sorted(Path(rendering.__file__).parent.joinpath("texts").glob("*.txt.j2"))
 INSTANTS = st.datetimes(datetime(2020, 1, 1), datetime(2037, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds are naive by hypothesis' rule
 
 INTERNAL = (
@@ -239,6 +240,7 @@ def test_the_hour_that_comes_twice_says_which_it_is() -> None:
     first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
     assert french.le(first) == "le 25 octobre 2026 à 02 h 30 (heure d'été)"
     assert french.le(first + timedelta(hours=1)) == "le 25 octobre 2026 à 02 h 30 (heure d'hiver)"
+    assert french.moment_in_paris(first) == "25 octobre 2026 à 02 h 30 (heure de Paris, heure d'été)"
     for ordinary in (first - timedelta(hours=1), first + timedelta(hours=2)):
         assert "(" not in french.le(ordinary)
 

@@ -1,4 +1,4 @@
-"""Dates, durations and numbers as the notices write them: French, in Paris time, with UTC where it is asked for."""
+"""Dates and durations as people read them: French, in Paris time, with UTC where it is asked for."""
 
 from __future__ import annotations
 
@@ -33,8 +33,15 @@ def moment(instant: datetime) -> str:
 
     In the hour that comes twice in October, which of the two it is.
     """
-    local = instant.astimezone(PARIS)
-    return f"{day(local)} à {local:%H h %M}{_which(local)}"
+    which = _which(instant)
+    return f"{_to_the_minute(instant)} ({which})" if which else _to_the_minute(instant)
+
+
+def moment_in_paris(instant: datetime) -> str:
+    """Write it and say whose time it is: ``21 novembre 2026 à 03 h 12 (heure de Paris)``."""
+    which = _which(instant)
+    zone = f"heure de Paris, {which}" if which else "heure de Paris"
+    return f"{_to_the_minute(instant)} ({zone})"
 
 
 def le(instant: datetime) -> str:
@@ -46,7 +53,7 @@ def le_utc(instant: datetime) -> str:
     """Write it with UTC beside: ``le 21 novembre 2026 à 03 h 12 (heure de Paris ; 02:12 UTC)``."""
     local, utc = instant.astimezone(PARIS), instant.astimezone(UTC)
     eve = " la veille" if utc.date() < local.date() else ""
-    return f"le {day(local)} à {local:%H h %M} (heure de Paris ; {utc:%H:%M} UTC{eve})"
+    return f"le {_to_the_minute(instant)} (heure de Paris ; {utc:%H:%M} UTC{eve})"
 
 
 def duration(lasted: timedelta) -> str:
@@ -65,20 +72,19 @@ def duration(lasted: timedelta) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
-def streams(count: int) -> str:
-    """Write how many running streams were stopped."""
-    if count == 0:
-        return "aucun Flux n'était en cours"
-    return "1 Flux en cours a été interrompu" if count == 1 else f"{count} Flux en cours ont été interrompus"
-
-
 def month(of: date) -> str:
     """Write a month: ``novembre 2026``."""
     return f"{MONTHS[of.month - 1]} {of.year}"
 
 
-def _which(local: datetime) -> str:
+def _to_the_minute(instant: datetime) -> str:
+    local = instant.astimezone(PARIS)
+    return f"{day(local)} à {local:%H h %M}"
+
+
+def _which(instant: datetime) -> str:
     """Tell the two equal hours of the night in October apart."""
+    local = instant.astimezone(PARIS)
     if local.replace(fold=0).utcoffset() == local.replace(fold=1).utcoffset():
         return ""
-    return " (heure d'hiver)" if local.fold else " (heure d'été)"
+    return "heure d'hiver" if local.fold else "heure d'été"
