@@ -23,7 +23,6 @@ from pydantic import (
     model_validator,
 )
 
-from camera_registry.connections import Connection
 from halfgateway.config_exports import ExportsSection
 from halfgateway.config_incidents import LOST_BEATS, IncidentsSection, RestorationSection
 from halfgateway.config_life import AnnexesSection, EquipmentSection
@@ -54,7 +53,7 @@ from halfgateway.errors import HalfGatewayError
 from halfgateway.folder import DataFolder
 from halfgateway.net.datagrams import ANY_PORTS
 from halfgateway.net.tls import HANDSHAKE_TIMEOUT_S
-from halfgateway.sections import Name, Section, Shown, TraceSection
+from halfgateway.sections import Name, OnvifUrl, Section, Shown, TraceSection
 from halfgateway.siem.settings import SiemSection
 
 OFF = "off"
@@ -219,19 +218,10 @@ class CameraSection(Section):
     commune: Shown
     latitude: Annotated[float, Field(ge=-90, le=90)]
     longitude: Annotated[float, Field(ge=-180, le=180)]
-    onvif_url: str
+    onvif_url: OnvifUrl
     username: str
     password_file: Path
     masked_profile: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-
-    @field_validator("onvif_url")
-    @classmethod
-    def _is_an_address(cls, url: str) -> str:
-        try:
-            Connection(onvif_url=url)
-        except ValueError as error:
-            raise ValueError(f"http://HOST/onvif/device_service or the like is wanted: {error}") from error
-        return url
 
 
 class Configuration(Section):

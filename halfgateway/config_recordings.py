@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, field_validator
 
-from camera_registry.connections import Connection, Credentials, StreamSource
-from halfgateway.sections import Name, Section
+from camera_registry.connections import Credentials, StreamSource
+from halfgateway.sections import Name, OnvifUrl, Section
 from halfgateway.segments.layout import DEFAULT_PATTERN, check_pattern
 
 
@@ -49,18 +49,9 @@ class OnvifRecorderSection(_WithPassword):
 
     kind: Literal["onvif"]
     id: Name
-    onvif_url: str
+    onvif_url: OnvifUrl
     sessions: Sessions = 4
     cameras: dict[Name, Channel]
-
-    @field_validator("onvif_url")
-    @classmethod
-    def _is_an_address(cls, url: str) -> str:
-        try:
-            Connection(onvif_url=url)
-        except ValueError as error:
-            raise ValueError(f"http://HOST/onvif/device_service or the like is wanted: {error}") from error
-        return url
 
 
 class UrlRecorderSection(_WithPassword):

@@ -25,6 +25,7 @@ from auth.trace.checkpoint import SigningKey
 from auth.trace.recovery import has_signed_last
 from auth.trace.token_key import TokenKey, TokenPlace
 from halfgateway.errors import HalfGatewayError
+from ops.appended import sync_folder
 
 TRACE_KEY, NEXT_TRACE_KEY = "trace.key", "trace.next.key"
 
@@ -88,14 +89,14 @@ class NodeKeys:
     def adopt_next(self) -> None:
         """Put the next key into the place of the one that it was handed over from. Raises OSError."""
         (self.folder / NEXT_TRACE_KEY).replace(self.folder / TRACE_KEY)
-        _sync_folder(self.folder)
+        sync_folder(self.folder, os.fsync)
 
     def destroy_trace_file(self) -> None:
         """Overwrite and remove the key file of a log that a token signs now. Raises OSError."""
         path = self.folder / TRACE_KEY
         path.write_bytes(bytes(path.stat().st_size))
         path.unlink()
-        _sync_folder(self.folder)
+        sync_folder(self.folder, os.fsync)
 
     def settle(self, trace: Path, node: str) -> None:
         """End a change of key that a crash cut short: as done where the next key has signed, else as never begun.
@@ -148,13 +149,5 @@ def _read_or_make(path: Path, make: Callable[[], bytes]) -> bytes:
     finally:
         os.close(descriptor)
     partial.rename(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent, os.fsync)
     return secret
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from auth.errors import NoteError
 from auth.trace.token_key import TokenPlace
 from auth.trace.witness import Cosigner
+from camera_registry.connections import Connection
 
 
 def _require_printable(text: str) -> str:
@@ -18,9 +19,19 @@ def _require_printable(text: str) -> str:
     return text
 
 
+def _require_device(url: str) -> str:
+    try:
+        Connection(onvif_url=url)
+    except ValueError as error:
+        raise ValueError(f"http://HOST/onvif/device_service or the like is wanted: {error}") from error
+    return url
+
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 Shown = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_require_printable)]
 """What people read of a camera: it also stands in the line of an SDP (RFC 4566 section 5.3)."""
+
+OnvifUrl = Annotated[str, AfterValidator(_require_device)]
 
 
 class Section(BaseModel):

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from auth.certificates import is_current
 from auth.revocation import is_signed_by, is_whole, load_revocation_lists, scope_of
 from halfgateway.errors import InvalidRequest
+from ops.appended import sync_folder
 
 
 class RevocationListRefused(InvalidRequest):
@@ -98,8 +99,4 @@ def _write(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent, os.fsync)

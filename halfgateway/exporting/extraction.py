@@ -19,7 +19,6 @@ from camera_registry.clock import Clock, rfc3339
 from halfgateway import __version__
 from halfgateway.errors import NoRecording, RecorderUnreachable
 from halfgateway.exporting.film import Film, FilmWriter, free_bytes
-from halfgateway.exporting.piece import Piece
 from halfgateway.exporting.reading import BATCH_BYTES, BATCH_PICTURES, FIRST_STEP, LONGEST_STEP, STALL_S, in_thread
 from halfgateway.exporting.shelf import write_durably
 from halfgateway.protocol.replay import PlayOptions
@@ -142,19 +141,6 @@ def _manifest(held: HeldPeriod, film: Film, made_at: datetime) -> bytes:
         "gaps": [{"start": rfc3339(gap.start), "end": rfc3339(gap.end)} for gap in film.gaps],
         "damaged_pictures": film.damaged,
         "made_at": rfc3339(made_at),
-        "files": [_file(piece) for piece in film.pieces],
+        "files": [piece.to_json() for piece in film.pieces],
     }
     return (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
-
-
-def _file(piece: Piece) -> dict[str, object]:
-    return {
-        "name": piece.name,
-        "codec": piece.codec,
-        "start": rfc3339(piece.start),
-        "end": rfc3339(piece.end),
-        "pictures": piece.pictures,
-        "size_bytes": piece.size_bytes,
-        "sha256": piece.sha256,
-        "elementary_stream_sha256": piece.stream_sha256,
-    }

@@ -17,7 +17,6 @@ from camera_registry.paris import PARIS
 from halfgateway import __version__
 from halfgateway.control.access import AccessRequest
 from halfgateway.exporting.film import Film
-from halfgateway.exporting.piece import Piece
 
 FORMAT = "halfgateway-export/1"
 MANIFEST, READABLE, SIGNATURE = "manifest.json", "manifeste.txt", "manifest.json.p7s"
@@ -93,7 +92,7 @@ def to_json(making: Making, readable_sha256: str) -> bytes:
         "reference": request.reference,
         "agreement": making.agreement,
         "article": ARTICLE,
-        "files": [_file(piece) for piece in making.film.pieces],
+        "files": [piece.to_json() for piece in making.film.pieces],
         "readable": {"name": READABLE, "sha256": readable_sha256},
         "trace": {"node": making.intent.node, "n": making.intent.n},
         "checkpoint": {"origin": head.origin, "size": head.size, "root": _base64(head.root)},
@@ -150,19 +149,6 @@ def to_text(making: Making) -> bytes:
         "",
     ]
     return "\n".join(lines).encode()
-
-
-def _file(piece: Piece) -> dict[str, Any]:
-    return {
-        "name": piece.name,
-        "codec": piece.codec,
-        "start": rfc3339(piece.start),
-        "end": rfc3339(piece.end),
-        "pictures": piece.pictures,
-        "size_bytes": piece.size_bytes,
-        "sha256": piece.sha256,
-        "elementary_stream_sha256": piece.stream_sha256,
-    }
 
 
 def _base64(root: bytes) -> str:

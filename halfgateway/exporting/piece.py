@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from camera_registry.clock import rfc3339
 from halfgateway.protocol.codec import Codec
 
 EXPORTABLE = frozenset({Codec.H264, Codec.H265})
@@ -23,3 +25,16 @@ class Piece:
     size_bytes: int
     sha256: str
     stream_sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        """What a manifest says of it."""
+        return {
+            "name": self.name,
+            "codec": self.codec,
+            "start": rfc3339(self.start),
+            "end": rfc3339(self.end),
+            "pictures": self.pictures,
+            "size_bytes": self.size_bytes,
+            "sha256": self.sha256,
+            "elementary_stream_sha256": self.stream_sha256,
+        }

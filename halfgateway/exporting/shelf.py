@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from halfgateway.exporting.manifest import FORMAT, MANIFEST, READABLE, SIGNATURE
+from ops.appended import sync_folder
 
 _UNFINISHED = ".making-"
 
@@ -42,15 +43,15 @@ class Shelf:
 
     def keep(self, export: str) -> None:
         """Give a folder in which all is durable its name."""
-        _sync(self._unfinished(export))
+        sync_folder(self._unfinished(export), os.fsync)
         self._unfinished(export).rename(self._finished(export))
-        _sync(self._root)
+        sync_folder(self._root, os.fsync)
 
     def withdraw(self, export: str) -> None:
         """Take a finished folder its name, before what it holds is removed; somebody may have removed it."""
         if self._finished(export).exists():
             self._finished(export).rename(self._unfinished(export))
-            _sync(self._root)
+            sync_folder(self._root, os.fsync)
 
     def remove(self, export: str) -> None:
         """Remove what there is of an export, finished or not; of one that is not there, nothing."""
@@ -101,11 +102,3 @@ def kept_files(folder: Path, manifest: dict[str, Any]) -> tuple[KeptFile, ...]:
         content = (folder / name).read_bytes()
         read.append(KeptFile(name, len(content), hashlib.sha256(content).hexdigest()))
     return (*read, *said)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from auth.trace.scopes import Scope
+from halfgateway.sections import Section
 from halfgateway.siem.forwarder import Plan
 from halfgateway.siem.link import Collector
 from halfgateway.siem.messages import Protocol
@@ -15,15 +16,13 @@ from halfgateway.siem.messages import Protocol
 _PLAN = Plan("")
 
 
-class SiemSection(BaseModel):
+class SiemSection(Section):
     """The collector to which the trace is sent as it is written (S06): over TLS, each side proving who it is.
 
     ``scope`` is whose auditor reads there: what that auditor is not shown is masked (L19). Any but SYN's takes the
     reference of a ``decision``. ``server_name`` is the name in the collector's certificate, where that is not ``host``.
     A lag of more entries or seconds than ``max_lag_entries`` and ``max_lag_s`` is an alarm; nothing is lost by it.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
     port: Annotated[int, Field(ge=1, le=65535)] = 6514
