@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-CODE := halfgateway camera_registry auth ops tests
+CODE := halfgateway camera_registry auth ops tests docs
 # A hundred processes of ours start in the tests: what each would compile anew is kept beside what is installed.
 COMPILED := env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/$(VENV)/pycache
 
