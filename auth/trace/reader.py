@@ -39,6 +39,9 @@ _CURSOR_DIGITS = 18
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+Show = Callable[[Entry], "Entry | None"]
+"""An entry as somebody may see it, None where they may not."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceFilter:
@@ -147,10 +150,18 @@ class TraceReader:
         return cls(JournalView(folder, node, lambda: stored_size(folder, node)))
 
     async def entries(
-        self, wanted: TraceFilter = EVERYTHING, *, limit: int = 100, cursor: str | None = None
+        self,
+        wanted: TraceFilter = EVERYTHING,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        show: Show | None = None,
     ) -> Page[Entry]:
-        """Return entries newest first, ``limit`` of them at most."""
-        return await self.in_thread(lambda: self._entries(_Match(wanted), _bounded(limit), cursor))
+        """Return entries newest first, ``limit`` of them at most, as ``show`` shows them.
+
+        What it does not show is not in the page, and neither the page's size nor its cursor tells of it.
+        """
+        return await self.in_thread(lambda: self._entries(_Match(wanted), _bounded(limit), cursor, show or _as_it_is))
 
     @property
     def size(self) -> int:
@@ -198,7 +209,7 @@ class TraceReader:
         except OSError as error:
             raise TraceUnavailable(f"le journal ne peut être lu : {error.strerror or error}") from error
 
-    def _entries(self, match: _Match, limit: int, cursor: str | None) -> Page[Entry]:
+    def _entries(self, match: _Match, limit: int, cursor: str | None, show: Show) -> Page[Entry]:
         size = self._view.size
         end = size if cursor is None else min(_number(cursor), size)
         found: list[Entry] = []
@@ -213,7 +224,7 @@ class TraceReader:
                         work += PAYLOAD_WORK
                         salted = payloads.salted(leaf.n)
                         if match.payload(salted) and match.entry(entry := decode(self._view.node, leaf, salted)):
-                            found.append(entry)
+                            found += [shown for shown in (show(entry),) if shown is not None]
                     if len(found) == limit or work >= MAX_WORK:
                         break
         return Page(tuple(found), str(end) if end else None)
@@ -311,6 +322,10 @@ class _Match:
     def entry(self, entry: Entry) -> bool:
         told = self._incident is None or entry.detail.get("incident") == self._incident
         return told and all(getattr(entry, name) == value for name, value in self._members.items())
+
+
+def _as_it_is(entry: Entry) -> Entry:
+    return entry
 
 
 def _bounded(limit: int) -> int:

@@ -19,11 +19,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from auth.principals import Role
 from auth.trace.entry import Entry
 from auth.trace.kinds import Kind
+
+CLOSED_BY_SYN: Final = "closed-by-syn"
+"""The cause of a stream that SYN's operations or officer ended; by its owner or PP's supervisor it has another."""
 
 SYN_IS = "SYN"
 """What PP's auditor reads in the place of an account of SYN's."""
@@ -55,7 +58,11 @@ _COMMON_SUBJECTS = frozenset(
 )
 _COMMON_KINDS = frozenset({Kind.TRACE_PURGED, Kind.TRACE_ANCHORED})
 _PERSONAL_DETAIL = frozenset(
-    {"service", "site", "reference", "purpose", "assertion", "from_agent", "from_account", "from_service", "motive"}
+    {
+        *("service", "site", "reference", "purpose", "assertion", "motive"),
+        *("from_agent", "from_account", "from_service"),
+        *("asked", "of"),
+    }
 )
 _SYN_DETAIL = frozenset({"by", "why"})
 
@@ -98,8 +105,13 @@ def _without_pp_persons(entry: Entry) -> Entry:
         account=None if personal else entry.account,
         reason=None,
         source=None if personal else entry.source,
-        detail=_without(entry.detail, _PERSONAL_DETAIL),
+        detail=_without(entry.detail, _PERSONAL_DETAIL | (frozenset() if _is_syns_act(entry) else {"by"})),
     )
+
+
+def _is_syns_act(entry: Entry) -> bool:
+    """Tell whether who did what is told of PP's people is SYN's, which SYN's auditor is to see."""
+    return entry.kind is not Kind.STREAM_STOPPED or entry.detail.get("cause") == CLOSED_BY_SYN
 
 
 def _without(detail: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:

@@ -39,8 +39,7 @@ class HistoryService:
     ) -> Page[Entry]:
         """See the port."""
         request = _request(viewer, wanted)
-        page = await self._page(wanted, request, limit=limit, cursor=cursor)
-        return Page([shown for entry in page.items if (shown := request.shown(entry)) is not None], page.next)
+        return await self._page(wanted, request, limit=limit, cursor=cursor)
 
     async def checkpoints(self, viewer: Principal) -> Sequence[Checkpoint]:
         """See the port."""
@@ -91,7 +90,7 @@ class HistoryService:
         if wanted.node not in {None, self._journal.node}:
             return Page([])
         try:
-            found = await self._reader.entries(request.wanted, limit=limit, cursor=cursor)
+            found = await self._reader.entries(request.wanted, limit=limit, cursor=cursor, show=request.shown)
         except ValueError as error:
             raise InvalidRequest("cursor : inconnu") from error
         except (TraceDamaged, JournalUnavailable) as error:

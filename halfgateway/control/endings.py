@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from auth.trace.scopes import CLOSED_BY_SYN
 from halfgateway.errors import Refusal
-from ops.correspondence.journal import CLOSED_BY_SYN
 
 
 class Ending(Refusal):

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from auth.errors import TraceUnavailable
 from auth.trace.entry import Entry
 from auth.trace.kinds import Kind
+from auth.trace.scopes import CLOSED_BY_SYN
 from auth.trace.view import JournalView, stored_size
 from ops.appended import place_durably
 from ops.correspondence.matters import Act, BreakGlass, Matter, Measure, Narrowed
@@ -29,9 +30,6 @@ MAX_AGE: Final = timedelta(days=3)
 
 MAX_ENTRIES_AT_ONCE: Final = 100_000
 """Entries that one look goes over: some 50 ms. The next look goes on."""
-
-CLOSED_BY_SYN: Final = "closed-by-syn"
-"""The cause of a stream's end that SYN's own decided."""
 
 _CODES: Final = frozenset(
     kind.code

@@ -77,6 +77,23 @@ async def test_each_scope_finds_what_it_may_see(
     assert await numbers(journal, scope, wanted) == expected
 
 
+@pytest.mark.parametrize(
+    ("scope", "hidden", "unknown"),
+    [
+        ("SYN", TraceFilter(agent=AGENT), TraceFilter(agent="nobody")),
+        ("PP", TraceFilter(account="syn-ops-01"), TraceFilter(account="nobody")),
+        ("PP", TraceFilter(kind=Kind.REGISTRY_CHANGED), TraceFilter(account="nobody")),
+    ],
+)
+async def test_nor_by_the_size_or_the_cursor_of_a_page(
+    journal: Journal, scope: str, hidden: TraceFilter, unknown: TraceFilter
+) -> None:
+    # L19, T11: what is masked ends no page
+    history = HistoryService(journal)
+    first, other = [await history.entries(auditor(scope), wanted, limit=1, cursor=None) for wanted in (hidden, unknown)]
+    assert (first.items, first.next) == (other.items, other.next) == ((), None)
+
+
 @pytest.mark.parametrize("scope", [None, "", "syn", "PREF"])
 async def test_an_account_without_a_scope_sees_nothing(journal: Journal, scope: str | None) -> None:
     # T11: deny by default

@@ -97,6 +97,27 @@ def test_who_was_relieved_and_whose_slots_were_passed_on_is_masked_too() -> None
         assert masked.detail == {"slots": 2}
 
 
+def test_who_of_pp_ended_a_stream_is_masked_and_who_of_syn_did_is_not() -> None:
+    # L19
+    for cause, told in (("closed-on-request", None), ("closed-by-syn", "syn-ops-01")):
+        by = told or "pp-supervisor-01"
+        ended = seen(entry(Kind.STREAM_STOPPED, {**PP_ACCESS, "detail": {"cause": cause, "by": by}}), Scope.SYN)
+        assert ended is not None
+        assert ended.detail.get("by") == told
+    enrolled = {"detail": {"role": "operator", "for": "pp-0001", "by": "syn-rssi-01"}}
+    recorded = seen(entry(Kind.AGENT_ENROLLED, enrolled), Scope.SYN)
+    assert recorded is not None
+    assert recorded.detail["by"] == "syn-rssi-01"
+
+
+def test_whom_pps_auditor_looked_for_is_masked() -> None:
+    # L19
+    read = {"account": "pp-auditor-01", "detail": {"what": "entries", "scope": "PP", "asked": {"agent": "pp-0001"}}}
+    told = seen(entry(Kind.TRACE_READ, read), Scope.SYN)
+    assert told is not None
+    assert told.detail == {"what": "entries", "scope": "PP"}
+
+
 def test_pp_does_not_read_who_of_syn_ended_its_stream() -> None:
     # C16, T11
     members = {**PP_ACCESS, "detail": {"cause": "closed", "by": "syn-ops-01"}}
