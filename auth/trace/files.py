@@ -233,7 +233,6 @@ class JournalFiles:
             self._storage.truncate(descriptor, 0)
             self._storage.write(descriptor, header, 0)
             self._storage.sync(descriptor)
-        self._storage.sync_folder(self._folder)
         self._first = first
         self._base = self.durable = Position(
             self.durable.frontier,
@@ -242,6 +241,7 @@ class JournalFiles:
             self.durable.at_us,
         )
         self._open_files(create=True)
+        self._storage.sync_folder(self._folder)
 
     def _headers(self, first: int) -> list[tuple[str, bytes]]:
         return [

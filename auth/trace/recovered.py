@@ -19,6 +19,7 @@ from auth.trace.view import JournalView
 from camera_registry.clock import rfc3339
 
 PENDING = "recovery.json"
+_PARTIAL = "recovery.partial.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +70,18 @@ class PendingRecoveries:
         return [cut for cut in remembered if cut.dropped_sha256 not in said]
 
     def remember(self, cuts: list[Recovery]) -> None:
-        """Make the cuts durable. Raises OSError."""
+        """Make the cuts durable; those remembered before are there until then. Raises OSError."""
         if cuts or self._path.exists():
             data = json.dumps([asdict(cut) for cut in cuts]).encode() if cuts else b""
-            descriptor = self._storage.open(self._path, create=True)
+            partial = self._path.with_name(_PARTIAL)
+            descriptor = self._storage.open(partial, create=True)
             try:
                 self._storage.truncate(descriptor, 0)
                 self._storage.write(descriptor, data, 0)
                 self._storage.sync(descriptor)
             finally:
                 self._storage.close(descriptor)
+            partial.replace(self._path)
             self._storage.sync_folder(self._path.parent)
 
     def forget(self) -> None:
@@ -87,7 +90,7 @@ class PendingRecoveries:
             self.remember([])
 
     def _read(self) -> list[Recovery]:
-        """Read the file; one that a crash left unfinished comes from before anything was cut."""
+        """Read the file; one that an earlier version left unfinished comes from before anything was cut."""
         try:
             return [Recovery(**cut) for cut in json.loads(self._path.read_bytes())]
         except (FileNotFoundError, ValueError, TypeError):

@@ -51,7 +51,10 @@ class SystemStorage:
 
     def make_folder(self, folder: Path) -> None:
         """See :class:`Storage`."""
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        for each in missing:
+            self.sync_folder(each.parent)
 
     def open(self, path: Path, *, create: bool) -> int:
         """See :class:`Storage`. A symbolic link is refused: the journal is in its folder, not elsewhere."""

@@ -19,7 +19,9 @@ from camera_registry.clock import SystemClock
 from tests.trace.journals import (
     CHECKPOINTS,
     KEY,
+    LEAVES,
     NODE,
+    PAYLOADS,
     FaultyStorage,
     draft,
     frame_spans,
@@ -40,6 +42,34 @@ async def test_an_entry_is_on_the_disk_when_record_returns(tmp_path: Path) -> No
         data = (tmp_path / "trace" / "000000000000.payloads").read_bytes()
         assert data[start + 40 : end] == entry.payload()
         assert len(leaf_spans(tmp_path / "trace")) == journal.size == 1
+
+
+class ListedStorage(FaultyStorage):
+    """A real disk that notes which names it was given, and whose names it was told to keep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[tuple[str, str]] = []
+
+    def open(self, path: Path, *, create: bool) -> int:
+        if not path.exists():
+            self.done.append(("made", path.name))
+        return super().open(path, create=create)
+
+    def sync_folder(self, folder: Path) -> None:
+        self.done.append(("kept", folder.name))
+        super().sync_folder(folder)
+
+
+async def test_every_name_is_on_the_disk_before_an_entry_is(tmp_path: Path) -> None:
+    # T01: a power cut forgets names that their folder was not told to keep
+    storage = ListedStorage()
+    async with await open_journal(tmp_path / "node" / "trace", storage=storage) as journal:
+        assert storage.done[:2] == [("kept", "node"), ("kept", tmp_path.name)]
+        last = max(index for index, done in enumerate(storage.done) if done == ("kept", "trace"))
+        assert {name for act, name in storage.done[:last] if act == "made"} >= {LEAVES, PAYLOADS, CHECKPOINTS}
+        assert [name for act, name in storage.done[last:] if act == "made"] == []
+        await journal.record(draft("s-7"))
 
 
 async def test_200_callers_share_few_syncs_and_get_200_numbers(tmp_path: Path) -> None:

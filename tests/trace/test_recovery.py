@@ -194,7 +194,7 @@ def test_a_damaged_first_line_is_damage(crashed: Path, file: str) -> None:
     ("call", "suffix"),
     [
         ("truncate", LEAVES), ("sync", PAYLOADS), ("write", PAYLOADS), ("write", LEAVES),
-        ("write", "recovery.json"), ("sync", "recovery.json"),
+        ("write", "recovery.partial.json"), ("sync", "recovery.partial.json"),
     ],
 )  # fmt: skip
 async def test_what_was_cut_is_told_however_often_the_telling_fails(crashed: Path, call: str, suffix: str) -> None:
@@ -225,6 +225,9 @@ async def test_two_torn_tails_are_two_entries(crashed: Path) -> None:
         await open_journal(crashed, storage=storage)
     with (crashed / PAYLOADS).open("ab") as file:
         file.write(b"half of node.recovered")
+    storage.break_("write", "recovery.partial.json")
+    with pytest.raises(TraceUnavailable):
+        await open_journal(crashed, storage=storage)
     async with await open_journal(crashed) as journal:
         told = await journal.reader().entries(TraceFilter(kinds=frozenset({Kind.NODE_RECOVERED})))
         assert len({entry.detail["dropped_sha256"] for entry in told.items}) == len(told.items) == 2
