@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 
 from auth.errors import TraceDamaged
+from auth.trace.checkpoint import MAX_TREE_SIZE
 from auth.trace.erasure import ErasureRule
 from auth.trace.kinds import Kind
 from auth.trace.layout import SALT_BYTES
@@ -40,9 +41,14 @@ class Continuation:
         try:
             detail = json.loads(salted[SALT_BYTES:])["detail"]
             said = cls(n, detail["held"], detail["known"]["size"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, RecursionError) as error:
             raise ValueError("elle ne dit pas ce qui est perdu") from error
-        if not (type(said.held) is int and type(said.known) is int and 0 <= said.held <= n and said.held < said.known):
+        if not (
+            type(said.held) is int
+            and type(said.known) is int
+            and 0 <= said.held <= n
+            and said.held < said.known < MAX_TREE_SIZE
+        ):
             raise ValueError("ce qu'elle dit perdu ne peut l'être")
         return said
 

@@ -27,7 +27,7 @@ from cryptography.x509 import Certificate, CertificateRevocationList
 from auth.errors import AuthorityRevoked, NoteError, TraceDamaged, TraceUnavailable
 from auth.trace.checkpoint import Checkpoint, KeyChain, SignedNote, parse_checkpoint, parse_note, verifier_key
 from auth.trace.layout import LEAF, MAX_PAYLOAD_BYTES, SALT_BYTES, StampWriter, is_node_name, origin
-from auth.trace.notes import NoteReader, key_name, read_keys
+from auth.trace.notes import NoteReader, key_name, open_regular, read_keys
 from auth.trace.proofs import MAX_PROOF_BYTES, ConsistencyFile, InclusionFile
 from auth.trace.scan import kind_name
 from auth.trace.timestamp import MAX_TOKEN_BYTES, read_timestamp
@@ -164,7 +164,7 @@ def _cosignatures(note: SignedNote, cosigners: Sequence[Cosigner]) -> list[Cosig
 
 
 def _bounded_bytes(path: Path, most: int) -> bytes:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise TraceDamaged(f"{path.name} est trop long")

@@ -58,7 +58,10 @@ class ErasureRule:
 
         Raises ValueError.
         """
-        members = json.loads(salted[SALT_BYTES:])
+        try:
+            members = json.loads(salted[SALT_BYTES:])
+        except RecursionError as error:
+            raise ValueError("elle est trop imbriquée") from error
         if not isinstance(members, dict) or not isinstance(members.get("detail"), dict):
             raise ValueError("detail manque")
         rule = cls.from_detail(members["detail"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from os import SEEK_END
 from pathlib import Path
@@ -20,6 +22,9 @@ from auth.trace.storage import replace_file
 MAX_OWN_NOTE_BYTES = 4_096
 """Bytes of one of our own notes: two signatures and a long node name fit twice; longer is no note of ours."""
 
+MAX_KEYS_BYTES = 1 << 16
+"""Bytes of a node's public keys: more than five hundred changes of key."""
+
 PARTIAL_KEYS = "keys.partial.json"
 """A key file before it is one; no part of the journal."""
 
@@ -29,6 +34,18 @@ _END = b"\n\n"
 SIGNATURE_LINE = "\n\u2014 ".encode()
 _TEXT_LINES = 4
 _PEM_BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----[^-]*-----END PUBLIC KEY-----\n?")
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file that whoever handed it over may have made something else of: no pipe is waited for, no device read.
+
+    Raises TraceDamaged, OSError.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise TraceDamaged(f"{path.name} n'est pas un fichier ordinaire")
+    return os.fdopen(descriptor, "rb")
 
 
 def record(note: SignedNote) -> bytes:
@@ -118,9 +135,13 @@ def write_keys(folder: Path, node: str, keys: Sequence[Ed25519PublicKey]) -> Non
 
 
 def read_keys(path: Path) -> list[Ed25519PublicKey]:
-    """Read the node's public keys, oldest first. Raises TraceDamaged when the file holds anything else."""
+    """Read the node's public keys, oldest first. Raises TraceDamaged when the file holds anything else, OSError."""
     keys: list[Ed25519PublicKey] = []
-    for block in _PEM_BLOCK.findall(path.read_bytes()):
+    with open_regular(path) as file:
+        pem = file.read(MAX_KEYS_BYTES + 1)
+    if len(pem) > MAX_KEYS_BYTES:
+        raise TraceDamaged(f"{path.name} est trop long")
+    for block in _PEM_BLOCK.findall(pem):
         try:
             key = load_pem_public_key(block)
         except (ValueError, UnsupportedAlgorithm) as error:

@@ -40,7 +40,7 @@ from auth.trace.layout import (
     origin,
 )
 from auth.trace.lock import writer_lives
-from auth.trace.notes import NoteReader, is_torn, key_name, read_keys
+from auth.trace.notes import NoteReader, is_torn, key_name, open_regular, read_keys
 from auth.trace.scan import FrameReader, Scanned, open_payloads, read_leaves, scan, segment_start, segment_starts
 from auth.trace.tree import Frontier
 
@@ -224,7 +224,7 @@ class _Verifier:
         """Open the checkpoints before anything else: beside a writer, the entries they sign are then there."""
         path = self._folder / CHECKPOINTS
         try:
-            return path.open("rb")
+            return open_regular(path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise TraceDamaged("il n'y a pas de points de contrôle ici", missing=True) from error
 
@@ -415,5 +415,5 @@ def _open_anchors(chain: KeyChain, notes: Sequence[tuple[SignedNote, bool]]) -> 
 
 
 def _first_line(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.readline(_FIRST_LINE_BYTES)

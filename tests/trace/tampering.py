@@ -64,11 +64,11 @@ def rewrite(folder: Path, n: int, old: bytes, new: bytes) -> None:
     patch(folder / LEAVES, leaf_spans(folder)[n][1] - 32, hashlib.sha256(bytes(32) + changed).digest())
 
 
-def append(folder: Path, draft: Draft) -> int:
-    """Add an entry as one who can do everything but sign; its number."""
+def append(folder: Path, draft: Draft, detail: bytes = b"{}") -> int:
+    """Add an entry as one who can do everything but sign, with this for an empty detail; its number."""
     n, at_us, _, _ = LEAF.unpack((folder / LEAVES).read_bytes()[slice(*leaf_spans(folder)[-1])])
     payload = Entry.from_draft(draft, node=NODE, n=n + 1, at_us=at_us).payload()
-    append_payload(folder, draft.kind.code, payload)
+    append_payload(folder, draft.kind.code, payload.replace(b'"detail":{}', b'"detail":' + detail))
     return n + 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Callable
 from itertools import count
@@ -12,10 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from auth.trace import (
-    Status,
-    verify_folder,
-)
+from auth.trace import Draft, Kind, Status, verify_folder
 from auth.trace.layout import frame
 from auth.trace.stamp import Stamper
 from tests.trace.journals import (
@@ -32,7 +30,7 @@ from tests.trace.journals import (
     patch,
     write_journal,
 )
-from tests.trace.tampering import COVERED, copy, rewrite, verdict
+from tests.trace.tampering import COVERED, append, copy, rewrite, verdict
 
 
 def owner(folder: Path, file: str, position: int) -> int | None:
@@ -230,3 +228,46 @@ async def test_more_payloads_than_a_group_without_leaves_are_lost_entries(tmp_pa
     with (tmp_path / "trace" / PAYLOADS).open("ab") as file:
         file.write(frame(bytes(32), bytes(16_000)) * 70)
     assert verdict(tmp_path / "trace") == ("incomplete", 1)
+
+
+HUGE = 1 << 35
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def hole(path: Path) -> None:
+    os.truncate(path, HUGE)
+
+
+@pytest.mark.parametrize("name", [*COVERED, "gw1.pem"])
+@pytest.mark.parametrize("trick", [pipe, device, hole])
+def test_what_is_in_a_files_place_is_neither_waited_for_nor_read_for_ever(
+    journal: Path, name: str, trick: Callable[[Path], None]
+) -> None:
+    # T06: whoever hands a folder over chose what is in it
+    trick(journal / name)
+    assert verdict(journal)[0] in {"invalid", "incomplete"}
+
+
+NESTED = "[" * 8_000 + "]" * 8_000
+DIGITS = "9" * 4_300
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [NESTED, f'{{"held":1,"known":{{"size":{DIGITS}}}}}', f'{{"held":1,"known":{{"size":{1 << 63}}}}}'],
+    ids=["nested", "digits", "beyond any tree"],
+)
+@pytest.mark.parametrize("kind", [Kind.TRACE_PURGED, Kind.TRACE_CONTINUED])
+def test_what_declares_the_impossible_has_a_verdict(journal: Path, kind: Kind, detail: str) -> None:
+    # T06
+    number = append(journal, Draft(kind=kind), detail.encode())
+    assert verdict(journal) == ("invalid", number)
