@@ -26,10 +26,10 @@ from cryptography.x509 import Certificate, CertificateRevocationList
 
 from auth.errors import AuthorityRevoked, NoteError, TraceDamaged, TraceUnavailable
 from auth.trace.checkpoint import Checkpoint, KeyChain, SignedNote, parse_checkpoint, parse_note, verifier_key
-from auth.trace.layout import LEAF, MAX_PAYLOAD_BYTES, SALT_BYTES, StampWriter, is_node_name, origin
+from auth.trace.layout import LEAF, MAX_PAYLOAD_BYTES, SALT_BYTES, is_node_name, origin
 from auth.trace.notes import NoteReader, key_name, open_regular, read_keys
 from auth.trace.proofs import MAX_PROOF_BYTES, ConsistencyFile, InclusionFile
-from auth.trace.scan import kind_name
+from auth.trace.scan import PayloadForm
 from auth.trace.timestamp import MAX_TOKEN_BYTES, read_timestamp
 from auth.trace.tree import leaf_hash, verify_consistency, verify_inclusion
 from auth.trace.verify import ANCHORS, Status, Verification, verify_folder
@@ -229,9 +229,7 @@ class _EntryProof:
         salted = self._read(SALT, SALT_BYTES) + self._read(ENTRY, MAX_PAYLOAD_BYTES)
         if sha256(salted).digest() != committed:
             raise TraceDamaged(f"{SALT} et {ENTRY} ne sont pas ce à quoi la feuille engage")
-        stamp = StampWriter(self._node or "").write(n, at_us, kind_name(code, salted), code)
-        if not salted.startswith(stamp.encode(), SALT_BYTES):
-            raise TraceDamaged("la feuille et l'entrée se contredisent")
+        PayloadForm(self._node or "").check(n, at_us, code, salted)
         return True
 
     def _check_consistency(self, chain: KeyChain, head: Checkpoint) -> list[SignedNote]:

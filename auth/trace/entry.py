@@ -9,14 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from auth.errors import EntryRefused, TraceDamaged
+from auth.trace.canonical import MAX_BODY_BYTES, PLAIN_MEMBERS, write_body
 from auth.trace.kinds import Kind
-from auth.trace.layout import MAX_PAYLOAD_BYTES, STAMP_ROOM_BYTES, StampWriter, is_node_name
+from auth.trace.layout import StampWriter, is_node_name
 from camera_registry.clock import rfc3339
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_PLAIN = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-_SORTED = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,33 +43,19 @@ class Draft:
 
         Raises EntryRefused when it is not JSON, or too large to be an entry.
         """
-        members = {name: getattr(self, name) for name in _PLAIN_MEMBERS}
+        members = {name: getattr(self, name) for name in PLAIN_MEMBERS}
         try:
-            if not all(value is None or isinstance(value, str) for value in members.values()):
-                raise TypeError("a member that is neither text nor null")
-            body = f'{_PLAIN.encode(members)[1:-1]},"detail":{_SORTED.encode(dict(self.detail))}}}'.encode()
-        except (TypeError, ValueError, RecursionError) as error:
+            body = write_body(members, self.detail)
+        except ValueError as error:
             raise EntryRefused(f"this {self.kind} entry is not JSON: {error}") from error
-        if len(body) > MAX_PAYLOAD_BYTES - STAMP_ROOM_BYTES:
+        if len(body) > MAX_BODY_BYTES:
             raise EntryRefused(
-                f"this {self.kind} entry has {len(body)} bytes,"
-                f" more than the {MAX_PAYLOAD_BYTES - STAMP_ROOM_BYTES} that one may have"
+                f"this {self.kind} entry has {len(body)} bytes, more than the {MAX_BODY_BYTES} that one may have"
             )
         return body
 
 
-_PLAIN_MEMBERS = (
-    "agent",
-    "account",
-    "attribution",
-    "camera",
-    "stream",
-    "mode",
-    "reason",
-    "refusal",
-    "source",
-)
-_MEMBERS = ("node", "n", "at", "kind", "code", *_PLAIN_MEMBERS, "detail")
+_MEMBERS = ("node", "n", "at", "kind", "code", *PLAIN_MEMBERS, "detail")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +79,7 @@ class Entry(Draft):
             "at": rfc3339(self.at),
             "kind": self.kind.value,
             "code": self.code,
-            **{name: getattr(self, name) for name in _PLAIN_MEMBERS},
+            **{name: getattr(self, name) for name in PLAIN_MEMBERS},
             "detail": dict(self.detail),
         }
 
@@ -110,7 +95,7 @@ class Entry(Draft):
     @classmethod
     def from_draft(cls, draft: Draft, *, node: str, n: int, at_us: int) -> Entry:
         """Stamp a draft; ``at_us`` in Unix microseconds."""
-        members = {name: getattr(draft, name) for name in _PLAIN_MEMBERS}
+        members = {name: getattr(draft, name) for name in PLAIN_MEMBERS}
         return cls(kind=draft.kind, detail=draft.detail, node=node, n=n, at=instant(at_us), **members)
 
     @classmethod

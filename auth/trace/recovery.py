@@ -22,6 +22,7 @@ from auth.trace.checkpoint import Checkpoint, KeyChain, parse_checkpoint, parse_
 from auth.trace.declarations import RUN_BEGINS, TELLING, Declarations
 from auth.trace.erasure import ErasedEntries
 from auth.trace.files import Position
+from auth.trace.kinds import KIND_BY_CODE
 from auth.trace.layout import (
     CHECKPOINTS,
     LEAF,
@@ -183,7 +184,16 @@ class _Walk:
         return damage
 
     def _take(self, n: int, at_us: int, code: int, salted: bytes | None) -> None:
-        """Take in what an entry declares, or that it is erased. Raises TraceDamaged where it declares nothing."""
+        """Take in what an entry declares, or that it is erased.
+
+        Raises TraceDamaged where it declares nothing, and where it is of a newer program and nobody signed for it.
+        """
+        if n >= self._signed.size and code not in KIND_BY_CODE:
+            raise TraceDamaged(
+                f"l'entrée {n} est d'un genre que ce programme ne connaît pas, et n'est pas signée : ouvrez ce journal"
+                " avec la version qui l'a écrite",
+                first_bad=n,
+            )
         if salted is None:
             self._erased.add(n, at_us, code)
         if code in TELLING:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from auth.errors import TraceDamaged
+from auth.trace.canonical import MAX_BODY_BYTES, is_body
 from auth.trace.kinds import Kind
 from auth.trace.layout import (
     COMPLEMENT,
@@ -114,7 +115,7 @@ def scan(node: str, first: int, records: bytes, frames: FrameReader, previous_at
     ``previous_at_us`` is the time of the entry before. Raises TraceDamaged at the first entry that is
     wrong (or whose payload is ``missing``).
     """
-    stamps = StampWriter(node)
+    payloads = PayloadForm(node)
     stepped = Kind.CLOCK_STEPPED.code
     earliest = previous_at_us
     for index, (n, at_us, code, commitment) in enumerate(LEAF.iter_unpack(records)):
@@ -135,13 +136,7 @@ def scan(node: str, first: int, records: bytes, frames: FrameReader, previous_at
                 raise TraceDamaged(
                     f"le contenu de l'entrée {number} n'est pas celui auquel sa feuille engage", first_bad=number
                 )
-            kind = _KIND_NAMES.get(code) or kind_name(code, salted)
-            try:
-                stamp = stamps.write(n, at_us, kind, code)
-            except ValueError as error:
-                raise TraceDamaged(f"l'entrée {number} n'a pas d'heure possible", first_bad=number) from error
-            if not salted.startswith(stamp.encode(), SALT_BYTES):
-                raise TraceDamaged(f"la feuille et le contenu de l'entrée {number} se contredisent", first_bad=number)
+            payloads.check(n, at_us, code, salted)
         if earliest is not None and at_us < earliest and code != stepped:
             raise TraceDamaged(f"l'heure recule à l'entrée {number} sans saut d'horloge", first_bad=number)
         earliest = at_us
@@ -183,12 +178,33 @@ class FrameReader:
         return buffer[start:end], erased
 
 
-def kind_name(code: int, salted: bytes) -> str:
-    """Return a kind's name: one newer than this program's list is known by its payload alone."""
-    if code in _KIND_NAMES:
-        return _KIND_NAMES[code]
+class PayloadForm:
+    """Tells whether salted bytes are the payload of an entry, in its one form, and repeat what its leaf says."""
+
+    __slots__ = ("_stamps",)
+
+    def __init__(self, node: str) -> None:
+        self._stamps = StampWriter(node)
+
+    def check(self, n: int, at_us: int, code: int, salted: bytes) -> None:
+        """Check the salt and payload of entry ``n``. Raises TraceDamaged, naming it."""
+        kind = _KIND_NAMES.get(code) or _newer_kind(salted)
+        try:
+            stamp = self._stamps.write(n, at_us, kind, code)
+        except ValueError as error:
+            raise TraceDamaged(f"l'entrée {n} n'a pas d'heure possible", first_bad=n) from error
+        body = SALT_BYTES + len(stamp)
+        if not kind or not salted.startswith(stamp.encode(), SALT_BYTES):
+            raise TraceDamaged(f"la feuille et le contenu de l'entrée {n} se contredisent", first_bad=n)
+        if len(salted) > body + MAX_BODY_BYTES or not is_body(salted, body):
+            raise TraceDamaged(f"le contenu de l'entrée {n} n'est pas la seule forme d'une entrée", first_bad=n)
+
+
+def _newer_kind(salted: bytes) -> str:
+    """Return the name, in a payload, of a kind newer than this program's list; empty where there is none."""
     match = _KIND_IN_STAMP.search(salted, SALT_BYTES)
-    return match[1].decode() if match else ""
+    name = match[1].decode() if match else ""
+    return "" if name in _KIND_NAMES.values() else name
 
 
 def _has_header(found: bytes, header: bytes, path: Path, first: int) -> bool:

@@ -14,6 +14,7 @@ from types import ModuleType
 
 from auth import errors, revocation
 from auth.trace import (
+    canonical,
     checkpoint,
     declarations,
     dossier,
@@ -33,7 +34,7 @@ from auth.trace import (
 from camera_registry import clock
 
 MODULES = (
-    *(errors, revocation, clock, tree, layout, kinds, lock, erasure, checkpoint, notes, proofs),
+    *(errors, revocation, clock, tree, layout, canonical, kinds, lock, erasure, checkpoint, notes, proofs),
     *(witness, timestamp, scan, declarations, verify, dossier, verifier),
 )
 """What the file is made of, each after those that it imports."""
