@@ -4,7 +4,9 @@
 scope      sees                                              does not see
 ========== ================================================= ==========================================
 SYN        every entry                                       PP's agent, service, site, purpose and
-                                                             reference, until unmasked with a motive
+                                                             reference, who of PP ended a stream, whom
+                                                             a reading looked for; until unmasked with
+                                                             a motive
 PP         what PP's agents and services asked for and got,  SYN's internals: its people's logins, its
            the convention's common life, the node's life     equipment, its configuration; in what it
                                                              sees, SYN's accounts and addresses
@@ -64,15 +66,17 @@ _PERSONAL_DETAIL = frozenset(
         *("asked", "of"),
     }
 )
+_READINGS = frozenset({Kind.TRACE_READ, Kind.TRACE_EXPORTED})
+_PERSONS = frozenset({"agent", "account"})
 _SYN_DETAIL = frozenset({"by", "why"})
 
 
 def seen(entry: Entry, scope: Scope, *, unmasked: bool = False) -> Entry | None:
     """Return an entry as a scope sees it; None where it does not. ``unmasked``: a motive for it was traced."""
-    if scope is Scope.INSPECTION:
+    if scope is Scope.INSPECTION or (scope is Scope.SYN and unmasked):
         return entry
     if scope is Scope.SYN:
-        return entry if unmasked or not is_of_pp(entry) else _without_pp_persons(entry)
+        return _without_pp_persons(entry) if is_of_pp(entry) else _without_whom_it_looked_for(entry)
     if is_of_pp(entry):
         return replace(entry, detail=_without(entry.detail, _SYN_DETAIL))
     subject = entry.kind.value.partition(".")[0]
@@ -107,6 +111,14 @@ def _without_pp_persons(entry: Entry) -> Entry:
         source=None if personal else entry.source,
         detail=_without(entry.detail, _PERSONAL_DETAIL | (frozenset() if _is_syns_act(entry) else {"by"})),
     )
+
+
+def _without_whom_it_looked_for(entry: Entry) -> Entry:
+    """Mask of a reading whose entries were asked for, which a motive had shown to that reader alone."""
+    asked = entry.detail.get("asked")
+    if entry.kind not in _READINGS or not isinstance(asked, Mapping) or _PERSONS.isdisjoint(asked):
+        return entry
+    return replace(entry, detail={**entry.detail, "asked": _without(asked, _PERSONS)})
 
 
 def _is_syns_act(entry: Entry) -> bool:

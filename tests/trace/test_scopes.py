@@ -118,6 +118,16 @@ def test_whom_pps_auditor_looked_for_is_masked() -> None:
     assert told.detail == {"what": "entries", "scope": "PP"}
 
 
+def test_whom_syns_auditor_looked_for_with_a_motive_is_masked_to_the_next() -> None:
+    # L19
+    asked = {"agent": "pp-0001", "camera": "mairie"}
+    read = entry(Kind.TRACE_READ, {"account": "syn-auditor-01", "detail": {"scope": "SYN", "asked": asked}})
+    told = seen(read, Scope.SYN)
+    assert told is not None
+    assert (told.account, told.detail) == ("syn-auditor-01", {"scope": "SYN", "asked": {"camera": "mairie"}})
+    assert seen(read, Scope.SYN, unmasked=True) == seen(read, Scope.INSPECTION) == read
+
+
 def test_pp_does_not_read_who_of_syn_ended_its_stream() -> None:
     # C16, T11
     members = {**PP_ACCESS, "detail": {"cause": "closed", "by": "syn-ops-01"}}
