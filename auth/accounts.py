@@ -11,7 +11,7 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth.errors import AccountConflictError, AuthenticationError, FailureReason, UnknownAccountError
+from auth.errors import AccountConflictError, AuthenticationError, FailureReason, SealError, UnknownAccountError
 from auth.principals import Attribution, Factor, Principal, Role
 from auth.records import SessionMaker, transaction
 from auth.sealing import Sealing
@@ -259,14 +259,17 @@ class AccountRepository:
             return _name(row.pseudonym, row.falls)
 
     async def certificates_in_use(self, also: Collection[str]) -> list[BoundCertificate]:
-        """Return the certificates of the logins that stand, and those of these names; none that has fallen."""
+        """Return the certificates of the logins that stand, and those of these names; none that has fallen.
+
+        One that was sealed under another key, which no certificate shown now can match, is not among them.
+        """
         by_a_login = select(LoginSessionRow.certificate).where(LoginSessionRow.certificate.is_not(None))
         async with transaction(self._sessions) as session:
             names = {*also, *await session.scalars(by_a_login)}
             pseudonyms = {name.partition(_FALLS)[0] for name in names if name is not None}
             rows = await session.scalars(select(CertificateRow).where(CertificateRow.pseudonym.in_(pseudonyms)))
-            used = [row for row in rows if _name(row.pseudonym, row.falls) in names and row.sealed is not None]
-            return [self._bound(row) for row in used]
+            used = [row for row in rows if _name(row.pseudonym, row.falls) in names]
+            return [bound for row in used if (bound := self._bound(row)) is not None]
 
     async def let_certificate_fall(self, name: str) -> bool:
         """Note, for every node, that a certificate is good no longer, and end the logins that it opened.
@@ -282,9 +285,11 @@ class AccountRepository:
             await session.execute(delete(LoginSessionRow).where(LoginSessionRow.certificate == name))
         return is_news
 
-    def _bound(self, row: CertificateRow) -> BoundCertificate:
-        sealed = row.sealed or b""
-        der = self._sealing.unseal(sealed, owner=row.account_id, purpose=_CERTIFICATE_PURPOSE)
+    def _bound(self, row: CertificateRow) -> BoundCertificate | None:
+        try:
+            der = self._sealing.unseal(row.sealed or b"", owner=row.account_id, purpose=_CERTIFICATE_PURPOSE)
+        except SealError:
+            return None
         return BoundCertificate(_name(row.pseudonym, row.falls), row.account_id, der)
 
     def _digest_secret(self, row: AccountRow) -> DigestSecret | None:

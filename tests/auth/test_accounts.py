@@ -156,6 +156,17 @@ async def test_another_key_opens_no_secret(
         await thief.totp_secret("ops-1")
 
 
+async def test_a_certificate_sealed_under_another_key_stops_no_node(
+    accounts: AccountRepository, database: Database, clock: HeldClock
+) -> None:
+    # S12: nobody can show it to this one
+    await accounts.add(_account("op-1"))
+    await accounts.bind_certificate("op-1", b"certificate")
+    name = await accounts.prove_certificate("op-1", b"certificate")
+    other_key = Sealing(secrets.token_bytes(32), random_bytes=secrets.token_bytes)
+    assert await AccountRepository(database.sessions, other_key, clock).certificates_in_use([name]) == []
+
+
 def test_a_sealed_secret_opens_for_its_owner_and_purpose_only(sealing: Sealing) -> None:
     sealed = sealing.seal(b"secret", owner="ops-1", purpose="totp")
     assert sealing.unseal(sealed, owner="ops-1", purpose="totp") == b"secret"
